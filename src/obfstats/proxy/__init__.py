@@ -1,0 +1,1 @@
+"""All the sockets: accept, shake hands, count, relay; and the program `obfsproxy`."""

@@ -1,0 +1,1 @@
+"""Counting connections without remembering who made them. No asyncio: any transport can embed it."""
