@@ -1,0 +1,218 @@
+r"""Tor's GeoIP text files, read into tables (tor's geoip and geoip6; Debian: tor-geoipdb).
+
+    16777216,16777471,AU                                        geoip: numbers of IPv4 addresses, both ends included
+    "16777216","16777471","AU","AUS","Australia"                geoip: MaxMind's form of the same
+    2001:200::,2001:200:134:ffff:ffff:ffff:ffff:ffff,JP         geoip6
+
+As tor does: comments (`#`) and empty lines are passed over, lines may end in CRLF, any other line that does not fit
+is skipped and counted. Ranges are put in order; of two that overlap the first counts and the second is skipped.
+Pure: bytes in, tables out. A look-up takes a packed address and never raises.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from array import array
+from bisect import bisect_right
+from socket import AF_INET6, inet_pton
+from typing import TYPE_CHECKING, TypeVar
+
+from obfstats.formats.logline import UNKNOWN_COUNTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_CODE = rb'"?([A-Za-z][A-Za-z0-9]|\?\?)"?(?:,[^\r\n]*)?[ \t]*\r?$'
+_V4_LINE = re.compile(rb'^[ \t]*"?([0-9]{1,10})"?,"?([0-9]{1,10})"?,' + _CODE, re.MULTILINE)
+_V6_LINE = re.compile(rb'^[ \t]*"?([0-9A-Fa-f:.]{2,45})"?,"?([0-9A-Fa-f:.]{2,45})"?,' + _CODE, re.MULTILINE)
+_NO_RANGE = re.compile(rb"^[ \t]*(?:#.*)?\r?$", re.MULTILINE)
+_CHUNK = 1 << 18
+
+_MAX_V4 = 0xFFFF_FFFF
+_HALVES = struct.Struct(">QQ").unpack
+_NUMBER = struct.Struct(">I").unpack
+
+_End = TypeVar("_End", int, bytes)
+_Table = TypeVar("_Table", "V4Table", "V6Table")
+
+
+class OutOfOrderError(ValueError):
+    """A file's ranges are not in the order of their addresses, or overlap."""
+
+
+class V4Table:
+    """Countries of IPv4 addresses: 385,602 ranges take 3 MB.
+
+    The address space is cut into runs of one country each, gaps included, so a run ends where the next begins. A
+    look-up goes by the address's upper 16 bits to the few runs that matter, and searches those.
+
+    Attributes:
+        skipped: ranges that were left out.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int, str]]) -> None:
+        """Take (first, last, lower-case code) with both ends as numbers.
+
+        Raises:
+            OutOfOrderError: at a range that begins before the one in front of it has ended.
+        """
+        self.skipped = 0
+        self._count = 0
+        self._starts, self._codes = array("I", [0]), array("H", [0])
+        codes = {UNKNOWN_COUNTRY: 0}
+        end = -1
+        for first, last, country in ranges:
+            if first > last or last > _MAX_V4:
+                self.skipped += 1
+                continue
+            if first <= end:
+                raise OutOfOrderError
+            self._count += 1
+            if first > end + 1:
+                self._run(end + 1, 0)
+            self._run(first, codes.setdefault(country, len(codes)))
+            end = last
+        if end < _MAX_V4:
+            self._run(end + 1, 0)
+        self._names = list(codes)
+        self._bounds = array("I", (bisect_right(self._starts, upper << 16) - 1 for upper in range(0x1_0000)))
+        self._bounds.append(len(self._starts) - 1)
+
+    def _run(self, start: int, code: int) -> None:
+        """Begin a run at `start`, unless the one before it goes on."""
+        if start == 0:
+            self._codes[0] = code
+        elif code != self._codes[-1]:
+            self._starts.append(start)
+            self._codes.append(code)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __call__(self, packed: bytes) -> str:
+        """Give the country of a packed IPv4 address (4 bytes), or `??`."""
+        number: int = _NUMBER(packed)[0]
+        upper = number >> 16
+        run, last = self._bounds[upper], self._bounds[upper + 1]
+        if run != last:
+            run = bisect_right(self._starts, number, run + 1, last + 1) - 1
+        return self._names[self._codes[run]]
+
+
+class V6Table:
+    """Countries of IPv6 addresses: 276,626 ranges take 11 MB.
+
+    An address is two 64-bit halves. The search runs over the upper halves; only where ranges share one do the lower
+    halves decide.
+
+    Attributes:
+        skipped: ranges that were left out.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[bytes, bytes, str]]) -> None:
+        """Take (first, last, lower-case code) with both ends packed, 16 bytes each.
+
+        Raises:
+            OutOfOrderError: at a range that begins before the one in front of it has ended.
+        """
+        self.skipped = 0
+        self._firsts = array("Q"), array("Q")
+        self._lasts = array("Q"), array("Q")
+        self._countries: list[str] = []
+        end = b""
+        for first, last, country in ranges:
+            if first > last or not first:
+                self.skipped += 1
+                continue
+            if first <= end:
+                raise OutOfOrderError
+            for halves, packed in ((self._firsts, first), (self._lasts, last)):
+                upper, lower = _HALVES(packed)
+                halves[0].append(upper)
+                halves[1].append(lower)
+            self._countries.append(country)
+            end = last
+
+    def __len__(self) -> int:
+        return len(self._countries)
+
+    def __call__(self, packed: bytes) -> str:
+        """Give the country of a packed IPv6 address (16 bytes), or `??`."""
+        upper, lower = _HALVES(packed)
+        index = bisect_right(self._firsts[0], upper) - 1
+        while index >= 0 and self._firsts[0][index] == upper and self._firsts[1][index] > lower:
+            index -= 1
+        if index < 0 or (upper, lower) > (self._lasts[0][index], self._lasts[1][index]):
+            return UNKNOWN_COUNTRY
+        return self._countries[index]
+
+
+def parse_v4(text: bytes) -> V4Table:
+    """Read a geoip file."""
+    lines = _Lines(text, _V4_LINE)
+    table = _arrange(V4Table, lambda: ((int(first), int(last), country) for first, last, country in lines))
+    table.skipped += lines.misfits
+    return table
+
+
+def parse_v6(text: bytes) -> V6Table:
+    """Read a geoip6 file."""
+    lines = _Lines(text, _V6_LINE)
+    table = _arrange(V6Table, lambda: ((_pack(first), _pack(last), country) for first, last, country in lines))
+    table.skipped += lines.misfits
+    return table
+
+
+def _arrange(
+    make: Callable[[Iterable[tuple[_End, _End, str]]], _Table], read: Callable[[], Iterable[tuple[_End, _End, str]]]
+) -> _Table:
+    """Make the table straight from the file, which tor's order allows; sort first only where that is broken."""
+    try:
+        return make(read())
+    except OutOfOrderError:
+        ordered: list[tuple[_End, _End, str]] = []
+        skipped = 0
+        for item in sorted(read()):
+            if ordered and item[0] <= ordered[-1][1]:
+                skipped += 1
+            else:
+                ordered.append(item)
+        table = make(ordered)
+        table.skipped += skipped
+        return table
+
+
+class _Lines:
+    """A file's ranges as (first, last, lower-case code), some thousand lines at a time to spare memory.
+
+    Attributes:
+        misfits: lines so far that are neither ranges nor comments nor empty.
+    """
+
+    def __init__(self, text: bytes, pattern: re.Pattern[bytes]) -> None:
+        self._text, self._pattern = text, pattern
+        self.misfits = 0
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes, str]]:
+        self.misfits = 0
+        names: dict[bytes, str] = {}
+        start = 0
+        while start < len(self._text):
+            end = self._text.find(b"\n", start + _CHUNK) + 1 or len(self._text)
+            chunk = self._text[start:end].removesuffix(b"\n")
+            lines = self._pattern.findall(chunk)
+            self.misfits += chunk.count(b"\n") + 1 - len(lines) - sum(1 for _ in _NO_RANGE.finditer(chunk))
+            for first, last, code in lines:
+                # One string for each code: 660,000 ranges share some 250 of them.
+                country = names.get(code) or names.setdefault(code, code.decode("ascii").lower())
+                yield first, last, country
+            start = end
+
+
+def _pack(address: bytes) -> bytes:
+    """Pack an IPv6 address; one that is none becomes an end that no range can have."""
+    try:
+        return inet_pton(AF_INET6, address.decode("ascii"))
+    except OSError:
+        return b""

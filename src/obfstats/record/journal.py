@@ -1,0 +1,217 @@
+r"""The statistics log's file: whole lines are appended, a batch at a time, and nothing else ever happens to it.
+
+Rules (facts about faults that this file answers):
+
+- Only the operator reads it: 0600 whatever the umask. A link, a pipe, somebody else's or a looser file is refused, and
+  so is a file that holds anything but a log.
+- One program writes it: a lock on the file itself; a second program is refused.
+- A batch is one write. If the disk takes only part of it, the part is cut off again, so that a reader sees whole
+  lines. Whatever could not be written is kept, up to a bound, and tried again later; what is beyond the bound is
+  dropped, a whole batch at a time (dropping some lines of a sorted batch would favour a country), and counted.
+- A last line that a killed program left torn is sealed with a newline at the next open, so that nothing merges with
+  it; readers count it as damaged.
+- A log that was rotated away is followed: before each batch the path is looked at, and opened anew where another file,
+  or none, stands there.
+
+Batches are written sorted: what is written is a function of the set of lines alone (design, decision 4).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH, LineError, is_cut_short, parse_line
+from obfstats.record.errors import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HELD_LINES = 20_000
+"""Lines kept in memory, some 3 MB, while the disk refuses them."""
+
+FIRST_RETRY, LAST_RETRY = 1.0, 600.0
+"""Seconds until the disk is tried again, doubled at each failure up to the second."""
+
+_HEAD = 1 << 16
+_TELLING = len("2012-02-07 14:01:04 ")
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Journal:
+    """The open log.
+
+    Attributes:
+        dropped: lines that were lost because the disk refused them for too long.
+    """
+
+    def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
+        """Open the log, or make it.
+
+        Args:
+            path: the file; its folder must be there.
+            warn: takes one sentence when the disk begins to refuse, and one when it takes lines again.
+
+        Raises:
+            RecordError: if the file cannot be used; it is then as it was.
+        """
+        self.dropped = 0
+        self._path = path
+        self._warn = warn
+        self._held: list[str] = []
+        self._retry_at = 0.0
+        self._retry_after = 0.0
+        self._descriptor = _open(path)
+
+    @property
+    def held(self) -> int:
+        """Lines that wait for the disk."""
+        return len(self._held)
+
+    def append(self, lines: list[str], now: float) -> None:
+        """Write a batch; never raises for what a disk may do.
+
+        Args:
+            lines: whole lines with their newlines, ASCII, in any order.
+            now: boot time in seconds, for the next try if this one fails.
+        """
+        if self._held and len(self._held) + len(lines) > HELD_LINES:
+            self.dropped += len(lines)
+        else:
+            self._held += lines
+        self.retry(now)
+
+    def retry(self, now: float) -> None:
+        """Write what is held, unless the last failure was too short a while ago."""
+        if not self._held or now < self._retry_at:
+            return
+        try:
+            self._follow()
+            if self._retry_after:
+                _seal(self._descriptor)
+            _write_whole(self._descriptor, "".join(sorted(self._held)).encode("ascii"))
+        except (OSError, RecordError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            if not self._retry_after:
+                self._warn(f"cannot write {self._path} ({reason}): lines are kept in memory and tried again")
+            self._retry_after = min(self._retry_after * 2 or FIRST_RETRY, LAST_RETRY)
+            self._retry_at = now + self._retry_after
+            return
+        self._held.clear()
+        if self._retry_after:
+            self._retry_after = self._retry_at = 0.0
+            self._warn(f"{self._path} is written again; lines lost so far: {self.dropped}")
+
+    def close(self) -> None:
+        """Give the file and its lock back. What is held is not written (ticket, step 6). May be called twice."""
+        self._held.clear()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _follow(self) -> None:
+        """Open the path anew if it no longer leads to the open file."""
+        try:
+            there = self._path.lstat()
+            if os.path.samestat(there, os.fstat(self._descriptor)):
+                return
+        except FileNotFoundError:
+            pass
+        fresh = _open(self._path)
+        os.close(self._descriptor)
+        self._descriptor = fresh
+
+
+def _open(path: Path) -> int:
+    """Open, check, lock and seal."""
+    try:
+        descriptor, made = _open_or_make(path)
+    except OSError as error:
+        if path.is_symlink():
+            raise RecordError(f"{path} is a symbolic link; name the file itself") from None
+        raise RecordError(f"cannot open the log {path}: {error.strerror}; name another with --stats-log") from None
+    try:
+        if made:
+            os.fchmod(descriptor, 0o600)
+        _check_file(path, os.fstat(descriptor))
+        _lock(path, descriptor)
+        _check_content(path, descriptor)
+        _seal(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise RecordError(f"cannot use the log {path}: {error.strerror}; name another with --stats-log") from None
+    except RecordError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _open_or_make(path: Path) -> tuple[int, bool]:
+    """Give a descriptor, and whether the file is new."""
+    try:
+        return os.open(path, _FLAGS), False
+    except FileNotFoundError:
+        return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600), True
+
+
+def _check_file(path: Path, status: os.stat_result) -> None:
+    """Refuse whatever somebody else could read, write or have put there."""
+    if not stat.S_ISREG(status.st_mode):
+        raise RecordError(f"{path} is not a regular file; name one, or a new one")
+    if status.st_uid != os.geteuid():
+        raise RecordError(f"{path} belongs to somebody else; name a file of this user's")
+    if status.st_nlink != 1:
+        raise RecordError(f"{path} has a second name (a hard link); remove that, or name another file")
+    if status.st_mode & 0o077:
+        raise RecordError(f"{path} is open to others ({stat.S_IMODE(status.st_mode):04o}); run: chmod 600 {path}")
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RecordError(f"{path} is in use by another program; give each its own with --stats-log") from None
+
+
+def _check_content(path: Path, descriptor: int) -> None:
+    """Refuse a file that is no log: its first 64 KiB hold no whole line, nor are they a log's torn beginning."""
+    head = os.pread(descriptor, _HEAD, 0)
+    lines = [line for line in head.split(b"\n") if line]
+    torn = all(is_cut_short(line) for line in lines) and len(max(lines, default=b"", key=len)) >= _TELLING
+    if head and not torn and not any(_is_line(line) for line in lines):
+        raise RecordError(f"{path} holds something else than a statistics log; name another file")
+
+
+def _seal(descriptor: int) -> None:
+    """End a torn last line, so that the next batch begins a line of its own."""
+    size = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, MAX_LINE_LENGTH, max(0, size - MAX_LINE_LENGTH)).rpartition(b"\n")[2]
+    if tail:
+        # Torn within a transport's name it would read as a whole line with another name: make it unreadable.
+        ambiguous = len(tail) >= LINE_LENGTH and not tail.endswith((b" v4", b" v6"))
+        _write_whole(descriptor, b"~\n" if ambiguous else b"\n")
+
+
+def _is_line(line: bytes) -> bool:
+    try:
+        parse_line(line)
+    except LineError:
+        return False
+    return True
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Append all of it or nothing.
+
+    Raises:
+        OSError: if the disk did not take all; what it took has been cut off again.
+    """
+    written = os.write(descriptor, data)
+    if written < len(data):
+        # The offset after an appending write is the end of what this write added, whatever stood there before.
+        end = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.ftruncate(descriptor, end - written)
+        raise OSError(28, "the disk took only a part")

@@ -1,0 +1,1 @@
+"""Real programs to test and measure against, each started for one test and ended with it."""

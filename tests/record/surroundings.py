@@ -1,0 +1,94 @@
+"""What a recorder needs from outside, made so that a test can move it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from obfstats.record.countries import Countries
+from obfstats.record.geoip import parse_v4, parse_v6
+from obfstats.record.journal import Journal
+from obfstats.record.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from obfstats.record.recorder import Column
+
+DAY = 86_400.0
+TICKETS_START = datetime(2012, 2, 7, 14, 1, 4, tzinfo=UTC).timestamp()
+
+# Documentation ranges (RFC 5737, RFC 3849), so that no test names anybody's address.
+GEOIP = b"3221225984,3221226239,DE\n3325256704,3325256959,TR\n"  # 192.0.2.0/24, 198.51.100.0/24
+GEOIP6 = b"2001:db8::,2001:db8:0:ffff:ffff:ffff:ffff:ffff,JP\n"
+
+
+class MovedClock:
+    """Two clocks that stand still until they are moved."""
+
+    def __init__(self, wall: float = TICKETS_START) -> None:
+        self._boot = 1000.0
+        self._wall = wall
+
+    def boot(self) -> float:
+        """Seconds since boot."""
+        return self._boot
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return self._wall
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by, or the machine sleep: both clocks go on."""
+        self._boot += seconds
+        self._wall += seconds
+
+    def set_wall(self, by: float) -> None:
+        """Somebody sets the wall clock."""
+        self._wall += by
+
+
+def countries() -> Countries:
+    """Countries of the documentation ranges."""
+    return Countries(parse_v4(GEOIP), parse_v6(GEOIP6), ("test", "test"))
+
+
+@dataclass
+class Bench:
+    """A recorder on a moved clock with a log on disk."""
+
+    path: Path
+    buffer: int = 100
+    columns: Sequence[Column] = ()
+    delay: float = 300.0
+    clock: MovedClock = field(default_factory=MovedClock)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Begin to record."""
+        self.journal = Journal(self.path, warn=self.warnings.append)
+        self.recorder = Recorder(
+            self.journal,
+            countries(),
+            clock=self.clock,
+            closing_delay=lambda: self.delay,
+            buffer=self.buffer,
+            columns=self.columns,
+        )
+
+    def lines(self) -> list[str]:
+        """What is on disk, line by line without newlines."""
+        return self.path.read_text("ascii").splitlines()
+
+    def fill(self, count: int, network: str = "192.0.2") -> None:
+        """Record that many clients, each with an address of its own."""
+        for number in range(count):
+            self.recorder.record(f"{network}.{number}")
+
+
+def keyed_hash(packed: bytes, key: bytes) -> str:
+    """The log's hash as design decision 3 words it."""
+    return hashlib.blake2b(packed, digest_size=20, key=key).hexdigest()

@@ -1,0 +1,73 @@
+"""Where countries come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from obfstats.record import RecordError
+from obfstats.record.countries import Countries
+from tests.record.surroundings import GEOIP, GEOIP6, countries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@given(st.text())
+def test_a_lookup_never_raises(text: str) -> None:
+    """Text that is no address is of no known country."""
+    assert len(countries().lookup(text)) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "country"),
+    [
+        ("192.0.2.0", "de"),
+        ("192.0.2.255", "de"),
+        ("192.0.3.0", "??"),
+        ("::ffff:192.0.2.1", "de"),
+        ("2001:db8::1", "jp"),
+        ("2001:db8:1::", "??"),
+        ("fe80::1%eth0", "??"),
+        ("192.0.2.1:80", "??"),
+    ],
+)
+def test_text_is_looked_up_in_its_family(address: str, country: str) -> None:
+    """Mapped addresses are IPv4, zones are ignored, a port makes it no address."""
+    assert countries().lookup(address) == country
+
+
+def test_named_files_come_first(tmp_path: Path) -> None:
+    """What the operator names is used, and said."""
+    (tmp_path / "geoip").write_bytes(GEOIP)
+    (tmp_path / "geoip6").write_bytes(GEOIP6)
+    opened = Countries.open(tmp_path / "geoip", tmp_path / "geoip6")
+    assert (opened.lookup("192.0.2.1"), opened.lookup("2001:db8::1")) == ("de", "jp")
+    assert opened.sources == (f"{tmp_path}/geoip (2 ranges)", f"{tmp_path}/geoip6 (1 ranges)")
+
+
+def test_without_any_file_the_registries_data_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iptocc's wheel knows the registries' ranges; private and loopback addresses are of no country."""
+    monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP", tmp_path / "none")
+    monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP6", tmp_path / "none")
+    opened = Countries.open()
+    assert [source.split()[0] for source in opened.sources] == ["iptocc", "iptocc"]
+    assert (opened.lookup("1.0.16.1"), opened.lookup("2001:200::1")) == ("jp", "jp")
+    assert {opened.lookup(address) for address in ("127.0.0.1", "10.0.0.1", "::1", "fe80::1")} == {"??"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(None, "cannot read"), (b"", "holds no line"), (b"\x00\xff\n\n", "holds no line")]
+)
+def test_a_named_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    """Named on purpose, it must be right: an error that says what to do."""
+    path = tmp_path / "geoip"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecordError, match=sentence):
+        Countries.open(path)
+    with pytest.raises(RecordError, match=sentence):
+        Countries.open(None, path)

@@ -1,0 +1,141 @@
+"""Tor's GeoIP files: what is read, what is skipped, what a look-up says."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from obfstats.record.geoip import parse_v4, parse_v6
+from tests.peers.tor import TOR_GEOIP, TOR_GEOIP6, tor_countries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from obfstats.record.geoip import V4Table, V6Table
+
+FAMILIES: dict[int, tuple[int, Callable[[bytes], V4Table | V6Table]]] = {4: (32, parse_v4), 6: (128, parse_v6)}
+
+
+def written(version: int, number: int) -> str:
+    """An address as the files write it."""
+    return str(number) if version == 4 else str(ipaddress.IPv6Address(number))
+
+
+@st.composite
+def files(draw: st.DrawFn, version: int) -> tuple[bytes, list[tuple[int, int, str]]]:
+    """A file in order without overlaps, and its ranges, crowded so that edges meet."""
+    bits = FAMILIES[version][0]
+    edges = draw(
+        st.lists(
+            st.integers(0, 2**bits - 1) | st.sampled_from([0, 2**bits - 1, 2 ** (bits // 2), 2 ** (bits // 2) - 1]),
+            unique=True,
+            max_size=24,
+        )
+    )
+    edges.sort()
+    ranges = [
+        (first, last, draw(st.sampled_from(["DE", "tr", "??", "A1", "EU"])))
+        for first, last in zip(edges[::2], edges[1::2], strict=False)
+    ]
+    lines = [f"{written(version, first)},{written(version, last)},{code}\n" for first, last, code in ranges]
+    return "".join(lines).encode(), ranges
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@given(data=st.data())
+def test_a_lookup_agrees_with_reading_the_file_line_by_line(version: int, data: st.DataObject) -> None:
+    """At every range's edges, one beside them, and anywhere."""
+    text, ranges = data.draw(files(version))
+    bits, parse = FAMILIES[version]
+    table = parse(text)
+    assert (len(table), table.skipped) == (len(ranges), 0)
+    asked = {0, 2**bits - 1, data.draw(st.integers(0, 2**bits - 1))}
+    for first, last, _ in ranges:
+        asked |= {first, last, max(first - 1, 0), min(last + 1, 2**bits - 1)}
+    for number in asked:
+        expected = next((code for first, last, code in ranges if first <= number <= last), "??")
+        assert table(number.to_bytes(bits // 8, "big")) == expected.lower()
+
+
+@given(text=st.binary(max_size=200) | st.text(alphabet='0123456789,"abcdef:\n\r# DE?', max_size=200).map(str.encode))
+def test_no_file_is_an_error_and_no_lookup_raises(text: bytes) -> None:
+    """Whatever the bytes are, there is a table, and it answers with a code."""
+    for number in (0, 1, 2**32 - 1):
+        assert len(parse_v4(text)(number.to_bytes(4, "big"))) == 2
+        assert len(parse_v6(text)(number.to_bytes(16, "big"))) == 2
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@given(data=st.data())
+def test_order_does_not_matter(version: int, data: st.DataObject) -> None:
+    """A file out of order says the same as the file in order."""
+    text, ranges = data.draw(files(version))
+    parse = FAMILIES[version][1]
+    lines = text.splitlines(keepends=True)
+    shuffled = parse(b"".join(data.draw(st.permutations(lines))))
+    straight = parse(text)
+    assert (len(shuffled), shuffled.skipped) == (len(straight), 0)
+    for first, last, _ in ranges:
+        for number in (first, last):
+            packed = number.to_bytes(FAMILIES[version][0] // 8, "big")
+            assert shuffled(packed) == straight(packed)
+
+
+def test_maxminds_quoted_form_is_read_like_tors_own() -> None:
+    """facts: both forms stand in tor's parser."""
+    table = parse_v4(b'"16777216","16777471","AU","AUS","Australia"\n16777472,16777727,CN\n')
+    assert (len(table), table.skipped) == (2, 0)
+    assert table(bytes((1, 0, 0, 255))) == "au"
+    assert table(bytes((1, 0, 1, 0))) == "cn"
+
+
+def test_comments_blanks_and_line_ends_of_dos_are_no_mistakes() -> None:
+    """As tor reads them."""
+    table = parse_v4(b"# a comment\r\n\r\n  16777216,16777471,AU\r\n\n#16777472,16777727,CN")
+    assert (len(table), table.skipped) == (1, 0)
+    assert table(bytes((1, 0, 0, 1))) == "au"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"nonsense", b"1,2", b"2,1,DE", b"1,4294967296,DE", b"1,99999999999,DE", b"1,2,DEU", b"1,2,D", b"1,2,\xff\xff"],
+)
+def test_a_line_that_does_not_fit_is_skipped_and_counted(line: bytes) -> None:
+    """The lines around it count."""
+    table = parse_v4(b"0,0,AA\n" + line + b"\n16777216,16777471,AU\n")
+    assert (len(table), table.skipped) == (2, 1)
+
+
+@pytest.mark.parametrize("line", [b"::g,::1,DE", b"1.2.3.4,1.2.3.5,DE", b"::2,::1,DE", b"::1,::2,DEU"])
+def test_a_line_of_geoip6_that_does_not_fit_is_skipped_and_counted(line: bytes) -> None:
+    """The lines around it count."""
+    table = parse_v6(b"::,::,AA\n" + line + b"\n2001:db8::,2001:db8::ff,JP\n")
+    assert (len(table), table.skipped) == (2, 1)
+
+
+def test_of_two_ranges_that_overlap_the_first_counts() -> None:
+    """The second is skipped and counted."""
+    table = parse_v4(b"10,20,DE\n15,30,FR\n40,50,TR\n")
+    assert (len(table), table.skipped) == (2, 1)
+    assert [table(number.to_bytes(4, "big")) for number in (15, 25, 45)] == ["de", "??", "tr"]
+
+
+def test_tor_gives_the_same_countries() -> None:
+    """The oracle: a real tor, asked for 4,000 addresses over its control port, on the same two files."""
+    draw = random.Random(5047)
+    edges = [line.split(b",") for line in draw.sample(TOR_GEOIP.read_bytes().splitlines(), 700) if line[:1].isdigit()]
+    v4 = [ipaddress.IPv4Address(int(end)) for edge in edges for end in edge[:2]]
+    v4 += [ipaddress.IPv4Address(draw.getrandbits(32)) for _ in range(600)]
+    lines = [line for line in draw.sample(TOR_GEOIP6.read_bytes().splitlines(), 700) if line[:1].isalnum()]
+    v6 = [ipaddress.IPv6Address(end.decode()) for line in lines for end in line.split(b",")[:2]]
+    v6 += [ipaddress.IPv6Address(0x2001 << 112 | draw.getrandbits(112)) for _ in range(600)]
+    by_tor = tor_countries([str(address) for address in [*v4, *v6]])
+    table4, table6 = parse_v4(TOR_GEOIP.read_bytes()), parse_v6(TOR_GEOIP6.read_bytes())
+    by_us = [table4(address.packed) for address in v4] + [table6(address.packed) for address in v6]
+    assert by_us == by_tor
+    assert len(set(by_us)) > 50

@@ -1,0 +1,303 @@
+"""The log's file: who may read and write it, and what a disk may do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from obfstats.formats.logline import LineError, parse_line
+from obfstats.record import RecordError
+from obfstats.record import journal as journal_module
+from obfstats.record.journal import HELD_LINES, LAST_RETRY, Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LINE = "2012-02-07 14:01:04 de 1234567890123456789012345678901234567890\n"
+
+
+def batch(count: int, country: str = "de") -> list[str]:
+    """That many lines, all different."""
+    return [f"2012-02-07 14:01:04 {country} {number:040x}\n" for number in range(count)]
+
+
+def open_journal(path: Path, warnings: list[str] | None = None) -> Journal:
+    """A journal whose warnings are kept."""
+    return Journal(path, warn=(warnings if warnings is not None else []).append)
+
+
+@contextlib.contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """A disk that takes no file beyond `size` bytes: a write over it is cut short, the next one fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_a_new_log_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """0600, neither looser nor tighter."""
+    before = os.umask(umask)
+    try:
+        open_journal(tmp_path / "log").close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
+
+
+def _symlink(path: Path) -> None:
+    (path.parent / "elsewhere").write_text(LINE)
+    path.symlink_to("elsewhere")
+
+
+def _hard_link(path: Path) -> None:
+    path.write_text(LINE)
+    path.chmod(0o600)
+    path.with_name("second").hardlink_to(path)
+
+
+def _loose(path: Path) -> None:
+    path.write_text(LINE)
+    path.chmod(0o640)
+
+
+def _foreign(path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    path.write_text(LINE)
+    path.chmod(0o600)
+    os.chown(path, 65534, 65534)
+
+
+def _text(text: bytes) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.write_bytes(text)
+        path.chmod(0o600)
+
+    return make
+
+
+REFUSED = [
+    (_symlink, "symbolic link"),
+    (_hard_link, "second name"),
+    (os.mkfifo, "not a regular file"),
+    (os.mkdir, "Is a directory"),
+    (_loose, "chmod 600"),
+    (_foreign, "belongs to somebody else"),
+    (_text(b"root:x:0:0:root:/root:/bin/bash\n"), "something else"),
+    (_text(b"\x7fELF\x02\x01\x01\x00\x00"), "something else"),
+    (_text(b"1\n2\n3\n"), "something else"),
+    (_text(b"\n"), "something else"),
+    (_text(b"x" * 200_000), "something else"),
+]
+
+
+@pytest.mark.parametrize(("make", "sentence"), REFUSED)
+def test_what_is_no_log_of_ours_is_refused_and_left_alone(
+    tmp_path: Path, make: Callable[[Path], None], sentence: str
+) -> None:
+    """One sentence, and nothing on disk has changed."""
+    path = tmp_path / "log"
+    make(path)
+
+    def state() -> list[tuple[str, int, int, int]]:
+        return [
+            (p.name, p.lstat().st_mode, p.lstat().st_size, p.lstat().st_mtime_ns) for p in sorted(tmp_path.iterdir())
+        ]
+
+    before = state()
+    with pytest.raises(RecordError, match=sentence):
+        open_journal(path)
+    assert state() == before
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """The operator is told which, and what to do."""
+    with pytest.raises(RecordError, match=r"No such file or directory; name another"):
+        open_journal(tmp_path / "none" / "log")
+
+
+def test_a_second_program_is_refused(tmp_path: Path) -> None:
+    """One log, one writer; once that is gone the next may."""
+    first = open_journal(tmp_path / "log")
+    with pytest.raises(RecordError, match="in use by another program"):
+        open_journal(tmp_path / "log")
+    first.close()
+    first.close()
+    open_journal(tmp_path / "log").close()
+
+
+def test_a_log_of_before_is_continued(tmp_path: Path) -> None:
+    """Lines are appended, never overwritten."""
+    path = tmp_path / "log"
+    for _ in range(2):
+        journal = open_journal(path)
+        journal.append([LINE], 0.0)
+        journal.close()
+    assert path.read_text() == LINE * 2
+
+
+@given(order=st.permutations(batch(30)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_a_batch_is_written_sorted(tmp_path: Path, order: list[str]) -> None:
+    """The order of arrival is gone: any permutation gives the same bytes."""
+    path = tmp_path / "log"
+    path.unlink(missing_ok=True)
+    journal = open_journal(path)
+    journal.append(order, 0.0)
+    journal.close()
+    assert path.read_text() == "".join(batch(30))
+
+
+def test_rotation_by_rename_is_followed(tmp_path: Path) -> None:
+    """The next batch goes into a new file of the old name, 0600 and locked; the old file keeps what it has."""
+    path = tmp_path / "log"
+    journal = open_journal(path)
+    journal.append([LINE], 0.0)
+    path.rename(tmp_path / "log.1")
+    journal.append(batch(2), 0.0)
+    assert (tmp_path / "log.1").read_text() == LINE
+    assert path.read_text() == "".join(batch(2))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(RecordError, match="in use"):
+        open_journal(path)
+
+
+def test_rotation_by_copying_and_truncating_is_followed(tmp_path: Path) -> None:
+    """Appending goes on at the new end: no hole of zeros."""
+    path = tmp_path / "log"
+    journal = open_journal(path)
+    journal.append(batch(50), 0.0)
+    os.truncate(path, 0)
+    journal.append([LINE], 0.0)
+    assert path.read_text() == LINE
+
+
+def test_a_loose_file_put_in_the_place_of_the_log_gets_nothing(tmp_path: Path) -> None:
+    """Lines wait in memory and one warning is given; once the file is right they are written."""
+    path, warnings = tmp_path / "log", list[str]()
+    journal = open_journal(path, warnings)
+    path.rename(tmp_path / "log.1")
+    path.touch()
+    path.chmod(0o644)
+    for now in (0.0, 0.5, 2.0):
+        journal.append([LINE], now)
+    assert (path.read_bytes(), journal.held, len(warnings)) == (b"", 3, 1)
+    path.chmod(0o600)
+    journal.retry(LAST_RETRY)
+    assert path.read_text() == LINE * 3
+    assert "written again; lines lost so far: 0" in warnings[-1]
+
+
+@pytest.mark.parametrize("cut", [1, 22, 30, 62, 63])
+def test_a_torn_last_line_is_sealed(tmp_path: Path, cut: int) -> None:
+    """What a killed program left gets a newline; what follows is whole."""
+    path = tmp_path / "log"
+    _text((LINE + LINE[:cut]).encode())(path)
+    journal = open_journal(path)
+    journal.append([LINE], 0.0)
+    assert path.read_text() == LINE + LINE[:cut] + "\n" + LINE
+
+
+@pytest.mark.parametrize("columns", [" ob", " obfs3", " obfs3 ", " obfs3 v", " <O"])
+def test_a_line_torn_within_its_columns_is_never_read_as_whole(tmp_path: Path, columns: str) -> None:
+    """`obfs3` cut to `ob` would be another transport's name: the seal makes it unreadable."""
+    path = tmp_path / "log"
+    _text((LINE + LINE[:-1] + columns).encode())(path)
+    open_journal(path).close()
+    whole, torn = path.read_bytes().splitlines()
+    assert parse_line(whole).country == "de"
+    with pytest.raises(LineError):
+        parse_line(torn)
+
+
+def test_a_last_line_that_lacks_only_its_newline_is_kept(tmp_path: Path) -> None:
+    """With its family it cannot be anything else."""
+    path = tmp_path / "log"
+    _text((LINE[:-1] + " obfs3 v4").encode())(path)
+    open_journal(path).close()
+    assert parse_line(path.read_bytes()).transport == "obfs3"
+
+
+def test_a_log_that_was_torn_in_its_first_line_is_still_a_log(tmp_path: Path) -> None:
+    """A crash in the first minute must not stop the next start, nor the one after it."""
+    path = tmp_path / "log"
+    _text(LINE[:40].encode())(path)
+    for _ in range(2):
+        open_journal(path).close()
+    assert path.read_text() == LINE[:40] + "\n"
+
+
+@pytest.mark.parametrize("room", [0, 1, 63, 64, 100, 64 * 9])
+def test_a_full_disk_never_shows_a_part_of_a_batch(tmp_path: Path, room: int) -> None:
+    """A short write is cut back to the last whole line; when there is room again everything is written, once."""
+    path, warnings = tmp_path / "log", list[str]()
+    journal = open_journal(path, warnings)
+    journal.append([LINE], 0.0)
+    with room_for(64 + room):
+        journal.append(batch(10), 0.0)
+        assert path.read_text() == LINE
+    journal.retry(1.0)
+    assert path.read_text() == LINE + "".join(batch(10))
+    assert (journal.held, journal.dropped) == (0, 0)
+
+
+def test_a_disk_that_stays_full_is_asked_less_and_less_often(tmp_path: Path) -> None:
+    """Retries back off to ten minutes, and say so once."""
+    warnings: list[str] = []
+    journal = open_journal(tmp_path / "log", warnings)
+    tries = []
+    with room_for(0):
+        journal.append([LINE], 0.0)
+        for now in range(3000):
+            planned = journal._retry_at
+            journal.retry(float(now))
+            if journal._retry_at != planned:
+                tries.append(now)
+    assert tries == [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1623, 2223, 2823]
+    assert len(warnings) == 1
+
+
+def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(tmp_path: Path) -> None:
+    """Whole batches are dropped, so that no country is favoured; memory stays under its cap."""
+    journal = open_journal(tmp_path / "log")
+    with room_for(0):
+        for _ in range(HELD_LINES // 1000 + 5):
+            journal.append(batch(1000), 0.0)
+    assert (journal.held, journal.dropped) == (HELD_LINES, 5000)
+    journal.retry(LAST_RETRY)
+    assert len((tmp_path / "log").read_text().splitlines()) == HELD_LINES
+
+
+def test_a_batch_larger_than_what_is_held_is_still_written(tmp_path: Path) -> None:
+    """A buffer of a whole day may be larger than the bound."""
+    journal = open_journal(tmp_path / "log")
+    journal.append(batch(HELD_LINES + 1), 0.0)
+    assert journal.dropped == 0
+    assert (tmp_path / "log").stat().st_size == 64 * (HELD_LINES + 1)
+
+
+def test_closing_writes_nothing(tmp_path: Path) -> None:
+    """Held lines die with the process (ticket, step 6)."""
+    journal = open_journal(tmp_path / "log")
+    with room_for(0):
+        journal.append(batch(5), 0.0)
+    journal.close()
+    assert (tmp_path / "log").read_bytes() == b""
+    assert journal.held == 0
+
+
+def test_the_bound_is_some_megabytes() -> None:
+    """The module's word on memory: 20,000 lines of Python text."""
+    assert journal_module.HELD_LINES * (49 + 64 + 8) < 3_000_000
