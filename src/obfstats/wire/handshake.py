@@ -16,7 +16,9 @@ Rules that hold for every transport:
 - `OutboundReady` and `InboundReady` come once each, `OutboundReady` first. A responder counts its peer as a client at
   `InboundReady` and not before: a probe that sends noise never gets there.
 - A responder sends nothing before it has what it needs from the initiator, so silence answers silence.
-- After `Failed` the machine ignores what it is given. It holds a bounded number of bytes at any time.
+- After `Failed`, and after `InboundReady`, the machine ignores what it is given. It holds a bounded number of bytes at
+  any time: up to a mebibyte, or one read if that is longer, while a job runs, and less than 200 otherwise.
+- Jobs are pure functions: they touch no machine, draw nothing, and may be called on any thread.
 - Reasons are fixed texts: no byte of the peer's is ever in one.
 - Randomness comes in as a function from a length to that many bytes, so that a handshake can be replayed.
 
@@ -92,7 +94,7 @@ class Handshake(Protocol):
     """One connection's handshake, from its first byte to two ciphers."""
 
     def start(self) -> list[Event]:
-        """Give what this side says unasked; call it once, first."""
+        """Give what this side says unasked, or the job that has to be done before; call it once, first."""
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes of the peer's, cut anywhere."""

@@ -1,0 +1,61 @@
+"""The registry: names, options, and sentences for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from obfstats.wire.handshake import Side
+from obfstats.wire.transports import TRANSPORTS, TransportError, make_transport
+from tests.wire.join import make_ends, pump, seeded
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_every_transport_carries_its_name_and_works(name: str) -> None:
+    """What the registry makes shakes hands with itself."""
+    transport = make_transport(name)
+    initiator, responder = make_ends(transport, seeded(1), seeded(2))
+    pump(initiator, responder)
+    assert transport.name == name
+    assert responder.story[-1] == initiator.story[-1] == "InboundReady"
+
+
+def test_obfs2_and_obfs3_are_offered() -> None:
+    """The two transports of the Python obfsproxy that bridges used."""
+    assert list(TRANSPORTS) == ["obfs2", "obfs3"]
+
+
+def test_shared_secret_reaches_obfs2() -> None:
+    """With a secret the costly MACs are jobs, so the first event is no message."""
+    machine = make_transport("obfs2", shared_secret="open sesame").handshake(Side.INITIATOR, seeded(1))
+    assert [type(event).__name__ for event in machine.start()] == ["Compute"]
+
+
+def test_shared_secret_may_be_any_bytes_of_the_environment() -> None:
+    """Bytes that are no UTF-8 arrive as Python's surrogates and are the same bytes again."""
+    transport = make_transport("obfs2", shared_secret=b"caf\xe9".decode("utf-8", "surrogateescape"))
+    initiator, responder = make_ends(transport, seeded(1), seeded(2))
+    pump(initiator, responder)
+    assert responder.story[-1] == "InboundReady"
+
+
+@pytest.mark.parametrize("name", ["", "obfs1", "OBFS3", "obfs3 ", "obfs4", "<OR>"])
+def test_unknown_name_is_told_with_the_choices(name: str) -> None:
+    """A name that is not exactly a transport's gets a sentence."""
+    with pytest.raises(TransportError, match=r"^There is no transport called '.*'; choose one of obfs2, obfs3\.$"):
+        make_transport(name)
+
+
+@pytest.mark.parametrize("secret", ["", "xyzzy"])
+def test_obfs3_takes_no_shared_secret(secret: str) -> None:
+    """An option that would be ignored is refused, and a secret is never repeated."""
+    with pytest.raises(TransportError, match="leave it out or use obfs2") as refused:
+        make_transport("obfs3", shared_secret=secret)
+    assert "xyzzy" not in str(refused.value)
+
+
+@pytest.mark.parametrize("secret", ["", "xyzzy\ud800"])
+def test_obfs2_refuses_a_secret_that_is_none(secret: str) -> None:
+    """An empty secret is a mistake, not an absent one; so is what no bytes can stand for."""
+    with pytest.raises(TransportError, match=r"shared-secret of obfs2 is .*; give") as refused:
+        make_transport("obfs2", shared_secret=secret)
+    assert "xyzzy" not in str(refused.value)
