@@ -1,0 +1,1 @@
+"""The demonstration: real clients through a real server, and what is left of them."""

@@ -1,0 +1,123 @@
+"""A client of an obfuscated bridge on a plain blocking socket, from whatever loopback address it is told to have.
+
+It runs the program's own sans-IO handshake; the tests hold that against other programs' clients.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Self
+
+from obfstats.wire.handshake import Compute, Failed, InboundReady, OutboundReady, Send, Side
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from cryptography.hazmat.primitives.ciphers import CipherContext
+
+    from obfstats.wire.handshake import Event, Transport
+
+_CHUNK = 1 << 16
+
+
+class ObfuscatedClient:
+    """A connection through an obfuscated bridge; used like a socket, and as a context manager."""
+
+    def __init__(
+        self, transport: Transport, bridge: tuple[str, int], source: str | None = None, timeout: float = 30.0
+    ) -> None:
+        """Connect, and shake hands as far as it goes without the first data.
+
+        Args:
+            transport: which transport to speak.
+            bridge: where it listens.
+            source: the loopback address to come from; None for the kernel's choice.
+            timeout: seconds for each step.
+
+        Raises:
+            OSError: if the bridge is not there, hangs up or takes too long.
+        """
+        self._encryptor: CipherContext | None = None
+        self._decryptor: CipherContext | None = None
+        self._early = b""
+        self._handshake = transport.handshake(Side.INITIATOR, os.urandom)
+        self.socket = socket.create_connection(bridge, timeout, (source, 0) if source else None)
+        try:
+            self._obey(self._handshake.start())
+            while self._encryptor is None:
+                self._shake()
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Encipher what is written to `socket` by other means than `sendall`."""
+        if self._encryptor is None:
+            raise ConnectionError("not connected")
+        return self._encryptor.update(data)
+
+    def sendall(self, data: bytes) -> None:
+        """Send data, enciphered."""
+        self.write(self.encrypt(data))
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are: everything this client says passes here."""
+        self.socket.sendall(data)
+
+    def recv(self, size: int = _CHUNK) -> bytes:
+        """Give some of what the destination sent, deciphered; nothing at its end."""
+        while self._decryptor is None:
+            self._shake()
+        if self._early:
+            early, self._early = self._early, b""
+            return early
+        return self._decryptor.update(self.socket.recv(size))
+
+    def receive_all(self) -> bytes:
+        """Give everything up to the end."""
+        received = bytearray()
+        while chunk := self.recv():
+            received += chunk
+        return bytes(received)
+
+    def end_sending(self) -> None:
+        """Close this direction only."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def send_and_end(self, data: bytes) -> None:
+        """Send all there is to say, and close this direction."""
+        self.sendall(data)
+        self.end_sending()
+
+    def close(self) -> None:
+        """Close both."""
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _shake(self) -> None:
+        data = self.socket.recv(_CHUNK)
+        if not data:
+            raise ConnectionError("the bridge hung up during the handshake")
+        self._obey(self._handshake.receive(data))
+
+    def _obey(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case Send(data):
+                    self.write(data)
+                case Compute(job):
+                    self._obey(self._handshake.computed(job()))
+                case OutboundReady(encryptor):
+                    self._encryptor = encryptor
+                case InboundReady(decryptor, early):
+                    self._decryptor, self._early = decryptor, early
+                case Failed(reason):
+                    raise ConnectionError(reason)

@@ -1,0 +1,74 @@
+"""What the whole process promises: no core dump, and no address in anything it says about its own mistakes.
+
+A traceback, a repr of a socket, a message of asyncio's: each can hold a client's address. So an error that nobody
+foresaw is reported as its class and the place in our code where it arose, and nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import resource
+import sys
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import TracebackType
+
+_PR_SET_DUMPABLE = 4
+
+_log = logging.getLogger(__name__)
+
+
+def forbid_core_dumps() -> None:
+    """Keep this process's memory out of files and away from other processes of the same user."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def scrub_reports(loop: asyncio.AbstractEventLoop) -> None:
+    """Send every way that Python reports a mistake through `describe`."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    sys.excepthook = lambda _type, error, _trace: _report(error)
+    sys.unraisablehook = lambda report: _report(report.exc_value)
+    threading.excepthook = lambda report: _report(report.exc_value)
+    loop.set_exception_handler(_report_from_loop)
+
+
+def describe(error: BaseException | None) -> str:
+    """Name an error by its class and the line of ours that it came from; its text stays out.
+
+    Example:
+        >>> describe(ValueError("192.0.2.7"))
+        'ValueError'
+    """
+    if error is None:
+        return "unknown error"
+    place = _place(error.__traceback__)
+    return f"{type(error).__name__} at {place}" if place else type(error).__name__
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Give the innermost `module:line` of this package's."""
+    place = ""
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.startswith("obfstats."):
+            place = f"{module}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _report(error: BaseException | None) -> None:
+    _log.error("internal error, please report it: %s", describe(error))
+
+
+def _report_from_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    # A peer that goes away at the wrong moment is everyday life, not a mistake.
+    if not isinstance(error, OSError):
+        _report(error)

@@ -1,0 +1,132 @@
+"""An obfuscated connection until its ciphers are there: drives a handshake of `wire` with a transport of asyncio's.
+
+A responder whose peer does not speak the protocol says nothing and goes on reading into nowhere until a random
+deadline that was drawn when the connection came: noise, silence, a broken-off and a late handshake all look the same
+from outside. An initiator has nothing to hide from the server it was told to call, and hangs up at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from obfstats.wire.handshake import Compute, Event, Failed, InboundReady, OutboundReady, Send, Side
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from cryptography.hazmat.primitives.ciphers import CipherContext
+
+    from obfstats.proxy.relay import RelayEnd, Scratch
+    from obfstats.wire.handshake import Handshake
+
+
+class Shaking(asyncio.BufferedProtocol):
+    """One connection's handshake.
+
+    Attributes:
+        outbound: becomes the cipher for what is sent; None if the connection was lost before.
+        inbound: becomes the cipher for what arrives, with the plaintext that came behind the handshake; None if the
+            connection was lost before. Reading is paused from then on, until the transport gets its next protocol.
+    """
+
+    __slots__ = (
+        "_deaf",
+        "_executor",
+        "_handshake",
+        "_scratch",
+        "_side",
+        "_then",
+        "_transport",
+        "inbound",
+        "outbound",
+    )  # fmt: skip
+
+    def __init__(self, handshake: Handshake, side: Side, scratch: Scratch, executor: Executor, then: RelayEnd) -> None:
+        """Take what a connection needs.
+
+        Args:
+            handshake: the transport's machine.
+            side: which side it plays.
+            scratch: the buffer to read into.
+            executor: runs the machine's jobs.
+            then: the relay's end that takes over; it is told of the connection, of backpressure and of the connection's
+                loss from the start.
+        """
+        loop = asyncio.get_running_loop()
+        self._handshake = handshake
+        self._side = side
+        self._scratch = scratch
+        self._executor = executor
+        self._transport: asyncio.Transport | None = None
+        self._deaf = False
+        self.outbound: asyncio.Future[CipherContext | None] = loop.create_future()
+        self.inbound: asyncio.Future[tuple[CipherContext, bytes] | None] = loop.create_future()
+        self._then = then
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say what this side says unasked."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._then.attach(self._transport)
+        self._obey(self._handshake.start())
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Lend the scratch for one read."""
+        return self._scratch.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand what was read to the handshake."""
+        if not self._deaf:
+            self._obey(self._handshake.receive(bytes(self._scratch.view[:nbytes])))
+
+    def eof_received(self) -> bool:
+        """Hold the connection open, or hang up."""
+        return self._side is Side.RESPONDER
+
+    def pause_writing(self) -> None:
+        """Pass on that the peer is slow."""
+        self._then.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that the peer has caught up."""
+        self._then.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let whoever waits know."""
+        self._deaf = True
+        self._transport = None
+        if not self.outbound.done():
+            self.outbound.set_result(None)
+        if not self.inbound.done():
+            self.inbound.set_result(None)
+        self._then.connection_lost(exc)
+
+    def _obey(self, events: list[Event]) -> None:
+        """Do what the handshake says."""
+        if self._transport is None:
+            return
+        for event in events:
+            match event:
+                case Send(data):
+                    self._transport.write(data)
+                case Compute(job):
+                    self._transport.pause_reading()
+                    future = asyncio.get_running_loop().run_in_executor(self._executor, job)
+                    future.add_done_callback(self._computed)
+                case OutboundReady(encryptor):
+                    self.outbound.set_result(encryptor)
+                case InboundReady(decryptor, early):
+                    self._deaf = True
+                    self._transport.pause_reading()
+                    self.inbound.set_result((decryptor, early))
+                case Failed():
+                    self._deaf = True
+                    if self._side is Side.INITIATOR:
+                        self._transport.abort()
+
+    def _computed(self, future: asyncio.Future[object]) -> None:
+        """Go on with what the job returned."""
+        if future.cancelled() or self._transport is None:
+            return
+        self._transport.resume_reading()
+        self._obey(self._handshake.computed(future.result()))

@@ -1,0 +1,74 @@
+"""Client addresses that must never turn up anywhere: drawn here, and searched for when the whole run is over.
+
+Every test that sends clients through the program gives them addresses from `address`. At the end, `findings` reads
+whatever the run left behind (files, logs, what programs said, what pytest reported) and looks for each of them in
+every form an address takes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+COUNTRIES = {"de": 64, "tr": 128, "ir": 192}
+"""Second bytes of the test's own networks, 127.64.0.0/16 and so on, and the country its GeoIP file gives them."""
+
+_NOWHERE = 250
+_handed_out: dict[str, list[bytes]] = {}
+_numbers = {second: itertools.count() for second in (*COUNTRIES.values(), _NOWHERE)}
+
+
+def address(country: str = "de") -> str:
+    """Give a loopback address that nobody had before, of a country of the test's own; `??` for one of none."""
+    second = COUNTRIES.get(country, _NOWHERE)
+    # Never a network's first or last address: those stand in the GeoIP file as its ranges' ends.
+    third, fourth = divmod(next(_numbers[second]), 200)
+    given = f"127.{second}.{third + 17}.{fourth + 23}"
+    _handed_out[given] = forms(given)
+    return given
+
+
+def geoip() -> str:
+    """The test's own GeoIP file."""
+    lines = []
+    for country, second in COUNTRIES.items():
+        first = struct.unpack(">I", bytes((127, second, 0, 0)))[0]
+        lines.append(f"{first},{first + 0xFFFF},{country.upper()}\n")
+    return "".join(lines)
+
+
+def forms(text: str) -> list[bytes]:
+    """Every way in which an IPv4 address may be written down."""
+    packed = socket.inet_aton(text)
+    number = int.from_bytes(packed, "big")
+    return [text.encode(), str(number).encode(), packed.hex().encode(), packed[::-1].hex().encode(), packed,
+            f"{number:#x}".encode(), f"{text.replace('.', '-')}".encode()]  # fmt: skip
+
+
+def findings(texts: Iterable[tuple[str, bytes]]) -> Iterator[str]:
+    """Say where a client's address was found, and in which form; the address itself is not repeated.
+
+    Args:
+        texts: what to search, each with a name for it.
+    """
+    names = ("text", "number", "hex", "reversed hex", "packed", "hex number", "dashed text")
+    for where, content in texts:
+        lowered = content.lower()
+        for written in _handed_out.values():
+            for name, form in zip(names, written, strict=True):
+                # Four packed bytes turn up in random data by chance; the other forms do not.
+                if form in (content if name == "packed" else lowered):
+                    yield f"{where}: a client's address as {name}"
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every regular file that a run left below a folder."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield str(path), path.read_bytes()

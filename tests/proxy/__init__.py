@@ -1,0 +1,1 @@
+"""Tests of the sockets and the program."""

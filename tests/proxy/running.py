@@ -1,0 +1,83 @@
+"""A service on a loop in a thread of this process, with its surroundings in the test's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from obfstats.proxy.endpoint import Endpoint, parse_endpoint
+from obfstats.proxy.listener import Listener, listen
+from obfstats.proxy.service import Server, Surroundings
+from obfstats.wire.transports import make_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from obfstats.record import Recorder
+
+LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [uvloop.new_event_loop, asyncio.new_event_loop]
+"""Both loops that the program runs on."""
+
+
+@contextlib.contextmanager
+def server(
+    destination: str,
+    *,
+    name: str = "obfs3",
+    recorder: Recorder | None = None,
+    cap: int = 100,
+    deadline: float = 30.0,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+) -> Iterator[tuple[str, int]]:
+    """Serve until the block ends; gives where it listens.
+
+    Args:
+        destination: HOST:PORT to pass on to.
+        name: the transport.
+        recorder: who counts.
+        cap: connections at once.
+        deadline: seconds that every handshake has, in place of the random ones.
+        new_loop: makes the event loop.
+    """
+    listening = listen(Endpoint("127.0.0.1", 0))
+    address = listening.getsockname()
+    started, stop = threading.Event(), asyncio.Event()
+    loop = new_loop()
+    failures: list[BaseException] = []
+
+    async def serve() -> None:
+        loop.set_exception_handler(lambda _, context: failures.append(context.get("exception") or RuntimeError()))
+        with ThreadPoolExecutor(2) as executor:
+            surroundings = Surroundings(
+                transport=make_transport(name),
+                destination=parse_endpoint(destination),
+                executor=executor,
+                random=os.urandom,
+                draw=lambda _low, _high: deadline,
+            )
+            service = Server(surroundings, recorder)
+            listener = Listener(listening, cap, service.handle)
+            started.set()
+            await stop.wait()
+            listener.close()
+            await service.close()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        started.wait(10)
+        yield address
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+    assert failures == []

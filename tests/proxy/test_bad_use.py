@@ -1,0 +1,132 @@
+"""What the operator may get wrong: one line that says what and what to do, exit status 2, nothing changed on disk."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.proxy.main import main
+from tests.peers.program import ARGV
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SERVE = ["obfs3", "--dest", "127.0.0.1:9001", "server", "127.0.0.1:0"]
+
+
+def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, with a home of the test's own."""
+    return subprocess.run(
+        [*ARGV, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+    )
+
+
+def tree(folder: Path) -> list[tuple[str, int, int]]:
+    """Everything below a folder, with its mode and size."""
+    return [(str(path), path.lstat().st_mode, path.lstat().st_size) for path in sorted(folder.rglob("*"))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "name a transport"),
+        (["obfs9", *SERVE[1:]], "invalid choice: 'obfs9' (choose from 'obfs2', 'obfs3')"),
+        (["obfs3", "server", "127.0.0.1:0"], "--dest"),
+        (["obfs3", "--dest", "127.0.0.1", "server", "127.0.0.1:0"], "'127.0.0.1' is not HOST:PORT"),
+        (["obfs3", "--dest", "::1:9001", "server", "127.0.0.1:0"], "[::1]:9001"),
+        (["obfs3", "--dest", "127.0.0.1:99999", "server", "127.0.0.1:0"], "is not HOST:PORT"),
+        (["obfs3", "--dest", "127.0.0.1:9001", "server", "nonsense"], "is not HOST:PORT"),
+        (["obfs3", "--dest", "127.0.0.1:9001", "server", "192.0.2.1:0"], "cannot listen on 192.0.2.1:0"),
+        (["obfs3", "--dest", "127.0.0.1:9001", "relay", "127.0.0.1:0"], "invalid choice: 'relay'"),
+        (["obfs3", "--shared-secret", "x", *SERVE[1:]], "shared-secret"),
+        (["obfs2", "--shared-secret", "", *SERVE[1:]], "shared-secret"),
+        (["--stats-buffer", "0", *SERVE], "'0' is not a number from 1"),
+        (["--stats-buffer", "many", *SERVE], "'many' is not a number"),
+        (["--stats-columns", "address", *SERVE], "'address' is no column; there are transport and family"),
+        (["--max-connections", "-1", *SERVE], "--max-connections"),
+        (["--geoip", "/none/geoip", *SERVE], "cannot read the GeoIP file /none/geoip"),
+        (["--geoip6", "/etc/passwd", *SERVE], "/etc/passwd holds no line of a GeoIP file"),
+        (["--stats-log", "/none/log", *SERVE], "cannot open the log /none/log"),
+        (["--stats-log", "/dev/null", *SERVE], "/dev/null is not a regular file"),
+        (["--stats-log", "/etc", *SERVE], "cannot open the log /etc: Is a directory"),
+        (["--data-dir", "/dev/null/x", *SERVE], "cannot make /dev/null/x"),
+        (["--nonsense", *SERVE], "--nonsense"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    """Status 2, the sentence on stderr, and the home is as empty as before."""
+    result = run(*arguments, home=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert sentence in result.stderr
+    assert result.stderr.startswith("obfsproxy")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _symlink(log: Path) -> None:
+    log.symlink_to("/etc/passwd")
+
+
+def _loose(log: Path) -> None:
+    log.touch()
+    log.chmod(0o644)
+
+
+def _no_log(log: Path) -> None:
+    log.write_text("#!/bin/sh\necho this is no log\n")
+    log.chmod(0o600)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [(_symlink, "is a symbolic link"), (_loose, "chmod 600"), (_no_log, "something else than a statistics log")],
+)
+def test_a_log_that_must_not_be_used_is_left_alone(tmp_path: Path, make: Callable[[Path], None], sentence: str) -> None:
+    """Status 2, one line, the file as it was."""
+    log = tmp_path / "clients.log"
+    make(log)
+    before = tree(tmp_path)
+    result = run("--data-dir", str(tmp_path), *SERVE, home=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert sentence in result.stderr
+    assert tree(tmp_path) == before
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    """And no log is made for a program that cannot serve."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("obfs3", "--dest", "127.0.0.1:9001", "server", f"127.0.0.1:{port}", home=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_option_and_shows_examples(tmp_path: Path) -> None:
+    """Complete, on stdout, status 0; `--version` too."""
+    result = run("--help", home=tmp_path)
+    assert result.returncode == 0
+    for word in ("--stats-log", "--no-stats", "--stats-buffer", "--stats-columns", "--geoip ", "--geoip6", "--data-dir",
+                 "--max-connections", "examples:", "obfs2", "obfs3"):  # fmt: skip
+        assert word in result.stdout
+    transport = run("obfs2", "--help", home=tmp_path)
+    assert transport.returncode == 0
+    for word in ("--shared-secret", "--dest", "server", "client", "LISTEN:PORT"):
+        assert word in transport.stdout
+    assert run("--version", home=tmp_path).stdout.startswith("obfsproxy")
+
+
+def test_the_program_is_also_a_command() -> None:
+    """The installed script and the module that the tests run are one program."""
+    (script,) = (point for point in entry_points(group="console_scripts") if point.name == "obfsproxy")
+    assert script.load() is main

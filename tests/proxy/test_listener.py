@@ -1,0 +1,82 @@
+"""Accepting, and not accepting: the cap, and a lack of descriptors."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.clients import ObfuscatedClient
+from obfstats.wire.transports import make_transport
+from tests import canary
+from tests.proxy import running
+from tests.proxy.destinations import echo, serve
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+BOTH_LOOPS = pytest.mark.parametrize("new_loop", running.LOOPS, ids=["uvloop", "asyncio"])
+
+
+@BOTH_LOOPS
+def test_beyond_the_cap_clients_wait_and_are_served_later(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """The third of two waits in the kernel's queue, and has its turn when one goes."""
+    transport = make_transport("obfs2")
+    with serve(echo) as destination, running.server(destination, name="obfs2", cap=2, new_loop=new_loop) as address:
+        first, second = (ObfuscatedClient(transport, address, canary.address()) for _ in range(2))
+        for client in (first, second):
+            client.sendall(b"1")
+            assert client.recv() == b"1"
+        replies: list[bytes] = []
+        served = threading.Event()
+
+        def third() -> None:
+            with ObfuscatedClient(transport, address, canary.address()) as client:
+                client.sendall(b"3")
+                replies.append(client.recv())
+            served.set()
+
+        threading.Thread(target=third, daemon=True).start()
+        assert not served.wait(0.3)
+        first.close()
+        assert served.wait(30)
+        second.close()
+    assert replies == [b"3"]
+
+
+@BOTH_LOOPS
+def test_without_descriptors_accepting_pauses_and_resumes(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A client that comes while there is none is not hung up on; it is served once there is one again."""
+    transport = make_transport("obfs2")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serve(echo) as destination, running.server(destination, name="obfs2", new_loop=new_loop) as address:
+        with ObfuscatedClient(transport, address, canary.address()) as before:
+            before.sendall(b"1")
+            assert before.recv() == b"1"
+            waiting = socket.socket()
+            taken = []
+            resource.setrlimit(resource.RLIMIT_NOFILE, (waiting.fileno() + 20, hard))
+            try:
+                while True:
+                    taken.append(os.dup(0))
+            except OSError:
+                pass
+            try:
+                waiting.settimeout(1.0)
+                waiting.connect(address)
+                with pytest.raises(TimeoutError):
+                    waiting.recv(1)
+                before.sendall(b"2")
+                assert before.recv() == b"2"
+            finally:
+                for descriptor in taken:
+                    os.close(descriptor)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with waiting, ObfuscatedClient(transport, address, canary.address()) as after:
+            after.sendall(b"3")
+            assert after.recv() == b"3"

@@ -1,0 +1,68 @@
+"""The unchanged program under a moved clock (libfaketime): a day passes within seconds."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+from demo.clients import ObfuscatedClient
+from obfstats.formats.logline import LogLine, parse_line
+from obfstats.wire.transports import make_transport
+from tests import canary
+from tests.peers.missing import need
+from tests.peers.program import obfsproxy
+from tests.proxy.destinations import echo, serve
+
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+TIMEOUT = 30.0
+
+
+def lines(log: Path) -> list[LogLine]:
+    """The log, line by line."""
+    return [parse_line(line) for line in log.read_bytes().splitlines()]
+
+
+def lines_come(log: Path, count: int, address: tuple[str, int], seconds: float) -> bool:
+    """Wait for that many lines; a probe now and then wakes the program's loop, so that it sees which timers are due."""
+    deadline = time.monotonic() + seconds
+    while len(log.read_bytes()) < 64 * count and time.monotonic() < deadline:
+        with socket.create_connection(address, TIMEOUT) as probe:
+            probe.shutdown(socket.SHUT_RDWR)
+    return len(log.read_bytes()) >= 64 * count
+
+
+def test_a_day_ends_by_itself_and_a_returning_client_is_a_stranger(tmp_path: Path, geoip: Path) -> None:
+    """Real process, real clients, 24 hours: the closing batch comes without a client, the next day has another S."""
+    need("faketime", "faketime")
+    log, clock = tmp_path / "log", tmp_path / "clock"
+    clock.write_text("+0")
+    environment = {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    address = canary.address("tr")
+    transport = make_transport("obfs3")
+    with (
+        serve(echo) as destination,
+        obfsproxy("--stats-log", str(log), "--stats-buffer", "5", "--geoip", str(geoip), "obfs3", "--dest",
+                  destination, "server", "127.0.0.1:0", environment=environment) as server,
+    ):  # fmt: skip
+
+        def visit(times: int) -> None:
+            for _ in range(times):
+                with ObfuscatedClient(transport, server.address, address, TIMEOUT) as client:
+                    client.sendall(b"hello")
+                    assert client.recv() == b"hello"
+
+        visit(3)
+        assert log.read_bytes() == b""
+        # Over the interval's end, then on and on until its closing batch is due: at most ten minutes later.
+        offsets = iter(range(86_410, 2 * 86_400 - 3600, 601))
+        clock.write_text(f"+{next(offsets)}")
+        while not lines_come(log, 3, server.address, 0.3):
+            clock.write_text(f"+{next(offsets)}")
+        visit(6)
+        assert lines_come(log, 8, server.address, TIMEOUT)
+    first, second = lines(log)[:3], lines(log)[3:]
+    assert {line.country for line in (*first, *second)} == {"tr"}
+    assert len({line.hash for line in first}) == len({line.hash for line in second}) == 1
+    assert first[0].hash != second[0].hash
+    assert (first[0].start[:10] < second[0].start[:10], first[0].start[10:]) == (True, second[0].start[10:])

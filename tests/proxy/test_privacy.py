@@ -1,0 +1,100 @@
+"""What the process promises about its memory and about its own mistakes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from obfstats.proxy import privacy
+from obfstats.proxy.privacy import describe
+from tests import canary
+from tests.peers.program import obfsproxy
+
+if TYPE_CHECKING:
+    import pytest
+
+# Makes every kind of mistake there is, with an address in each, under the program's own precautions.
+MISTAKEN_PROCESS = """
+import asyncio, gc, logging, socket, sys, threading, warnings
+from obfstats.proxy import privacy
+from obfstats.proxy.endpoint import parse_endpoint
+address = sys.stdin.readline().strip()
+logging.basicConfig(format="obfsproxy: %(message)s", stream=sys.stderr, level=logging.INFO)
+
+def fail(*_):
+    parse_endpoint(address)
+
+class Fails:
+    def __del__(self):
+        fail()
+
+async def task():
+    fail()
+
+async def main():
+    loop = asyncio.get_running_loop()
+    privacy.scrub_reports(loop)
+    loop.call_soon(fail)
+    made = loop.create_task(task())
+    await asyncio.sleep(0.01)
+    del made
+    gc.collect()
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    Fails()
+    warnings.warn(address)
+    socket.create_server((address, 0))
+    gc.collect()
+    logging.getLogger("asyncio").error("socket.send() raised for %s", address)
+
+asyncio.run(main())
+fail()
+"""
+
+
+def test_no_mistake_of_ours_tells_an_address() -> None:
+    """Callback, task, thread, destructor, warning, forgotten socket, main: each says its class and place only."""
+    address = canary.address()
+    result = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", MISTAKEN_PROCESS],
+        input=address, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert address not in result.stdout + result.stderr
+    reports = [line for line in result.stderr.splitlines() if "internal error" in line]
+    assert len(reports) == len(result.stderr.splitlines()) == 5
+    assert all("ValueError at obfstats.proxy.endpoint:" in line for line in reports)
+
+
+def test_a_peer_that_goes_away_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    """Connection errors that reach the loop are everyday life and make no noise; others are said."""
+    loop = asyncio.new_event_loop()
+    with caplog.at_level(logging.DEBUG):
+        privacy._report_from_loop(loop, {"exception": ConnectionResetError("192.0.2.7"), "message": "192.0.2.7"})
+        assert caplog.messages == []
+        privacy._report_from_loop(loop, {"exception": KeyError("192.0.2.7"), "message": "192.0.2.7"})
+    loop.close()
+    assert caplog.messages == ["internal error, please report it: KeyError"]
+
+
+def test_an_error_is_described_without_its_text() -> None:
+    """The class and, where it came from our code, the place."""
+    assert describe(ValueError("192.0.2.7")) == "ValueError"
+    assert describe(None) == "unknown error"
+
+
+def test_the_running_program_leaves_no_core_and_is_not_dumpable(tmp_path: Path) -> None:
+    """The kernel's own view of the process: no core file, memory that belongs to root alone."""
+    with obfsproxy(
+        "--data-dir", str(tmp_path / "data"), "obfs3", "--dest", "127.0.0.1:9", "server", "127.0.0.1:0"
+    ) as server:
+        limits = Path(f"/proc/{server.child.pid}/limits").read_text()
+        mapped = Path(f"/proc/{server.child.pid}/smaps").read_text()
+    (core,) = (line.split() for line in limits.splitlines() if line.startswith("Max core file size"))
+    assert core[4:6] == ["0", "0"]
+    assert any({"lo", "dd", "dc"} <= set(line.split()) for line in mapped.splitlines() if line.startswith("VmFlags"))

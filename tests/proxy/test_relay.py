@@ -1,0 +1,170 @@
+"""The data path: nothing lost, nothing piled up, ends passed on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.clients import ObfuscatedClient
+from obfstats.wire.transports import make_transport
+from tests import canary
+from tests.proxy import running
+from tests.proxy.destinations import serve
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+CHUNK = os.urandom(1 << 16)
+BOTH_LOOPS = pytest.mark.parametrize("new_loop", running.LOOPS, ids=["uvloop", "asyncio"])
+
+MOST_IN_FLIGHT = 40 << 20
+"""Bytes that the kernel's own buffers of four sockets may hold; the relay adds its two scratch buffers."""
+
+
+def write_until_stuck(connection: socket.socket, encrypt: Callable[[bytes], bytes]) -> tuple[int, str]:
+    """Write until nobody takes more for a second; give how many bytes that was, and their digest in clear."""
+    connection.settimeout(1.0)
+    digest = hashlib.sha256()
+    total = 0
+    while total < 4 * MOST_IN_FLIGHT:
+        data = memoryview(encrypt(CHUNK))
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += connection.send(data[sent:])
+        except TimeoutError:
+            digest.update(CHUNK[:sent])
+            return total + sent, digest.hexdigest()
+        digest.update(CHUNK)
+        total += len(data)
+    return total, digest.hexdigest()
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("name", ["obfs2", "obfs3"])
+def test_a_destination_that_does_not_read_stops_the_client(name: str, new_loop: NewLoop) -> None:
+    """Backpressure upstream: the client is stopped; once the destination reads, every byte is there, in order."""
+    read, results = threading.Event(), list[str]()
+    done = threading.Event()
+
+    def late_reader(connection: socket.socket) -> None:
+        read.wait(30)
+        digest = hashlib.sha256()
+        while data := connection.recv(1 << 16):
+            digest.update(data)
+        results.append(digest.hexdigest())
+        done.set()
+
+    with serve(late_reader) as destination, running.server(destination, name=name, new_loop=new_loop) as address:
+        client = ObfuscatedClient(make_transport(name), address, canary.address())
+        total, digest = write_until_stuck(client.socket, client.encrypt)
+        read.set()
+        client.end_sending()
+        assert done.wait(30)
+        client.close()
+    assert (total < MOST_IN_FLIGHT, results) == (True, [digest])
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("name", ["obfs2", "obfs3"])
+def test_a_client_that_does_not_read_stops_the_destination(name: str, new_loop: NewLoop) -> None:
+    """Backpressure downstream: the same the other way round."""
+    written = threading.Event()
+    results: list[tuple[int, str]] = []
+
+    def writer(connection: socket.socket) -> None:
+        connection.recv(1)
+        results.append(write_until_stuck(connection, lambda data: data))
+        written.set()
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(30)
+        connection.recv(1)
+
+    with serve(writer) as destination, running.server(destination, name=name, new_loop=new_loop) as address:
+        client = ObfuscatedClient(make_transport(name), address, canary.address())
+        client.sendall(b"x")
+        assert written.wait(30)
+        received = client.receive_all()
+        client.close()
+    assert results == [(len(received), hashlib.sha256(received).hexdigest())]
+    assert len(received) < MOST_IN_FLIGHT
+
+
+@BOTH_LOOPS
+def test_many_connections_at_once_do_not_mix(new_loop: NewLoop) -> None:
+    """Forty clients share one scratch buffer, some of them stalled, and each gets its own bytes back."""
+
+    def echo_in_bursts(connection: socket.socket) -> None:
+        held = bytearray()
+        while data := connection.recv(1 << 16):
+            held += data
+            if len(held) > 300_000:
+                connection.sendall(held)
+                held.clear()
+        connection.sendall(held)
+        connection.shutdown(socket.SHUT_WR)
+
+    failures: list[str] = []
+
+    def one_client(address: tuple[str, int], name: str) -> None:
+        sent = os.urandom(2_000_000)
+        with ObfuscatedClient(make_transport(name), address, canary.address()) as client:
+            writer = threading.Thread(target=client.send_and_end, args=(sent,))
+            writer.start()
+            received = client.receive_all()
+            writer.join()
+        if received != sent:
+            failures.append(name)
+
+    with serve(echo_in_bursts) as destination, running.server(destination, new_loop=new_loop) as address:
+        clients = [threading.Thread(target=one_client, args=(address, "obfs3")) for _ in range(40)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(60)
+    assert failures == []
+
+
+@BOTH_LOOPS
+def test_a_destination_that_hangs_up_ends_the_client_too(new_loop: NewLoop) -> None:
+    """What it said before arrives first."""
+
+    def curt(connection: socket.socket) -> None:
+        connection.recv(1)
+        connection.sendall(b"goodbye")
+
+    with (
+        serve(curt) as destination,
+        running.server(destination, new_loop=new_loop) as address,
+        ObfuscatedClient(make_transport("obfs3"), address, canary.address()) as client,
+    ):
+        client.sendall(b"x")
+        assert client.receive_all() == b"goodbye"
+
+
+@BOTH_LOOPS
+def test_a_client_that_vanishes_ends_the_destinations_connection(new_loop: NewLoop) -> None:
+    """A reset is passed on as an end: nothing hangs."""
+    ended = threading.Event()
+
+    def wait_for_end(connection: socket.socket) -> None:
+        try:
+            while connection.recv(1 << 16):
+                pass
+        finally:
+            ended.set()
+
+    with serve(wait_for_end) as destination, running.server(destination, new_loop=new_loop) as address:
+        client = ObfuscatedClient(make_transport("obfs3"), address, canary.address())
+        client.sendall(b"x" * 100_000)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        client.close()
+        assert ended.wait(30)
