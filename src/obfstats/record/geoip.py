@@ -31,7 +31,8 @@ _CHUNK = 1 << 18
 
 _MAX_V4 = 0xFFFF_FFFF
 _HALVES = struct.Struct(">QQ").unpack
-_NUMBER = struct.Struct(">I").unpack
+_BLOCK = 0x1_0000
+_MIXED = 0xFFFF
 
 _End = TypeVar("_End", int, bytes)
 _Table = TypeVar("_Table", "V4Table", "V6Table")
@@ -44,8 +45,9 @@ class OutOfOrderError(ValueError):
 class V4Table:
     """Countries of IPv4 addresses: 385,602 ranges take 3 MB.
 
-    The address space is cut into runs of one country each, gaps included, so a run ends where the next begins. A
-    look-up goes by the address's upper 16 bits to the few runs that matter, and searches those.
+    The address space is cut into runs of one country each, gaps included, so a run ends where the next begins. Six of
+    seven blocks of 65,536 addresses lie within one run: a table of 128 KiB answers those. In the others a few runs are
+    searched.
 
     Attributes:
         skipped: ranges that were left out.
@@ -76,8 +78,16 @@ class V4Table:
         if end < _MAX_V4:
             self._run(end + 1, 0)
         self._names = list(codes)
-        self._bounds = array("I", (bisect_right(self._starts, upper << 16) - 1 for upper in range(0x1_0000)))
-        self._bounds.append(len(self._starts) - 1)
+        # The run that each block begins in, and the code of a block that has only that one.
+        self._first_runs = array("I", (bisect_right(self._starts, first) - 1 for first in range(0, _MAX_V4, _BLOCK)))
+        self._first_runs.append(len(self._starts) - 1)
+        self._blocks = array("H", map(self._block, range(_MAX_V4 // _BLOCK + 1)))
+
+    def _block(self, block: int) -> int:
+        """Give the code of a whole block, or _MIXED."""
+        run = self._first_runs[block]
+        goes_on = run + 1 == len(self._starts) or self._starts[run + 1] >= (block + 1) * _BLOCK
+        return self._codes[run] if goes_on else _MIXED
 
     def _run(self, start: int, code: int) -> None:
         """Begin a run at `start`, unless the one before it goes on."""
@@ -92,12 +102,12 @@ class V4Table:
 
     def __call__(self, packed: bytes) -> str:
         """Give the country of a packed IPv4 address (4 bytes), or `??`."""
-        number: int = _NUMBER(packed)[0]
-        upper = number >> 16
-        run, last = self._bounds[upper], self._bounds[upper + 1]
-        if run != last:
-            run = bisect_right(self._starts, number, run + 1, last + 1) - 1
-        return self._names[self._codes[run]]
+        block = packed[0] << 8 | packed[1]
+        code = self._blocks[block]
+        if code == _MIXED:
+            first, last = self._first_runs[block], self._first_runs[block + 1]
+            code = self._codes[bisect_right(self._starts, int.from_bytes(packed, "big"), first, last + 1) - 1]
+        return self._names[code]
 
 
 class V6Table:
