@@ -34,18 +34,27 @@ MAX_LINE_LENGTH = LINE_LENGTH + 1 + MAX_TRANSPORT_LENGTH + 1 + 2
 
 TRANSPORT_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{MAX_TRANSPORT_LENGTH - 1}}}|<OR>|<\?\?>", re.ASCII)
 
-# In the order of the line: what each column is called in an error, its pattern, its first byte's place.
+# In the order of the line: what each column is called in an error, its pattern, the places of its first and last byte.
 _COLUMNS = (
-    ("date and time", re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"), 0),
-    ("country code", re.compile(rb"[a-z][a-z0-9]|\?\?"), 20),
-    ("hash", re.compile(rb"[0-9a-f]{40}"), 23),
+    ("date and time", re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"), 0, 18),
+    ("country code", re.compile(rb"[a-z][a-z0-9]|\?\?"), 20, 21),
+    ("hash", re.compile(rb"[0-9a-f]{40}"), 23, 62),
 )
 _FURTHER = re.compile(
     rb"(?: (?!v[46](?: |\Z))(?P<transport>" + TRANSPORT_NAME.pattern.encode() + rb"))?(?: (?P<family>v[46]))?"
 )
-# What each byte of the first 63 may be, for a line that was cut short: 0 a digit, a a letter or ?, x a hex digit.
-_SHAPE = b"0000-00-00 00:00:00 aa " + b"x" * 40
-_CLASSES = {ord("0"): b"0123456789", ord("a"): b"abcdefghijklmnopqrstuvwxyz0123456789?", ord("x"): b"0123456789abcdef"}
+# What each byte of the first 63 may be: 0 a digit, a a letter or ?, b also a digit, x a hex digit, others themselves.
+_SHAPE = b"0000-00-00 00:00:00 ab " + b"x" * 40
+_CLASSES = {
+    ord("0"): b"0123456789",
+    ord("a"): b"abcdefghijklmnopqrstuvwxyz?",
+    ord("b"): b"abcdefghijklmnopqrstuvwxyz0123456789?",
+    ord("x"): b"0123456789abcdef",
+}
+# A line that was cut short becomes a line again with the rest of one of the first two (the second is for the tens of
+# the day 30 and for half a ??), or, if it was cut behind the hash, with one of the ends.
+_WHOLE = (b"0001-01-01 00:00:00 aa " + b"0" * 40, b"0001-01-00 00:00:00 ?? " + b"0" * 40)
+_ENDS = (b"", b"v4", b"4", b"OR>", b"R>", b"?>", b">")
 
 
 class LineError(ValueError):
@@ -91,10 +100,10 @@ def parse_line(line: bytes) -> LogLine:
         LineError: where the bytes are not exactly of the grammar.
     """
     text = line.removesuffix(b"\n")
-    for name, pattern, place in _COLUMNS:
-        match = pattern.match(text, place)
+    for name, pattern, first, last in _COLUMNS:
+        match = pattern.match(text, first)
         if match is None:
-            raise LineError(_first_misfit(text, place), f"no {name}")
+            raise LineError(min(_first_misfit(text, first), last), f"no {name}")
         end = match.end()
         if end < LINE_LENGTH - 1 and text[end : end + 1] != b" ":
             raise LineError(end, f"no blank after the {name}")
@@ -102,10 +111,8 @@ def parse_line(line: bytes) -> LogLine:
     if further is None:
         raise LineError(LINE_LENGTH - 1, "neither the line's end nor a blank, a transport's name and v4 or v6")
     start = text[:19].decode("ascii")
-    try:
-        datetime.fromisoformat(start)
-    except ValueError:
-        raise LineError(0, "no such date or time") from None
+    if not _is_real(start):
+        raise LineError(0, "no such date or time")
     transport, family = further["transport"], further["family"]
     return LogLine(
         start,
@@ -132,8 +139,24 @@ def write_line(line: LogLine) -> bytes:
 
 def is_cut_short(line: bytes) -> bool:
     """Tell whether these bytes, without a newline, can be the beginning of a line whose rest was never written."""
-    base, columns = line[: LINE_LENGTH - 1], line[LINE_LENGTH - 1 :]
-    return _first_misfit(base, 0) == len(base) and columns.isascii() and len(line) < MAX_LINE_LENGTH
+    rests = _ENDS if len(line) >= LINE_LENGTH - 1 else [whole[len(line) :] for whole in _WHOLE]
+    return b"\n" not in line and any(_is_line(line + rest) for rest in rests)
+
+
+def _is_line(text: bytes) -> bool:
+    try:
+        parse_line(text)
+    except LineError:
+        return False
+    return True
+
+
+def _is_real(start: str) -> bool:
+    """Tell whether there is such a date and time; written back, because Python 3.14 reads 24:00:00 as a day later."""
+    try:
+        return datetime.fromisoformat(start).isoformat(" ") == start
+    except ValueError:
+        return False
 
 
 def _first_misfit(line: bytes, place: int) -> int:

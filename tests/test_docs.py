@@ -1,0 +1,60 @@
+"""The documentation says what there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+
+
+def help_of(program: str, *arguments: str) -> str:
+    """An installed program's help."""
+    command = [Path(sys.executable).with_name(program), *arguments, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("program", [["obfsproxy"], ["obfsproxy", "obfs2"], ["obfstats"], ["obfstats", "convert"]])
+def test_every_option_is_documented(program: list[str]) -> None:
+    """Whatever `--help` names stands in docs/commands.md."""
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", help_of(*program)))
+    assert "--help" in options
+    assert {option for option in options if f"`{option}" not in COMMANDS} == set()
+
+
+def test_every_script_is_documented_and_can_be_run() -> None:
+    """script/ holds what the documentation names, and nothing else."""
+    scripts = {path.name for path in (ROOT / "script").iterdir()}
+    assert set(re.findall(r"`script/([a-z]+)", COMMANDS)) == scripts
+    assert all(os.access(ROOT / "script" / name, os.X_OK) for name in scripts)
+
+
+def test_the_architecture_names_every_folder() -> None:
+    """docs/architecture.md stays true when a station is added."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    folders = [path.name for path in (ROOT / "src" / "obfstats").iterdir() if path.is_dir() and path.name[0] != "_"]
+    assert len(folders) >= 5
+    assert [name for name in folders if f"`{name}/`" not in text] == []
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link in the documentation is a file."""
+    links = [
+        (page, target)
+        for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    ]
+    assert len(links) >= 3
+    assert [target for page, target in links if not (page.parent / target).exists()] == []
+
+
+def test_no_file_of_the_package_is_longer_than_a_few_screens() -> None:
+    """A file is one idea."""
+    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "src").rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
