@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
-SCRATCH_SIZE = 1 << 16
-"""Bytes read at once: fits a core's second-level cache beside its copy in the kernel."""
+SCRATCH_SIZE = 1 << 18
+"""Bytes read at once: fewer system calls and wake-ups a byte, and it still fits a core's second-level cache."""
 
 LINGER = 30.0
 """Seconds that a closing end has for bytes nobody has taken yet."""
