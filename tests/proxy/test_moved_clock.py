@@ -14,7 +14,8 @@ from tests.peers.missing import need
 from tests.peers.program import obfsproxy
 from tests.proxy.destinations import echo, serve
 
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+# The variant for programs with threads: the other one now and then gives them a time that never was.
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 TIMEOUT = 30.0
 
 
@@ -37,7 +38,12 @@ def test_a_day_ends_by_itself_and_a_returning_client_is_a_stranger(tmp_path: Pat
     need("faketime", "faketime")
     log, clock = tmp_path / "log", tmp_path / "clock"
     clock.write_text("+0")
-    environment = {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    environment = {
+        "LD_PRELOAD": str(LIBRARIES[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "NO_FAKE_STAT": "1",
+    }
     address = canary.address("tr")
     transport = make_transport("obfs3")
     with (

@@ -28,6 +28,8 @@ from obfstats.record import Recorder, RecordError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from obfstats.record.clock import Clock
+
 TICK = 30.0
 """Seconds between looks at the interval's end."""
 
@@ -39,8 +41,16 @@ _SPARE_DESCRIPTORS = 64
 _log = logging.getLogger("obfstats.proxy")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; gives its exit status: 0 after a signal, 2 where it could not start."""
+def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: the command line; this process's own if None.
+        clock: what tells the recorder the time; the machine's own if None.
+
+    Returns:
+        its exit status: 0 after a signal, 2 where it could not start.
+    """
     options = parse_options(arguments)
     logging.basicConfig(format="obfsproxy: %(message)s", stream=sys.stderr, level=logging.INFO)
     privacy.forbid_core_dumps()
@@ -57,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.closing(listening):
         try:
             if options.is_server and options.statistics:
-                recorder = _open_recorder(options)
+                recorder = _open_recorder(options, clock)
         except RecordError as error:
             return _refuse(str(error))
         with asyncio.Runner(loop_factory=_new_loop) as runner:
@@ -70,7 +80,7 @@ def _refuse(reason: str) -> int:
     return 2
 
 
-def _open_recorder(options: Options) -> Recorder:
+def _open_recorder(options: Options, clock: Clock | None) -> Recorder:
     """Open the statistics, and say where they go."""
     log = options.log or options.data / "clients.log"
     recorder = Recorder.open(
@@ -80,6 +90,7 @@ def _open_recorder(options: Options) -> Recorder:
         buffer=options.buffer,
         columns=options.columns,
         make_folder=options.log is None,
+        clock=clock,
     )
     _log.info("statistics go to %s, %d connections at a time", log, options.buffer)
     return recorder

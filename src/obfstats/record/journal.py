@@ -62,7 +62,7 @@ class Journal:
         self._path = path
         self._warn = warn
         self._held: list[str] = []
-        self._retry_at = 0.0
+        self._retry_at = float("-inf")
         self._retry_after = 0.0
         self._descriptor = _open(path)
 
@@ -102,7 +102,7 @@ class Journal:
             return
         self._held.clear()
         if self._retry_after:
-            self._retry_after = self._retry_at = 0.0
+            self._retry_after, self._retry_at = 0.0, float("-inf")
             self._warn(f"{self._path} is written again; lines lost so far: {self.dropped}")
 
     def close(self) -> None:

@@ -123,6 +123,7 @@ class Recorder:
         buffer: int = DEFAULT_BUFFER,
         columns: Sequence[Column] = (),
         make_folder: bool = False,
+        clock: Clock | None = None,
     ) -> Recorder:
         """Open a log and begin to count.
 
@@ -133,6 +134,7 @@ class Recorder:
             buffer: lines held before a batch is written, at least 1.
             columns: further columns for each line.
             make_folder: make the log's folder, for its owner alone, if it is not there.
+            clock: what tells the time; the machine's own if None.
 
         Raises:
             RecordError: if the log or a named GeoIP file cannot be used; nothing on disk has changed then.
@@ -154,7 +156,7 @@ class Recorder:
             raise
         if not secret.locked:
             _log.warning("the kernel does not lock memory (ulimit -l): the secret could reach a swap file")
-        return cls(journal, countries, secret=secret, buffer=buffer, columns=columns)
+        return cls(journal, countries, secret=secret, clock=clock, buffer=buffer, columns=columns)
 
     def record(self, address: str, transport: str | None = None) -> None:
         """Count one client (steps 2 to 5): its handshake is done and its connection was passed on.
