@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from obfstats.proxy import privacy
 from obfstats.proxy.privacy import describe
 from tests import canary
 from tests.peers.program import obfsproxy
-
-if TYPE_CHECKING:
-    import pytest
 
 # Makes every kind of mistake there is, with an address in each, under the program's own precautions.
 MISTAKEN_PROCESS = """
@@ -88,6 +87,7 @@ def test_an_error_is_described_without_its_text() -> None:
     assert describe(None) == "unknown error"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that is not dumpable")
 def test_the_running_program_leaves_no_core_and_is_not_dumpable(tmp_path: Path) -> None:
     """The kernel's own view of the process: no core file, memory that belongs to root alone."""
     with obfsproxy(

@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
     Returns:
         its exit status: 0 after a signal, 2 where it could not start.
     """
+    # Until the loop runs, ^C ends the program like any other signal: there is nothing yet to take back.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     options = parse_options(arguments)
     logging.basicConfig(format="obfsproxy: %(message)s", stream=sys.stderr, level=logging.INFO)
     privacy.forbid_core_dumps()
@@ -93,6 +95,7 @@ def _open_recorder(options: Options, clock: Clock | None) -> Recorder:
         clock=clock,
     )
     _log.info("statistics go to %s, %d connections at a time", log, options.buffer)
+    _log.info("countries come from %s and %s", *recorder.countries.sources)
     return recorder
 
 

@@ -7,13 +7,10 @@ is not known is `??`.
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING
-
-from iptocc import country_code
 
 from obfstats.formats.logline import UNKNOWN_COUNTRY
 from obfstats.record.errors import RecordError
@@ -92,7 +89,7 @@ def _load(
         table = parse(path.read_bytes())
     except OSError as error:
         if named is None:
-            return partial(_registry_country, family), f"iptocc {version('iptocc')}"
+            return _registry_lookup(family), f"iptocc {version('iptocc')}"
         raise RecordError(
             f"cannot read the GeoIP file {path}: {error.strerror}; name another, or leave the option out"
         ) from None
@@ -102,7 +99,13 @@ def _load(
     return table, f"{path} ({len(table)} ranges{skipped})"
 
 
-def _registry_country(family: int, packed: bytes) -> str:
-    """Look an address up in iptocc's data."""
-    code = country_code(inet_ntop(family, packed))
-    return UNKNOWN_COUNTRY if code is None else code.lower()
+def _registry_lookup(family: int) -> Callable[[bytes], str]:
+    """Give a look-up in iptocc's data."""
+    # Its library is some megabytes of the registries' ranges: loaded only where they are asked for.
+    from iptocc import country_code  # noqa: PLC0415
+
+    def lookup(packed: bytes) -> str:
+        code = country_code(inet_ntop(family, packed))
+        return UNKNOWN_COUNTRY if code is None else code.lower()
+
+    return lookup

@@ -72,6 +72,7 @@ class Recorder:
     """The ticket's recorder.
 
     Attributes:
+        countries: who gives an address its country.
         unreadable: how often `record` was given what is no address; those are not counted as clients.
     """
 
@@ -97,6 +98,7 @@ class Recorder:
             buffer: capacity in lines, at least 1.
             columns: which further columns each line gets.
         """
+        self.countries = countries
         self.unreadable = 0
         self._journal = journal
         self._country_v4, self._country_v6 = countries.v4, countries.v6
@@ -213,7 +215,7 @@ class Recorder:
     def _enter(self) -> None:
         """Make what every line of the interval begins with."""
         start = min(self._start, _LAST_WALL)
-        self._label = time.strftime("%Y-%m-%d %H:%M:%S ", time.gmtime(start)).rjust(20, "0")
+        self._label = time.strftime("%Y-%m-%d %H:%M:%S ", time.gmtime(start))
 
     def _attend(self, now: float) -> None:
         """Do whatever is due."""
@@ -221,7 +223,7 @@ class Recorder:
             raise RecordError("this recorder is closed; open another")
         apart = self._clock.wall() - now - self._clocks_apart
         if abs(apart) > CLOCK_TOLERANCE or now < self._began:
-            _log.warning("the clock was set: a new interval begins, %d lines dropped", len(self._buffer))
+            _log.warning("the clock was set: a new interval begins, and what was in the buffer is dropped")
             self._buffer.clear()
             self._secret.renew()
             self._begin(now)
