@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests import canary
 from tests.peers.child import Child
@@ -12,6 +13,10 @@ from tests.peers.child import Child
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# How long an example takes says more about the machine's other work than about ours.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _reported: list[tuple[str, bytes]] = []
 _found: list[str] = []

@@ -16,7 +16,7 @@ COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 
 def help_of(program: str, *arguments: str) -> str:
     """An installed program's help."""
-    command = [Path(sys.executable).with_name(program), *arguments, "--help"]
+    command = [str(Path(sys.executable).with_name(program)), *arguments, "--help"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

@@ -53,7 +53,7 @@ class MovedClock:
 
 def countries() -> Countries:
     """Countries of the documentation ranges."""
-    return Countries(parse_v4(GEOIP), parse_v6(GEOIP6), ("test", "test"))
+    return Countries(parse_v4(GEOIP).country, parse_v6(GEOIP6).country, ("test", "test"))
 
 
 @dataclass

@@ -59,15 +59,15 @@ def test_a_lookup_agrees_with_reading_the_file_line_by_line(version: int, data: 
         asked |= {first, last, max(first - 1, 0), min(last + 1, 2**bits - 1)}
     for number in asked:
         expected = next((code for first, last, code in ranges if first <= number <= last), "??")
-        assert table(number.to_bytes(bits // 8, "big")) == expected.lower()
+        assert table.country(number.to_bytes(bits // 8, "big")) == expected.lower()
 
 
 @given(text=st.binary(max_size=200) | st.text(alphabet='0123456789,"abcdef:\n\r# DE?', max_size=200).map(str.encode))
 def test_no_file_is_an_error_and_no_lookup_raises(text: bytes) -> None:
     """Whatever the bytes are, there is a table, and it answers with a code."""
     for number in (0, 1, 2**32 - 1):
-        assert len(parse_v4(text)(number.to_bytes(4, "big"))) == 2
-        assert len(parse_v6(text)(number.to_bytes(16, "big"))) == 2
+        assert len(parse_v4(text).country(number.to_bytes(4, "big"))) == 2
+        assert len(parse_v6(text).country(number.to_bytes(16, "big"))) == 2
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -83,22 +83,22 @@ def test_order_does_not_matter(version: int, data: st.DataObject) -> None:
     for first, last, _ in ranges:
         for number in (first, last):
             packed = number.to_bytes(FAMILIES[version][0] // 8, "big")
-            assert shuffled(packed) == straight(packed)
+            assert shuffled.country(packed) == straight.country(packed)
 
 
 def test_maxminds_quoted_form_is_read_like_tors_own() -> None:
     """facts: both forms stand in tor's parser."""
     table = parse_v4(b'"16777216","16777471","AU","AUS","Australia"\n16777472,16777727,CN\n')
     assert (len(table), table.skipped) == (2, 0)
-    assert table(bytes((1, 0, 0, 255))) == "au"
-    assert table(bytes((1, 0, 1, 0))) == "cn"
+    assert table.country(bytes((1, 0, 0, 255))) == "au"
+    assert table.country(bytes((1, 0, 1, 0))) == "cn"
 
 
 def test_comments_blanks_and_line_ends_of_dos_are_no_mistakes() -> None:
     """As tor reads them."""
     table = parse_v4(b"# a comment\r\n\r\n  16777216,16777471,AU\r\n\n#16777472,16777727,CN")
     assert (len(table), table.skipped) == (1, 0)
-    assert table(bytes((1, 0, 0, 1))) == "au"
+    assert table.country(bytes((1, 0, 0, 1))) == "au"
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,21 @@ def test_a_line_of_geoip6_that_does_not_fit_is_skipped_and_counted(line: bytes) 
     assert (len(table), table.skipped) == (2, 1)
 
 
+def test_many_countries_side_by_side_are_told_apart() -> None:
+    """256 of them, as blocks and as single addresses."""
+    codes = [f"{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(256)]
+    for width in (256, 1):
+        lines = [f"{n * width},{n * width + width - 1},{code}\n" for n, code in enumerate(codes)]
+        table = parse_v4("".join(lines).encode())
+        assert [table.country((n * width).to_bytes(4, "big")) for n in range(256)] == codes
+        assert table.country((256 * width).to_bytes(4, "big")) == "??"
+
+
 def test_of_two_ranges_that_overlap_the_first_counts() -> None:
     """The second is skipped and counted."""
     table = parse_v4(b"10,20,DE\n15,30,FR\n40,50,TR\n")
     assert (len(table), table.skipped) == (2, 1)
-    assert [table(number.to_bytes(4, "big")) for number in (15, 25, 45)] == ["de", "??", "tr"]
+    assert [table.country(number.to_bytes(4, "big")) for number in (15, 25, 45)] == ["de", "??", "tr"]
 
 
 def test_tor_gives_the_same_countries() -> None:
@@ -136,6 +146,6 @@ def test_tor_gives_the_same_countries() -> None:
     v6 += [ipaddress.IPv6Address(0x2001 << 112 | draw.getrandbits(112)) for _ in range(600)]
     by_tor = tor_countries([str(address) for address in [*v4, *v6]])
     table4, table6 = parse_v4(TOR_GEOIP.read_bytes()), parse_v6(TOR_GEOIP6.read_bytes())
-    by_us = [table4(address.packed) for address in v4] + [table6(address.packed) for address in v6]
+    by_us = [table4.country(address.packed) for address in v4] + [table6.country(address.packed) for address in v6]
     assert by_us == by_tor
     assert len(set(by_us)) > 50

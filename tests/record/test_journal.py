@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from obfstats.formats.logline import LineError, parse_line
 from obfstats.record import RecordError
-from obfstats.record import journal as journal_module
 from obfstats.record.journal import HELD_LINES, LAST_RETRY, Journal
 
 if TYPE_CHECKING:
@@ -27,6 +26,11 @@ LINE = "2012-02-07 14:01:04 de 1234567890123456789012345678901234567890\n"
 def batch(count: int, country: str = "de") -> list[str]:
     """That many lines, all different."""
     return [f"2012-02-07 14:01:04 {country} {number:040x}\n" for number in range(count)]
+
+
+def append(journal: Journal, lines: list[str], now: float = 0.0) -> None:
+    """Have whole lines of one interval written as a batch."""
+    journal.append(LINE[:20], [line[20:-1] for line in lines], now)
 
 
 def open_journal(path: Path, warnings: list[str] | None = None) -> Journal:
@@ -143,7 +147,7 @@ def test_a_log_of_before_is_continued(tmp_path: Path) -> None:
     path = tmp_path / "log"
     for _ in range(2):
         journal = open_journal(path)
-        journal.append([LINE], 0.0)
+        append(journal, [LINE])
         journal.close()
     assert path.read_text() == LINE * 2
 
@@ -155,7 +159,7 @@ def test_a_batch_is_written_sorted(tmp_path: Path, order: list[str]) -> None:
     path = tmp_path / "log"
     path.unlink(missing_ok=True)
     journal = open_journal(path)
-    journal.append(order, 0.0)
+    append(journal, order)
     journal.close()
     assert path.read_text() == "".join(batch(30))
 
@@ -164,9 +168,9 @@ def test_rotation_by_rename_is_followed(tmp_path: Path) -> None:
     """The next batch goes into a new file of the old name, 0600 and locked; the old file keeps what it has."""
     path = tmp_path / "log"
     journal = open_journal(path)
-    journal.append([LINE], 0.0)
+    append(journal, [LINE])
     path.rename(tmp_path / "log.1")
-    journal.append(batch(2), 0.0)
+    append(journal, batch(2))
     assert (tmp_path / "log.1").read_text() == LINE
     assert path.read_text() == "".join(batch(2))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -178,9 +182,9 @@ def test_rotation_by_copying_and_truncating_is_followed(tmp_path: Path) -> None:
     """Appending goes on at the new end: no hole of zeros."""
     path = tmp_path / "log"
     journal = open_journal(path)
-    journal.append(batch(50), 0.0)
+    append(journal, batch(50))
     os.truncate(path, 0)
-    journal.append([LINE], 0.0)
+    append(journal, [LINE])
     assert path.read_text() == LINE
 
 
@@ -192,7 +196,7 @@ def test_a_loose_file_put_in_the_place_of_the_log_gets_nothing(tmp_path: Path) -
     path.touch()
     path.chmod(0o644)
     for now in (0.0, 0.5, 2.0):
-        journal.append([LINE], now)
+        append(journal, [LINE], now)
     assert (path.read_bytes(), journal.held, len(warnings)) == (b"", 3, 1)
     path.chmod(0o600)
     journal.retry(LAST_RETRY)
@@ -206,7 +210,7 @@ def test_a_torn_last_line_is_sealed(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "log"
     _text((LINE + LINE[:cut]).encode())(path)
     journal = open_journal(path)
-    journal.append([LINE], 0.0)
+    append(journal, [LINE])
     assert path.read_text() == LINE + LINE[:cut] + "\n" + LINE
 
 
@@ -244,9 +248,9 @@ def test_a_full_disk_never_shows_a_part_of_a_batch(tmp_path: Path, room: int) ->
     """A short write is cut back to the last whole line; when there is room again everything is written, once."""
     path, warnings = tmp_path / "log", list[str]()
     journal = open_journal(path, warnings)
-    journal.append([LINE], 0.0)
+    append(journal, [LINE])
     with room_for(64 + room):
-        journal.append(batch(10), 0.0)
+        append(journal, batch(10))
         assert path.read_text() == LINE
     journal.retry(1.0)
     assert path.read_text() == LINE + "".join(batch(10))
@@ -259,7 +263,7 @@ def test_a_disk_that_stays_full_is_asked_less_and_less_often(tmp_path: Path) -> 
     journal = open_journal(tmp_path / "log", warnings)
     tries = []
     with room_for(0):
-        journal.append([LINE], 0.0)
+        append(journal, [LINE])
         for now in range(3000):
             planned = journal._retry_at
             journal.retry(float(now))
@@ -274,7 +278,7 @@ def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(tmp_path: Path) 
     journal = open_journal(tmp_path / "log")
     with room_for(0):
         for _ in range(HELD_LINES // 1000 + 5):
-            journal.append(batch(1000), 0.0)
+            append(journal, batch(1000))
     assert (journal.held, journal.dropped) == (HELD_LINES, 5000)
     journal.retry(LAST_RETRY)
     assert len((tmp_path / "log").read_text().splitlines()) == HELD_LINES
@@ -283,7 +287,7 @@ def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(tmp_path: Path) 
 def test_a_batch_larger_than_what_is_held_is_still_written(tmp_path: Path) -> None:
     """A buffer of a whole day may be larger than the bound."""
     journal = open_journal(tmp_path / "log")
-    journal.append(batch(HELD_LINES + 1), 0.0)
+    append(journal, batch(HELD_LINES + 1))
     assert journal.dropped == 0
     assert (tmp_path / "log").stat().st_size == 64 * (HELD_LINES + 1)
 
@@ -292,12 +296,7 @@ def test_closing_writes_nothing(tmp_path: Path) -> None:
     """Held lines die with the process (ticket, step 6)."""
     journal = open_journal(tmp_path / "log")
     with room_for(0):
-        journal.append(batch(5), 0.0)
+        append(journal, batch(5))
     journal.close()
     assert (tmp_path / "log").read_bytes() == b""
     assert journal.held == 0
-
-
-def test_the_bound_is_some_megabytes() -> None:
-    """The module's word on memory: 20,000 lines of Python text."""
-    assert journal_module.HELD_LINES * (49 + 64 + 8) < 3_000_000

@@ -96,7 +96,7 @@ def _load(
     if not len(table):
         raise RecordError(f"{path} holds no line of a GeoIP file of tor's; name another, or leave the option out")
     skipped = f", {table.skipped} lines skipped" if table.skipped else ""
-    return table, f"{path} ({len(table)} ranges{skipped})"
+    return table.country, f"{path} ({len(table)} ranges{skipped})"
 
 
 def _registry_lookup(family: int) -> Callable[[bytes], str]:

@@ -31,8 +31,8 @@ _CHUNK = 1 << 18
 
 _MAX_V4 = 0xFFFF_FFFF
 _HALVES = struct.Struct(">QQ").unpack
-_BLOCK = 0x1_0000
-_MIXED = 0xFFFF
+_PARTS = struct.Struct(">HBB").unpack
+_CUT = 0xFFFF
 
 _End = TypeVar("_End", int, bytes)
 _Table = TypeVar("_Table", "V4Table", "V6Table")
@@ -43,11 +43,11 @@ class OutOfOrderError(ValueError):
 
 
 class V4Table:
-    """Countries of IPv4 addresses: 385,602 ranges take 3 MB.
+    """Countries of IPv4 addresses: 385,602 ranges take 10 MB, and a look-up touches two or three places of them.
 
-    The address space is cut into runs of one country each, gaps included, so a run ends where the next begins. Six of
-    seven blocks of 65,536 addresses lie within one run: a table of 128 KiB answers those. In the others a few runs are
-    searched.
+    The upper 16 bits of an address choose a page, its third byte a place there; the place holds the number of a country
+    and answers for a block of 256 addresses. Equal pages are kept once, so large networks cost next to nothing. A block
+    that is cut between countries is marked, and its few runs are searched by the last byte.
 
     Attributes:
         skipped: ranges that were left out.
@@ -61,8 +61,7 @@ class V4Table:
         """
         self.skipped = 0
         self._count = 0
-        self._starts, self._codes = array("I", [0]), array("H", [0])
-        codes = {UNKNOWN_COUNTRY: 0}
+        runs = _Runs()
         end = -1
         for first, last, country in ranges:
             if first > last or last > _MAX_V4:
@@ -72,42 +71,90 @@ class V4Table:
                 raise OutOfOrderError
             self._count += 1
             if first > end + 1:
-                self._run(end + 1, 0)
-            self._run(first, codes.setdefault(country, len(codes)))
+                runs.begin(end + 1, UNKNOWN_COUNTRY)
+            runs.begin(first, country)
             end = last
-        if end < _MAX_V4:
-            self._run(end + 1, 0)
-        self._names = list(codes)
-        # The run that each block begins in, and the code of a block that has only that one.
-        self._first_runs = array("I", (bisect_right(self._starts, first) - 1 for first in range(0, _MAX_V4, _BLOCK)))
-        self._first_runs.append(len(self._starts) - 1)
-        self._blocks = array("H", map(self._block, range(_MAX_V4 // _BLOCK + 1)))
-
-    def _block(self, block: int) -> int:
-        """Give the code of a whole block, or _MIXED."""
-        run = self._first_runs[block]
-        goes_on = run + 1 == len(self._starts) or self._starts[run + 1] >= (block + 1) * _BLOCK
-        return self._codes[run] if goes_on else _MIXED
-
-    def _run(self, start: int, code: int) -> None:
-        """Begin a run at `start`, unless the one before it goes on."""
-        if start == 0:
-            self._codes[0] = code
-        elif code != self._codes[-1]:
-            self._starts.append(start)
-            self._codes.append(code)
+        runs.begin(end + 1, UNKNOWN_COUNTRY)
+        self._countries = list(runs.numbers)
+        self._pages, self._places = runs.pages()
+        self._cut = runs.cut
 
     def __len__(self) -> int:
         return self._count
 
-    def __call__(self, packed: bytes) -> str:
+    def country(self, packed: bytes) -> str:
         """Give the country of a packed IPv4 address (4 bytes), or `??`."""
-        block = packed[0] << 8 | packed[1]
-        code = self._blocks[block]
-        if code == _MIXED:
-            first, last = self._first_runs[block], self._first_runs[block + 1]
-            code = self._codes[bisect_right(self._starts, int.from_bytes(packed, "big"), first, last + 1) - 1]
-        return self._names[code]
+        upper, third, fourth = _PARTS(packed)
+        number = self._places[self._pages[upper] << 8 | third]
+        if number == _CUT:
+            starts, numbers = self._cut[upper << 8 | third]
+            number = numbers[bisect_right(starts, fourth) - 1]
+        country: str = self._countries[number]
+        return country
+
+
+class _Runs:
+    """The address space as runs of one country each, gaps included, so a run ends where the next begins.
+
+    Attributes:
+        numbers: the number of each country.
+        cut: for blocks that hold several runs, by the upper 24 bits: where each begins, and its country's number.
+    """
+
+    def __init__(self) -> None:
+        self.numbers = {UNKNOWN_COUNTRY: 0}
+        self.cut: dict[int, tuple[bytes, array[int]]] = {}
+        self._starts, self._runs = array("Q", [0]), array("H", [0])
+
+    def begin(self, start: int, country: str) -> None:
+        """Begin a run, unless the one before it goes on."""
+        number = self.numbers.setdefault(country, len(self.numbers))
+        if start == 0:
+            self._runs[0] = number
+        elif number != self._runs[-1]:
+            self._starts.append(start)
+            self._runs.append(number)
+
+    def pages(self) -> tuple[array[int], array[int]]:
+        """Give each page's number by the upper 16 bits, and the places of all pages one behind the other."""
+        self._starts.append(_MAX_V4 + 1)
+        self._runs.append(0)
+        pages, places = array("H"), array("H")
+        known: dict[bytes, int] = {}
+        run = 0
+        while len(pages) < 0x1_0000:
+            first = len(pages) << 16
+            while self._starts[run + 1] <= first:
+                run += 1
+            # A run may go on for many pages; a page that is not whole is made up of its blocks.
+            whole = (self._starts[run + 1] - first) >> 16
+            page = self._runs[run : run + 1] * 256 if whole else self._page(first, run)
+            number = known.setdefault(page.tobytes(), len(known))
+            if number << 8 == len(places):
+                places.extend(page)
+            pages.extend(array("H", [number]) * max(whole, 1))
+        return pages, places
+
+    def _page(self, first: int, run: int) -> array[int]:
+        """Give the 256 places from an address on; `run` is the one it begins in."""
+        page = array("H")
+        while len(page) < 256:
+            start = first + (len(page) << 8)
+            while self._starts[run + 1] <= start:
+                run += 1
+            whole = min(256 - len(page), (self._starts[run + 1] - start) >> 8)
+            if whole:
+                page.extend(self._runs[run : run + 1] * whole)
+            else:
+                page.append(_CUT)
+                self._cut_block(start, run)
+        return page
+
+    def _cut_block(self, first: int, run: int) -> None:
+        """Note the runs within one block; `run` is the one it begins in."""
+        last = bisect_right(self._starts, first + 255, run)
+        starts = bytes(max(start - first, 0) for start in self._starts[run:last])
+        self.cut[first >> 8] = starts, self._runs[run:last]
 
 
 class V6Table:
@@ -147,7 +194,7 @@ class V6Table:
     def __len__(self) -> int:
         return len(self._countries)
 
-    def __call__(self, packed: bytes) -> str:
+    def country(self, packed: bytes) -> str:
         """Give the country of a packed IPv6 address (16 bytes), or `??`."""
         upper, lower = _HALVES(packed)
         index = bisect_right(self._firsts[0], upper) - 1

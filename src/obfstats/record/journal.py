@@ -13,7 +13,7 @@ Rules (facts about faults that this file answers):
 - A log that was rotated away is followed: before each batch the path is looked at, and opened anew where another file,
   or none, stands there.
 
-Batches are written sorted: what is written is a function of the set of lines alone (design, decision 4).
+A batch is written sorted: its bytes are a function of the set of its lines alone (design, decision 4).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HELD_LINES = 20_000
-"""Lines kept in memory, some 3 MB, while the disk refuses them."""
+"""Lines kept in memory, some 2 MB, while the disk refuses them."""
 
 FIRST_RETRY, LAST_RETRY = 1.0, 600.0
 """Seconds until the disk is tried again, doubled at each failure up to the second."""
@@ -45,6 +45,7 @@ class Journal:
     """The open log.
 
     Attributes:
+        held: lines that wait for the disk.
         dropped: lines that were lost because the disk refused them for too long.
     """
 
@@ -61,27 +62,25 @@ class Journal:
         self.dropped = 0
         self._path = path
         self._warn = warn
-        self._held: list[str] = []
+        self._held: list[bytes] = []
+        self.held = 0
         self._retry_at = float("-inf")
         self._retry_after = 0.0
         self._descriptor = _open(path)
 
-    @property
-    def held(self) -> int:
-        """Lines that wait for the disk."""
-        return len(self._held)
-
-    def append(self, lines: list[str], now: float) -> None:
+    def append(self, start: str, messages: list[str], now: float) -> None:
         """Write a batch; never raises for what a disk may do.
 
         Args:
-            lines: whole lines with their newlines, ASCII, in any order.
+            start: what each of its lines begins with.
+            messages: the rest of each line, without its newline, ASCII, in any order.
             now: boot time in seconds, for the next try if this one fails.
         """
-        if self._held and len(self._held) + len(lines) > HELD_LINES:
-            self.dropped += len(lines)
+        if self.held and self.held + len(messages) > HELD_LINES:
+            self.dropped += len(messages)
         else:
-            self._held += lines
+            self._held.append((start + f"\n{start}".join(sorted(messages)) + "\n").encode("ascii"))
+            self.held += len(messages)
         self.retry(now)
 
     def retry(self, now: float) -> None:
@@ -92,7 +91,7 @@ class Journal:
             self._follow()
             if self._retry_after:
                 _seal(self._descriptor)
-            _write_whole(self._descriptor, "".join(sorted(self._held)).encode("ascii"))
+            _write_whole(self._descriptor, b"".join(self._held))
         except (OSError, RecordError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             if not self._retry_after:
@@ -101,6 +100,7 @@ class Journal:
             self._retry_at = now + self._retry_after
             return
         self._held.clear()
+        self.held = 0
         if self._retry_after:
             self._retry_after, self._retry_at = 0.0, float("-inf")
             self._warn(f"{self._path} is written again; lines lost so far: {self.dropped}")
@@ -108,6 +108,7 @@ class Journal:
     def close(self) -> None:
         """Give the file and its lock back. What is held is not written (ticket, step 6). May be called twice."""
         self._held.clear()
+        self.held = 0
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

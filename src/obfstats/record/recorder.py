@@ -111,6 +111,7 @@ class Recorder:
         self._capacity = buffer
         self._buffer: list[str] = []
         self._closing: list[str] = []
+        self._closing_label = ""
         self._closing_due = 0.0
         self._open = True
         self._begin(self._boot())
@@ -187,7 +188,7 @@ class Recorder:
         if len(buffer) >= self._room:
             self._flush(now)
         further = self._further(transport, packed) if self._columns else ""
-        buffer.append(f"{self._label}{country} {self._hash(packed).hexdigest()}{further}\n")
+        buffer.append(f"{country} {self._hash(packed).hexdigest()}{further}")
 
     def tick(self) -> None:
         """End the interval, write the closing batch, try the disk again: whatever is due by now."""
@@ -214,8 +215,7 @@ class Recorder:
 
     def _enter(self) -> None:
         """Make what every line of the interval begins with."""
-        start = min(self._start, _LAST_WALL)
-        self._label = time.strftime("%Y-%m-%d %H:%M:%S ", time.gmtime(start))
+        self._label = time.strftime("%Y-%m-%d %H:%M:%S ", time.gmtime(min(self._start, _LAST_WALL)))
 
     def _attend(self, now: float) -> None:
         """Do whatever is due."""
@@ -239,12 +239,12 @@ class Recorder:
         while now - self._began >= INTERVAL:
             self._began += INTERVAL
             self._start += INTERVAL
+        if self._closing:
+            self._write_closing(now)
+        self._closing, self._buffer = self._buffer, []
+        self._closing_label, self._closing_due = self._label, now + self._closing_delay()
         self._secret.renew()
         self._enter()
-        if self._buffer:
-            self._closing += self._buffer
-            self._closing_due = now + self._closing_delay()
-            self._buffer.clear()
 
     def _plan(self, now: float) -> None:
         """Work out when to look up next, and how much room the closing batch leaves."""
@@ -255,13 +255,15 @@ class Recorder:
 
     def _flush(self, now: float) -> None:
         """Step 4: the buffer is full."""
-        self._journal.append(self._closing + self._buffer, now)
-        self._buffer.clear()
-        self._closing.clear()
+        if self._closing:
+            self._write_closing(now)
+        if self._buffer:
+            self._journal.append(self._label, self._buffer, now)
+            self._buffer.clear()
         self._plan(now)
 
     def _write_closing(self, now: float) -> None:
-        self._journal.append(self._closing, now)
+        self._journal.append(self._closing_label, self._closing, now)
         self._closing.clear()
 
     def _further(self, transport: str | None, packed: bytes) -> str:
