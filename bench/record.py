@@ -1,0 +1,161 @@
+"""Recording a connection, against the ticket taken literally; and what statistics cost the server.
+
+Both recorders get the same addresses as text, in the same order, and write to files in one folder. What recording
+costs is processor time, so that whatever else the machine does counts for little; a stall is what a clock on the wall
+says.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.clients import addresses
+from bench.initiator import BrokenError
+from bench.literal import LiteralCountries, LiteralRecorder
+from bench.load import Load
+from bench.process import cpu_seconds, two_cores
+from bench.report import Comparison, MissingError, main, progress, surroundings, table
+from obfstats.record import Recorder
+from tests.peers import program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+GEOIP = Path("/usr/share/tor/geoip")
+BUFFERS = (100, 1_000, 10_000)
+STALLING_BUFFER = 10_000
+
+
+class Plan(NamedTuple):
+    """How much is measured.
+
+    Records are a multiple of every buffer's size, so that each round pays for its writes. Many short rounds are better
+    than few long ones: whatever else the machine does then weighs on both sides.
+    """
+
+    rounds: int
+    records: int
+    flushes: int
+    connection_rounds: int
+    connections: int
+
+
+_FULL = Plan(rounds=31, records=20_000, flushes=31, connection_rounds=75, connections=150)
+_QUICK = Plan(rounds=11, records=10_000, flushes=9, connection_rounds=25, connections=80)
+
+
+def measure(plan: Plan) -> str:
+    """Measure everything, and give the tables."""
+    if not GEOIP.exists():
+        raise MissingError("the peer's country file is missing: apt-get install tor-geoipdb")
+    two_cores()
+    progress("reading country files, drawing addresses")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        clients = addresses(GEOIP, plan.records)
+        countries = LiteralCountries(GEOIP)
+        rows = [_compare_cost(plan, _Recorders(Path(folder), countries, buffer), clients) for buffer in BUFFERS]
+        rows += _compare_stalls(plan, _Recorders(Path(folder), countries, STALLING_BUFFER), clients)
+    return "\n".join(
+        [
+            surroundings(),
+            table("`Recorder`", "the ticket in Python", rows),
+            table("with statistics", "`--no-stats`", [_compare_statistics(plan)]),
+        ]
+    )
+
+
+class _Recorders:
+    """Both recorders, each with a new file."""
+
+    def __init__(self, folder: Path, countries: LiteralCountries, buffer: int) -> None:
+        self.buffer = buffer
+        self._logs = [folder / "ours.log", folder / "literal.log"]
+        for log in self._logs:
+            log.unlink(missing_ok=True)
+        self.ours = Recorder.open(self._logs[0], geoip=GEOIP, buffer=buffer)
+        self.literal = LiteralRecorder(self._logs[1], countries, buffer)
+
+    def check(self) -> None:
+        """See that both wrote the same: as many lines of each country, as many clients."""
+        counts = []
+        for log in self._logs:
+            lines = log.read_bytes().splitlines()
+            counts.append((Counter(line[20:22] for line in lines), len({line[23:] for line in lines})))
+        if counts[0] != counts[1] or not counts[0][1]:
+            raise BrokenError("the two recorders did not write the same lines")
+
+
+def _compare_cost(plan: Plan, recorders: _Recorders, clients: Sequence[str]) -> Comparison:
+    """Compare what a recorded connection costs, writing included."""
+    progress(f"{plan.rounds} rounds of {len(clients):,} connections, buffer of {recorders.buffer:,}")
+
+    def cost(record: Callable[[str], None]) -> float:
+        before = time.process_time_ns()
+        for client in clients:
+            record(client)
+        return (time.process_time_ns() - before) / len(clients)
+
+    row = Comparison(f"one recorded connection, buffer of {recorders.buffer:,}: ns", 0.5, digits=0)
+    row.take(plan.rounds, partial(cost, recorders.ours.record), partial(cost, recorders.literal.record))
+    recorders.check()
+    return row
+
+
+def _compare_stalls(plan: Plan, recorders: _Recorders, clients: Sequence[str]) -> list[Comparison]:
+    """Compare how long the one call takes that finds the buffer full."""
+    progress(f"{plan.flushes} flushes of {recorders.buffer:,} lines")
+    filling = clients[: recorders.buffer]
+
+    def stall(record: Callable[[str], None]) -> float:
+        for client in filling[1:]:
+            record(client)
+        before = time.perf_counter_ns()
+        record(filling[0])
+        return (time.perf_counter_ns() - before) / 1e6
+
+    # One more line than the rounds fill in: from here on a round's last call is the one that finds the buffer full.
+    recorders.ours.record(filling[0])
+    recorders.literal.record(filling[0])
+    row = Comparison(f"the call that writes {recorders.buffer:,} lines: ms", 0.2)
+    row.take(plan.flushes, partial(stall, recorders.ours.record), partial(stall, recorders.literal.record))
+    return [row, Comparison("the longest of them: ms", ours=[max(row.ours)], peer=[max(row.peer)])]
+
+
+def _compare_statistics(plan: Plan) -> Comparison:
+    """Compare the processor time of a connection to a server that counts with that to one that does not."""
+    progress(f"{plan.connection_rounds} rounds of {plan.connections} handshakes, with statistics and without")
+    server_core, load_core = two_cores()
+    os.sched_setaffinity(0, {load_core})
+    with Load() as load, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        log = Path(folder) / "clients.log"
+        transport = ["obfs3", "--dest", "{}:{}".format(*load.destination), "server", "127.0.0.1:0"]
+
+        def cost(server: program.Program) -> float:
+            before = cpu_seconds(server.child.pid)
+            load.handshakes(server.address, plan.connections)
+            return (cpu_seconds(server.child.pid) - before) / plan.connections * 1e3
+
+        with (
+            program.obfsproxy("--stats-log", str(log), *transport, cpu=server_core) as counting,
+            program.obfsproxy("--no-stats", *transport, cpu=server_core) as silent,
+        ):
+            for server in (counting, silent):
+                cost(server)
+            row = Comparison("a connection, handshake to end: server CPU ms", 1.05, digits=3)
+            row.take(plan.connection_rounds, partial(cost, counting), partial(cost, silent))
+        if not log.stat().st_size:
+            raise BrokenError("the server that counts wrote nothing")
+        return row
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="bench: %(message)s", level=logging.WARNING)
+    sys.exit(main("record", measure, _FULL, _QUICK))
