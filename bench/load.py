@@ -27,7 +27,6 @@ PATIENCE = 60.0
 
 _CHUNK = memoryview(bytes(1 << 18))
 _DISCARD = bytearray(1 << 20)
-_READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 
 
 class Pair(NamedTuple):

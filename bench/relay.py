@@ -54,7 +54,7 @@ class Plan(NamedTuple):
     idle_rounds: int
 
 
-_FULL = Plan(rounds=15, volume=1 << 28, handshakes=250, idle_rounds=3)
+_FULL = Plan(rounds=25, volume=1 << 28, handshakes=250, idle_rounds=3)
 _QUICK = Plan(rounds=5, volume=1 << 26, handshakes=100, idle_rounds=1)
 
 

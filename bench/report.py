@@ -130,11 +130,12 @@ def main(name: str, measure: Callable[[_Plan], str], full: _Plan, quick: _Plan) 
     """
     parser = argparse.ArgumentParser(prog=f"bench.{name}")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: rougher figures")
+    plan = quick if parser.parse_args().quick else full
     load = os.getloadavg()[0]
     if load > _BUSY * (os.cpu_count() or 1):
         progress(f"others are at work on this machine (load {load:.1f}): expect rough figures")
     try:
-        sys.stdout.write(f"{measure(quick if parser.parse_args().quick else full)}\n")
+        sys.stdout.write(f"{measure(plan)}\n")
     except MissingError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2

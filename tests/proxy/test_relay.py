@@ -157,6 +157,7 @@ def test_a_client_that_vanishes_ends_the_destinations_connection(new_loop: NewLo
 
     def wait_for_end(connection: socket.socket) -> None:
         try:
+            connection.sendall(b"here")
             while connection.recv(1 << 16):
                 pass
         finally:
@@ -165,6 +166,8 @@ def test_a_client_that_vanishes_ends_the_destinations_connection(new_loop: NewLo
     with serve(wait_for_end) as destination, running.server(destination, new_loop=new_loop) as address:
         client = ObfuscatedClient(make_transport("obfs3"), address, canary.address())
         client.sendall(b"x" * 100_000)
+        # A reset before that would take the handshake back, and there would be no destination to hear of it.
+        assert client.recv() == b"here"
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         client.close()
         assert ended.wait(30)
