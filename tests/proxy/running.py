@@ -57,6 +57,7 @@ def server(
             surroundings = Surroundings(
                 transport=make_transport(name),
                 destination=parse_endpoint(destination),
+                addresses=[parse_endpoint(destination)],
                 executor=executor,
                 random=os.urandom,
                 draw=lambda _low, _high: deadline,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import socket
 import subprocess
+import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -13,21 +16,24 @@ from obfstats.proxy.main import main
 from tests.peers.program import ARGV
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+# The program as it is for a user without a home: become one once everything is loaded, since ours may be root's alone.
+AS_SOMEBODY = (
+    sys.executable,
+    "-c",
+    "import encodings.idna, os, sys; from obfstats.proxy.main import main; os.setgid(54321); os.setuid(54321); sys.exit(main())",
+)
 
 SERVE = ["obfs3", "--dest", "127.0.0.1:9001", "server", "127.0.0.1:0"]
 
 
-def run(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end, with a home of the test's own."""
+def run(*arguments: str, home: Path | None, program: Sequence[str] = ARGV) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, with a home of the test's own or none."""
+    environment = {"PATH": "/usr/bin:/bin"} | ({} if home is None else {"HOME": str(home)})
     return subprocess.run(
-        [*ARGV, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+        [*program, *arguments], capture_output=True, text=True, timeout=30, check=False, env=environment
     )
 
 
@@ -45,6 +51,10 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
         (["obfs3", "--dest", "127.0.0.1", "server", "127.0.0.1:0"], "'127.0.0.1' is not HOST:PORT"),
         (["obfs3", "--dest", "::1:9001", "server", "127.0.0.1:0"], "[::1]:9001"),
         (["obfs3", "--dest", "127.0.0.1:99999", "server", "127.0.0.1:0"], "is not HOST:PORT"),
+        (["obfs3", "--dest", "127.0.0.1:0", "server", "127.0.0.1:0"], "names no port"),
+        (["obfs3", "--dest", "a..b:80", "server", "127.0.0.1:0"], "no such host as a..b"),
+        (["obfs3", "--dest", f"{'a' * 64}:80", "server", "127.0.0.1:0"], "not a host's name"),
+        (["obfs3", "--dest", "127.0.0.1:9001", "server", "a..b:80"], "cannot listen on a..b:80"),
         (["obfs3", "--dest", "127.0.0.1:9001", "server", "nonsense"], "is not HOST:PORT"),
         (["obfs3", "--dest", "127.0.0.1:9001", "server", "192.0.2.1:0"], "cannot listen on 192.0.2.1:0"),
         (["obfs3", "--dest", "127.0.0.1:9001", "relay", "127.0.0.1:0"], "invalid choice: 'relay'"),
@@ -60,7 +70,11 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
         (["--stats-log", "/dev/null", *SERVE], "/dev/null is not a regular file"),
         (["--stats-log", "/etc", *SERVE], "cannot open the log /etc: Is a directory"),
         (["--data-dir", "/dev/null/x", *SERVE], "cannot make /dev/null/x"),
+        (["--stats-log", "/tmp/" + "x" * 300, *SERVE], "File name too long"),
+        (["--stats-log", "/none/a\nb", *SERVE], "cannot open the log /none/a\\nb"),
+        (["--stats-buffer", "9" * 5000, *SERVE], "is not a number from 1"),
         (["--nonsense", *SERVE], "--nonsense"),
+        (["--non\nsense\x1b[31m", *SERVE], "--non\\nsense\\x1b[31m"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(tmp_path: Path, arguments: list[str], sentence: str) -> None:
@@ -71,6 +85,40 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path: Path, arguments: li
     assert sentence in result.stderr
     assert result.stderr.startswith("obfsproxy")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_named_as_geoip_does_not_hold_it_up(tmp_path: Path) -> None:
+    """It would be read for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    before = tree(tmp_path)
+    result = run("--geoip", str(tmp_path / "pipe"), *SERVE, home=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "holds no line of a GeoIP file" in result.stderr
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without a home")
+def test_somebody_without_a_home_is_told_what_to_name(tmp_path: Path) -> None:
+    """No HOME, no entry in the list of users: one line."""
+    result = run(*SERVE, home=None, program=AS_SOMEBODY)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "name a folder with --data-dir" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root itself may open every folder; it takes root to become another")
+def test_a_folder_that_may_not_be_opened_is_said(tmp_path: Path) -> None:
+    """The likeliest mistake of all: the log in somebody else's folder."""
+    (tmp_path / "private").mkdir(mode=0o700)
+    result = run("--stats-log", str(tmp_path / "private" / "log"), *SERVE, home=None, program=AS_SOMEBODY)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "Permission denied; name another with --stats-log" in result.stderr
+
+
+def test_without_standard_error_it_is_still_status_2(tmp_path: Path) -> None:
+    """Nobody hears it, but the status tells."""
+    command = shlex.join([*ARGV, "--stats-log", "/none/log", *SERVE])
+    assert subprocess.run(["sh", "-c", f"{command} 2>&-"], timeout=30, check=False, cwd=tmp_path).returncode == 2
 
 
 def _symlink(log: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.clients import ObfuscatedClient
+from obfstats.proxy.relay import MANY_STALLED, SCRATCH_SIZE, SMALL_SCRATCH_SIZE, Scratch
 from obfstats.wire.transports import make_transport
 from tests import canary
 from tests.proxy import running
@@ -131,6 +132,43 @@ def test_many_connections_at_once_do_not_mix(new_loop: NewLoop) -> None:
         for client in clients:
             client.join(60)
     assert failures == []
+
+
+def test_where_many_are_stalled_each_holds_little() -> None:
+    """A thousand stalled directions: the first hold large buffers, the others small ones; then all is as before."""
+    scratch = Scratch()
+    held = []
+    for _ in range(1000):
+        held.append(scratch.view)
+        scratch.stall()
+        scratch.renew()
+    assert sum(len(view) for view in held) == MANY_STALLED * SCRATCH_SIZE + (1000 - MANY_STALLED) * SMALL_SCRATCH_SIZE
+    for _ in range(1000):
+        scratch.resume()
+    assert len(scratch.view) == SCRATCH_SIZE
+
+
+@BOTH_LOOPS
+def test_more_stalled_clients_than_that_lose_nothing(new_loop: NewLoop) -> None:
+    """Eighty clients that do not read until all of them are stuck, and then read everything."""
+    count, size = MANY_STALLED + 16, 6 << 20
+
+    def pour(connection: socket.socket) -> None:
+        connection.recv(1)
+        for _ in range(size >> 16):
+            connection.sendall(CHUNK)
+
+    with serve(pour) as destination, running.server(destination, cap=count, new_loop=new_loop) as address:
+        clients = []
+        for _ in range(count):
+            client = ObfuscatedClient(make_transport("obfs3"), address, canary.address())
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+            client.sendall(b"x")
+            clients.append(client)
+        lengths = {len(client.receive_all()) for client in clients}
+        for client in clients:
+            client.close()
+    assert lengths == {size}
 
 
 @BOTH_LOOPS

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.publish import simple
-from obfstats.record.recorder import ATTENTION, CLOSING_DELAY, INTERVAL
+from obfstats.record.recorder import ATTENTION, CLOCK_TOLERANCE, CLOSING_DELAY, INTERVAL
 from tests.publish.logs import DAMAGE, SECRET, line
 from tests.publish.programs import CONVERTERS, ENVIRONMENT, SIMPLE, convert, run, run_pipeline
 
@@ -63,21 +63,21 @@ def test_the_simple_script_runs_alone(log: Path, tmp_path: Path) -> None:
 # Intervals that are not over
 
 
-@pytest.mark.parametrize("now", ["2012-02-07 14:01:04", "2012-02-08 14:01:03", "2012-02-08 14:16:03.999999"])
+@pytest.mark.parametrize("now", ["2012-02-07 14:01:04", "2012-02-08 14:01:03", "2012-02-08 14:31:03.999999"])
 def test_an_interval_is_left_out_until_its_last_line_is_written(log: Path, now: str) -> None:
-    """Missing, and named, for 24 hours and the quarter of an hour for the closing batch; then it is there."""
+    """Missing, and named, for 24 hours and the half hour in which the closing batch comes; then it is there."""
     log.write_bytes(line(START))
     tables, said = convert_at(now, log)
     assert tables == NO_ROWS
     assert said == [f"the interval from {START} is not over yet and left out; --all takes it in"]
-    tables, said = convert_at("2012-02-08 14:16:04", log)
+    tables, said = convert_at("2012-02-08 14:31:04", log)
     assert tables != NO_ROWS
     assert said == []
 
 
 def test_the_closing_batch_of_every_recorder_is_in_before_its_interval_counts_as_over() -> None:
     """The two stations know each other only by their files; here their times are held against each other."""
-    assert simple.OVER_AFTER.total_seconds() >= INTERVAL + CLOSING_DELAY + 2 * ATTENTION
+    assert simple.OVER_AFTER.total_seconds() >= INTERVAL + CLOCK_TOLERANCE + CLOSING_DELAY + 2 * ATTENTION
 
 
 def test_finished_intervals_are_published_beside_an_unfinished_one(log: Path) -> None:

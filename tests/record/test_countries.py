@@ -59,6 +59,17 @@ def test_without_any_file_the_registries_data_answers(tmp_path: Path, monkeypatc
     assert {opened.lookup(address) for address in ("127.0.0.1", "10.0.0.1", "::1", "fe80::1")} == {"??"}
 
 
+def test_a_default_file_that_is_spoilt_is_said_and_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody named it, so the bridge starts all the same."""
+    (tmp_path / "geoip").write_bytes(b"\x00" * 100)
+    monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP", tmp_path / "geoip")
+    opened = Countries.open()
+    assert opened.sources[0].startswith("iptocc")
+    assert caplog.messages == [f"{tmp_path}/geoip cannot be used: countries come from elsewhere"]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"), [(None, "cannot read"), (b"", "holds no line"), (b"\x00\xff\n\n", "holds no line")]
 )

@@ -118,6 +118,14 @@ def test_a_line_of_geoip6_that_does_not_fit_is_skipped_and_counted(line: bytes) 
     assert (len(table), table.skipped) == (2, 1)
 
 
+@pytest.mark.parametrize("bad", [b"1,9999999999,XX", b"30,20,XX"])
+def test_a_bad_line_in_a_file_out_of_order_takes_no_other_with_it(bad: bytes) -> None:
+    """It alone is skipped."""
+    table = parse_v4(b"40,50,TR\n" + bad + b"\n10,20,DE\n21,30,FR\n")
+    assert (len(table), table.skipped) == (3, 1)
+    assert [table.country(number.to_bytes(4, "big")) for number in (15, 25, 45)] == ["de", "fr", "tr"]
+
+
 def test_many_countries_side_by_side_are_told_apart() -> None:
     """256 of them, as blocks and as single addresses."""
     codes = [f"{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(256)]

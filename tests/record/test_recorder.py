@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +74,7 @@ def test_exactly_24_hours_after_the_start_the_next_interval_begins_once(tmp_path
     bench.fill(1)
     bench.clock.pass_time(DAY)
     bench.fill(9, "198.51.100")
+    bench.recorder.tick()
     assert [line[:22] for line in bench.lines()] == ["2012-02-07 14:01:04 de"]
 
 
@@ -99,14 +102,83 @@ def test_a_quiet_day_ends_by_the_timer_alone(tmp_path: Path) -> None:
 
 
 def test_closing_batch_and_buffer_together_hold_no_more_than_the_buffer(tmp_path: Path) -> None:
-    """A crash loses at most B messages, just after an interval's end too."""
+    """A crash loses at most B messages, just after an interval's end too; no client is written alone to make room."""
     bench = Bench(tmp_path / "log", buffer=10)
     bench.fill(6)
     bench.clock.pass_time(DAY)
     bench.fill(4, "198.51.100")
     assert bench.lines() == []
     bench.recorder.record("198.51.100.99")
-    assert len(bench.lines()) == 10
+    assert [line[:22] for line in bench.lines()] == ["2012-02-07 14:01:04 de"] * 6
+    bench.fill(6, "198.51.100")
+    assert [line[:22] for line in bench.lines()][6:] == ["2012-02-08 14:01:04 tr"] * 10
+
+
+@given(visits=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 90_000)), max_size=30))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+def test_every_batch_is_full_or_closes_an_interval(tmp_path: Path, visits: list[tuple[int, int]]) -> None:
+    """Whatever comes when: what is written at once for one interval is B lines, or the last of it."""
+    path = tmp_path / "log"
+    path.unlink(missing_ok=True)
+    bench = Bench(path, buffer=10)
+    batches: list[tuple[str, int]] = []
+
+    def note_what_is_new() -> None:
+        new = bench.lines()[sum(size for _, size in batches) :]
+        batches.extend(Counter(line[:19] for line in new).items())
+
+    for clients, seconds in visits:
+        for number in range(clients):
+            bench.recorder.record(f"192.0.2.{number}")
+            note_what_is_new()
+        bench.clock.pass_time(seconds)
+        bench.recorder.tick()
+        note_what_is_new()
+    bench.recorder.close()
+    last_of = {start: number for number, (start, _) in enumerate(batches)}
+    assert all(size == 10 or last_of[start] == number for number, (start, size) in enumerate(batches))
+    assert all(1 <= size <= 10 for _, size in batches)
+
+
+def test_a_client_never_writes_the_closing_batch(tmp_path: Path) -> None:
+    """Its moment has come, and a client comes too: only the tick writes, so the file's time is no client's."""
+    bench = Bench(tmp_path / "log", delay=300)
+    bench.fill(5)
+    bench.clock.pass_time(DAY)
+    for _ in range(20):
+        bench.recorder.record("198.51.100.1")
+        bench.clock.pass_time(61)
+    assert bench.lines() == []
+    bench.recorder.tick()
+    assert len(bench.lines()) == 5
+
+
+def test_after_the_clock_was_set_no_label_is_a_clients_second(tmp_path: Path) -> None:
+    """The new interval begins at a random moment before the client that noticed."""
+    bench = Bench(tmp_path / "log", buffer=1, delay=123.0)
+    bench.clock.set_wall(-3600)
+    bench.clock.pass_time(61)
+    bench.fill(2, "198.51.100")
+    # 14:01:04, an hour back, 61 seconds on, and 123 back for whoever looks.
+    assert [line[:19] for line in bench.lines()] == ["2012-02-07 13:00:02"]
+
+
+def test_a_forked_child_neither_writes_nor_counts(tmp_path: Path) -> None:
+    """The child's recorder is closed; the parent's lines are written once, by the parent."""
+    bench = Bench(tmp_path / "log", buffer=3)
+    bench.fill(3)
+    child = os.fork()
+    if child == 0:
+        try:
+            bench.recorder.record("192.0.2.9")
+        except RecordError:
+            bench.recorder.tick()
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert bench.lines() == []
+    bench.fill(1)
+    assert len(bench.lines()) == 3
 
 
 def test_a_machine_that_slept_three_days_writes_one_batch_and_no_empty_interval(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ import signal
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from obfstats.proxy import privacy
 from obfstats.proxy.endpoint import Endpoint
 from obfstats.proxy.listener import Listener, listen
-from obfstats.proxy.options import MOST_CONNECTIONS, Options, parse_options
+from obfstats.proxy.options import MOST_CONNECTIONS, Options, one_line, parse_options
 from obfstats.proxy.service import Client, Server, Service, Surroundings
 from obfstats.record import Recorder, RecordError
 
@@ -53,18 +54,21 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
     """
     # Until the loop runs, ^C ends the program like any other signal: there is nothing yet to take back.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _fill_standard_descriptors()
     options = parse_options(arguments)
     logging.basicConfig(format="obfsproxy: %(message)s", stream=sys.stderr, level=logging.INFO)
     privacy.forbid_core_dumps()
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
-        socket.getaddrinfo(*options.destination)
-    except OSError as error:
-        return _refuse(f"no such host as {options.destination.host}: {error.strerror}; give --dest another")
+        addresses = _resolve(options.destination)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host's name"
+        return _refuse(f"no such host as {options.destination.host}: {reason}; give --dest another")
     try:
         listening = listen(options.listen)
-    except OSError as error:
-        return _refuse(f"cannot listen on {options.listen}: {error.strerror}; choose another LISTEN:PORT")
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a host's name"
+        return _refuse(f"cannot listen on {options.listen}: {reason}; choose another LISTEN:PORT")
     recorder = None
     with contextlib.closing(listening):
         try:
@@ -73,18 +77,50 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
         except RecordError as error:
             return _refuse(str(error))
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(options, listening, recorder))
+            runner.run(_serve(options, addresses, listening, recorder))
     return 0
 
 
 def _refuse(reason: str) -> int:
-    sys.stderr.write(f"obfsproxy: {reason}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"obfsproxy: {one_line(reason)}\n")
     return 2
+
+
+def _fill_standard_descriptors() -> None:
+    """Where standard streams are closed, put something in their place: no socket may become number 2."""
+    while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def _resolve(destination: Endpoint) -> tuple[Endpoint, ...]:
+    """Look a host's addresses up, once: at each connection it would take time, and at the end hold the program up.
+
+    Raises:
+        OSError: if there is no such host.
+        UnicodeError: if it cannot be a host's name.
+    """
+    found = socket.getaddrinfo(*destination, type=socket.SOCK_STREAM)
+    return tuple(Endpoint(str(sockaddr[0]), destination.port) for *_, sockaddr in found)
+
+
+def _state_folder() -> Path:
+    """Give the default place for what must survive a restart (XDG base directory specification).
+
+    Raises:
+        RecordError: if there is no home.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
+    except RuntimeError:
+        raise RecordError("there is no home directory to keep the log in; name a folder with --data-dir") from None
 
 
 def _open_recorder(options: Options, clock: Clock | None) -> Recorder:
     """Open the statistics, and say where they go."""
-    log = options.log or options.data / "clients.log"
+    log = options.log or (options.data or _state_folder()) / "clients.log"
     recorder = Recorder.open(
         log,
         geoip=options.geoip,
@@ -108,17 +144,22 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _serve(options: Options, listening: socket.socket, recorder: Recorder | None) -> None:
+async def _serve(
+    options: Options, addresses: tuple[Endpoint, ...], listening: socket.socket, recorder: Recorder | None
+) -> None:
     """Serve until a signal comes."""
     loop = asyncio.get_running_loop()
     privacy.scrub_reports(loop)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    # A rotated log is followed without being told; the default would end the program.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     executor = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="handshake")
     surroundings = Surroundings(
         transport=options.transport,
         destination=options.destination,
+        addresses=addresses,
         executor=executor,
         random=os.urandom,
         draw=SystemRandom().uniform,

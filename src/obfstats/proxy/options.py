@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -48,7 +48,7 @@ class Options:
         destination: where connections are passed on to.
         statistics: whether a server counts.
         log: the statistics log; None for the default place.
-        data: the folder of the default place.
+        data: the folder of the default place; None for the default.
         buffer: lines held before a batch is written.
         columns: further columns of the log.
         geoip: a file in the form of tor's geoip, or None.
@@ -62,7 +62,7 @@ class Options:
     destination: Endpoint
     statistics: bool
     log: Path | None
-    data: Path
+    data: Path | None
     buffer: int
     columns: tuple[Column, ...]
     geoip: Path | None
@@ -74,7 +74,12 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog.split()[0]} --help\n")
+        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog.split()[0]} --help\n")
+
+
+def one_line(text: str) -> str:
+    """Write what cannot be shown, line ends among it, as escapes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def parse_options(arguments: Sequence[str] | None) -> Options:
@@ -113,9 +118,8 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     statistics.add_argument(
         "--data-dir",
         type=Path,
-        default=_state_folder(),
         metavar="DIR",
-        help="where the log is kept (default: $XDG_STATE_HOME/obfsproxy, now %(default)s)",
+        help="where the log is kept (default: $XDG_STATE_HOME/obfsproxy, or ~/.local/state/obfsproxy)",
     )
     parser.add_argument(
         "--max-connections",
@@ -127,7 +131,9 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     for name in TRANSPORTS:
         transport = transports.add_parser(name, help=f"speak {name}", allow_abbrev=False)
         transport.add_argument("--shared-secret", metavar="S", help="obfs2: only those who know S are served")
-        transport.add_argument("--dest", type=_endpoint, required=True, metavar="HOST:PORT", help="where to pass on to")
+        transport.add_argument(
+            "--dest", type=_destination, required=True, metavar="HOST:PORT", help="where to pass on to"
+        )
         transport.add_argument("mode", choices=("server", "client"), help="undo the obfuscation, or do it")
         transport.add_argument("listen", type=_endpoint, metavar="LISTEN:PORT", help="where clients connect")
     given = parser.parse_args(arguments)
@@ -136,7 +142,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     try:
         transport_object = make_transport(given.transport, shared_secret=given.shared_secret)
     except TransportError as error:
-        parser.error(str(error))
+        parser.error(str(error).rstrip("."))
     return Options(
         transport=transport_object,
         is_server=given.mode == "server",
@@ -153,12 +159,6 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     )
 
 
-def _state_folder() -> Path:
-    """Give the default place for what must survive a restart (XDG base directory specification)."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
-
-
 def _endpoint(text: str) -> Endpoint:
     try:
         return parse_endpoint(text)
@@ -166,9 +166,16 @@ def _endpoint(text: str) -> Endpoint:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _destination(text: str) -> Endpoint:
+    endpoint = _endpoint(text)
+    if endpoint.port == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} names no port to connect to, such as 127.0.0.1:9001")
+    return endpoint
+
+
 def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000000")
+    if not re.fullmatch("[0-9]{1,8}", text) or not 1 <= int(text) <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number from 1 to 10000000")
     return int(text)
 
 

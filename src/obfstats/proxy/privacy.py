@@ -32,7 +32,8 @@ def forbid_core_dumps() -> None:
 def scrub_reports(loop: asyncio.AbstractEventLoop) -> None:
     """Send every way that Python reports a mistake through `describe`."""
     warnings.simplefilter("ignore")
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    for name in ("asyncio", "concurrent"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     sys.excepthook = lambda _type, error, _trace: _report(error)
     sys.unraisablehook = lambda report: _report(report.exc_value)
     threading.excepthook = lambda report: _report(report.exc_value)

@@ -6,7 +6,8 @@ Rules:
   idle connection therefore holds no buffer at all. Only where the kernel does not take everything at once does the
   transport keep a view of the rest; then the scratch is left to it and a new one is made.
 - Backpressure goes both ways: an end whose transport holds anything unsent stops the other end's reading, so that a
-  stalled connection holds one scratch buffer for each direction and no more.
+  stalled connection holds one scratch buffer for each direction and no more. Where many are stalled at once, scratch
+  buffers become small ones: thousands of clients that do not read must not take gigabytes.
 - A half-close is kept: the end of one direction is passed on, the other direction goes on until it ends too.
 - When one end is lost the other one is closed, after what it still has to say; if nobody takes that, it is cut off.
 """
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 SCRATCH_SIZE = 1 << 18
 """Bytes read at once: fewer system calls and wake-ups a byte, and it still fits a core's second-level cache."""
 
+MANY_STALLED = 64
+"""Stalled directions from which on scratch buffers are small."""
+
+SMALL_SCRATCH_SIZE = 1 << 14
+
 LINGER = 30.0
 """Seconds that a closing end has for bytes nobody has taken yet."""
 
@@ -35,14 +41,26 @@ class Scratch:
         view: the whole of it.
     """
 
-    __slots__ = ("view",)
+    __slots__ = ("_stalled", "view")
 
     def __init__(self) -> None:
+        self._stalled = 0
         self.renew()
 
     def renew(self) -> None:
         """Leave the buffer to whoever still holds a view of it, and take a new one."""
-        self.view = memoryview(bytearray(SCRATCH_SIZE))
+        size = SCRATCH_SIZE if self._stalled < MANY_STALLED else SMALL_SCRATCH_SIZE
+        self.view = memoryview(bytearray(size))
+
+    def stall(self) -> None:
+        """Note that a direction is stalled."""
+        self._stalled += 1
+
+    def resume(self) -> None:
+        """Note that a stalled direction goes on, or is gone."""
+        self._stalled -= 1
+        if self._stalled == MANY_STALLED - 1:
+            self.renew()
 
 
 class RelayEnd(asyncio.BufferedProtocol):
@@ -52,7 +70,7 @@ class RelayEnd(asyncio.BufferedProtocol):
         cipher: is applied to what this end reads; None where the handshake has not given it yet.
     """
 
-    __slots__ = ("_closed", "_ended", "_other", "_scratch", "_transport", "cipher")
+    __slots__ = ("_closed", "_ended", "_other", "_scratch", "_stalled", "_transport", "cipher")
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
@@ -60,6 +78,7 @@ class RelayEnd(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._other: RelayEnd | None = None
         self._ended = False
+        self._stalled = False
         self._closed: Callable[[], None] | None = None
 
     def join(self, other: RelayEnd, closed: Callable[[], None]) -> None:
@@ -130,17 +149,21 @@ class RelayEnd(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """This end's peer is slow: stop reading from the other."""
+        self._stalled = True
+        self._scratch.stall()
         if self._other is not None and self._other._transport is not None:
             self._other._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """This end's peer has caught up."""
+        self._end_stall()
         if self._other is not None and self._other._transport is not None:
             self._other._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Close the other end too; the second of the two to go reports it."""
         self._transport = None
+        self._end_stall()
         other, closed = self._other, self._closed
         if other is not None and other._transport is not None:
             _close(other._transport)
@@ -150,6 +173,11 @@ class RelayEnd(asyncio.BufferedProtocol):
             if other is not None:
                 other._closed = other._other = None
             closed()
+
+    def _end_stall(self) -> None:
+        if self._stalled:
+            self._stalled = False
+            self._scratch.resume()
 
 
 def _close(transport: asyncio.Transport) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from socket import SO_KEEPALIVE, SOL_SOCKET
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.relay import RelayEnd, Scratch
@@ -19,7 +20,7 @@ from obfstats.wire.handshake import Side
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
 
     from obfstats.proxy.endpoint import Endpoint
@@ -41,7 +42,8 @@ class Surroundings:
 
     Attributes:
         transport: the pluggable transport, its options checked.
-        destination: where to pass connections on.
+        destination: where to pass connections on, as the operator wrote it.
+        addresses: its addresses, to be tried in this order.
         executor: runs a handshake's costly steps.
         random: gives that many random bytes.
         draw: gives a random number between two.
@@ -49,6 +51,7 @@ class Surroundings:
 
     transport: Transport
     destination: Endpoint
+    addresses: Sequence[Endpoint]
     executor: Executor
     random: Random
     draw: Callable[[float, float], float]
@@ -108,6 +111,8 @@ class Service(ABC):
         finally:
             if not relayed:
                 near.abort()
+                # The near side may have gone first and left the far one alone.
+                far.abort()
 
     @abstractmethod
     async def _connect(self, accepted: socket.socket, address: str, near: RelayEnd, far: RelayEnd) -> bool:
@@ -129,14 +134,17 @@ class Service(ABC):
 
     async def _dial(self, protocol: asyncio.BufferedProtocol) -> asyncio.Transport | None:
         """Connect to the destination; None if it does not take the connection."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(DIAL_TIMEOUT):
-                transport, _ = await loop.create_connection(lambda: protocol, *self._around.destination)
-        except (OSError, TimeoutError) as error:
-            self._refusal = type(error).__name__
-            return None
-        return transport
+        for address in self._around.addresses:
+            try:
+                async with asyncio.timeout(DIAL_TIMEOUT):
+                    transport, _ = await asyncio.get_running_loop().create_connection(lambda: protocol, *address)
+            except (OSError, TimeoutError) as error:
+                self._refusal = type(error).__name__
+            else:
+                dialed: socket.socket = transport.get_extra_info("socket")
+                dialed.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+                return transport
+        return None
 
     @contextlib.contextmanager
     def _deadline(self, transport: asyncio.Transport) -> Iterator[None]:
@@ -207,6 +215,8 @@ def _hand_over(obfuscated: asyncio.Transport, end: RelayEnd, early: bytes, clear
     """Let the relay take over a connection whose handshake is done and whose reading is paused."""
     end.pass_on(early)
     obfuscated.set_protocol(end)
+    if obfuscated.get_write_buffer_size():
+        clear.pause_reading()
     # What is unsent resumes the reading itself once it is gone.
     if not clear.get_write_buffer_size():
         obfuscated.resume_reading()

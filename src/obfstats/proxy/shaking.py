@@ -34,6 +34,7 @@ class Shaking(asyncio.BufferedProtocol):
         "_deaf",
         "_executor",
         "_handshake",
+        "_job",
         "_scratch",
         "_side",
         "_then",
@@ -60,6 +61,7 @@ class Shaking(asyncio.BufferedProtocol):
         self._executor = executor
         self._transport: asyncio.Transport | None = None
         self._deaf = False
+        self._job: asyncio.Future[object] | None = None
         self.outbound: asyncio.Future[CipherContext | None] = loop.create_future()
         self.inbound: asyncio.Future[tuple[CipherContext, bytes] | None] = loop.create_future()
         self._then = then
@@ -95,6 +97,9 @@ class Shaking(asyncio.BufferedProtocol):
         """Let whoever waits know."""
         self._deaf = True
         self._transport = None
+        if self._job is not None:
+            # What nobody waits for any more must not keep others waiting.
+            self._job.cancel()
         if not self.outbound.done():
             self.outbound.set_result(None)
         if not self.inbound.done():
@@ -111,8 +116,8 @@ class Shaking(asyncio.BufferedProtocol):
                     self._transport.write(data)
                 case Compute(job):
                     self._transport.pause_reading()
-                    future = asyncio.get_running_loop().run_in_executor(self._executor, job)
-                    future.add_done_callback(self._computed)
+                    self._job = asyncio.get_running_loop().run_in_executor(self._executor, job)
+                    self._job.add_done_callback(self._computed)
                 case OutboundReady(encryptor):
                     self.outbound.set_result(encryptor)
                 case InboundReady(decryptor, early):
@@ -126,6 +131,7 @@ class Shaking(asyncio.BufferedProtocol):
 
     def _computed(self, future: asyncio.Future[object]) -> None:
         """Go on with what the job returned."""
+        self._job = None
         if future.cancelled() or self._transport is None:
             return
         self._transport.resume_reading()

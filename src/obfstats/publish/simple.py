@@ -41,9 +41,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 # A bridge writes the last lines of its 24 hours up to ten minutes late, at a random moment, so that the file's time
-# tells of no client. Before that a day is not over: who read it then would publish too little, and, reading it again
-# later, what came last.
-OVER_AFTER = timedelta(hours=24, minutes=15)
+# tells of no client; and its clock may have been put right by up to ten minutes meanwhile. Before that a day is not
+# over: who read it then would publish too little, and, reading it again later, what came last.
+OVER_AFTER = timedelta(hours=24, minutes=30)
 
 # The parts of a line. Nothing else is let through, not a capital letter and not a second blank.
 DATE_TIME_COUNTRY = re.compile(

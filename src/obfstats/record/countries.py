@@ -7,6 +7,8 @@ is not known is `??`.
 
 from __future__ import annotations
 
+import logging
+import os
 from importlib.metadata import version
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 TOR_GEOIP = Path("/usr/share/tor/geoip")
 TOR_GEOIP6 = Path("/usr/share/tor/geoip6")
+
+_log = logging.getLogger(__name__)
 
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -84,12 +88,24 @@ def _load(
     named: Path | None, default: Path, parse: Callable[[bytes], V4Table | V6Table], family: int
 ) -> tuple[Callable[[bytes], str], str]:
     """Give one family's look-up and its source in words."""
-    path = named or default
+    if named is not None:
+        return _read(named, parse)
     try:
-        table = parse(path.read_bytes())
+        return _read(default, parse)
+    except RecordError:
+        if default.exists():
+            _log.warning("%s cannot be used: countries come from elsewhere", default)
+        return _registry_lookup(family), f"iptocc {version('iptocc')}"
+
+
+def _read(path: Path, parse: Callable[[bytes], V4Table | V6Table]) -> tuple[Callable[[bytes], str], str]:
+    """Give a file's look-up and the file in words."""
+    try:
+        # Not waiting: a pipe would hold the program up for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            table = parse(file.read() or b"")
     except OSError as error:
-        if named is None:
-            return _registry_lookup(family), f"iptocc {version('iptocc')}"
         raise RecordError(
             f"cannot read the GeoIP file {path}: {error.strerror}; name another, or leave the option out"
         ) from None

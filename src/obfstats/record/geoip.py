@@ -64,7 +64,7 @@ class V4Table:
         runs = _Runs()
         end = -1
         for first, last, country in ranges:
-            if first > last or last > _MAX_V4:
+            if first > last:
                 self.skipped += 1
                 continue
             if first <= end:
@@ -179,7 +179,7 @@ class V6Table:
         self._countries: list[str] = []
         end = b""
         for first, last, country in ranges:
-            if first > last or not first:
+            if first > last:
                 self.skipped += 1
                 continue
             if first <= end:
@@ -208,7 +208,7 @@ class V6Table:
 def parse_v4(text: bytes) -> V4Table:
     """Read a geoip file."""
     lines = _Lines(text, _V4_LINE)
-    table = _arrange(V4Table, lambda: ((int(first), int(last), country) for first, last, country in lines))
+    table = _arrange(V4Table, lambda: (_v4_range(*line) for line in lines))
     table.skipped += lines.misfits
     return table
 
@@ -216,7 +216,7 @@ def parse_v4(text: bytes) -> V4Table:
 def parse_v6(text: bytes) -> V6Table:
     """Read a geoip6 file."""
     lines = _Lines(text, _V6_LINE)
-    table = _arrange(V6Table, lambda: ((_pack(first), _pack(last), country) for first, last, country in lines))
+    table = _arrange(V6Table, lambda: (_v6_range(*line) for line in lines))
     table.skipped += lines.misfits
     return table
 
@@ -231,7 +231,7 @@ def _arrange(
         ordered: list[tuple[_End, _End, str]] = []
         skipped = 0
         for item in sorted(read()):
-            if ordered and item[0] <= ordered[-1][1]:
+            if item[0] > item[1] or (ordered and item[0] <= ordered[-1][1]):
                 skipped += 1
             else:
                 ordered.append(item)
@@ -267,9 +267,15 @@ class _Lines:
             start = end
 
 
-def _pack(address: bytes) -> bytes:
-    """Pack an IPv6 address; one that is none becomes an end that no range can have."""
+def _v4_range(first: bytes, last: bytes, country: str) -> tuple[int, int, str]:
+    """Read both ends; what is no address becomes a range that ends before it begins, which no table takes."""
+    low, high = int(first), int(last)
+    return (low, high, country) if high <= _MAX_V4 else (1, 0, country)
+
+
+def _v6_range(first: bytes, last: bytes, country: str) -> tuple[bytes, bytes, str]:
+    """The same for IPv6, packed."""
     try:
-        return inet_pton(AF_INET6, address.decode("ascii"))
+        return inet_pton(AF_INET6, first.decode("ascii")), inet_pton(AF_INET6, last.decode("ascii")), country
     except OSError:
-        return b""
+        return b"\1", b"\0", country

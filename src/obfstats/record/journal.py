@@ -18,6 +18,7 @@ A batch is written sorted: its bytes are a function of the set of its lines alon
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -37,7 +38,7 @@ FIRST_RETRY, LAST_RETRY = 1.0, 600.0
 """Seconds until the disk is tried again, doubled at each failure up to the second."""
 
 _HEAD = 1 << 16
-_TELLING = len("2012-02-07 14:01:04 ")
+_TELLING = len("2012-")
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -131,7 +132,7 @@ def _open(path: Path) -> int:
     try:
         descriptor, made = _open_or_make(path)
     except OSError as error:
-        if path.is_symlink():
+        if error.errno == errno.ELOOP:
             raise RecordError(f"{path} is a symbolic link; name the file itself") from None
         raise RecordError(f"cannot open the log {path}: {error.strerror}; name another with --stats-log") from None
     try:
@@ -215,4 +216,4 @@ def _write_whole(descriptor: int, data: bytes) -> None:
         # The offset after an appending write is the end of what this write added, whatever stood there before.
         end = os.lseek(descriptor, 0, os.SEEK_CUR)
         os.ftruncate(descriptor, end - written)
-        raise OSError(28, "the disk took only a part")
+        raise OSError(errno.ENOSPC, "the disk took only a part")

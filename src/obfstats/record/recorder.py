@@ -10,12 +10,13 @@ What is kept, and what must never happen:
 - An address lives from the call of `record` to its return. What stays is a line with the interval's start, a country
   and a keyed hash; never a time of a connection.
 - An interval lasts 24 hours of boot time. When it ends, S is renewed at once and the interval's last lines become the
-  closing batch, which is written after a random delay, or with the next full buffer: the file's modification time
-  says nothing of a client. A new S with every interval leaves every published number as it is, and nobody can be
-  followed into the next day (decision 2).
+  closing batch. A tick writes it after a random delay; a client's call never does, unless closing batch and buffer
+  are full together. So its moment says nothing of a client. A new S with every interval leaves every published number
+  as it is, and nobody can be followed into the next day (decision 2).
+- Every batch but the closing one has exactly `buffer` lines: no client is written alone.
 - Closing batch and buffer together hold at most `buffer` lines: that is what a crash can lose.
 - Where wall and boot time part by more than ten minutes, somebody set the clock and the label is wrong: the buffer is
-  dropped, S renewed, a new interval begun.
+  dropped, S renewed, a new interval begun, as of a random moment before: it may have been a client that noticed.
 - `close` writes nothing and wipes S (step 6, decision 6).
 - Nothing here raises for what a disk, a clock or an address may be. One thread at a time may call.
 """
@@ -23,7 +24,9 @@ What is kept, and what must never happen:
 from __future__ import annotations
 
 import logging
+import os
 import time
+import weakref
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -63,7 +66,8 @@ ATTENTION = 60.0
 """Seconds at most between two looks at the clocks and the disk, while there are connections or ticks."""
 
 _HASH_SIZE = 20
-_LAST_WALL = 253_402_300_799
+# Wall clocks outside of this are taken for its ends: an interval's start must be a date that can be written.
+_FIRST_WALL, _LAST_WALL = 86_400, 253_402_300_799
 
 _log = logging.getLogger(__name__)
 
@@ -113,8 +117,11 @@ class Recorder:
         self._closing: list[str] = []
         self._closing_label = ""
         self._closing_due = 0.0
+        self._clock_was_set = False
         self._open = True
-        self._begin(self._boot())
+        _living.add(self)
+        now = self._boot()
+        self._begin(now, now)
 
     @classmethod
     def open(
@@ -192,8 +199,17 @@ class Recorder:
 
     def tick(self) -> None:
         """End the interval, write the closing batch, try the disk again: whatever is due by now."""
-        if self._open:
-            self._attend(self._boot())
+        if not self._open:
+            return
+        now = self._boot()
+        self._attend(now)
+        if self._clock_was_set:
+            self._clock_was_set = False
+            _log.warning("the clock was set: a new interval has begun, and what was in the buffer is dropped")
+        if self._closing and now >= self._closing_due:
+            self._write_closing(now)
+            self._plan(now)
+        self._journal.retry(now)
 
     def close(self) -> None:
         """Stop: wipe S, write nothing (step 6). Calling it again does nothing."""
@@ -205,11 +221,10 @@ class Recorder:
             self._journal.close()
             self._due = float("-inf")
 
-    def _begin(self, now: float) -> None:
-        """Note TS, for an interval that begins now."""
-        wall = min(max(self._clock.wall(), 0.0), _LAST_WALL)
-        self._began, self._start = now, int(wall)
-        self._clocks_apart = wall - now
+    def _begin(self, now: float, began: float) -> None:
+        """Note TS, for an interval that began at that boot time."""
+        self._clocks_apart = min(max(self._clock.wall(), _FIRST_WALL), _LAST_WALL) - now
+        self._began, self._start = began, int(began + self._clocks_apart)
         self._enter()
         self._plan(now)
 
@@ -218,20 +233,17 @@ class Recorder:
         self._label = time.strftime("%Y-%m-%d %H:%M:%S ", time.gmtime(min(self._start, _LAST_WALL)))
 
     def _attend(self, now: float) -> None:
-        """Do whatever is due."""
+        """See whether the interval is over, or the clock was set."""
         if not self._open:
             raise RecordError("this recorder is closed; open another")
         apart = self._clock.wall() - now - self._clocks_apart
         if abs(apart) > CLOCK_TOLERANCE or now < self._began:
-            _log.warning("the clock was set: a new interval begins, and what was in the buffer is dropped")
+            self._clock_was_set = True
             self._buffer.clear()
             self._secret.renew()
-            self._begin(now)
+            self._begin(now, now - self._closing_delay())
         elif now - self._began >= INTERVAL:
             self._end_interval(now)
-        if self._closing and now >= self._closing_due:
-            self._write_closing(now)
-        self._journal.retry(now)
         self._plan(now)
 
     def _end_interval(self, now: float) -> None:
@@ -249,15 +261,13 @@ class Recorder:
     def _plan(self, now: float) -> None:
         """Work out when to look up next, and how much room the closing batch leaves."""
         self._due = min(self._began + INTERVAL, now + ATTENTION)
-        if self._closing:
-            self._due = min(self._due, self._closing_due)
         self._room = self._capacity - len(self._closing)
 
     def _flush(self, now: float) -> None:
-        """Step 4: the buffer is full."""
+        """Step 4: no room for another message. What is full goes: the closing batch by itself, or else the buffer."""
         if self._closing:
             self._write_closing(now)
-        if self._buffer:
+        else:
             self._journal.append(self._label, self._buffer, now)
             self._buffer.clear()
         self._plan(now)
@@ -275,3 +285,13 @@ class Recorder:
         if "family" in self._columns:
             columns += " v4" if len(packed) == 4 else " v6"
         return columns
+
+
+def _close_all() -> None:
+    for recorder in list(_living):
+        recorder.close()
+
+
+# A forked child has its parent's buffer and log, and none of its secret: it must neither write nor count.
+_living: weakref.WeakSet[Recorder] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_close_all)
