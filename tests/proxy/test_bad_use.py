@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 AS_SOMEBODY = (
     sys.executable,
     "-c",
-    "import encodings.idna, os, sys; from obfstats.proxy.main import main; os.setgid(54321); os.setuid(54321); sys.exit(main())",
+    "import encodings.idna, os, sys; from obfstats.proxy.main import main; "  # noqa: ISC003
+    + "os.setgid(54321); os.setuid(54321); sys.exit(main())",
 )
 
 SERVE = ["obfs3", "--dest", "127.0.0.1:9001", "server", "127.0.0.1:0"]

@@ -1,0 +1,110 @@
+"""Connections that are lost at the worst moment leave nothing behind: no socket, no place under the cap, no job."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from obfstats.proxy.endpoint import Endpoint
+from obfstats.proxy.relay import RelayEnd, Scratch
+from obfstats.proxy.shaking import Shaking
+from obfstats.wire.handshake import Side
+from obfstats.wire.transports import make_transport
+from tests.proxy import running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+BOTH_LOOPS = pytest.mark.parametrize("new_loop", running.LOOPS, ids=["uvloop", "asyncio"])
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]], new_loop: NewLoop) -> None:
+    """Run a coroutine function to its end on a loop of its own."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+
+
+async def connected(protocol: asyncio.BufferedProtocol) -> tuple[asyncio.Transport, socket.socket]:
+    """Give a transport under a protocol, and the socket at its other end."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, ours)
+    return transport, theirs
+
+
+def wait_until(happened: Callable[[], int]) -> None:
+    """Wait, off the loop, until something is no longer zero."""
+    deadline = time.monotonic() + 30
+    while not happened() and time.monotonic() < deadline:
+        pass
+
+
+@BOTH_LOOPS
+def test_an_end_that_comes_after_its_other_has_gone_can_still_be_cut_off(new_loop: NewLoop) -> None:
+    """The near side is lost while the destination is being dialed: the destination's connection is closed too."""
+
+    async def main() -> None:
+        near, far = RelayEnd(Scratch()), RelayEnd(Scratch())
+        gone = asyncio.Event()
+        near.join(far, gone.set)
+        near_transport, near_peer = await connected(near)
+        near_transport.abort()
+        await gone.wait()
+        _, far_peer = await connected(far)
+        far.abort()
+        far_peer.settimeout(0)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert far_peer.recv(1) == b""
+        near_peer.close()
+        far_peer.close()
+
+    run(main, new_loop)
+
+
+@BOTH_LOOPS
+def test_the_job_of_a_lost_connection_is_not_done(new_loop: NewLoop) -> None:
+    """One busy worker, fifty probes that go away: none of their jobs is left for honest clients to wait behind."""
+
+    async def main() -> None:
+        busy, begun = threading.Event(), threading.Event()
+
+        def occupy() -> None:
+            begun.set()
+            busy.wait(30)
+
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(occupy)
+            begun.wait(30)
+            transport = make_transport("obfs2", shared_secret="secret")
+            for _ in range(50):
+                end = RelayEnd(Scratch())
+                gone = asyncio.Event()
+                end.join(RelayEnd(Scratch()), gone.set)
+                handshake = transport.handshake(Side.RESPONDER, os.urandom)
+                obfuscated, peer = await connected(Shaking(handshake, Side.RESPONDER, Scratch(), executor, end))
+                peer.sendall(os.urandom(24))
+                await asyncio.to_thread(wait_until, executor._work_queue.qsize)
+                obfuscated.abort()
+                await gone.wait()
+                (item,) = [executor._work_queue.get_nowait()]
+                assert item is not None
+                assert item.future.cancelled()
+                peer.close()
+            busy.set()
+
+    run(main, new_loop)
+
+
+def test_an_endpoint_is_written_as_people_write_it() -> None:
+    """IPv6 addresses in brackets."""
+    assert (str(Endpoint("::1", 80)), str(Endpoint("127.0.0.1", 80))) == ("[::1]:80", "127.0.0.1:80")
