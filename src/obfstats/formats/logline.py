@@ -137,18 +137,19 @@ def write_line(line: LogLine) -> bytes:
     return written
 
 
-def is_cut_short(line: bytes) -> bool:
-    """Tell whether these bytes, without a newline, can be the beginning of a line whose rest was never written."""
-    rests = _ENDS if len(line) >= LINE_LENGTH - 1 else [whole[len(line) :] for whole in _WHOLE]
-    return b"\n" not in line and any(_is_line(line + rest) for rest in rests)
-
-
-def _is_line(text: bytes) -> bool:
+def is_line(line: bytes) -> bool:
+    """Tell whether `parse_line` takes these bytes."""
     try:
-        parse_line(text)
+        parse_line(line)
     except LineError:
         return False
     return True
+
+
+def is_cut_short(line: bytes) -> bool:
+    """Tell whether these bytes, without a newline, can be the beginning of a line whose rest was never written."""
+    rests = _ENDS if len(line) >= LINE_LENGTH - 1 else [whole[len(line) :] for whole in _WHOLE]
+    return b"\n" not in line and any(is_line(line + rest) for rest in rests)
 
 
 def _is_real(start: str) -> bool:

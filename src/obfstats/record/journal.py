@@ -24,7 +24,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH, LineError, is_cut_short, parse_line
+from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH, is_cut_short, is_line
 from obfstats.record.errors import RecordError
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _check_content(path: Path, descriptor: int) -> None:
     head = os.pread(descriptor, _HEAD, 0)
     lines = [line for line in head.split(b"\n") if line]
     torn = all(is_cut_short(line) for line in lines) and len(max(lines, default=b"", key=len)) >= _TELLING
-    if head and not torn and not any(_is_line(line) for line in lines):
+    if head and not torn and not any(is_line(line) for line in lines):
         raise RecordError(f"{path} holds something else than a statistics log; name another file")
 
 
@@ -195,14 +195,6 @@ def _seal(descriptor: int) -> None:
         # Torn within a transport's name it would read as a whole line with another name: make it unreadable.
         ambiguous = len(tail) >= LINE_LENGTH and not tail.endswith((b" v4", b" v6"))
         _write_whole(descriptor, b"~\n" if ambiguous else b"\n")
-
-
-def _is_line(line: bytes) -> bool:
-    try:
-        parse_line(line)
-    except LineError:
-        return False
-    return True
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:
