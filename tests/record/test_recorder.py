@@ -215,6 +215,18 @@ def test_a_clock_that_is_corrected_by_minutes_changes_nothing(tmp_path: Path) ->
     assert len(bench.lines()) == 2
 
 
+@pytest.mark.parametrize("wall", [0.0, -5.0, 1e15])
+def test_a_machine_that_does_not_know_the_date_counts_all_the_same(tmp_path: Path, wall: float) -> None:
+    """No clock chip, 1970 or worse: an odd label, one interval, nothing dropped minute by minute."""
+    bench = Bench(tmp_path / "log", buffer=5, clock=MovedClock(wall))
+    for number in range(6):
+        bench.recorder.record(f"192.0.2.{number}")
+        bench.clock.pass_time(61)
+        bench.recorder.tick()
+    assert len(bench.lines()) == 5
+    assert len({parse_line(line.encode()).start for line in bench.lines()}) == 1
+
+
 def test_a_clock_set_back_does_not_freeze_the_interval(tmp_path: Path) -> None:
     """Intervals run on boot time: a day after the clock was set back by a year, the interval ends."""
     bench = Bench(tmp_path / "log", delay=0)

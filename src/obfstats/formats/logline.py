@@ -137,6 +137,11 @@ def write_line(line: LogLine) -> bytes:
     return written
 
 
+def is_transport_name(name: str) -> bool:
+    """Tell whether a line may have this in its transport's column."""
+    return TRANSPORT_NAME.fullmatch(name) is not None and name not in {"v4", "v6"}
+
+
 def is_line(line: bytes) -> bool:
     """Tell whether `parse_line` takes these bytes."""
     try:

@@ -62,13 +62,11 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
     try:
         addresses = _resolve(options.destination)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a host's name"
-        return _refuse(f"no such host as {options.destination.host}: {reason}; give --dest another")
+        return _refuse(f"no such host as {options.destination.host}: {_reason(error)}; give --dest another")
     try:
         listening = listen(options.listen)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a host's name"
-        return _refuse(f"cannot listen on {options.listen}: {reason}; choose another LISTEN:PORT")
+        return _refuse(f"cannot listen on {options.listen}: {_reason(error)}; choose another LISTEN:PORT")
     recorder = None
     with contextlib.closing(listening):
         try:
@@ -85,6 +83,11 @@ def _refuse(reason: str) -> int:
     if sys.stderr is not None:
         sys.stderr.write(f"obfsproxy: {one_line(reason)}\n")
     return 2
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """Say why an address is of no use; a name that cannot even be looked up fails as text."""
+    return str(error.strerror) if isinstance(error, OSError) else "not a host's name"
 
 
 def _fill_standard_descriptors() -> None:

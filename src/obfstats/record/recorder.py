@@ -34,7 +34,7 @@ from random import SystemRandom
 from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from obfstats.formats.logline import TRANSPORT_NAME
+from obfstats.formats.logline import is_transport_name
 from obfstats.record.clock import Clock, SystemClock
 from obfstats.record.countries import Countries, pack_address
 from obfstats.record.errors import RecordError
@@ -122,6 +122,7 @@ class Recorder:
         _living.add(self)
         now = self._boot()
         self._begin(now, now)
+        self._plan(now)
 
     @classmethod
     def open(
@@ -223,10 +224,13 @@ class Recorder:
 
     def _begin(self, now: float, began: float) -> None:
         """Note TS, for an interval that began at that boot time."""
-        self._clocks_apart = min(max(self._clock.wall(), _FIRST_WALL), _LAST_WALL) - now
+        self._clocks_apart = self._wall() - now
         self._began, self._start = began, int(began + self._clocks_apart)
         self._enter()
-        self._plan(now)
+
+    def _wall(self) -> float:
+        """Read the wall clock, within what can be written."""
+        return min(max(self._clock.wall(), _FIRST_WALL), _LAST_WALL)
 
     def _enter(self) -> None:
         """Make what every line of the interval begins with."""
@@ -236,7 +240,7 @@ class Recorder:
         """See whether the interval is over, or the clock was set."""
         if not self._open:
             raise RecordError("this recorder is closed; open another")
-        apart = self._clock.wall() - now - self._clocks_apart
+        apart = self._wall() - now - self._clocks_apart
         if abs(apart) > CLOCK_TOLERANCE or now < self._began:
             self._clock_was_set = True
             self._buffer.clear()
@@ -280,8 +284,7 @@ class Recorder:
         """Make a line's further columns."""
         columns = ""
         if "transport" in self._columns:
-            known = transport is not None and TRANSPORT_NAME.fullmatch(transport) and transport not in {"v4", "v6"}
-            columns = f" {transport}" if known else " <OR>" if transport is None else " <??>"
+            columns = " <OR>" if transport is None else f" {transport}" if is_transport_name(transport) else " <??>"
         if "family" in self._columns:
             columns += " v4" if len(packed) == 4 else " v6"
         return columns
