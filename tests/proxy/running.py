@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from obfstats.proxy.endpoint import Endpoint, parse_endpoint
 from obfstats.proxy.listener import Listener, listen
 from obfstats.proxy.service import Server, Surroundings
+from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 
 if TYPE_CHECKING:

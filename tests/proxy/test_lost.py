@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from obfstats.proxy.endpoint import Endpoint
 from obfstats.proxy.relay import RelayEnd, Scratch
 from obfstats.proxy.shaking import Shaking
+from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.handshake import Side
 from obfstats.wire.transports import make_transport
 from tests.proxy import running

@@ -20,7 +20,7 @@ from tests.peers.program import obfsproxy
 MISTAKEN_PROCESS = """
 import asyncio, gc, logging, socket, sys, threading, warnings
 from obfstats.proxy import privacy
-from obfstats.proxy.endpoint import parse_endpoint
+from obfstats.wire.endpoint import parse_endpoint
 address = sys.stdin.readline().strip()
 logging.basicConfig(format="obfsproxy: %(message)s", stream=sys.stderr, level=logging.INFO)
 
@@ -67,7 +67,7 @@ def test_no_mistake_of_ours_tells_an_address() -> None:
     assert address not in result.stdout + result.stderr
     reports = [line for line in result.stderr.splitlines() if "internal error" in line]
     assert len(reports) == len(result.stderr.splitlines()) == 5
-    assert all("ValueError at obfstats.proxy.endpoint:" in line for line in reports)
+    assert all("ValueError at obfstats.wire.endpoint:" in line for line in reports)
 
 
 def test_a_peer_that_goes_away_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:

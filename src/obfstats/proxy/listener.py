@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.proxy.endpoint import Endpoint
+    from obfstats.wire.endpoint import Endpoint
 
 BACKLOG = 1024
 RETRY = 0.5

@@ -20,11 +20,11 @@ from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from obfstats.proxy import privacy
-from obfstats.proxy.endpoint import Endpoint
 from obfstats.proxy.listener import Listener, listen
 from obfstats.proxy.options import MOST_CONNECTIONS, Options, one_line, parse_options
 from obfstats.proxy.service import Client, Server, Service, Surroundings
 from obfstats.record import Recorder, RecordError
+from obfstats.wire.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from obfstats import __version__
-from obfstats.proxy.endpoint import parse_endpoint
 from obfstats.record.recorder import COLUMNS, DEFAULT_BUFFER
+from obfstats.wire.endpoint import parse_endpoint
 from obfstats.wire.transports import TRANSPORTS, TransportError, make_transport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from obfstats.proxy.endpoint import Endpoint
     from obfstats.record.recorder import Column
+    from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.handshake import Transport
 
 MOST_CONNECTIONS = 16_384

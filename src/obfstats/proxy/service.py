@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
 
-    from obfstats.proxy.endpoint import Endpoint
     from obfstats.record import Recorder
+    from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.handshake import Random, Transport
 
 HANDSHAKE_DEADLINE = (30.0, 60.0)
