@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from obfstats.wire.dummy import Dummy
 from obfstats.wire.obfs2 import Obfs2
 from obfstats.wire.obfs3 import Obfs3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from obfstats.wire.handshake import Transport
+
+_SHARED_SECRET = "shared-secret"  # noqa: S105 - the option's key
+
+_SHOWN = 40
 
 
 class TransportError(ValueError):
@@ -34,8 +39,36 @@ def make_transport(name: str, *, shared_secret: str | None = None) -> Transport:
     """
     make = TRANSPORTS.get(name)
     if make is None:
-        raise TransportError(f"There is no transport called {name!r}; choose one of {', '.join(TRANSPORTS)}.")
+        unknown = f"There is no transport called {name!r}; choose one of {', '.join(TRANSPORTS)}."
+        raise TransportError(RETIRED.get(name, unknown))
     return make(shared_secret)
+
+
+def make_transport_with(name: str, options: Mapping[str, str]) -> Transport:
+    """Make a transport with the options of torrc (ServerTransportOptions) or of a bridge line.
+
+    Args:
+        name: its name as tor writes it.
+        options: values by key; `shared-secret` is the only key there is.
+
+    Raises:
+        TransportError: as `make_transport`, or there is another key. No value is ever in the text.
+    """
+    for key in options:
+        if key != _SHARED_SECRET and name in TRANSPORTS:
+            raise TransportError(f"{name} does not take the option {_shown(key)}; leave it out.")
+    return make_transport(name, shared_secret=options.get(_SHARED_SECRET))
+
+
+def _shown(key: str) -> str:
+    """Show a key that may be anything."""
+    return ascii(key if len(key) <= _SHOWN else f"{key[:_SHOWN]}...")
+
+
+def _make_dummy(shared_secret: str | None) -> Transport:
+    if shared_secret is not None:
+        raise TransportError("dummy does not take the option shared-secret; leave it out or use obfs2.")
+    return Dummy()
 
 
 def _make_obfs2(shared_secret: str | None) -> Transport:
@@ -57,5 +90,16 @@ def _make_obfs3(shared_secret: str | None) -> Transport:
     return Obfs3()
 
 
-TRANSPORTS: dict[str, Callable[[str | None], Transport]] = {"obfs2": _make_obfs2, "obfs3": _make_obfs3}
+TRANSPORTS: dict[str, Callable[[str | None], Transport]] = {
+    "dummy": _make_dummy,
+    "obfs2": _make_obfs2,
+    "obfs3": _make_obfs3,
+}
 """How to make each transport of its `shared-secret`, by name, in the order they are offered."""
+
+RETIRED: dict[str, str] = {
+    "b64": "b64 is not offered: Base64 hides nothing from whoever reads along; use obfs3, or obfs4 through "
+    "lyrebird or obfs4proxy.",
+    "scramblesuit": "scramblesuit is not offered: obfs4 has taken its place; use lyrebird or obfs4proxy.",
+}
+"""What the Python obfsproxy offered and this program does not, by name: a sentence that says what to use instead."""

@@ -1,0 +1,162 @@
+"""Fuzz the extended ORPort, both ends: they answer with events and never raise; whole or byte by byte gives the same.
+
+Run it by hand, libFuzzer's arguments behind it:
+
+    .venv/bin/python fuzz/fuzz_extorport.py -max_total_time=60 [corpus folder]
+
+Noise alone never gets past the hashes. So an input says how much of an honest peer's speech comes first, and noise
+follows it:
+
+    byte 0      which end
+    byte 1      how many bytes of the honest speech, modulo its length
+    byte 2      the size of the reads in the run that is neither whole nor byte by byte
+    the rest    noise
+
+Randomness is fixed, so the honest speech is the same in every run.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
+def _instrumented() -> AbstractContextManager[object]:
+    """Have atheris watch what is imported under this, where it is atheris that runs us."""
+    if __name__ != "__main__":
+        return nullcontext()
+    import atheris  # noqa: PLC0415 - only this script needs it, never who imports `check`
+
+    context: AbstractContextManager[object] = atheris.instrument_imports(include=["obfstats.wire"])
+    return context
+
+
+with _instrumented():
+    from obfstats.wire.endpoint import parse_endpoint
+    from obfstats.wire.extorport import Asked, Client, Granted, Refused, Server
+    from obfstats.wire.handshake import Send
+    from obfstats.wire.lines import is_name
+
+COOKIE = bytes(32)
+ADDRESS = "[2001:db8::1]:5678"
+OURS, TORS = "our end", "tor's end"
+ENDS = (OURS, TORS)
+
+
+@dataclass
+class Outcome:
+    """What an end did in all, without how it was cut into events."""
+
+    sent: bytes = b""
+    asked: Asked | None = None
+    granted: bool = False
+    early: bytes = b""
+    failure: str | None = None
+
+
+class _Run:
+    """One end from start to end."""
+
+    def __init__(self, end: str) -> None:
+        self.outcome = Outcome()
+        self.machine: Client | Server
+        if end == TORS:
+            self.machine = Server(COOKIE, random.Random(2).randbytes)
+            self.outcome.sent = self.machine.start()[0].data
+        else:
+            self.machine = Client(COOKIE, random.Random(1).randbytes, transport="obfs3", address=ADDRESS)
+
+    def take(self, data: bytes) -> None:
+        outcome = self.outcome
+        if outcome.granted:
+            # What comes behind OKAY is tor's speech to the client.
+            assert self.machine.receive(data) == [], "an event after the last"
+            outcome.early += data
+            return
+        for event in self.machine.receive(data):
+            assert outcome.failure is None, "an event after Refused"
+            assert not outcome.granted, "an event after Granted"
+            match event:
+                case Send(sent):
+                    assert outcome.asked is None, "more is said after Asked"
+                    outcome.sent += sent
+                case Asked():
+                    assert outcome.asked is None, "Asked twice"
+                    outcome.asked = event
+                case Granted(early):
+                    outcome.granted, outcome.early = True, early
+                case Refused(reason):
+                    # Bytes behind DONE: whether they came with it or after it, nobody is let in.
+                    outcome.failure, outcome.asked = reason, None
+
+
+def _run(end: str, stream: bytes, size: int) -> Outcome:
+    """Give an end a stream in reads of this size."""
+    run = _Run(end)
+    for place in range(0, len(stream), size):
+        run.take(stream[place : place + size])
+    return run.outcome
+
+
+@cache
+def honest_stream(end: str) -> bytes:
+    """What an honest peer says to this end, up to OKAY or DONE."""
+    client, server = _Run(OURS), _Run(TORS)
+    said = heard = 0
+    while said < len(server.outcome.sent) or heard < len(client.outcome.sent):
+        unread, said = server.outcome.sent[said:], len(server.outcome.sent)
+        client.take(unread)
+        unread, heard = client.outcome.sent[heard:], len(client.outcome.sent)
+        server.take(unread)
+    assert server.outcome.asked == Asked(ADDRESS, "obfs3"), "an honest transport was not understood"
+    assert isinstance(server.machine, Server)
+    return client.outcome.sent if end == TORS else server.outcome.sent + server.machine.grant()
+
+
+def check(data: bytes) -> None:
+    """Hold one input against the invariant.
+
+    Raises:
+        AssertionError: two ways of cutting the stream differ, or events come that must not.
+    """
+    if len(data) < 3:
+        return
+    end = ENDS[data[0] % len(ENDS)]
+    honest = honest_stream(end)
+    stream = honest[: data[1] % (len(honest) + 1)] + data[3:]
+    whole = _run(end, stream, max(1, len(stream)))
+    assert _run(end, stream, 1) == whole, "byte by byte differs"
+    assert _run(end, stream, 1 + data[2]) == whole, "cut in pieces differs"
+    if whole.asked is not None:
+        _check_asked(whole.asked)
+    if stream == honest:
+        assert whole.granted or whole.asked == Asked(ADDRESS, "obfs3"), "an honest peer was refused"
+
+
+def _check_asked(asked: Asked) -> None:
+    """See that nothing is passed on that tor would not take."""
+    if asked.address is not None:
+        endpoint = parse_endpoint(asked.address)
+        assert endpoint.port, "port 0 was taken"
+        assert "%" not in str(ip_address(endpoint.host)), "a zone was taken"
+    assert asked.transport is None or is_name(asked.transport), "a name that is none was taken"
+
+
+def main() -> None:
+    """Fuzz until libFuzzer's limits are reached."""
+    import atheris  # noqa: PLC0415 - see above
+
+    atheris.Setup(sys.argv, check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

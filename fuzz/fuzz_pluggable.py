@@ -1,0 +1,148 @@
+"""Fuzz what tor says in the environment: it is read, or refused with one line that tor can read, and nothing else.
+
+Run it by hand, libFuzzer's arguments behind it:
+
+    .venv/bin/python fuzz/fuzz_pluggable.py -max_total_time=60 [corpus folder]
+
+Noise alone is never an environment. So every input is tried as the value of one variable in a good one, in whole and
+as an accident to what stands there:
+
+    byte 0      which variable
+    byte 1      where in its good value the accident happens
+    the rest    what stands there instead of the good value, or at that place in it
+
+Bytes are text as in Python's environment. The secrets in the good environment must never be in a line.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
+def _instrumented() -> AbstractContextManager[object]:
+    """Have atheris watch what is imported under this, where it is atheris that runs us."""
+    if __name__ != "__main__":
+        return nullcontext()
+    import atheris  # noqa: PLC0415 - only this script needs it, never who imports `check`
+
+    context: AbstractContextManager[object] = atheris.instrument_imports(include=["obfstats.wire"])
+    return context
+
+
+with _instrumented():
+    from obfstats.wire.arguments import write_options
+    from obfstats.wire.lines import one_line
+    from obfstats.wire.pluggable import (
+        ArgumentsError,
+        PluggableError,
+        UpstreamError,
+        negotiate_version,
+        parse_arguments,
+        parse_options,
+        parse_upstream,
+        read_environment,
+        write_arguments,
+    )
+
+SECRET = "xyzzy"
+SERVER = {
+    "TOR_PT_MANAGED_TRANSPORT_VER": "1",
+    "TOR_PT_STATE_LOCATION": "/pt_state/",
+    "TOR_PT_EXIT_ON_STDIN_CLOSE": "1",
+    "TOR_PT_SERVER_TRANSPORTS": "obfs3,obfs2",
+    "TOR_PT_SERVER_BINDADDR": "obfs3-192.0.2.1:443,obfs2-[2001:db8::1]:80",
+    "TOR_PT_SERVER_TRANSPORT_OPTIONS": rf"obfs2:shared-secret={SECRET}\:a;obfs2:b=\\c",
+    "TOR_PT_ORPORT": "127.0.0.1:9001",
+    "TOR_PT_EXTENDED_SERVER_PORT": "[::1]:9002",
+    "TOR_PT_AUTH_COOKIE_FILE": "/cookie",
+    "TOR_PT_OUTBOUND_BIND_ADDRESS_V4": "203.0.113.4",
+    "TOR_PT_OUTBOUND_BIND_ADDRESS_V6": "[2001:db8::4]",
+}
+CLIENT = {
+    "TOR_PT_MANAGED_TRANSPORT_VER": "1",
+    "TOR_PT_STATE_LOCATION": "/pt_state/",
+    "TOR_PT_CLIENT_TRANSPORTS": "obfs3,obfs2",
+    "TOR_PT_PROXY": f"socks5://tor%2F:{SECRET}@[2001:db8::1]:1080",
+}
+VARIABLES = [(environment, name) for environment in (SERVER, CLIENT) for name in environment]
+
+_LINE = re.compile(r"(?:ENV|VERSION)-ERROR [ -~]{1,500}")
+
+
+def check(data: bytes) -> None:
+    """Hold one input against the invariants.
+
+    Raises:
+        AssertionError: a line is none or shows a secret, or what was read is not what would be written.
+    """
+    if len(data) < 2:
+        return
+    environment, name = VARIABLES[data[0] % len(VARIABLES)]
+    text = data[2:].decode("utf-8", "surrogateescape")
+    good = environment[name]
+    place = data[1] % (len(good) + 1)
+    for value in (text, good[:place] + text + good[place:]):
+        told = _tell({**environment, name: value})
+        # Noise that spells the secret where none belongs is no secret.
+        assert SECRET in text or SECRET not in told, "a secret is shown"
+        _check_arguments(value)
+
+
+def _tell(environment: dict[str, str]) -> str:
+    """Read an environment in whole; give all that can be seen of it."""
+    told = _read(environment)
+    proxy = environment.get("TOR_PT_PROXY")
+    if proxy is None:
+        return told
+    try:
+        upstream = parse_upstream(proxy)
+    except UpstreamError as error:
+        refused = str(error)
+    else:
+        assert upstream.endpoint.port, "port 0"
+        return told + repr(upstream)
+    assert one_line(refused) == refused, "no line for tor"
+    return told + refused
+
+
+def _read(environment: dict[str, str]) -> str:
+    """Read what the environment says but for the proxy."""
+    try:
+        assert negotiate_version(environment) == "VERSION 1", "another version"
+        read = read_environment(environment)
+    except PluggableError as error:
+        line = error.line
+    else:
+        assert read.state.startswith("/"), "no absolute path"
+        assert read.transports, "nothing to do"
+        return repr(read)
+    assert _LINE.fullmatch(line), "no line for tor"
+    return line
+
+
+def _check_arguments(text: str) -> None:
+    """Read arguments and options, and write them again."""
+    with suppress(ArgumentsError):
+        arguments = parse_arguments(text)
+        assert parse_arguments(write_arguments(arguments)) == arguments, "arguments are not the same"
+    with suppress(ArgumentsError):
+        options = parse_options(text)
+        assert parse_options(write_options(options)) == options, "options are not the same"
+
+
+def main() -> None:
+    """Fuzz until libFuzzer's limits are reached."""
+    import atheris  # noqa: PLC0415 - see above
+
+    atheris.Setup(sys.argv, check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What both ends of the extended ORPort write and compute: messages and the hashes that prove the cookie.
+
+Source: ext-orport-spec; how a connection goes is told in `extorport`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+SAFE_COOKIE = 1
+"""The one way to authenticate that there is."""
+
+NONCE_LENGTH = 32
+HASH_LENGTH = 32
+
+MAX_BODY = 1024
+"""Bytes of a message that anybody has a use for: an address, or a transport's name."""
+
+_HEAD = struct.Struct(">HH")
+
+
+class Command(IntEnum):
+    """What a message is about."""
+
+    DONE = 0x0000
+    USERADDR = 0x0001
+    TRANSPORT = 0x0002
+    OKAY = 0x1000
+    DENY = 0x1001
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message.
+
+    Attributes:
+        command: a `Command`, or any other number.
+        body: what it says; empty where it is too long.
+        too_long: whether it says more than MAX_BODY.
+    """
+
+    command: int
+    body: bytes = field(repr=False)
+    too_long: bool = False
+
+
+def pack_message(command: Command, body: bytes = b"") -> bytes:
+    """Write a message."""
+    return _HEAD.pack(command, len(body)) + body
+
+
+def take_message(held: bytearray) -> Message | None:
+    """Take the first message out of what is held; None where it is not whole.
+
+    A message that is too long is told as soon as its head is there, and left where it is.
+    """
+    if len(held) < _HEAD.size:
+        return None
+    command, length = _HEAD.unpack_from(held)
+    if length > MAX_BODY:
+        return Message(command, b"", too_long=True)
+    end = _HEAD.size + length
+    if len(held) < end:
+        return None
+    body = bytes(held[_HEAD.size : end])
+    del held[:end]
+    return Message(command, body)
+
+
+def server_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
+    """Compute what tor proves its knowledge of the cookie with."""
+    return _hash(cookie, b"server-to-client", client_nonce + server_nonce)
+
+
+def client_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
+    """Compute what the transport proves it with."""
+    return _hash(cookie, b"client-to-server", client_nonce + server_nonce)
+
+
+def _hash(cookie: bytes, direction: bytes, nonces: bytes) -> bytes:
+    return hmac.digest(cookie, b"ExtORPort authentication " + direction + b" hash" + nonces, "sha256")
