@@ -64,6 +64,7 @@ class Bench:
     buffer: int = 100
     columns: Sequence[Column] = ()
     delay: float = 300.0
+    geoip: Countries = field(default_factory=countries)
     clock: MovedClock = field(default_factory=MovedClock)
     warnings: list[str] = field(default_factory=list)
 
@@ -72,7 +73,7 @@ class Bench:
         self.journal = Journal(self.path, warn=self.warnings.append)
         self.recorder = Recorder(
             self.journal,
-            countries(),
+            self.geoip,
             clock=self.clock,
             closing_delay=lambda: self.delay,
             buffer=self.buffer,

@@ -16,7 +16,8 @@ from tests.peers.tor import TOR_GEOIP, TOR_GEOIP6, tor_countries
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.record.geoip import V4Table, V6Table
+    from obfstats.record.v4table import V4Table
+    from obfstats.record.v6table import V6Table
 
 FAMILIES: dict[int, tuple[int, Callable[[bytes], V4Table | V6Table]]] = {4: (32, parse_v4), 6: (128, parse_v6)}
 
@@ -134,6 +135,17 @@ def test_many_countries_side_by_side_are_told_apart() -> None:
         table = parse_v4("".join(lines).encode())
         assert [table.country((n * width).to_bytes(4, "big")) for n in range(256)] == codes
         assert table.country((256 * width).to_bytes(4, "big")) == "??"
+
+
+def test_a_file_of_many_small_networks_is_read() -> None:
+    """70,000 blocks that are all different, more than 16 bits can number."""
+    codes = [f"{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(300)]
+    ranges = [(block << 8 | 1 + block % 255, block << 8 | 255, codes[block // 255]) for block in range(70_000)]
+    table = parse_v4("".join(f"{first},{last},{code}\n" for first, last, code in ranges).encode())
+    assert (len(table), table.skipped) == (70_000, 0)
+    for first, last, code in ranges[::97] + ranges[-1:]:
+        assert table.country(first.to_bytes(4, "big")) == table.country(last.to_bytes(4, "big")) == code
+        assert table.country((first - 1).to_bytes(4, "big")) == "??"
 
 
 def test_of_two_ranges_that_overlap_the_first_counts() -> None:

@@ -114,6 +114,21 @@ def test_closing_batch_and_buffer_together_hold_no_more_than_the_buffer(tmp_path
     assert [line[:22] for line in bench.lines()][6:] == ["2012-02-08 14:01:04 tr"] * 10
 
 
+def test_once_the_closing_batch_is_written_a_batch_is_full_again(tmp_path: Path) -> None:
+    """The room that it took is given back, whoever wrote it."""
+    bench = Bench(tmp_path / "log", buffer=10, delay=300)
+    bench.fill(6)
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
+    bench.clock.pass_time(300)
+    bench.recorder.tick()
+    assert len(bench.lines()) == 6
+    bench.fill(10, "198.51.100")
+    assert len(bench.lines()) == 6
+    bench.fill(1, "198.51.100")
+    assert len(bench.lines()) == 16
+
+
 @given(visits=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 90_000)), max_size=30))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 def test_every_batch_is_full_or_closes_an_interval(tmp_path: Path, visits: list[tuple[int, int]]) -> None:

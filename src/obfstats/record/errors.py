@@ -1,4 +1,4 @@
-"""The one error of this folder."""
+"""What can be wrong. Outside of this folder nobody sees anything but RecordError."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ class RecordError(Exception):
 
     Its text is one sentence for the operator: what is wrong and what to do. It never holds a client's address.
     """
+
+
+class OutOfOrderError(ValueError):
+    """A GeoIP file's ranges are not in the order of their addresses, or overlap."""

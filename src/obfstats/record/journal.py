@@ -10,8 +10,8 @@ Rules (facts about faults that this file answers):
   dropped, a whole batch at a time (dropping some lines of a sorted batch would favour a country), and counted.
 - A last line that a killed program left torn is sealed with a newline at the next open, so that nothing merges with
   it; readers count it as damaged.
-- A log that was rotated away is followed: before each batch the path is looked at, and opened anew where another file,
-  or none, stands there.
+- A log that was rotated away is followed: before each batch, and when it is asked for, the path is looked at, and
+  opened anew where another file, or none, stands there.
 
 A batch is written sorted: its bytes are a function of the set of its lines alone (design, decision 4).
 """
@@ -86,8 +86,28 @@ class Journal:
 
     def retry(self, now: float) -> None:
         """Write what is held, unless the last failure was too short a while ago."""
-        if not self._held or now < self._retry_at:
-            return
+        if (self._held or self._retry_after) and now >= self._retry_at:
+            self._try(now)
+
+    def reopen(self, now: float) -> None:
+        """Follow a log that was rotated away at once; write what is held, too. Never raises for what a disk may do.
+
+        Args:
+            now: boot time in seconds, for the next try if this one fails.
+        """
+        if self._descriptor >= 0:
+            self._try(now)
+
+    def close(self) -> None:
+        """Give the file and its lock back. What is held is not written (ticket, step 6). May be called twice."""
+        self._held.clear()
+        self.held = 0
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _try(self, now: float) -> None:
+        """Follow the path and write what is held; if that fails, plan the next try."""
         try:
             self._follow()
             if self._retry_after:
@@ -106,18 +126,10 @@ class Journal:
             self._retry_after, self._retry_at = 0.0, float("-inf")
             self._warn(f"{self._path} is written again; lines lost so far: {self.dropped}")
 
-    def close(self) -> None:
-        """Give the file and its lock back. What is held is not written (ticket, step 6). May be called twice."""
-        self._held.clear()
-        self.held = 0
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
     def _follow(self) -> None:
         """Open the path anew if it no longer leads to the open file."""
         try:
-            there = self._path.lstat()
+            there = os.lstat(self._path)
             if os.path.samestat(there, os.fstat(self._descriptor)):
                 return
         except FileNotFoundError:
@@ -125,6 +137,18 @@ class Journal:
         fresh = _open(self._path)
         os.close(self._descriptor)
         self._descriptor = fresh
+
+
+def make_folder_of(path: Path) -> None:
+    """Make a log's folder, for its owner alone, if it is not there.
+
+    Raises:
+        RecordError: if it cannot be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"cannot make {path.parent}: {error.strerror}; name another folder") from None
 
 
 def _open(path: Path) -> int:

@@ -9,14 +9,13 @@ What is kept, and what must never happen:
 
 - An address lives from the call of `record` to its return. What stays is a line with the interval's start, a country
   and a keyed hash; never a time of a connection.
-- An interval lasts 24 hours of boot time. When it ends, S is renewed at once and the interval's last lines become the
-  closing batch. A tick writes it after a random delay; a client's call never does, unless closing batch and buffer
-  are full together. So its moment says nothing of a client. A new S with every interval leaves every published number
-  as it is, and nobody can be followed into the next day (decision 2).
-- Every batch but the closing one has exactly `buffer` lines: no client is written alone.
-- Closing batch and buffer together hold at most `buffer` lines: that is what a crash can lose.
-- Where wall and boot time part by more than ten minutes, somebody set the clock and the label is wrong: the buffer is
-  dropped, S renewed, a new interval begun, as of a random moment before: it may have been a client that noticed.
+- An interval lasts 24 hours (interval.py). When it ends, S is renewed at once, and its last lines are written later,
+  at a moment that is no client's (batches.py). A new S with every interval leaves every published number as it is, and
+  nobody can be followed into the next day (decision 2).
+- Where somebody set the clock, the label is wrong: the buffer is dropped, S renewed, a new interval begun, as of a
+  random moment before: it may have been a client that noticed.
+- What is counted for the operator (`seen`) begins anew with every S, and what it is counted by is wiped with it.
+- Countries change with the interval, never within it: an address has one country as long as it has one hash.
 - `close` writes nothing and wipes S (step 6, decision 6).
 - Nothing here raises for what a disk, a clock or an address may be. One thread at a time may call.
 """
@@ -25,49 +24,43 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 import weakref
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from random import SystemRandom
 from socket import AF_INET, inet_pton
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
-from obfstats.formats.logline import is_transport_name
+from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER, Batches
 from obfstats.record.clock import Clock, SystemClock
+from obfstats.record.columns import COLUMNS, Column, further_columns
 from obfstats.record.countries import Countries, pack_address
 from obfstats.record.errors import RecordError
-from obfstats.record.journal import Journal
+from obfstats.record.interval import INTERVAL, Interval
+from obfstats.record.journal import Journal, make_folder_of
 from obfstats.record.secret import Secret
+from obfstats.record.seen import Seen
+from obfstats.record.sketch import Sketch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Column: TypeAlias = Literal["transport", "family"]
-"""A further column of the log."""
-
-COLUMNS: tuple[Column, ...] = ("transport", "family")
-"""All of them, in the order of the line."""
-
-INTERVAL = 86_400
-"""Seconds: Tor's interval, and the ticket's."""
-
-DEFAULT_BUFFER = 100
-"""Lines: the ticket's. Higher numbers hide more."""
-
-CLOSING_DELAY = 600.0
-"""Seconds after an interval's end within which its last lines are written."""
-
-CLOCK_TOLERANCE = 600.0
-"""Seconds that wall and boot time may part before the label is taken for wrong."""
+__all__ = [
+    "ATTENTION",
+    "CLOSING_DELAY",
+    "COLUMNS",
+    "DEFAULT_BUFFER",
+    "INTERVAL",
+    "Column",
+    "Recorder",
+    "Seen",
+]
 
 ATTENTION = 60.0
 """Seconds at most between two looks at the clocks and the disk, while there are connections or ticks."""
 
 _HASH_SIZE = 20
-# Wall clocks outside of this are taken for its ends: an interval's start must be a date that can be written.
-_FIRST_WALL, _LAST_WALL = 86_400, 253_402_300_799
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +95,7 @@ class Recorder:
             buffer: capacity in lines, at least 1.
             columns: which further columns each line gets.
         """
-        self.countries = countries
+        self.countries = self._next_countries = countries
         self.unreadable = 0
         self._journal = journal
         self._country_v4, self._country_v6 = countries.v4, countries.v6
@@ -111,17 +104,17 @@ class Recorder:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._boot = self._clock.boot
         self._closing_delay = closing_delay or partial(SystemRandom().uniform, 0.0, CLOSING_DELAY)
-        self._columns = frozenset(columns)
-        self._capacity = buffer
-        self._buffer: list[str] = []
-        self._closing: list[str] = []
-        self._closing_label = ""
-        self._closing_due = 0.0
+        self._columns = frozenset(columns) or None
+        self._batches = Batches(journal, buffer, self._closing_delay)
+        self._buffer = self._batches.buffer
+        self._sketch = Sketch()
+        self._sketch_bound = self._sketch.bound
+        self._ended: Seen | None = None
         self._clock_was_set = False
         self._open = True
         _living.add(self)
         now = self._boot()
-        self._begin(now, now)
+        self._interval = Interval(now, self._clock.wall())
         self._plan(now)
 
     @classmethod
@@ -155,10 +148,7 @@ class Recorder:
         countries = Countries.open(Path(geoip) if geoip else None, Path(geoip6) if geoip6 else None)
         path = Path(path)
         if make_folder:
-            try:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise RecordError(f"cannot make {path.parent}: {error.strerror}; name another folder") from None
+            make_folder_of(path)
         secret = Secret()
         try:
             journal = Journal(path, warn=_log.warning)
@@ -194,9 +184,16 @@ class Recorder:
             country = self._country_v4(packed) if len(packed) == 4 else self._country_v6(packed)
         buffer = self._buffer
         if len(buffer) >= self._room:
-            self._flush(now)
-        further = self._further(transport, packed) if self._columns else ""
-        buffer.append(f"{country} {self._hash(packed).hexdigest()}{further}")
+            self._batches.make_room(self._interval.label, now)
+            self._plan(now)
+        digest = self._hash(packed).hexdigest()
+        if digest < self._sketch_bound:
+            self._sketch_bound = self._sketch.add(digest)
+        columns = self._columns
+        if columns is None:
+            buffer.append(f"{country} {digest}")
+        else:
+            buffer.append(f"{country} {digest}{further_columns(columns, transport, packed)}")
 
     def tick(self) -> None:
         """End the interval, write the closing batch, try the disk again: whatever is due by now."""
@@ -207,87 +204,82 @@ class Recorder:
         if self._clock_was_set:
             self._clock_was_set = False
             _log.warning("the clock was set: a new interval has begun, and what was in the buffer is dropped")
-        if self._closing and now >= self._closing_due:
-            self._write_closing(now)
-            self._plan(now)
-        self._journal.retry(now)
+        self._batches.tick(now)
+        self._plan(now)
+
+    def seen(self) -> Seen:
+        """Tell what a heartbeat tells: the interval that ended since the last call, if one has; else the running one.
+
+        Of several that ended it is the last that somebody came to look after: a sleep of days counts as one. Lines that
+        were dropped because the clock was set are not in it. After `close` all is zero.
+        """
+        if not self._open:
+            return Seen(0.0, 0, 0)
+        now = self._boot()
+        self._attend(now)
+        ended, self._ended = self._ended, None
+        return self._counted(now - self._interval.began) if ended is None else ended
+
+    def reopen(self) -> None:
+        """Follow a log that was rotated away at once (SIGHUP), instead of with the next batch; S and TS stay."""
+        self._journal.reopen(self._boot())
+
+    def replace_countries(self, countries: Countries) -> None:
+        """Have the next interval's clients looked up elsewhere.
+
+        Args:
+            countries: who gives an address its country from then on; `countries` is the one in use.
+        """
+        self._next_countries = countries
 
     def close(self) -> None:
         """Stop: wipe S, write nothing (step 6). Calling it again does nothing."""
         if self._open:
             self._open = False
             self._secret.forget()
-            self._buffer.clear()
-            self._closing.clear()
+            self._sketch.forget()
+            self._batches.forget()
             self._journal.close()
             self._due = float("-inf")
-
-    def _begin(self, now: float, began: float) -> None:
-        """Note TS, for an interval that began at that boot time."""
-        self._clocks_apart = self._wall() - now
-        self._began, self._start = began, int(began + self._clocks_apart)
-        self._enter()
-
-    def _wall(self) -> float:
-        """Read the wall clock, within what can be written."""
-        return min(max(self._clock.wall(), _FIRST_WALL), _LAST_WALL)
-
-    def _enter(self) -> None:
-        """Make what every line of the interval begins with."""
-        self._label = time.strftime("%Y-%m-%d %H:%M:%S ", time.gmtime(min(self._start, _LAST_WALL)))
 
     def _attend(self, now: float) -> None:
         """See whether the interval is over, or the clock was set."""
         if not self._open:
             raise RecordError("this recorder is closed; open another")
-        apart = self._wall() - now - self._clocks_apart
-        if abs(apart) > CLOCK_TOLERANCE or now < self._began:
+        wall = self._clock.wall()
+        if self._interval.clock_was_set(now, wall):
             self._clock_was_set = True
-            self._buffer.clear()
-            self._secret.renew()
-            self._begin(now, now - self._closing_delay())
-        elif now - self._began >= INTERVAL:
+            self._batches.drop_interval()
+            self._renew()
+            self._interval = Interval(now, wall, ago=self._closing_delay())
+        elif self._interval.is_over(now):
             self._end_interval(now)
         self._plan(now)
 
     def _end_interval(self, now: float) -> None:
-        """Step 3: TS moves on in whole intervals; S is renewed; the lines that are left become the closing batch."""
-        while now - self._began >= INTERVAL:
-            self._began += INTERVAL
-            self._start += INTERVAL
-        if self._closing:
-            self._write_closing(now)
-        self._closing, self._buffer = self._buffer, []
-        self._closing_label, self._closing_due = self._label, now + self._closing_delay()
+        """Step 3: the lines that are left are for later; TS moves on."""
+        self._ended = self._counted(INTERVAL)
+        self._batches.end_interval(self._interval.label, now)
+        self._renew()
+        self._interval.step(now)
+
+    def _renew(self) -> None:
+        """Draw a new S. Under it everybody is new: forget who came, and take up the countries that are ready."""
         self._secret.renew()
-        self._enter()
+        self._sketch.forget()
+        self._sketch_bound = self._sketch.bound
+        self.countries = self._next_countries
+        self._country_v4, self._country_v6 = self.countries.v4, self.countries.v6
+
+    def _counted(self, seconds: float) -> Seen:
+        """Say what has been counted under this S."""
+        connections = self._batches.counted
+        return Seen(seconds, connections, min(self._sketch.estimate(), connections))
 
     def _plan(self, now: float) -> None:
-        """Work out when to look up next, and how much room the closing batch leaves."""
-        self._due = min(self._began + INTERVAL, now + ATTENTION)
-        self._room = self._capacity - len(self._closing)
-
-    def _flush(self, now: float) -> None:
-        """Step 4: no room for another message. What is full goes: the closing batch by itself, or else the buffer."""
-        if self._closing:
-            self._write_closing(now)
-        else:
-            self._journal.append(self._label, self._buffer, now)
-            self._buffer.clear()
-        self._plan(now)
-
-    def _write_closing(self, now: float) -> None:
-        self._journal.append(self._closing_label, self._closing, now)
-        self._closing.clear()
-
-    def _further(self, transport: str | None, packed: bytes) -> str:
-        """Make a line's further columns."""
-        columns = ""
-        if "transport" in self._columns:
-            columns = " <OR>" if transport is None else f" {transport}" if is_transport_name(transport) else " <??>"
-        if "family" in self._columns:
-            columns += " v4" if len(packed) == 4 else " v6"
-        return columns
+        """Work out when to look up next, and note how much room there is."""
+        self._due = min(self._interval.end, now + ATTENTION)
+        self._room = self._batches.room
 
 
 def _close_all() -> None:

@@ -1,0 +1,362 @@
+"""GeoIP files that are replaced under a running program: seen, checked, and used from the next interval on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from socket import AF_INET
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.record import Countries, RecordError
+from obfstats.record.geoip import parse_v4
+from obfstats.record.sources import Choice, Source
+from tests.record.surroundings import DAY, GEOIP, GEOIP6, Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from obfstats.record.v4table import V4Table
+
+# The same networks in other countries; longer, so that a clock of coarse steps hides nothing.
+NEW_GEOIP = GEOIP.replace(b"DE", b"FR").replace(b"TR", b"GR") + b"3405803776,3405804031,AU\n"  # 203.0.113.0/24
+NEW_GEOIP6 = GEOIP6.replace(b"JP", b"KR") + b"2001:db8:1::,2001:db8:1::ff,CN\n"
+
+V4, V6 = "192.0.2.1", "2001:db8::1"
+
+
+def by_renaming(path: Path, content: bytes) -> None:
+    """Replace a file as dpkg does: a new one takes its name."""
+    new = path.with_name("new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+def by_rewriting(path: Path, content: bytes) -> None:
+    """Replace a file's content in place, as cp does."""
+    path.write_bytes(content)
+
+
+ways = pytest.mark.parametrize("replace", [by_renaming, by_rewriting])
+
+
+@pytest.fixture
+def geoip(tmp_path: Path) -> Path:
+    """A file of tor's form."""
+    path = tmp_path / "geoip"
+    path.write_bytes(GEOIP)
+    return path
+
+
+@pytest.fixture
+def geoip6(tmp_path: Path) -> Path:
+    """The same for IPv6."""
+    path = tmp_path / "geoip6"
+    path.write_bytes(GEOIP6)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Places where tor's own files are looked for, empty so far."""
+    paths = tmp_path / "tor-geoip", tmp_path / "tor-geoip6"
+    for name, path in zip(("TOR_GEOIP", "TOR_GEOIP6"), paths, strict=True):
+        monkeypatch.setattr(f"obfstats.record.countries.{name}", path)
+    return paths
+
+
+# Seeing it
+
+
+def test_files_that_nobody_touched_have_not_changed(geoip: Path, geoip6: Path) -> None:
+    """However often one looks, and whoever reads them."""
+    opened = Countries.open(geoip, geoip6)
+    assert [opened.changed() for _ in range(3)] == [False] * 3
+    geoip.read_bytes()
+    geoip.chmod(0o600)
+    assert not opened.changed()
+
+
+@ways
+@pytest.mark.parametrize("which", ["geoip", "geoip6"])
+def test_a_file_that_was_replaced_has_changed(
+    geoip: Path, geoip6: Path, replace: Callable[[Path, bytes], None], which: str
+) -> None:
+    """Either of the two, by a new file or in place; what was opened says what it said."""
+    opened = Countries.open(geoip, geoip6)
+    path, content = (geoip, NEW_GEOIP) if which == "geoip" else (geoip6, NEW_GEOIP6)
+    replace(path, content)
+    assert opened.changed()
+    assert (opened.lookup(V4), opened.lookup(V6)) == ("de", "jp")
+
+
+def test_a_rewrite_of_the_same_length_is_seen_by_its_time(geoip: Path) -> None:
+    """Inode and size are as before."""
+    opened = Countries.open(geoip)
+    before = geoip.stat()
+    geoip.write_bytes(GEOIP.replace(b"DE", b"FR"))
+    os.utime(geoip, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert opened.changed()
+
+
+def test_a_file_that_vanished_has_not_changed(geoip: Path, geoip6: Path) -> None:
+    """What is in memory is as good as it was; the same file again is no change either."""
+    opened = Countries.open(geoip, geoip6)
+    away = geoip.with_name("away")
+    geoip.rename(away)
+    assert not opened.changed()
+    away.rename(geoip)
+    assert not opened.changed()
+
+
+def test_tors_own_file_that_appears_is_a_change(defaults: tuple[Path, Path]) -> None:
+    """Tor-geoipdb was installed after the bridge: then tor's file is better than the fallback."""
+    opened = Countries.open()
+    assert not opened.changed()
+    defaults[1].write_bytes(GEOIP6)
+    assert opened.changed()
+    fresh = opened.reload()
+    assert fresh.sources[0].startswith("iptocc")
+    assert fresh.sources[1] == f"{defaults[1]} (1 ranges)"
+    assert fresh.lookup(V6) == "jp"
+
+
+def test_a_spoilt_file_of_tors_is_looked_at_again_only_when_it_changes(defaults: tuple[Path, Path]) -> None:
+    """Passed over at the start; once it is right it is used."""
+    defaults[0].write_bytes(b"\0" * 100)
+    opened = Countries.open()
+    assert not opened.changed()
+    by_renaming(defaults[0], GEOIP)
+    assert opened.changed()
+    assert opened.reload().lookup(V4) == "de"
+
+
+def test_countries_without_files_never_change() -> None:
+    """Made of anybody's look-ups: there is nothing to open anew."""
+    made = Countries(lambda _: "de", lambda _: "jp", ("here", "there"))
+    assert not made.changed()
+    assert made.reload().lookup(V4) == "de"
+    assert made.digests == (None, None)
+
+
+# Reading it
+
+
+@ways
+def test_reloading_gives_new_countries_and_leaves_the_old_ones(
+    geoip: Path, geoip6: Path, replace: Callable[[Path, bytes], None]
+) -> None:
+    """Both families; the old ones count as looked after, the new ones notice the next change."""
+    opened = Countries.open(geoip, geoip6)
+    replace(geoip, NEW_GEOIP)
+    replace(geoip6, NEW_GEOIP6)
+    fresh = opened.reload()
+    assert (opened.lookup(V4), opened.lookup(V6)) == ("de", "jp")
+    assert (fresh.lookup(V4), fresh.lookup(V6)) == ("fr", "kr")
+    assert fresh.sources == (f"{geoip} (3 ranges)", f"{geoip6} (2 ranges)")
+    assert (opened.changed(), fresh.changed()) == (False, False)
+    replace(geoip, GEOIP)
+    assert (opened.changed(), fresh.changed()) == (True, True)
+    assert fresh.reload().lookup(V4) == "de"
+
+
+@ways
+@pytest.mark.parametrize("spoilt", [b"", b"\0" * 1000, b"<html>503</html>\n"])
+def test_a_spoilt_replacement_is_refused_once(
+    geoip: Path, geoip6: Path, replace: Callable[[Path, bytes], None], spoilt: bytes
+) -> None:
+    """Never used, and not read again at every look; the next change is."""
+    opened = Countries.open(geoip, geoip6)
+    replace(geoip, spoilt)
+    replace(geoip6, NEW_GEOIP6)
+    assert opened.changed()
+    with pytest.raises(RecordError, match="holds no line"):
+        opened.reload()
+    assert not opened.changed()
+    assert (opened.lookup(V4), opened.lookup(V6)) == ("de", "jp")
+    replace(geoip, NEW_GEOIP)
+    assert opened.changed()
+    fresh = opened.reload()
+    assert (fresh.lookup(V4), fresh.lookup(V6)) == ("fr", "kr")
+
+
+@ways
+def test_a_spoilt_replacement_of_tors_own_file_is_refused(
+    defaults: tuple[Path, Path], replace: Callable[[Path, bytes], None]
+) -> None:
+    """The fallback would be worse than what is in use."""
+    defaults[0].write_bytes(GEOIP)
+    opened = Countries.open()
+    replace(defaults[0], b"\0" * 1000)
+    with pytest.raises(RecordError, match="holds no line"):
+        opened.reload()
+    assert not opened.changed()
+    assert opened.lookup(V4) == "de"
+
+
+def test_a_named_file_that_is_not_there_is_refused(geoip: Path) -> None:
+    """As at the start; when it comes back it is a change."""
+    opened = Countries.open(geoip)
+    geoip.unlink()
+    with pytest.raises(RecordError, match="cannot read the GeoIP file"):
+        opened.reload()
+    assert not opened.changed()
+    geoip.write_bytes(NEW_GEOIP)
+    assert opened.changed()
+    assert opened.reload().lookup(V4) == "fr"
+
+
+def test_what_was_read_of_tors_own_file_outlives_it(defaults: tuple[Path, Path]) -> None:
+    """Tor-geoipdb was removed: until the next start its data goes on, while the other family's is renewed."""
+    defaults[0].write_bytes(GEOIP)
+    defaults[1].write_bytes(GEOIP6)
+    opened = Countries.open()
+    defaults[0].unlink()
+    by_renaming(defaults[1], NEW_GEOIP6)
+    fresh = opened.reload()
+    assert (fresh.lookup(V4), fresh.lookup(V6)) == ("de", "kr")
+    assert fresh.digests[0] == opened.digests[0]
+    assert not fresh.changed()
+    defaults[0].write_bytes(NEW_GEOIP)
+    assert fresh.changed()
+    assert fresh.reload().lookup(V4) == "fr"
+
+
+def test_a_folder_in_its_place_is_refused(geoip: Path) -> None:
+    """One sentence, and no descriptor is left open."""
+    opened = Countries.open(geoip)
+    geoip.unlink()
+    geoip.mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(RecordError, match="Is a directory"):
+            opened.reload()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not opened.changed()
+
+
+def test_what_is_written_while_the_file_is_read_is_a_change(geoip: Path) -> None:
+    """Perhaps only a part of it was read: it is read again."""
+
+    def parse_slowly(text: bytes) -> V4Table:
+        by_rewriting(geoip, NEW_GEOIP)
+        return parse_v4(text)
+
+    source = Source.open(Choice(geoip, True, parse_slowly, AF_INET))
+    assert source.changed()
+
+
+# Digests
+
+
+def test_digests_are_those_of_the_files_that_were_read(geoip: Path, geoip6: Path) -> None:
+    """SHA-1 in upper-case hex, as tor writes them into its descriptors; none for the fallback."""
+    expected = [hashlib.sha1(content).hexdigest().upper() for content in (GEOIP, GEOIP6, NEW_GEOIP)]
+    opened = Countries.open(geoip, geoip6)
+    assert opened.digests == (expected[0], expected[1])
+    by_renaming(geoip, NEW_GEOIP)
+    assert opened.reload().digests == (expected[2], expected[1])
+    assert opened.digests == (expected[0], expected[1])
+    assert Countries.open(geoip).digests == (expected[2], None)
+    assert Countries.open().digests == (None, None)
+
+
+def test_a_spoilt_file_of_tors_leaves_no_digest(defaults: tuple[Path, Path]) -> None:
+    """What is not used is not named."""
+    defaults[0].write_bytes(b"\0" * 100)
+    assert Countries.open().digests == (None, None)
+
+
+# Using it
+
+
+def test_new_countries_are_used_from_the_next_interval_on(tmp_path: Path, geoip: Path, geoip6: Path) -> None:
+    """Within an interval an address has one country."""
+    bench = Bench(tmp_path / "log", buffer=1, delay=0, geoip=Countries.open(geoip, geoip6))
+    recorder = bench.recorder
+    running = recorder.countries
+    by_renaming(geoip, NEW_GEOIP)
+    by_renaming(geoip6, NEW_GEOIP6)
+    fresh = running.reload()
+    recorder.record(V4)
+    recorder.replace_countries(fresh)
+    recorder.record(V4)
+    recorder.record(V6)
+    bench.clock.pass_time(DAY - 1)
+    recorder.tick()
+    recorder.record(V4)
+    assert recorder.countries is running
+    bench.clock.pass_time(1)
+    recorder.record(V4)
+    assert recorder.countries is fresh
+    recorder.record(V6)
+    recorder.record(V6)
+    recorder.tick()
+    assert sorted(line[8:22] for line in bench.lines()) == [
+        "07 14:01:04 de",
+        "07 14:01:04 de",
+        "07 14:01:04 de",
+        "07 14:01:04 jp",
+        "08 14:01:04 fr",
+        "08 14:01:04 kr",
+    ]
+
+
+def test_the_last_replacement_of_an_interval_counts(tmp_path: Path, geoip: Path) -> None:
+    """Twice on one day: what is used tomorrow is the second."""
+    bench = Bench(tmp_path / "log", geoip=Countries.open(geoip))
+    last = Countries.open(geoip)
+    bench.recorder.replace_countries(Countries.open(geoip))
+    bench.recorder.replace_countries(last)
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
+    assert bench.recorder.countries is last
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
+    assert bench.recorder.countries is last
+
+
+def test_an_interval_that_begins_because_the_clock_was_set_uses_them_too(tmp_path: Path, geoip: Path) -> None:
+    """It is a new interval like any other."""
+    bench = Bench(tmp_path / "log", geoip=Countries.open(geoip))
+    fresh = Countries.open(geoip)
+    bench.recorder.replace_countries(fresh)
+    bench.clock.set_wall(DAY)
+    bench.recorder.tick()
+    assert bench.recorder.countries is fresh
+
+
+def test_after_a_spoilt_replacement_the_old_countries_go_on_for_days(tmp_path: Path, geoip: Path) -> None:
+    """As a program does it: look, try, say no; then the right file comes."""
+    bench = Bench(tmp_path / "log", buffer=1, delay=0, geoip=Countries.open(geoip))
+    refused = 0
+
+    def pass_a_day() -> None:
+        nonlocal refused
+        for hour in range(24):
+            bench.clock.pass_time(DAY / 24)
+            bench.recorder.tick()
+            if bench.recorder.countries.changed():
+                try:
+                    bench.recorder.replace_countries(bench.recorder.countries.reload())
+                except RecordError:
+                    refused += 1
+            if hour == 12:
+                bench.recorder.record(V4)
+
+    by_rewriting(geoip, b"not a GeoIP file\n")
+    pass_a_day()
+    pass_a_day()
+    by_renaming(geoip, NEW_GEOIP)
+    pass_a_day()
+    pass_a_day()
+    bench.recorder.tick()
+    assert refused == 1
+    assert [line[8:22] for line in bench.lines()] == [
+        "07 14:01:04 de",
+        "08 14:01:04 de",
+        "09 14:01:04 de",
+        "10 14:01:04 fr",
+    ]
