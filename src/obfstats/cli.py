@@ -119,13 +119,20 @@ def _describe_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="take in intervals that are not over yet: to look at, not to publish"
     )
+    parser.add_argument(
+        "--format",
+        choices=("tables", "tor"),
+        default="tables",
+        help="what to print: the ticket's two tables (the default), or the lines that tor writes of its own clients",
+    )
 
 
 def _convert(options: argparse.Namespace) -> int:
     from datetime import UTC, datetime  # noqa: PLC0415 - `obfstats --help` must be instant
 
-    from obfstats.publish import simple  # noqa: PLC0415
+    from obfstats.publish import simple, tor  # noqa: PLC0415
 
+    writers = {"tables": simple.write_tables, "tor": tor.write_statistics}
     with _standard_output() as out:
         return simple.convert(
             options.logs,
@@ -133,13 +140,14 @@ def _convert(options: argparse.Namespace) -> int:
             now=datetime.now(UTC),
             out=out,
             say=lambda sentence: _say("obfstats convert", sentence),
+            write=writers[options.format],
         )
 
 
 VERBS = (
     Verb(
         name="convert",
-        purpose="turn a bridge's statistics log into the two tables that may be published (ticket 5047)",
+        purpose="turn a bridge's statistics log into tables that may be published (ticket 5047)",
         example="obfstats convert clients.log > tables.txt",
         describe=_describe_convert,
         run=_convert,

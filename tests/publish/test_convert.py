@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.publish import simple
-from obfstats.record.recorder import ATTENTION, CLOCK_TOLERANCE, CLOSING_DELAY, INTERVAL
+from obfstats.record.interval import CLOCK_TOLERANCE
+from obfstats.record.recorder import ATTENTION, CLOSING_DELAY, INTERVAL
 from tests.publish.logs import DAMAGE, SECRET, line
 from tests.publish.programs import CONVERTERS, ENVIRONMENT, SIMPLE, convert, run, run_pipeline
 

@@ -65,7 +65,15 @@ class Row:
     clients: set[bytes] = field(default_factory=set)
 
 
-def convert(paths: Sequence[str], *, take_all: bool, now: datetime, out: BinaryIO, say: Callable[[str], None]) -> int:
+def convert(
+    paths: Sequence[str],
+    *,
+    take_all: bool,
+    now: datetime,
+    out: BinaryIO,
+    say: Callable[[str], None],
+    write: Callable[[dict[bytes, Row], BinaryIO], None] | None = None,
+) -> int:
     """Read the logs, as if they were one, and write the tables.
 
     Args:
@@ -74,6 +82,7 @@ def convert(paths: Sequence[str], *, take_all: bool, now: datetime, out: BinaryI
         now: the time, UTC.
         out: takes the tables, as bytes.
         say: takes sentences for the operator. No byte of a log but an interval's start is ever in one.
+        write: writes something else instead of the tables; for programs that build on this file.
 
     Returns:
         The exit status: 0; 1 if more than 1 % of a log is damaged (the tables are written all the same); 2 if one
@@ -107,7 +116,7 @@ def convert(paths: Sequence[str], *, take_all: bool, now: datetime, out: BinaryI
         read_before.add((file.st_dev, file.st_ino))
     if not take_all:
         leave_out_unfinished(table, now, say)
-    write_tables(table, out)
+    (write or write_tables)(table, out)
     return status
 
 
