@@ -21,6 +21,12 @@ STOP_SECONDS = 5.0
 """How long a program may take to end after SIGTERM before it is killed."""
 
 
+def forget_clock(pid: int) -> None:
+    """Remove what libfaketime shared with the children of a process that has ended and could not do it itself."""
+    for name in ("faketime_shm", "sem.faketime_sem"):
+        Path(f"/dev/shm/{name}_{pid}").unlink(missing_ok=True)
+
+
 class ChildError(AssertionError):
     """A child did not do what it was started for; the text holds all that it said."""
 
@@ -93,6 +99,11 @@ class Child:
         """All that it has written to its standard error."""
         return self._text("stderr")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet; from its end on another process may get its number."""
+        return self._process.poll() is None
+
     def wait_for_line(self, stream: str, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
         """Wait for a line that matches, and give the match; lines that came already count.
 
@@ -153,6 +164,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self.close_stdin()
+        forget_clock(self.pid)
         return self.wait()
 
     def _read(self, name: str, pipe: IO[str]) -> None:

@@ -1,4 +1,12 @@
-"""Connecting through a SOCKS5 proxy, as tor connects through a transport's client (RFC 1928)."""
+"""Connecting through a SOCKS5 proxy, as tor connects through a transport's client (RFC 1928, RFC 1929, pt-spec).
+
+socks.connect(proxy, ("127.0.0.1", 443))                                IPv4
+socks.connect(proxy, ("::1", 443))                                      IPv6
+socks.connect(proxy, ("bridge.example", 443))                           a name, which the proxy gets as it stands
+socks.connect(proxy, ("127.0.0.1", 443), "shared-secret=it is one")     with a bridge line's arguments
+
+Sources: RFC 1928, RFC 1929, pt-spec ("Pluggable Transport Client Per-Connection Arguments").
+"""
 
 from __future__ import annotations
 
@@ -8,22 +16,39 @@ SECONDS = 30.0
 """How long the proxy may take; the sockets that are given keep it as their time-out."""
 
 _NO_AUTHENTICATION = b"\x05\x01\x00"
-_CONNECT_V4 = b"\x05\x01\x00\x01"
+_PASSWORD = b"\x05\x01\x02"
+_CONNECT = b"\x05\x01\x00"
+_V4, _NAME, _V6 = b"\x01", b"\x03", b"\x04"
+_MAX_USERNAME = 255
 
 
 class SocksError(ConnectionError):
-    """The proxy did not connect."""
+    """The proxy did not connect.
+
+    Attributes:
+        reply: what it said to the request (RFC 1928, section 6); None where it did not get that far.
+    """
+
+    def __init__(self, what: str, reply: int | None = None) -> None:
+        super().__init__(what)
+        self.reply = reply
 
 
-def connect(proxy: tuple[str, int], destination: tuple[str, int]) -> socket.socket:
-    """Connect to an IPv4 address and port through a proxy that asks for no password.
+def connect(proxy: tuple[str, int], destination: tuple[str, int], arguments: str | None = None) -> socket.socket:
+    """Connect to an address, or a name, and a port through a proxy.
+
+    Args:
+        proxy: where it listens.
+        destination: where to.
+        arguments: a bridge line's, as `k=v;k2=v2`: they go as username and password. None for no authentication.
 
     Raises:
-        SocksError: if the proxy says no.
+        SocksError: if the proxy says no, or hangs up.
         OSError: if the proxy cannot be reached, or takes too long.
     """
     connection = socket.create_connection(proxy, SECONDS)
     try:
+        _authenticate(connection, arguments)
         _ask(connection, destination)
     except BaseException:
         connection.close()
@@ -31,17 +56,45 @@ def connect(proxy: tuple[str, int], destination: tuple[str, int]) -> socket.sock
     return connection
 
 
+def _authenticate(connection: socket.socket, arguments: str | None) -> None:
+    """Agree on a method; as tor does, fill the username and put the rest, or one NUL, into the password."""
+    if arguments is None:
+        connection.sendall(_NO_AUTHENTICATION)
+        if _receive(connection, 2) != b"\x05\x00":
+            raise SocksError("the proxy wants a password")
+        return
+    connection.sendall(_PASSWORD)
+    if _receive(connection, 2) != b"\x05\x02":
+        raise SocksError("the proxy takes no password")
+    text = arguments.encode()
+    username, password = text[:_MAX_USERNAME], text[_MAX_USERNAME:] or b"\0"
+    connection.sendall(b"\x01" + _counted(username) + _counted(password))
+    if _receive(connection, 2) != b"\x01\x00":
+        raise SocksError("the proxy does not like the arguments")
+
+
 def _ask(connection: socket.socket, destination: tuple[str, int]) -> None:
-    connection.sendall(_NO_AUTHENTICATION)
-    if _receive(connection, 2) != b"\x05\x00":
-        raise SocksError("the proxy wants a password")
     host, port = destination
-    connection.sendall(_CONNECT_V4 + socket.inet_aton(host) + port.to_bytes(2, "big"))
-    _version, status, _reserved, kind = _receive(connection, 4)
-    if status or kind not in {1, 4}:
-        raise SocksError(f"the proxy says {status}")
+    connection.sendall(_CONNECT + _address(host) + port.to_bytes(2, "big"))
+    _version, reply, _reserved, kind = _receive(connection, 4)
+    if reply or kind not in {1, 4}:
+        raise SocksError(f"the proxy says {reply}", reply)
     # The address that the proxy connected from, and its port.
     _receive(connection, (4 if kind == 1 else 16) + 2)
+
+
+def _address(host: str) -> bytes:
+    """Write an address, or a name, with its type before it."""
+    if ":" in host:
+        return _V6 + socket.inet_pton(socket.AF_INET6, host)
+    try:
+        return _V4 + socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        return _NAME + _counted(host.encode("ascii"))
+
+
+def _counted(text: bytes) -> bytes:
+    return bytes((len(text),)) + text
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.listener import Listener, listen
-from obfstats.proxy.service import Server, Surroundings
+from obfstats.proxy.logs import Show
+from obfstats.proxy.orport import PlainOrPort
+from obfstats.proxy.server import Server
+from obfstats.proxy.service import Surroundings
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from obfstats.proxy.orport import OrPort
     from obfstats.record import Recorder
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [uvloop.new_event_loop, asyncio.new_event_loop]
@@ -31,7 +36,8 @@ def server(
     *,
     name: str = "obfs3",
     recorder: Recorder | None = None,
-    cap: int = 100,
+    limits: Limits | None = None,
+    orport: OrPort | None = None,
     deadline: float = 30.0,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
 ) -> Iterator[tuple[str, int]]:
@@ -41,7 +47,8 @@ def server(
         destination: HOST:PORT to pass on to.
         name: the transport.
         recorder: who counts.
-        cap: connections at once.
+        limits: how much at once; a hundred connections if None.
+        orport: who takes clients, instead of the plain destination.
         deadline: seconds that every handshake has, in place of the random ones.
         new_loop: makes the event loop.
     """
@@ -54,16 +61,11 @@ def server(
     async def serve() -> None:
         loop.set_exception_handler(lambda _, context: failures.append(context.get("exception") or RuntimeError()))
         with ThreadPoolExecutor(2) as executor:
-            surroundings = Surroundings(
-                transport=make_transport(name),
-                destination=parse_endpoint(destination),
-                addresses=[parse_endpoint(destination)],
-                executor=executor,
-                random=os.urandom,
-                draw=lambda _low, _high: deadline,
-            )
-            service = Server(surroundings, recorder)
-            listener = Listener(listening, cap, service.handle)
+            gate = Gate(limits or Limits(connections=100))
+            around = Surroundings(gate, executor, os.urandom, lambda _low, _high: deadline, Show(safe=True))
+            target = parse_endpoint(destination)
+            service = Server(around, make_transport(name), orport or PlainOrPort([target]), target, recorder)
+            listener = Listener(listening, gate, service.handle)
             started.set()
             await stop.wait()
             listener.close()

@@ -47,7 +47,7 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
     ("arguments", "sentence"),
     [
         ([], "name a transport"),
-        (["obfs9", *SERVE[1:]], "invalid choice: 'obfs9' (choose from 'obfs2', 'obfs3')"),
+        (["obfs9", *SERVE[1:]], "invalid choice: 'obfs9' (choose from 'managed', 'dummy', 'obfs2', 'obfs3'"),
         (["obfs3", "server", "127.0.0.1:0"], "--dest"),
         (["obfs3", "--dest", "127.0.0.1", "server", "127.0.0.1:0"], "'127.0.0.1' is not HOST:PORT"),
         (["obfs3", "--dest", "::1:9001", "server", "127.0.0.1:0"], "[::1]:9001"),
@@ -65,6 +65,18 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
         (["--stats-buffer", "many", *SERVE], "'many' is not a number"),
         (["--stats-columns", "address", *SERVE], "'address' is no column; there are transport and family"),
         (["--max-connections", "-1", *SERVE], "--max-connections"),
+        (["--max-handshakes", "0", *SERVE], "'0' is not a number from 1"),
+        (["--max-per-network", "none", *SERVE], "'none' is not a number"),
+        (["--managed", *SERVE], "either --managed or a transport"),
+        (["b64", *SERVE[1:]], "b64 is not offered"),
+        (["scramblesuit", "--password", "x", *SERVE[1:]], "use lyrebird or obfs4proxy"),
+        (["--log-min-severity", "loud", *SERVE], "'loud' is no severity; there are error, warn, warning, notice"),
+        (["--log-file", "/none/log", *SERVE], "cannot open the log /none/log: No such file or directory; name another"),
+        (["--proxy", "socks5://127.0.0.1:9", *SERVE], "--proxy is for client and socks"),
+        (["--proxy", "ftp://127.0.0.1:9", *SERVE], "--proxy"),
+        (["obfs3", "--dest", "127.0.0.1:9001", "socks", "127.0.0.1:0"], "socks takes no --dest"),
+        (["obfs3", "--dest", "127.0.0.1:9001", "ext_server", "127.0.0.1:0"], "--ext-cookie-file"),
+        (["obfs3", "--ext-cookie-file", "x", *SERVE[1:]], "goes with ext_server"),
         (["--geoip", "/none/geoip", *SERVE], "cannot read the GeoIP file /none/geoip"),
         (["--geoip6", "/etc/passwd", *SERVE], "/etc/passwd holds no line of a GeoIP file"),
         (["--stats-log", "/none/log", *SERVE], "cannot open the log /none/log"),
@@ -165,14 +177,27 @@ def test_help_names_every_option_and_shows_examples(tmp_path: Path) -> None:
     """Complete, on stdout, status 0; `--version` too."""
     result = run("--help", home=tmp_path)
     assert result.returncode == 0
-    for word in ("--stats-log", "--no-stats", "--stats-buffer", "--stats-columns", "--geoip ", "--geoip6", "--data-dir",
-                 "--max-connections", "examples:", "obfs2", "obfs3"):  # fmt: skip
+    for word in ("--log-file", "--log-min-severity", "--no-log", "--no-safe-logging", "--proxy", "--managed", "managed",
+                 "--max-connections", "--max-handshakes", "--max-per-network", "-v, --version", "--stats-log",
+                 "--no-stats", "--stats-buffer", "--stats-columns", "--geoip ", "--geoip6", "--data-dir", "examples:",
+                 "dummy", "obfs2", "obfs3"):  # fmt: skip
         assert word in result.stdout
     transport = run("obfs2", "--help", home=tmp_path)
     assert transport.returncode == 0
-    for word in ("--shared-secret", "--dest", "server", "client", "LISTEN:PORT"):
+    for word in (
+        "--shared-secret",
+        "--dest",
+        "--ext-cookie-file",
+        "server",
+        "ext_server",
+        "client",
+        "socks",
+        "LISTEN:PORT",
+    ):
         assert word in transport.stdout
-    assert run("--version", home=tmp_path).stdout.startswith("obfsproxy")
+    for flag in ("--version", "-v"):
+        version = run(flag, home=tmp_path)
+        assert (version.returncode, version.stdout.startswith("obfsproxy")) == (0, True)
 
 
 def test_the_program_is_also_a_command() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.clients import ObfuscatedClient
+from obfstats.proxy.limits import Limits
 from obfstats.wire.transports import make_transport
 from tests import canary
 from tests.proxy import running
@@ -27,7 +28,10 @@ BOTH_LOOPS = pytest.mark.parametrize("new_loop", running.LOOPS, ids=["uvloop", "
 def test_beyond_the_cap_clients_wait_and_are_served_later(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """The third of two waits in the kernel's queue, and has its turn when one goes."""
     transport = make_transport("obfs2")
-    with serve(echo) as destination, running.server(destination, name="obfs2", cap=2, new_loop=new_loop) as address:
+    with (
+        serve(echo) as destination,
+        running.server(destination, name="obfs2", limits=Limits(connections=2), new_loop=new_loop) as address,
+    ):
         first, second = (ObfuscatedClient(transport, address, canary.address()) for _ in range(2))
         for client in (first, second):
             client.sendall(b"1")

@@ -10,6 +10,7 @@ import pytest
 
 from demo.clients import ObfuscatedClient
 from obfstats.formats.logline import parse_line
+from obfstats.proxy.limits import Limits
 from obfstats.wire.transports import make_transport
 from tests import canary
 from tests.proxy import running
@@ -104,7 +105,10 @@ def test_a_thousand_who_reset_in_mid_handshake_leave_nothing_behind(tmp_path: Pa
     """Connections that break off free their places at once: the cap is never reached."""
     bench = Bench(tmp_path / "log", buffer=1)
     linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-    with serve(echo) as destination, running.server(destination, name=name, recorder=bench.recorder, cap=50) as address:
+    with (
+        serve(echo) as destination,
+        running.server(destination, name=name, recorder=bench.recorder, limits=Limits(connections=50)) as address,
+    ):
         for _ in range(1000):
             with socket.create_connection(address, 30) as probe:
                 probe.sendall(os.urandom(17))

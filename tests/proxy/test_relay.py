@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.clients import ObfuscatedClient
+from obfstats.proxy.limits import Limits
 from obfstats.proxy.relay import MANY_STALLED, SCRATCH_SIZE, SMALL_SCRATCH_SIZE, Scratch
 from obfstats.wire.transports import make_transport
 from tests import canary
@@ -158,7 +159,10 @@ def test_more_stalled_clients_than_that_lose_nothing(new_loop: NewLoop) -> None:
         for _ in range(size >> 16):
             connection.sendall(CHUNK)
 
-    with serve(pour) as destination, running.server(destination, cap=count, new_loop=new_loop) as address:
+    with (
+        serve(pour) as destination,
+        running.server(destination, limits=Limits(connections=count), new_loop=new_loop) as address,
+    ):
         clients = []
         for _ in range(count):
             client = ObfuscatedClient(make_transport("obfs3"), address, canary.address())

@@ -41,10 +41,10 @@ def test_credentials_that_tor_did_not_escape_are_read() -> None:
     assert (upstream.username, upstream.password) == ("to/r", "p@ss:w/rd")
 
 
-@given(credentials.filter(lambda text: len(text.encode()) <= 255), credentials)
+@given(credentials.filter(lambda text: ":" not in text), credentials)
 def test_credentials_are_percent_decoded(username: str, password: str) -> None:
-    """As a URI has them, colons in the username included."""
-    upstream = parse_upstream(f"socks5://{quote(username)}:{quote(password)}@[2001:db8::1]:1080")
+    """As a URI has them, in UTF-8."""
+    upstream = parse_upstream(f"http://{quote(username)}:{quote(password)}@[2001:db8::1]:1080")
     assert (upstream.username, upstream.password) == (username, password)
 
 
@@ -94,13 +94,13 @@ def test_credentials_are_text(password: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "told"),
     [
-        ("socks5://tor@198.51.100.1:80", "SOCKS5 proxy takes a username and a password"),
-        ("socks5://tor:@198.51.100.1:80", "SOCKS5 proxy takes a username and a password"),
-        ("socks5://:xyzzy@198.51.100.1:80", "SOCKS5 proxy takes a username and a password"),
-        ("socks5://@198.51.100.1:80", "SOCKS5 proxy takes a username and a password"),
-        (f"socks5://tor:{'x' * 256}@198.51.100.1:80", "SOCKS5 proxy takes a username and a password"),
-        (f"socks5://{'x' * 256}:tor@198.51.100.1:80", "SOCKS5 proxy takes a username and a password"),
-        (f"socks5://tor:{'%C3%A9' * 128}@198.51.100.1:80", "SOCKS5 proxy takes a username and a password"),
+        ("socks5://tor@198.51.100.1:80", "SOCKS5 proxy takes username and password"),
+        ("socks5://tor:@198.51.100.1:80", "SOCKS5 proxy takes username and password"),
+        ("socks5://:xyzzy@198.51.100.1:80", "SOCKS5 proxy takes username and password"),
+        ("socks5://@198.51.100.1:80", "SOCKS5 proxy takes username and password"),
+        (f"socks5://tor:{'x' * 256}@198.51.100.1:80", "SOCKS5 proxy takes username and password"),
+        (f"socks5://{'x' * 256}:tor@198.51.100.1:80", "SOCKS5 proxy takes username and password"),
+        (f"socks5://tor:{'%C3%A9' * 128}@198.51.100.1:80", "SOCKS5 proxy takes username and password"),
         ("socks4a://tor:xyzzy@198.51.100.1:80", "SOCKS4a proxy takes a username"),
         ("socks4a://tor:@198.51.100.1:80", "SOCKS4a proxy takes a username"),
         ("socks4a://@198.51.100.1:80", "SOCKS4a proxy takes a username"),

@@ -13,10 +13,12 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
+from obfstats.wire.endpoint import Endpoint
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.wire.endpoint import Endpoint
+    from obfstats.proxy.limits import Gate
 
 BACKLOG = 1024
 RETRY = 0.5
@@ -47,26 +49,34 @@ def listen(endpoint: Endpoint) -> socket.socket:
     return listening
 
 
+def bound(listening: socket.socket) -> Endpoint:
+    """Give the address that a socket is bound to, with the port the kernel chose."""
+    return Endpoint(*listening.getsockname()[:2])
+
+
 class Listener:
-    """Hands accepted sockets on, and counts how many are alive."""
+    """Hands accepted sockets on."""
 
     def __init__(
-        self, listening: socket.socket, cap: int, handle: Callable[[socket.socket, str, Callable[[], None]], None]
+        self,
+        listening: socket.socket,
+        gate: Gate,
+        handle: Callable[[socket.socket, Endpoint, Callable[[], None]], None],
     ) -> None:
         """Begin to accept on the running loop.
 
         Args:
             listening: a listening socket, not blocking.
-            cap: connections at once; at least 1.
-            handle: takes an accepted socket, the peer's address as text, and what to call once the connection is gone.
+            gate: who may come in.
+            handle: takes an accepted socket, the peer's address, and what to call once the connection is gone.
         """
         self._loop = asyncio.get_running_loop()
         self._listening = listening
-        self._cap = cap
+        self._gate = gate
         self._handle = handle
-        self._alive = 0
         self._retry: asyncio.TimerHandle | None = None
         self._accepting = False
+        self._closed = False
         self._scarcity = ""
         self._resume()
 
@@ -78,7 +88,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop accepting for good."""
-        self._cap = 0
+        self._closed = True
         self._pause()
         if self._retry is not None:
             self._retry.cancel()
@@ -86,7 +96,7 @@ class Listener:
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
-            if self._alive >= self._cap:
+            if self._gate.is_full(self._resume):
                 self._pause()
                 return
             try:
@@ -100,15 +110,13 @@ class Listener:
                 self._pause()
                 self._retry = self._loop.call_later(RETRY, self._try_again)
                 return
+            gone = self._gate.enter(address[0])
+            if gone is None:
+                accepted.close()
+                continue
             accepted.setblocking(False)
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._alive += 1
-            self._handle(accepted, address[0], self._release)
-
-    def _release(self) -> None:
-        """Note that a connection is gone."""
-        self._alive -= 1
-        self._resume()
+            self._handle(accepted, Endpoint(*address[:2]), gone)
 
     def _try_again(self) -> None:
         self._retry = None
@@ -120,6 +128,6 @@ class Listener:
             self._loop.remove_reader(self._listening)
 
     def _resume(self) -> None:
-        if not self._accepting and self._retry is None and self._alive < self._cap:
+        if not self._accepting and not self._closed and self._retry is None:
             self._accepting = True
             self._loop.add_reader(self._listening, self._accept)

@@ -1,40 +1,112 @@
-"""The command line of `obfsproxy`, in the form of the programs it takes the place of."""
+"""The command line of `obfsproxy`, which takes every form of both programs that it replaces.
+
+    obfsproxy [options] managed                                    as tor starts it; --managed is the same
+    obfsproxy [options] obfs3 --dest HOST:PORT server LISTEN:PORT      by hand; also client, socks, ext_server
+
+A mistake ends the program with status 2 and one line on standard error. A transport's options stay out of messages:
+they may be secrets.
+"""
 
 from __future__ import annotations
 
-import argparse
-import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from obfstats import __version__
-from obfstats.record.recorder import COLUMNS, DEFAULT_BUFFER
-from obfstats.wire.endpoint import parse_endpoint
-from obfstats.wire.transports import TRANSPORTS, TransportError, make_transport
+from obfstats.proxy import arguments
+from obfstats.wire.transports import TransportError, make_transport
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Sequence
+    from pathlib import Path
 
     from obfstats.record.recorder import Column
     from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.handshake import Transport
+    from obfstats.wire.pluggable import Upstream
 
-MOST_CONNECTIONS = 16_384
-"""Cap on connections where the command line names none; fewer where file descriptors do not suffice."""
+Role: TypeAlias = Literal["server", "ext_server", "client", "socks"]
 
-_EXAMPLES = """\
-examples:
-  obfsproxy obfs3 --dest 127.0.0.1:9001 server 0.0.0.0:443
-      in front of a bridge's ORPort: take obfs3 on port 443, count, pass on
-  obfsproxy obfs3 --dest 192.0.2.1:443 client 127.0.0.1:5000
-      the other end: whatever connects to port 5000 reaches that bridge obfuscated
-  obfsproxy --no-stats obfs2 --shared-secret "$SECRET" --dest 127.0.0.1:9001 server 0.0.0.0:443
-      obfs2 for those who know the secret, nothing counted
 
-The statistics log holds no address and no time of a connection; `obfstats convert LOG` makes the tables
-that may be published from it.
-"""
+@dataclass(frozen=True, slots=True)
+class External:
+    """What is to be done where the operator starts the program, not tor.
+
+    Attributes:
+        transport: the transport, its own options included.
+        role: undo the obfuscation (`server`, `ext_server`), or do it (`client`, `socks`).
+        listen: where clients connect.
+        destination: where connections are passed on to; None for `socks`.
+        cookie_file: the extended ORPort's cookie, for `ext_server`.
+        options: the transport's options as they were given.
+    """
+
+    transport: Transport
+    role: Role
+    listen: Endpoint
+    destination: Endpoint | None
+    cookie_file: Path | None
+    options: dict[str, str]
+
+    @property
+    def is_server(self) -> bool:
+        """Whether clients are counted."""
+        return self.role in {"server", "ext_server"}
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What is said, and where.
+
+    Attributes:
+        wanted: whether anything is said at all.
+        file: a file to say it in; None for the default place.
+        severity: the lowest that is said, one of logs.SEVERITIES' values.
+        safe: whether addresses are scrubbed.
+    """
+
+    wanted: bool
+    file: Path | None
+    severity: int
+    safe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsOptions:
+    """What is counted, and where it goes.
+
+    Attributes:
+        wanted: whether a server counts.
+        log: the statistics log; None for the default place.
+        data: the folder of the default place; None for the default.
+        buffer: lines held before a batch is written.
+        columns: further columns of the log.
+        geoip: a file in the form of tor's geoip, or None.
+        geoip6: the same for IPv6.
+    """
+
+    wanted: bool
+    log: Path | None
+    data: Path | None
+    buffer: int
+    columns: tuple[Column, ...]
+    geoip: Path | None
+    geoip6: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitOptions:
+    """What a flood may take; None for the default of each.
+
+    Attributes:
+        connections: at once.
+        handshakes: under way at once.
+        network: connections from one network at once.
+    """
+
+    connections: int | None
+    handshakes: int | None
+    network: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,146 +114,74 @@ class Options:
     """What the command line says, checked.
 
     Attributes:
-        transport: the transport, its own options included.
-        is_server: whether to undo the obfuscation, or to do it.
-        listen: where clients connect.
-        destination: where connections are passed on to.
-        statistics: whether a server counts.
-        log: the statistics log; None for the default place.
-        data: the folder of the default place; None for the default.
-        buffer: lines held before a batch is written.
-        columns: further columns of the log.
-        geoip: a file in the form of tor's geoip, or None.
-        geoip6: the same for IPv6.
-        connections: cap on connections at once; None for as many as is sensible.
+        external: what to do; None where tor says it (managed mode).
+        log: about the program's own log.
+        statistics: about counting.
+        limits: about floods.
+        proxy: a proxy for connections that go out, or None.
     """
 
-    transport: Transport
-    is_server: bool
-    listen: Endpoint
-    destination: Endpoint
-    statistics: bool
-    log: Path | None
-    data: Path | None
-    buffer: int
-    columns: tuple[Column, ...]
-    geoip: Path | None
-    geoip6: Path | None
-    connections: int | None
+    external: External | None
+    log: LogOptions
+    statistics: StatisticsOptions
+    limits: LimitOptions
+    proxy: Upstream | None
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+def parse_options(words: Sequence[str] | None) -> Options:
+    """Read the command line; exits with status 2 and one line on stderr where it is wrong.
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog.split()[0]} --help\n")
-
-
-def one_line(text: str) -> str:
-    """Write what cannot be shown, line ends among it, as escapes."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def parse_options(arguments: Sequence[str] | None) -> Options:
-    """Read the command line; exits with status 2 and one line on stderr where it is wrong."""
-    parser = _Parser(
-        prog="obfsproxy",
-        description="A pluggable transport for Tor bridges (obfs2, obfs3) that counts whom it helps, not who they are.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"obfsproxy (obfstats) {__version__}")
-    statistics = parser.add_argument_group("statistics (server only)")
-    statistics.add_argument(
-        "--stats-log", type=Path, metavar="FILE", help="the log (default: clients.log in --data-dir)"
-    )
-    statistics.add_argument("--no-stats", action="store_true", help="count nothing, write nothing")
-    statistics.add_argument(
-        "--stats-buffer",
-        type=_positive,
-        default=DEFAULT_BUFFER,
-        metavar="N",
-        help="lines held back, then written sorted; more hides more, a crash loses them (default: %(default)s)",
-    )
-    statistics.add_argument(
-        "--stats-columns",
-        type=_columns,
-        default=(),
-        metavar="LIST",
-        help="further columns: transport, family, or both with a comma",
-    )
-    statistics.add_argument("--geoip", type=Path, metavar="FILE", help="countries of IPv4, in the form of tor's geoip")
-    statistics.add_argument(
-        "--geoip6", type=Path, metavar="FILE", help="countries of IPv6, in the form of tor's geoip6"
-    )
-    statistics.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="where the log is kept (default: $XDG_STATE_HOME/obfsproxy, or ~/.local/state/obfsproxy)",
-    )
-    parser.add_argument(
-        "--max-connections",
-        type=_positive,
-        metavar="N",
-        help=f"connections at once; further ones wait (default: {MOST_CONNECTIONS}, or what ulimit -n allows)",
-    )
-    transports = parser.add_subparsers(dest="transport", metavar="|".join(TRANSPORTS), parser_class=_Parser)
-    for name in TRANSPORTS:
-        transport = transports.add_parser(name, help=f"speak {name}", allow_abbrev=False)
-        transport.add_argument("--shared-secret", metavar="S", help="obfs2: only those who know S are served")
-        transport.add_argument(
-            "--dest", type=_destination, required=True, metavar="HOST:PORT", help="where to pass on to"
-        )
-        transport.add_argument("mode", choices=("server", "client"), help="undo the obfuscation, or do it")
-        transport.add_argument("listen", type=_endpoint, metavar="LISTEN:PORT", help="where clients connect")
-    given = parser.parse_args(arguments)
-    if given.transport is None:
-        parser.error(f"name a transport: {' or '.join(TRANSPORTS)}")
+    Args:
+        words: the command line behind the program's name; this process's own if None.
+    """
+    parser = arguments.make_parser()
+    given = parser.parse_args(words)
+    if not given.managed and given.mode is None:
+        parser.error("say managed, or name a transport: dummy, obfs2 or obfs3")
+    if given.managed and given.mode not in {None, "managed"}:
+        parser.error("it is either --managed or a transport")
     try:
-        transport_object = make_transport(given.transport, shared_secret=given.shared_secret)
-    except TransportError as error:
+        external = None if given.managed or given.mode == "managed" else _external(given)
+    except (TransportError, ValueError) as error:
         parser.error(str(error).rstrip("."))
     return Options(
-        transport=transport_object,
-        is_server=given.mode == "server",
-        listen=given.listen,
-        destination=given.dest,
-        statistics=not given.no_stats,
-        log=given.stats_log,
-        data=given.data_dir,
-        buffer=given.stats_buffer,
-        columns=given.stats_columns,
-        geoip=given.geoip,
-        geoip6=given.geoip6,
-        connections=given.max_connections,
+        external=external,
+        log=LogOptions(not given.no_log, given.log_file, given.log_min_severity, not given.no_safe_logging),
+        statistics=StatisticsOptions(
+            wanted=not given.no_stats,
+            log=given.stats_log,
+            data=given.data_dir,
+            buffer=given.stats_buffer,
+            columns=given.stats_columns,
+            geoip=given.geoip,
+            geoip6=given.geoip6,
+        ),
+        limits=LimitOptions(given.max_connections, given.max_handshakes, given.max_per_network),
+        proxy=given.proxy,
     )
 
 
-def _endpoint(text: str) -> Endpoint:
-    try:
-        return parse_endpoint(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _external(given: Namespace) -> External:
+    """Check what belongs together.
 
-
-def _destination(text: str) -> Endpoint:
-    endpoint = _endpoint(text)
-    if endpoint.port == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} names no port to connect to, such as 127.0.0.1:9001")
-    return endpoint
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,8}", text) or not 1 <= int(text) <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number from 1 to 10000000")
-    return int(text)
-
-
-def _columns(text: str) -> tuple[Column, ...]:
-    names = text.split(",")
-    for name in names:
-        if name not in COLUMNS:
-            raise argparse.ArgumentTypeError(f"{name!r} is no column; there are {' and '.join(COLUMNS)}")
-    return tuple(column for column in COLUMNS if column in names)
+    Raises:
+        TransportError: the transport does not take what it was given.
+        ValueError: something is missing, or is of no use in this role.
+    """
+    role: Role = given.role
+    if given.dest is None and role != "socks":
+        raise ValueError(f"{role} needs --dest HOST:PORT, where to pass on to")
+    if given.dest is not None and role == "socks":
+        raise ValueError("socks takes no --dest: each connection says where to")
+    if (given.ext_cookie_file is not None) != (role == "ext_server"):
+        raise ValueError("--ext-cookie-file FILE, the extended ORPort's cookie, goes with ext_server")
+    if given.proxy is not None and role not in {"client", "socks"}:
+        raise ValueError("--proxy is for client and socks: a server passes on to this machine's tor")
+    return External(
+        transport=make_transport(given.mode, shared_secret=given.shared_secret),
+        role=role,
+        listen=given.listen,
+        destination=given.dest,
+        cookie_file=given.ext_cookie_file,
+        options={} if given.shared_secret is None else {"shared-secret": given.shared_secret},
+    )

@@ -68,13 +68,15 @@ class RelayEnd(asyncio.BufferedProtocol):
 
     Attributes:
         cipher: is applied to what this end reads; None where the handshake has not given it yet.
+        last_words: what this end's peer is told if the other end is lost.
     """
 
-    __slots__ = ("_closed", "_ended", "_other", "_scratch", "_stalled", "_transport", "cipher")
+    __slots__ = ("_closed", "_ended", "_other", "_scratch", "_stalled", "_transport", "cipher", "last_words")
 
     def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
         self.cipher: CipherContext | None = None
+        self.last_words = b""
         self._transport: asyncio.Transport | None = None
         self._other: RelayEnd | None = None
         self._ended = False
@@ -166,6 +168,8 @@ class RelayEnd(asyncio.BufferedProtocol):
         self._end_stall()
         other, closed = self._other, self._closed
         if other is not None and other._transport is not None:
+            if other.last_words and not other._transport.is_closing():
+                other._transport.write(other.last_words)
             _close(other._transport)
         elif closed is not None:
             self._closed = None

@@ -1,7 +1,6 @@
-"""One connection's journey: accepted, handshake done, passed on, counted, relayed.
+"""One connection's journey: accepted, handshake done, passed on, relayed. What both sides share.
 
-`Server` undoes the obfuscation and passes on to the destination; `Client` is the other end. A coroutine walks a
-connection up to its relay and ends there, so that an idle connection costs no task.
+A coroutine walks a connection up to its relay and ends there, so that an idle connection costs no task.
 """
 
 from __future__ import annotations
@@ -10,69 +9,71 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass
-from socket import SO_KEEPALIVE, SOL_SOCKET
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.relay import RelayEnd, Scratch
 from obfstats.proxy.shaking import Shaking
-from obfstats.wire.handshake import Side
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
-    from obfstats.record import Recorder
+    from obfstats.proxy.limits import Gate
+    from obfstats.proxy.logs import Show
     from obfstats.wire.endpoint import Endpoint
-    from obfstats.wire.handshake import Random, Transport
+    from obfstats.wire.handshake import Random, Side, Transport
 
 HANDSHAKE_DEADLINE = (30.0, 60.0)
 """Seconds within which a handshake must be done; each connection draws its own, so that no prober learns it."""
-
-DIAL_TIMEOUT = 10.0
-"""Seconds for the destination to take a connection."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What comes in from outside.
+    """What comes in from outside, the same for every service of a program.
 
     Attributes:
-        transport: the pluggable transport, its options checked.
-        destination: where to pass connections on, as the operator wrote it.
-        addresses: its addresses, to be tried in this order.
+        gate: who may come in.
         executor: runs a handshake's costly steps.
         random: gives that many random bytes.
         draw: gives a random number between two.
+        show: writes addresses into the log, or that there was one.
     """
 
-    transport: Transport
-    destination: Endpoint
-    addresses: Sequence[Endpoint]
+    gate: Gate
     executor: Executor
     random: Random
     draw: Callable[[float, float], float]
+    show: Show
 
 
 class Service(ABC):
-    """What server and client have in common."""
+    """One side of one transport."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._around = surroundings
+    def __init__(self, around: Surroundings, name: str) -> None:
+        """Begin.
+
+        Args:
+            around: what comes in from outside.
+            name: the transport's.
+        """
+        self.name = name
+        self._around = around
         self._scratch = Scratch()
         self._tasks: set[asyncio.Task[None]] = set()
         self._alive: set[RelayEnd] = set()
-        self._refusal = ""
+        self._failures: Counter[str] = Counter()
 
-    def handle(self, accepted: socket.socket, address: str, gone: Callable[[], None]) -> None:
+    def handle(self, accepted: socket.socket, peer: Endpoint, gone: Callable[[], None]) -> None:
         """Take a connection.
 
         Args:
             accepted: its socket, not blocking.
-            address: the peer's address as text.
+            peer: who called.
             gone: called once, when the connection is over.
         """
         # Tied together from the start: in whichever way the connection ends, the ends report it.
@@ -84,15 +85,15 @@ class Service(ABC):
 
         near.join(far, over)
         self._alive.add(near)
-        task = asyncio.get_running_loop().create_task(self._walk(accepted, address, near, far))
+        task = asyncio.get_running_loop().create_task(self._walk(accepted, peer, near, far))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def report(self) -> None:
-        """Say once what went wrong since the last time."""
-        if self._refusal:
-            _log.warning("%s does not take connections (%s)", self._around.destination, self._refusal)
-            self._refusal = ""
+        """Say what went wrong since the last time, and how often."""
+        for reason, times in self._failures.items():
+            _log.warning("%s: %d connection(s) could not be passed on (%s)", self.name, times, reason)
+        self._failures.clear()
 
     async def close(self) -> None:
         """Cut off every connection."""
@@ -103,11 +104,11 @@ class Service(ABC):
         # Transports report their end at the loop's next turn.
         await asyncio.sleep(0)
 
-    async def _walk(self, accepted: socket.socket, address: str, near: RelayEnd, far: RelayEnd) -> None:
+    async def _walk(self, accepted: socket.socket, peer: Endpoint, near: RelayEnd, far: RelayEnd) -> None:
         """Bring a connection to its relay, or to its end."""
         relayed = False
         try:
-            relayed = await self._connect(accepted, address, near, far)
+            relayed = await self._connect(accepted, peer, near, far)
         finally:
             if not relayed:
                 near.abort()
@@ -115,12 +116,12 @@ class Service(ABC):
                 far.abort()
 
     @abstractmethod
-    async def _connect(self, accepted: socket.socket, address: str, near: RelayEnd, far: RelayEnd) -> bool:
+    async def _connect(self, accepted: socket.socket, peer: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
         """Attach both ends and let them relay.
 
         Args:
             accepted: the accepted socket.
-            address: its peer's address.
+            peer: its peer.
             near: the end on the accepted side.
             far: the end on the destination's side.
 
@@ -128,27 +129,26 @@ class Service(ABC):
             whether they relay now; if not, what is attached is to be cut off.
         """
 
-    def _shaking(self, side: Side, end: RelayEnd) -> Shaking:
+    def _shaking(self, transport: Transport, side: Side, end: RelayEnd) -> Shaking:
         around = self._around
-        return Shaking(around.transport.handshake(side, around.random), side, self._scratch, around.executor, end)
+        return Shaking(transport.handshake(side, around.random), side, self._scratch, around.executor, end)
 
-    async def _dial(self, protocol: asyncio.BufferedProtocol) -> asyncio.Transport | None:
-        """Connect to the destination; None if it does not take the connection."""
-        for address in self._around.addresses:
-            try:
-                async with asyncio.timeout(DIAL_TIMEOUT):
-                    transport, _ = await asyncio.get_running_loop().create_connection(lambda: protocol, *address)
-            except (OSError, TimeoutError) as error:
-                self._refusal = type(error).__name__
-            else:
-                dialed: socket.socket = transport.get_extra_info("socket")
-                dialed.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
-                return transport
-        return None
+    def _failed(self, peer: Endpoint, destination: str, reason: str) -> None:
+        """Note that a connection could not be passed on."""
+        self._failures[reason] += 1
+        if _log.isEnabledFor(logging.INFO):
+            _log.info("%s: connection to %s failed: %s", self._around.show(peer), destination, reason)
+
+    def _succeeded(self, peer: Endpoint, destination: str) -> None:
+        """Say, in the C program's words, that a client was passed on."""
+        if _log.isEnabledFor(logging.INFO):
+            _log.info(
+                "%s (%s): Successful outbound connection to '%s'.", self._around.show(peer), self.name, destination
+            )
 
     @contextlib.contextmanager
     def _deadline(self, transport: asyncio.Transport) -> Iterator[None]:
-        """Cut a connection off at a moment of its own, unless its handshake is done by then."""
+        """Cut a connection off at a moment of its own, unless it has got there by the end of the block."""
         timer = asyncio.get_running_loop().call_later(self._around.draw(*HANDSHAKE_DEADLINE), transport.abort)
         try:
             yield
@@ -156,65 +156,21 @@ class Service(ABC):
             timer.cancel()
 
 
-class Server(Service):
-    """Undoes the obfuscation, passes on to the destination, and counts (ticket 5047, steps 2 to 5)."""
+def hand_over(shaking: Shaking, obfuscated: asyncio.Transport, end: RelayEnd, clear: asyncio.Transport) -> None:
+    """Let the relay take over a connection whose handshake is done and whose reading is paused.
 
-    def __init__(self, surroundings: Surroundings, recorder: Recorder | None) -> None:
-        super().__init__(surroundings)
-        self._recorder = recorder
-
-    async def _connect(self, accepted: socket.socket, address: str, near: RelayEnd, far: RelayEnd) -> bool:
-        shaking = self._shaking(Side.RESPONDER, near)
-        obfuscated = await _adopt(shaking, accepted)
-        if obfuscated is None:
-            return False
-        with self._deadline(obfuscated):
-            encryptor, inbound = await shaking.outbound, await shaking.inbound
-        if encryptor is None or inbound is None:
-            return False
-        near.cipher, early = inbound
-        far.cipher = encryptor
-        clear = await self._dial(far)
-        if clear is None or obfuscated.is_closing():
-            return False
-        if self._recorder is not None:
-            self._recorder.record(address, self._around.transport.name)
-        _hand_over(obfuscated, near, early, clear)
-        return True
-
-
-class Client(Service):
-    """Takes connections in clear and passes them on obfuscated; it counts nothing."""
-
-    async def _connect(self, accepted: socket.socket, address: str, near: RelayEnd, far: RelayEnd) -> bool:  # noqa: ARG002
-        with contextlib.ExitStack() as unless_adopted:
-            unless_adopted.callback(accepted.close)
-            shaking = self._shaking(Side.INITIATOR, far)
-            obfuscated = await self._dial(shaking)
-            if obfuscated is None:
-                return False
-            with self._deadline(obfuscated):
-                encryptor = await shaking.outbound
-            if encryptor is None:
-                return False
-            near.cipher = encryptor
-            unless_adopted.pop_all()
-        # Only now is the accepted socket read: what came early waited in the kernel.
-        clear = await _adopt(near, accepted)
-        if clear is None or obfuscated.is_closing():
-            return False
-        inbound = await shaking.inbound
-        if inbound is None:
-            return False
-        far.cipher, early = inbound
-        _hand_over(obfuscated, far, early, clear)
-        return True
-
-
-def _hand_over(obfuscated: asyncio.Transport, end: RelayEnd, early: bytes, clear: asyncio.Transport) -> None:
-    """Let the relay take over a connection whose handshake is done and whose reading is paused."""
-    end.pass_on(early)
+    Args:
+        shaking: what has driven the handshake.
+        obfuscated: its connection.
+        end: the relay's end for that connection.
+        clear: the connection of the other end.
+    """
+    inbound = shaking.inbound.result()
+    if inbound is not None:
+        end.pass_on(bytes(inbound[1]))
     obfuscated.set_protocol(end)
+    if shaking.ended:
+        end.eof_received()
     if obfuscated.get_write_buffer_size():
         clear.pause_reading()
     # What is unsent resumes the reading itself once it is gone.
@@ -222,7 +178,7 @@ def _hand_over(obfuscated: asyncio.Transport, end: RelayEnd, early: bytes, clear
         obfuscated.resume_reading()
 
 
-async def _adopt(protocol: asyncio.BufferedProtocol, accepted: socket.socket) -> asyncio.Transport | None:
+async def adopt(protocol: asyncio.BaseProtocol, accepted: socket.socket) -> asyncio.Transport | None:
     """Put an accepted socket under a protocol; None if it is gone already."""
     try:
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted)

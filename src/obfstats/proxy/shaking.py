@@ -27,11 +27,14 @@ class Shaking(asyncio.BufferedProtocol):
     Attributes:
         outbound: becomes the cipher for what is sent; None if the connection was lost before.
         inbound: becomes the cipher for what arrives, with the plaintext that came behind the handshake; None if the
-            connection was lost before. Reading is paused from then on, until the transport gets its next protocol.
+            connection was lost before. Reading is paused from then on, until the transport gets its next protocol;
+            uvloop may read on for a moment, and what it reads is added to that plaintext.
+        ended: whether the peer has ended its direction behind the handshake.
     """
 
     __slots__ = (
         "_deaf",
+        "_early",
         "_executor",
         "_handshake",
         "_job",
@@ -39,6 +42,7 @@ class Shaking(asyncio.BufferedProtocol):
         "_side",
         "_then",
         "_transport",
+        "ended",
         "inbound",
         "outbound",
     )  # fmt: skip
@@ -63,7 +67,9 @@ class Shaking(asyncio.BufferedProtocol):
         self._deaf = False
         self._job: asyncio.Future[object] | None = None
         self.outbound: asyncio.Future[CipherContext | None] = loop.create_future()
-        self.inbound: asyncio.Future[tuple[CipherContext, bytes] | None] = loop.create_future()
+        self.inbound: asyncio.Future[tuple[CipherContext, bytearray] | None] = loop.create_future()
+        self.ended = False
+        self._early: tuple[CipherContext, bytearray] | None = None
         self._then = then
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -77,13 +83,19 @@ class Shaking(asyncio.BufferedProtocol):
         return self._scratch.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand what was read to the handshake."""
+        """Hand what was read to the handshake, or keep it for whoever comes next."""
+        data = bytes(self._scratch.view[:nbytes])
         if not self._deaf:
-            self._obey(self._handshake.receive(bytes(self._scratch.view[:nbytes])))
+            self._obey(self._handshake.receive(data))
+        elif self._early is not None and self._transport is not None:
+            decryptor, early = self._early
+            early += decryptor.update(data)
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Hold the connection open, or hang up."""
-        return self._side is Side.RESPONDER
+        """Hold the connection open, or hang up on a server that leaves in the middle of a handshake."""
+        self.ended = self._early is not None
+        return self.ended or self._side is Side.RESPONDER
 
     def pause_writing(self) -> None:
         """Pass on that the peer is slow."""
@@ -123,7 +135,8 @@ class Shaking(asyncio.BufferedProtocol):
                 case InboundReady(decryptor, early):
                     self._deaf = True
                     self._transport.pause_reading()
-                    self.inbound.set_result((decryptor, early))
+                    self._early = decryptor, bytearray(early)
+                    self.inbound.set_result(self._early)
                 case Failed():
                     self._deaf = True
                     if self._side is Side.INITIATOR:

@@ -36,6 +36,8 @@ PROXY_DONE = "PROXY DONE"
 MAX_MESSAGE = 500
 """Characters of a message for people; what is longer is cut off."""
 
+_MAX_MESSAGE_BYTES = 1000
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ONE_TOKEN = re.compile(r"[!-~]*")
@@ -112,7 +114,9 @@ def log(severity: Severity, message: str) -> str:
     shown = "".join(
         character if character.isprintable() else _escaped(character) for character in message[: MAX_MESSAGE + 1]
     )
-    return f"LOG SEVERITY={severity} MESSAGE={c_string(_cut_off(shown))}"
+    # A byte takes up to four characters: within a kibibyte the line is one that a pipe takes whole or not at all.
+    short = _cut_off(shown).encode("utf-8", "backslashreplace")[:_MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
+    return f"LOG SEVERITY={severity} MESSAGE={c_string(short)}"
 
 
 def status(transport: str, pairs: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """The proxy that a client's connections go out through: TOR_PT_PROXY, a URI (pt-spec; RFC 3986).
 
-    socks5://[USERNAME:PASSWORD@]HOST:PORT      both of 1 to 255 bytes (RFC 1929)
-    socks4a://[USERNAME@]HOST:PORT              no NUL, which ends it in SOCKS4
+    socks5://[USERNAME:PASSWORD@]HOST:PORT      both of 1 to 255 bytes (RFC 1929), ASCII
+    socks4a://[USERNAME@]HOST:PORT              ASCII without NUL, which ends it in SOCKS4
     http://[USERNAME[:PASSWORD]@]HOST:PORT      no colon in the username, which ends it in HTTP
 
 Credentials are percent-decoded. Tor writes them as they stand in torrc, so all up to the last @ is read as theirs, and
@@ -95,13 +95,18 @@ def _check_credentials(scheme: Scheme, username: str | None, password: str | Non
         return
     if scheme == "socks5":
         if password is None or not (_fits(username) and _fits(password)):
-            raise UpstreamError("a SOCKS5 proxy takes a username and a password, each of 1 to 255 bytes, or neither")
+            raise UpstreamError(
+                "a SOCKS5 proxy takes username and password, each of 1 to 255 ASCII characters, or neither"
+            )
     elif scheme == "socks4a":
         if password is not None or not _fits(username) or "\0" in username:
-            raise UpstreamError("a SOCKS4a proxy takes a username of 1 to 255 bytes without NUL, and no password")
+            raise UpstreamError(
+                "a SOCKS4a proxy takes a username of 1 to 255 ASCII characters, no NUL, and no password"
+            )
     elif ":" in username:
         raise UpstreamError("an HTTP proxy takes no colon in the username")
 
 
 def _fits(credential: str) -> bool:
-    return 1 <= len(credential.encode("utf-8")) <= _MAX_CREDENTIAL
+    # Beyond ASCII nothing says which bytes a SOCKS proxy expects.
+    return credential.isascii() and 1 <= len(credential) <= _MAX_CREDENTIAL

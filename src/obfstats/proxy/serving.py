@@ -1,0 +1,218 @@
+"""The program while it runs: listeners, ticks, signals, and its end.
+
+On SIGTERM and SIGINT, and at the end of standard input where tor asks for that, nothing is flushed, S is wiped first
+of all, and the process is gone within a second (ticket 5047, step 6). SIGHUP opens the logs anew and reads the GeoIP
+files again; S and TS stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import resource
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+from obfstats import __version__
+from obfstats.proxy import logs, privacy
+from obfstats.proxy.heartbeat import Heartbeat
+from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE, Gate, Limits
+from obfstats.proxy.listener import Listener
+from obfstats.proxy.service import Service, Surroundings
+from obfstats.proxy.statistics import GeoIpWatch
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Coroutine, Sequence
+
+    from obfstats.proxy.options import LimitOptions
+    from obfstats.record import Recorder
+    from obfstats.record.clock import Clock
+
+TICK = 30.0
+"""Seconds between looks at the interval's end: timers sleep through a suspend, so none is set for the end itself."""
+
+TICKS_A_REPORT = 2
+"""What was refused or shed is said once a minute at most."""
+
+_SPARE_DESCRIPTORS = 64
+_STDIN = 0
+_CHUNK = 1 << 12
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where connections come in, and who takes them."""
+
+    listening: socket.socket
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs.
+
+    Attributes:
+        around: what every service shares.
+        clock: what tells the time.
+        recorder: who counts, or None.
+        beats: whether there is a heartbeat: on a bridge's side, as in the old programs.
+        ends_with_stdin: whether the end of standard input ends the program.
+    """
+
+    around: Surroundings
+    clock: Clock
+    recorder: Recorder | None
+    beats: bool
+    ends_with_stdin: bool
+
+
+def surroundings(limits: Limits, show: logs.Show) -> Surroundings:
+    """Take randomness from the kernel, and a thread for each core."""
+    return Surroundings(
+        gate=Gate(limits),
+        executor=ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="handshake"),
+        random=os.urandom,
+        draw=SystemRandom().uniform,
+        show=show,
+    )
+
+
+def find_limits(options: LimitOptions, *, networks: bool) -> Limits:
+    """Work out how much at once, after raising the limit on file descriptors as far as it goes.
+
+    Args:
+        options: what the operator wants.
+        networks: whether each network has a share of its own: clients of a bridge do, programs of this machine do not.
+    """
+    connections = options.connections or MOST_CONNECTIONS
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY:
+        # Two descriptors each.
+        possible = max(1, (hard - _SPARE_DESCRIPTORS) // 2)
+        if options.connections is not None and possible < options.connections:
+            _log.warning("ulimit -n allows %d connections at once, not %d", possible, options.connections)
+        connections = min(connections, possible)
+    return Limits(
+        connections=connections,
+        handshakes=options.handshakes or MOST_HANDSHAKES,
+        network=(options.network or max(1, connections // NETWORKS_SHARE)) if networks else None,
+    )
+
+
+def run(program: Program, entrances: Sequence[Entrance]) -> None:
+    """Serve until something ends it."""
+    _log.log(logs.NOTICE, "Starting (obfsproxy version: %s).", __version__)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.run(_serve(program, entrances))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Give uvloop's loop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
+    loop = asyncio.get_running_loop()
+    privacy.scrub_reports(loop)
+    stopped: asyncio.Future[str] = loop.create_future()
+
+    def stop(reason: str) -> None:
+        if not stopped.done():
+            stopped.set_result(reason)
+
+    recorder, executor = program.recorder, program.around.executor
+    geoip = None if recorder is None else GeoIpWatch(recorder)
+    jobs: set[asyncio.Task[None]] = set()
+
+    def begin(job: Coroutine[None, None, None]) -> None:
+        task = loop.create_task(job)
+        jobs.add(task)
+        task.add_done_callback(jobs.discard)
+
+    def renew() -> None:
+        logs.reopen()
+        if recorder is not None and geoip is not None:
+            recorder.reopen()
+            begin(geoip.look(changed=True))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, f"Got {number.name}. Terminating.")
+    loop.add_signal_handler(signal.SIGHUP, renew)
+    if program.ends_with_stdin:
+        _watch_stdin(loop, partial(stop, "Standard input was closed. Terminating."))
+    listeners = [Listener(entrance.listening, program.around.gate, entrance.service.handle) for entrance in entrances]
+    services = [entrance.service for entrance in entrances]
+    begin(_tick(program, listeners, services, geoip))
+    reason = ""
+    try:
+        reason = await stopped
+    finally:
+        if recorder is not None:
+            recorder.close()
+        for listener in listeners:
+            listener.close()
+        for job in jobs:
+            job.cancel()
+        for service in services:
+            await service.close()
+        executor.shutdown(wait=False, cancel_futures=True)
+        _log.log(logs.NOTICE, "%s", reason)
+        _log.log(logs.NOTICE, "Exiting.")
+
+
+async def _tick(
+    program: Program, listeners: Sequence[Listener], services: Sequence[Service], geoip: GeoIpWatch | None
+) -> None:
+    """Let the interval end on a quiet day too, and say what went wrong, at moments that are no client's."""
+    recorder = program.recorder
+    heartbeat = Heartbeat(program.clock.boot(), recorder, safe=program.around.show.safe) if program.beats else None
+    for number in itertools.count(1):
+        await asyncio.sleep(TICK)
+        if recorder is not None:
+            recorder.tick()
+        if heartbeat is not None:
+            heartbeat.tick(program.clock.boot())
+        if number % TICKS_A_REPORT == 0:
+            for sentence in program.around.gate.report():
+                _log.warning("%s", sentence)
+            for listener in listeners:
+                listener.report()
+            for service in services:
+                service.report()
+        if geoip is not None:
+            await geoip.look()
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: partial[None]) -> None:
+    """Call `ended` when there is nothing more to come from standard input."""
+
+    def read() -> None:
+        try:
+            more = os.read(_STDIN, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            more = b""
+        if not more:
+            loop.remove_reader(_STDIN)
+            ended()
+
+    try:
+        loop.add_reader(_STDIN, read)
+    except OSError:
+        # A file, or /dev/null: there is nothing to wait for.
+        ended()

@@ -1,0 +1,135 @@
+"""The program's statistics: opened where they belong, and kept on the GeoIP files of the day."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from obfstats.proxy.logs import NOTICE
+from obfstats.record import Recorder, RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from obfstats.proxy.options import StatisticsOptions
+    from obfstats.record import Countries
+    from obfstats.record.clock import Clock
+
+LOG_NAME = "clients.log"
+
+_log = logging.getLogger(__name__)
+
+
+def open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock) -> Recorder:
+    """Open the statistics, and say where they go.
+
+    Args:
+        options: what is counted.
+        folder: where the log is kept if the options do not say; None for the operator's own state folder.
+        clock: what tells the time.
+
+    Raises:
+        RecordError: if they cannot be kept as asked.
+    """
+    log = options.log or (options.data or folder or _state_folder()) / LOG_NAME
+    recorder = Recorder.open(
+        log,
+        geoip=options.geoip,
+        geoip6=options.geoip6,
+        buffer=options.buffer,
+        columns=options.columns,
+        make_folder=options.log is None,
+        clock=clock,
+    )
+    _log.log(NOTICE, "statistics go to %s, %d connections at a time", log, options.buffer)
+    _log.log(NOTICE, "countries come from %s and %s", *recorder.countries.sources)
+    return recorder
+
+
+class GeoIpWatch:
+    """Reads the GeoIP files again when they have changed; the new ones count from the next interval on.
+
+    Reading takes a second or more, so it happens on a thread of its own: nobody waits behind it, and the program's end
+    does not wait for it. Where a new file is of no use the old tables stay.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._is_reading = False
+        self._again = False
+
+    async def look(self, *, changed: bool = False) -> None:
+        """Read them, if they have changed.
+
+        Args:
+            changed: read them in any case (SIGHUP). While they are being read, this has them read once more.
+        """
+        if self._is_reading:
+            self._again = self._again or changed
+            return
+        self._is_reading = True
+        try:
+            while changed or self._recorder.countries.changed():
+                self._again = False
+                await self._read()
+                changed = self._again
+        finally:
+            self._is_reading = False
+
+    async def _read(self) -> None:
+        try:
+            countries = await _on_a_thread(self._recorder.countries.reload)
+        except RecordError as error:
+            _log.warning("countries stay as they were: %s", error)
+            return
+        self._recorder.replace_countries(countries)
+        _log.log(NOTICE, "from the next interval on countries come from %s and %s", *countries.sources)
+
+
+async def _on_a_thread(work: Callable[[], Countries]) -> Countries:
+    """Do something on a thread that does not keep the program from ending.
+
+    Raises:
+        RecordError: whatever the work raises.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Countries] = loop.create_future()
+
+    def tell(countries: Countries | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if countries is None:
+            done.set_exception(error or RuntimeError("nothing was read"))
+        else:
+            done.set_result(countries)
+
+    def run() -> None:
+        countries, failure = None, None
+        try:
+            countries = work()
+        except Exception as error:  # noqa: BLE001 - it is raised where the work is waited for
+            failure = error
+        # The loop may be gone by now, and the program with it.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, countries, failure)
+
+    threading.Thread(target=run, name="geoip", daemon=True).start()
+    return await done
+
+
+def _state_folder() -> Path:
+    """Give the default place for what must survive a restart (XDG base directory specification).
+
+    Raises:
+        RecordError: if there is no home.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
+    except RuntimeError:
+        raise RecordError("there is no home directory to keep the log in; name a folder with --data-dir") from None

@@ -1,0 +1,177 @@
+"""What stands in the torrc of each kind of tor in a private network on loopback.
+
+Rules:
+
+- Nothing listens but on loopback, nothing is sent elsewhere: no look-up of names, no test of reachability.
+- A tor ends with the process that started it, even when that is killed; tor looks every 15 seconds.
+- Addresses are scrubbed from the log, as they are by default: only then do the logs show whether one got there.
+
+Source: tor's manual, "Testing network options"; the numbers were chosen by measuring.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+VOTING_INTERVAL = 20
+"""Seconds between two consensuses."""
+
+FIRST_CONSENSUS = 7
+"""Seconds from the authority's start to the first consensus; it votes four seconds earlier on what was uploaded."""
+
+_DELAY = 2
+"""Seconds for the votes, and again for the signatures: tor's least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The directory authority, as all others have to know it.
+
+    Attributes:
+        or_port: its ORPort.
+        directory_port: its DirPort.
+        identity: the fingerprint of its voting key.
+        fingerprint: the fingerprint of its relay key.
+    """
+
+    or_port: int
+    directory_port: int
+    identity: str
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return (
+            f"DirAuthority authority orport={self.or_port} no-v2 v3ident={self.identity} "
+            f"127.0.0.1:{self.directory_port} {self.fingerprint}"
+        )
+
+
+def common(folder: Path, authority: Authority, countries: tuple[Path, Path]) -> list[str]:
+    """Give what every tor of the network has.
+
+    Args:
+        folder: its data directory.
+        authority: whom it believes.
+        countries: its GeoIP files, for IPv4 and for IPv6.
+    """
+    return [
+        f"DataDirectory {folder}",
+        "Log notice stdout",
+        f"__OwningControllerProcess {os.getpid()}",
+        "TestingTorNetwork 1",
+        "PathsNeededToBuildCircuits 0.67",
+        "ShutdownWaitLength 1",
+        str(authority),
+        f"GeoIPFile {countries[0]}",
+        f"GeoIPv6File {countries[1]}",
+    ]
+
+
+def _relay(nickname: str, or_port: int | str) -> list[str]:
+    return [
+        f"Nickname {nickname}",
+        f"ORPort 127.0.0.1:{or_port}",
+        "Address 127.0.0.1",
+        "AssumeReachable 1",
+        "SocksPort 0",
+        "ServerDNSDetectHijacking 0",
+        # Without it a relay that is not told says on stderr that it should be.
+        "ContactInfo nobody@example.org",
+    ]
+
+
+def authority(which: Authority, now: float) -> list[str]:
+    """Give what makes a directory authority.
+
+    Args:
+        which: what it is known as.
+        now: when it starts, in seconds since 1970: tor votes at round times, and they are moved to suit.
+    """
+    return [
+        *_relay("authority", which.or_port),
+        f"DirPort 127.0.0.1:{which.directory_port}",
+        "AuthoritativeDirectory 1",
+        "V3AuthoritativeDirectory 1",
+        "ExitRelay 0",
+        f"TestingV3AuthVotingStartOffset {int(now + FIRST_CONSENSUS) % VOTING_INTERVAL}",
+        f"TestingV3AuthInitialVotingInterval {VOTING_INTERVAL}",
+        f"TestingV3AuthInitialVoteDelay {_DELAY}",
+        f"TestingV3AuthInitialDistDelay {_DELAY}",
+        f"V3AuthVotingInterval {VOTING_INTERVAL}",
+        f"V3AuthVoteDelay {_DELAY}",
+        f"V3AuthDistDelay {_DELAY}",
+        # A consensus outlasts the whole run.
+        "V3AuthNIntervalsValid 60",
+        "TestingDirAuthVoteExit *",
+        "TestingDirAuthVoteHSDir *",
+        "TestingDirAuthVoteGuard *",
+        "TestingMinExitFlagThreshold 0",
+    ]
+
+
+def exit_relay() -> list[str]:
+    """Give what makes an exit that leads to loopback."""
+    return [
+        *_relay("exit", "auto"),
+        "ExitRelay 1",
+        # Or it would be asked for what it does not have yet, and whoever asked would wait ten seconds.
+        "DirCache 0",
+        "ExitPolicyRejectPrivate 0",
+        "ExitPolicy accept *:*",
+        # It may serve before it has a consensus of its own, and need not know who asks.
+        "RefuseUnknownExits 0",
+    ]
+
+
+def bridge(folder: Path, command: Sequence[str], listeners: Mapping[str, str], named: Sequence[str]) -> list[str]:
+    """Give what makes a bridge.
+
+    Args:
+        folder: its data directory, which gets a control socket; named like the bridge.
+        command: the transports' server program.
+        listeners: where each transport listens, as HOST:PORT.
+        named: the transports that the program is started for; it had better not know one without a listener.
+    """
+    return [
+        *_relay(folder.name, "auto"),
+        "BridgeRelay 1",
+        "PublishServerDescriptor 0",
+        "ExtORPort 127.0.0.1:auto",
+        f"ControlSocket {control_socket(folder)}",
+        f"ServerTransportPlugin {','.join(named)} exec {_words(command)}",
+        *(f"ServerTransportListenAddr {name} {listener}" for name, listener in listeners.items()),
+    ]
+
+
+def control_socket(folder: Path) -> Path:
+    """Give the place of a bridge's control socket; the data directory's mode keeps everybody else out."""
+    return folder / "control"
+
+
+def client(command: Sequence[str], line: str) -> list[str]:
+    """Give what makes a client that knows one bridge and nobody else.
+
+    Args:
+        command: the transport's client program.
+        line: the bridge line, without the word Bridge.
+    """
+    return [
+        "SocksPort 127.0.0.1:auto",
+        "UseBridges 1",
+        "ConfluxEnabled 0",
+        "VanguardsLiteEnabled 0",
+        f"ClientTransportPlugin {line.partition(' ')[0]} exec {_words(command)}",
+        f"Bridge {line}",
+    ]
+
+
+def _words(command: Sequence[str]) -> str:
+    """Write a command as tor reads it: split at blanks, without any quoting."""
+    assert not any(" " in word for word in command), "tor cannot be told of a command with a blank in a word"
+    return " ".join(command)

@@ -1,0 +1,258 @@
+"""Tor's extended ORPort: what it is told, what waits for its OKAY, what becomes of clients that it does not take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from demo.clients import ObfuscatedClient
+from obfstats.proxy.orport import EXTENDED_DEADLINE
+from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from obfstats.wire.transports import make_transport
+from tests import canary
+from tests.peers import extended, managed
+from tests.peers.extended import Conduct, Visit
+from tests.proxy.destinations import digest, echo, serve
+from tests.proxy.visiting import HELLO, countries, visit, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.extended import ExtendedOrPort
+    from tests.peers.managed import Managed
+
+ALL = ("dummy", *managed.TRANSPORTS)
+
+
+def connect(proxy: Managed, name: str = "obfs3", source: str | None = None) -> ObfuscatedClient:
+    """Come as a client that stays."""
+    return ObfuscatedClient(make_transport(name), proxy.methods[name], source)
+
+
+def origin(client: ObfuscatedClient) -> str:
+    """Give where a client comes from, as tor should hear it."""
+    return str(Endpoint(*client.socket.getsockname()[:2]))
+
+
+class Counting(NamedTuple):
+    """A bridge that counts: each client's line is written when the next one comes.
+
+    Attributes:
+        tor: the stub behind it.
+        proxy: the program.
+        log: its statistics log.
+    """
+
+    tor: ExtendedOrPort
+    proxy: Managed
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
+    """One bridge for all the tests that do it no harm, on both families."""
+    folder = tmp_path_factory.mktemp("bridge")
+    argv, binds = managed.ours(*managed.counting(folder / "log")), {"obfs2": "[::1]:0"}
+    with (
+        extended.orport(folder) as tor,
+        managed.server(folder, tor, argv=argv, transports=ALL, binds=binds) as proxy,
+    ):
+        yield Counting(tor, proxy, folder / "log")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_tor_is_told_the_clients_address_and_transport(counting: Counting, name: str) -> None:
+    """USERADDR with the client's own port, IPv6 in brackets; TRANSPORT as tor named it."""
+    with connect(counting.proxy, name, None if name == "obfs2" else canary.address()) as client:
+        client.sendall(HELLO)
+        assert client.recv() == HELLO
+        assert counting.tor.visits[-1] == Visit(origin(client), name)
+        assert counting.tor.refused == []
+
+
+def test_a_client_of_ipv4_on_a_listener_of_ipv6_is_one_of_ipv4(tmp_path: Path) -> None:
+    """The kernel shows it as ::ffff:127.0.0.1; tor and the statistics get the address itself."""
+    log = tmp_path / "log"
+    argv = managed.ours("--stats-columns", "family", *managed.counting(log))
+    bind = {"obfs3": "[::ffff:127.0.0.1]:0"}
+    with (
+        extended.orport(tmp_path) as tor,
+        managed.server(tmp_path, tor, argv=argv, transports=["obfs3"], binds=bind) as proxy,
+    ):
+        _, port = proxy.methods["obfs3"]
+        source = canary.address("tr")
+        for _ in range(2):
+            assert visit(("127.0.0.1", port), source=source) == HELLO
+        assert [parse_endpoint(told.address or "").host for told in tor.visits] == [source, source]
+        assert log.read_text().split()[2::2] == ["tr", "v4"]
+
+
+def test_nothing_of_the_clients_is_there_before_tors_okay(tmp_path: Path) -> None:
+    """A client that does not wait, and a tor that takes its time: others are served meanwhile, and then it is, too."""
+    sent = bytes(range(256)) * 300
+    with (
+        extended.orport(tmp_path, Conduct.LATE) as tor,
+        managed.server(tmp_path, tor) as proxy,
+        connect(proxy) as client,
+    ):
+        client.sendall(sent)
+        tor.wait_for(1)
+        for name in managed.TRANSPORTS:
+            assert visit(proxy.methods[name], name) == HELLO
+        tor.go.set()
+        client.end_sending()
+        assert client.receive_all() == sent
+        assert tor.refused == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_tor_says_behind_its_okay_reaches_the_client(tmp_path: Path, name: str) -> None:
+    """In one piece with OKAY: it is the client's, obfuscated as all the rest."""
+    with (
+        extended.orport(tmp_path, greeting=b"220 welcome\r\n") as tor,
+        managed.server(tmp_path, tor, transports=[name]) as proxy,
+        connect(proxy, name) as client,
+    ):
+        client.sendall(HELLO)
+        client.end_sending()
+        assert client.receive_all() == b"220 welcome\r\n" + HELLO
+
+
+def test_a_half_close_is_kept_through_it(tmp_path: Path) -> None:
+    """A client that has said all before tor's OKAY still gets its answer."""
+    with (
+        extended.orport(tmp_path, Conduct.LATE, handle=digest) as tor,
+        managed.server(tmp_path, tor) as proxy,
+        connect(proxy) as client,
+    ):
+        client.send_and_end(HELLO * 10_000)
+        tor.wait_for(1)
+        tor.go.set()
+        assert len(client.receive_all()) == 32
+
+
+@pytest.mark.parametrize(
+    "conduct",
+    [
+        Conduct.WRONG_HASH,
+        Conduct.REFUSE,
+        Conduct.DENY,
+        Conduct.CLOSE,
+        Conduct.HANG_UP,
+        Conduct.GARBAGE,
+        Conduct.CHATTER,
+    ],
+)
+def test_whom_tor_does_not_take_is_closed_and_not_counted(counting: Counting, conduct: Conduct) -> None:
+    """A fault costs the one client that met it; those before and behind it are served and counted."""
+    proxy, before = counting.proxy, len(countries(counting.log))
+    counting.tor.expect(Conduct.HONEST, conduct)
+    origins = ["de", "tr", "de", "ir"]
+    answers = [visit(proxy.methods["obfs3"], source=canary.address(country)) for country in origins]
+    assert answers == [HELLO, b"", HELLO, HELLO]
+    assert countries(counting.log)[-2:] == ["de", "de"]
+    assert "tr" not in countries(counting.log)[before:]
+    assert not any("internal error" in line for line in proxy.said())
+
+
+def test_whom_tor_keeps_waiting_is_closed_and_not_counted(tmp_path: Path) -> None:
+    """Silence from the start, and silence in place of OKAY: five seconds, in which others are served."""
+    log = tmp_path / "log"
+    with (
+        extended.orport(tmp_path, Conduct.SILENCE, Conduct.LATE) as tor,
+        managed.server(tmp_path, tor, argv=managed.ours(*managed.counting(log))) as proxy,
+        connect(proxy, source=canary.address("tr")) as first,
+    ):
+        assert wait_until(lambda: tor.connections == 1)
+        with connect(proxy, source=canary.address("tr")) as second:
+            tor.wait_for(1)
+            for country in ("de", "ir"):
+                assert visit(proxy.methods["obfs3"], source=canary.address(country)) == HELLO
+            for client in (first, second):
+                client.socket.settimeout(3 * EXTENDED_DEADLINE)
+                assert answer(client) == b""
+        assert visit(proxy.methods["obfs3"], source=canary.address()) == HELLO
+        assert countries(log) == ["de", "ir"]
+
+
+def answer(client: ObfuscatedClient) -> bytes:
+    """What a client gets before its connection is closed, in whichever way."""
+    try:
+        return client.receive_all()
+    except ConnectionError:
+        return b""
+
+
+def test_a_client_counts_when_tor_has_said_okay(tmp_path: Path) -> None:
+    """Not with its handshake, and not with DONE."""
+    log = tmp_path / "log"
+    with (
+        extended.orport(tmp_path, Conduct.HONEST, Conduct.LATE) as tor,
+        managed.server(tmp_path, tor, argv=managed.ours(*managed.counting(log))) as proxy,
+    ):
+        assert visit(proxy.methods["obfs3"], source=canary.address("de")) == HELLO
+        with connect(proxy, source=canary.address("tr")) as client:
+            client.sendall(HELLO)
+            tor.wait_for(2)
+            # The next client that counts would have written the line of the one before it.
+            assert countries(log) == []
+            tor.go.set()
+            assert client.recv() == HELLO
+            assert countries(log) == ["de"]
+
+
+def test_without_an_extended_orport_the_plain_one_is_told_nothing(tmp_path: Path) -> None:
+    """TOR_PT_EXTENDED_SERVER_PORT is set and empty, as tor does it: the client's bytes come first of all."""
+    with serve(echo) as address, managed.server(tmp_path, parse_endpoint(address)) as proxy:
+        assert visit(proxy.methods["obfs3"]) == HELLO
+
+
+def test_tor_on_ipv6_is_reached(tmp_path: Path) -> None:
+    """ExtORPort [::1]:auto."""
+    with extended.orport(tmp_path, host="::1") as tor, managed.server(tmp_path, tor) as proxy:
+        assert visit(proxy.methods["obfs3"]) == HELLO
+        assert len(tor.visits) == 1
+
+
+REASONS = [
+    (Conduct.WRONG_HASH, "the extended ORPort does not know the cookie"),
+    (Conduct.REFUSE, "the extended ORPort refused the cookie"),
+    (Conduct.DENY, "the extended ORPort denied the connection"),
+    (Conduct.CLOSE, "the extended ORPort hung up"),
+    (Conduct.HANG_UP, "the extended ORPort hung up"),
+    (Conduct.GARBAGE, "the extended ORPort's list of authentication types has no end"),
+    (Conduct.CHATTER, "the extended ORPort said more than there is to say"),
+]
+
+
+def test_the_operator_finds_every_reason_in_the_log(tmp_path: Path) -> None:
+    """Tor itself never denies, it hangs up: that must be said, too."""
+    said = tmp_path / "said"
+    argv = managed.ours("--no-stats", "--log-file", str(said), "--log-min-severity", "info")
+    with (
+        extended.orport(tmp_path, *(conduct for conduct, _ in REASONS)) as tor,
+        managed.server(tmp_path, tor, argv=argv) as proxy,
+    ):
+        assert [visit(proxy.methods["obfs3"]) for _ in REASONS] == [b""] * len(REASONS)
+        proxy.child.stop()
+    failures = [line.partition("] ")[2] for line in said.read_text().splitlines() if " failed: " in line]
+    assert failures == [f"[scrubbed]: connection to [scrubbed] failed: {reason}" for _, reason in REASONS]
+
+
+def test_no_address_of_a_client_is_told_to_anybody_else(tmp_path: Path) -> None:
+    """Whatever tor does: not in tor's log, not in the program's at its most talkative, not in the statistics."""
+    said = tmp_path / "said"
+    argv = managed.ours("--log-file", str(said), "--log-min-severity", "debug", *managed.counting(tmp_path / "log"))
+    conducts = [conduct for conduct in Conduct if conduct is not Conduct.SILENCE]
+    with extended.orport(tmp_path, *conducts) as tor, managed.server(tmp_path, tor, argv=argv) as proxy:
+        tor.go.set()
+        source = canary.address()
+        answers = [visit(proxy.methods["obfs3"], source=source) for _ in conducts]
+        assert answers.count(HELLO) == 2
+        proxy.child.stop()
+    assert "[scrubbed]" in said.read_text()
+    everything = b"".join(content for _, content in canary.files_below(tmp_path))
+    assert source.encode() not in everything
+    assert source not in proxy.child.stdout + proxy.child.stderr

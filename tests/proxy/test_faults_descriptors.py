@@ -1,0 +1,93 @@
+"""There are no more file descriptors: clients beyond wait in the kernel's queue, and are served when others go."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import threading
+from typing import TYPE_CHECKING
+
+from tests.peers import extended, managed
+from tests.proxy.destinations import TIMEOUT
+from tests.proxy.honest import Visitors, countries, is_served, warnings
+from tests.proxy.moved import Time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.managed import Managed
+
+LIMIT, ROOM = 80, 8
+"""A limit on descriptors, and the connections that fit: two descriptors each, beside 64 for everything else."""
+
+UNDER_THE_LIMIT = ("sh", "-c", f'ulimit -n {LIMIT}; exec "$@"', "sh")
+
+A_MOMENT = 0.3
+"""Seconds in which a client would be served many times over."""
+
+
+@contextlib.contextmanager
+def waiting(visitors: Visitors, number: int) -> Iterator[list[threading.Thread]]:
+    """Have so many visitors come at once, none of whom is served for a moment; gives who waits for each."""
+    before = len(visitors.served)
+    threads = [threading.Thread(target=visitors.come, daemon=True) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    threads[0].join(A_MOMENT)
+    assert len(visitors.served) == before
+    yield threads
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert len(visitors.served) == before + number
+
+
+@contextlib.contextmanager
+def running(folder: Path, time: Time, *under: str) -> Iterator[Managed]:
+    """Run a bridge that lets as many clients of one network in as there are."""
+    ours = managed.ours("--max-per-network", "1000", *managed.counting(folder / "log"))
+    # Not for what runs it in turn: libfaketime leaves something behind in a process that becomes another program.
+    clock = [f"{name}={value}" for name, value in time.environment.items()]
+    argv = (*under, "env", *clock, *ours)
+    with extended.orport(folder) as tor, managed.server(folder / "state", tor, argv=argv) as bridge:
+        yield bridge
+
+
+def test_under_a_low_limit_clients_wait_for_those_who_go(tmp_path: Path) -> None:
+    """Eight are there, and are served all the time; ten more have their turn when one goes; it is said once."""
+    time = Time(tmp_path)
+    with running(tmp_path, time, *UNDER_THE_LIMIT) as bridge, contextlib.ExitStack() as stack:
+        visitors = Visitors(bridge.methods["obfs3"])
+        first, *staying = (stack.enter_context(visitors.stay()) for _ in range(ROOM))
+        with waiting(visitors, ROOM + 2):
+            assert all(is_served(client) for client in (first, *staying))
+            first.close()
+        assert all(is_served(client) for client in staying)
+        for client in staying:
+            client.close()
+        for _ in range(3):
+            time.minute(visitors.come)
+        bridge.child.stop()
+    assert countries(tmp_path / "log") == visitors.counted()
+    assert warnings(bridge) == ["all 8 connections were taken for a time: others had to wait"]
+
+
+def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
+    """Who is there stays, who comes waits and is served when there are some again; it is said once."""
+    time = Time(tmp_path)
+    with running(tmp_path, time) as bridge, contextlib.ExitStack() as stack:
+        visitors = Visitors(bridge.methods["obfs3"])
+        staying = [stack.enter_context(visitors.stay()) for _ in range(3)]
+        allowed = resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE, (3, allowed[1]))
+        with waiting(visitors, 5):
+            assert all(is_served(client) for client in staying)
+            resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE, allowed)
+            # The next try is half a second away.
+            time.clock.move(1)
+            assert all(is_served(client) for client in staying)
+        for _ in range(3):
+            time.minute(visitors.come)
+        bridge.child.stop()
+    assert countries(tmp_path / "log") == visitors.counted()
+    assert warnings(bridge) == ["no room for another connection (Too many open files): accepting paused"]

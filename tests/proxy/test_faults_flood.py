@@ -1,0 +1,170 @@
+"""A flood of handshakes that are never finished: honest clients are served in good time, and memory stays bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import resource
+import socket
+import struct
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import canary
+from tests.peers import extended, managed
+from tests.proxy.destinations import TIMEOUT
+from tests.proxy.honest import Visitors, countries, is_open, resident, warnings
+from tests.proxy.moved import Time
+from tests.proxy.visiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.managed import Managed
+
+FLOOD = 1000
+MANY = 4096
+"""Descriptors that this process needs for its end of it, with some to spare."""
+
+PATIENCE = 5.0
+"""Seconds within which an honest client must be served, on a machine that is busy."""
+
+MEMORY = 64 << 20
+"""Bytes by which the program may grow: 64 KiB for each of the flood."""
+
+PLACES = 48
+"""Addresses that the flood comes from, of three networks and their neighbours."""
+
+# Nothing; half of obfs3's key, more than obfs2's seed; obfs3's whole key, for which it computes; that and padding.
+SAID = (0, 100, 192, 8000)
+
+
+RESET = struct.pack("ii", 1, 0)
+"""Makes a socket reset its connection: whoever just closes one in mid handshake is kept until the deadline."""
+
+
+@pytest.fixture(autouse=True)
+def _descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MANY:
+        pytest.skip(f"ulimit -n allows {hard} descriptors, and the flood needs {MANY}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, MANY), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def running(folder: Path, moved: Time, *options: str) -> Iterator[Managed]:
+    """Run a bridge under a moved clock."""
+    argv = managed.ours(*options, *managed.counting(folder / "log"))
+    with (
+        extended.orport(folder) as tor,
+        managed.server(folder / "state", tor, argv=argv, environment=moved.environment) as bridge,
+    ):
+        yield bridge
+
+
+def half_open(bridge: tuple[str, int], source: str, said: int) -> socket.socket:
+    """Connect, say so many bytes that mean nothing, and no more."""
+    connection = socket.create_connection(bridge, TIMEOUT, (source, 0))
+    connection.sendall(os.urandom(said))
+    return connection
+
+
+def flooding() -> Iterator[tuple[str, int]]:
+    """Give where each of the flood comes from, and how much it says."""
+    countries = itertools.cycle(canary.COUNTRIES)
+    sources = [canary.address(next(countries)) for _ in range(PLACES)]
+    return itertools.islice(zip(itertools.cycle(sources), itertools.cycle(SAID), strict=False), FLOOD)
+
+
+def neighbours(number: int) -> list[str]:
+    """Give new addresses of one /24."""
+    while True:
+        addresses = [canary.address() for _ in range(number)]
+        if len({address.rpartition(".")[0] for address in addresses}) == 1:
+            return addresses
+
+
+def come_in_good_time(visitors: Visitors, number: int, country: str = "de") -> None:
+    """Have visitors come, none of whom waits for long."""
+    for _ in range(number):
+        began = time.monotonic()
+        visitors.come(country=country)
+        assert time.monotonic() - began < PATIENCE
+
+
+@pytest.mark.parametrize("name", ["obfs2", "obfs3"])
+def test_a_thousand_half_open_handshakes_keep_nobody_out(tmp_path: Path, name: str) -> None:
+    """They stay until their deadlines, count for nothing, and take no more memory than they may."""
+    moved = Time(tmp_path)
+    with running(tmp_path, moved) as bridge, contextlib.ExitStack() as stack:
+        address = bridge.methods[name]
+        visitors = Visitors(address, name)
+        visitors.come(5)
+        before = resident(bridge.child.pid)
+        flood = []
+        for source, said in flooding():
+            flood.append(stack.enter_context(half_open(address, source, said)))
+            if len(flood) % 100 == 0:
+                come_in_good_time(visitors, 1)
+        come_in_good_time(visitors, 10)
+        assert all(is_open(connection) for connection in flood)
+        assert resident(bridge.child.pid) - before < MEMORY
+        moved.clock.move(61)
+        come_in_good_time(visitors, 5)
+        assert wait_until(lambda: not any(is_open(connection) for connection in flood))
+        come_in_good_time(visitors, 5)
+    assert countries(tmp_path / "log") == visitors.counted()
+    assert warnings(bridge) == []
+
+
+def test_beyond_the_cap_the_oldest_handshakes_are_cut_off(tmp_path: Path) -> None:
+    """Of a thousand the newest stay, honest clients get through all the time, and once a minute a number is said."""
+    moved = Time(tmp_path)
+    with running(tmp_path, moved, "--max-handshakes", "100") as bridge, contextlib.ExitStack() as stack:
+        address = bridge.methods["obfs3"]
+        visitors = Visitors(address)
+        flood = []
+        for source, said in flooding():
+            flood.append(stack.enter_context(half_open(address, source, said)))
+            if len(flood) % 50 == 0:
+                come_in_good_time(visitors, 1)
+        come_in_good_time(visitors, 10)
+        # The last visitors were one handshake of the hundred.
+        assert wait_until(lambda: [is_open(connection) for connection in flood] == [False] * 901 + [True] * 99)
+        for _ in range(3):
+            moved.minute(visitors.come)
+        bridge.child.stop()
+    assert countries(tmp_path / "log") == visitors.counted()
+    assert warnings(bridge) == ["901 unfinished handshakes cut off: too many at once"]
+
+
+def test_a_network_that_has_its_share_takes_nothing_from_others(tmp_path: Path) -> None:
+    """Twenty of one /24 are in, further ones are turned away until one goes; clients of another /24 are served."""
+    moved = Time(tmp_path)
+    first, second, *sources = neighbours(32)
+    with running(tmp_path, moved, "--max-per-network", "20") as bridge, contextlib.ExitStack() as stack:
+        address = bridge.methods["obfs3"]
+        visitors = Visitors(address)
+        flood = [stack.enter_context(half_open(address, source, 100)) for source in sources]
+        assert wait_until(lambda: [is_open(connection) for connection in flood] == [True] * 20 + [False] * 10)
+        with pytest.raises(ConnectionError):
+            visitors.ask(source=first)
+        come_in_good_time(visitors, 10, "tr")
+        flood[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        flood[0].close()
+        visitors.come(1, "tr")
+        with visitors.ask(source=second) as neighbour:
+            assert neighbour.recv()
+            visitors.served.append("de")
+        for _ in range(3):
+            moved.minute(partial(visitors.come, 1, "tr"))
+        bridge.child.stop()
+    assert countries(tmp_path / "log") == visitors.counted()
+    assert warnings(bridge) == ["11 connections turned away: their network had its share already"]

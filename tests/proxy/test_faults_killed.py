@@ -1,0 +1,73 @@
+"""The program is killed under load and started again on the same log, as tor does it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from obfstats.formats.logline import is_line
+from tests.peers import extended, managed
+from tests.proxy.destinations import TIMEOUT
+from tests.proxy.honest import Visitors, is_open
+from tests.proxy.visiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.managed import Managed
+
+KILLS = 3
+BUFFER = 4
+AT_ONCE = 3
+"""Visitors that come at once: so many may be counted, and not know yet that they are served."""
+
+
+@contextlib.contextmanager
+def crowd(visitors: Visitors) -> Iterator[None]:
+    """Have some visitors at once come again and again, until the block ends and the bridge is gone."""
+
+    def come() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                visitors.come()
+
+    threads = [threading.Thread(target=come) for _ in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join(TIMEOUT)
+
+
+def kill_under_load(bridge: Managed) -> int:
+    """Kill it while clients come; give how many were served."""
+    visitors = Visitors(bridge.methods["obfs3"])
+    with visitors.stay() as staying:
+        with crowd(visitors):
+            assert wait_until(lambda: len(visitors.served) > 5 * BUFFER)
+            bridge.child.send_signal(signal.SIGKILL)
+            assert bridge.child.wait() == -signal.SIGKILL
+        assert not is_open(staying.socket)
+    return len(visitors.served)
+
+
+def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) -> None:
+    """Three kills in a row: each costs a buffer of lines at most, and no line of before or after it."""
+    log = tmp_path / "log"
+    argv = managed.ours(*managed.counting(log, BUFFER))
+    served = 0
+    with extended.orport(tmp_path) as tor:
+        for _ in range(KILLS):
+            with managed.server(tmp_path / "state", tor, argv=argv) as bridge:
+                served += kill_under_load(bridge)
+        with managed.server(tmp_path / "state", tor, argv=argv) as bridge:
+            Visitors(bridge.methods["obfs3"]).come(BUFFER + 1)
+            served += BUFFER
+    content = log.read_bytes()
+    whole = sum(line.endswith(b"\n") and is_line(line) for line in content.splitlines(keepends=True))
+    assert len(content.splitlines()) - whole <= KILLS
+    assert content.endswith(b"\n")
+    assert served - KILLS * BUFFER <= whole <= served + KILLS * AT_ONCE

@@ -1,0 +1,104 @@
+"""Clients that are slow on purpose: one byte a second, or nothing is ever read. Nobody else notices."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import canary
+from tests.peers import extended, managed
+from tests.proxy.destinations import TIMEOUT
+from tests.proxy.honest import Visitors, countries, is_open, is_served, resident, warnings
+from tests.proxy.moved import Time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEADLINES = (30, 60)
+"""Seconds that a handshake has: each connection draws its own."""
+
+A_LITTLE = 5.0
+"""Seconds that the test itself may take besides, on a machine that is busy."""
+
+READERS_OF_NOTHING = 8
+POURED = 64 << 20
+"""Bytes that each of them is sent, if anybody takes them."""
+
+MEMORY = 64 << 20
+"""Bytes by which the program may grow, of half a GiB that it could be made to hold."""
+
+POUR = b"pour"
+
+
+@pytest.mark.parametrize("name", ["obfs2", "obfs3"])
+def test_one_byte_a_second_is_cut_off_at_its_deadline(tmp_path: Path, name: str) -> None:
+    """Every second an honest client is served; the slow one is hung up on within its minute, and never counted."""
+    moved = Time(tmp_path)
+    argv = managed.ours(*managed.counting(tmp_path / "log"))
+    with (
+        extended.orport(tmp_path) as tor,
+        managed.server(tmp_path / "state", tor, argv=argv, environment=moved.environment) as bridge,
+    ):
+        visitors = Visitors(bridge.methods[name], name)
+        visitors.come()
+        began = moved.clock.now()
+        with socket.create_connection(bridge.methods[name], TIMEOUT, (canary.address("ir"), 0)) as slow:
+            while is_open(slow):
+                assert moved.clock.now() - began < DEADLINES[1] + A_LITTLE
+                with contextlib.suppress(ConnectionError):
+                    slow.sendall(os.urandom(1))
+                moved.clock.move(1)
+                visitors.come()
+            lasted = moved.clock.now() - began
+    assert lasted > DEADLINES[0]
+    assert countries(tmp_path / "log") == visitors.counted()
+    assert len(tor.visits) == len(visitors.served)
+    assert warnings(bridge) == []
+
+
+def test_those_who_read_nothing_stop_their_own_connection_only(tmp_path: Path) -> None:
+    """What they were to be sent is held back at its source; others are served meanwhile, and afterwards."""
+    stuck = threading.Semaphore(0)
+
+    def handle(connection: socket.socket) -> None:
+        while (data := connection.recv(1 << 16)) != POUR:
+            if not data:
+                return
+            connection.sendall(data)
+        connection.settimeout(1.0)
+        with contextlib.suppress(TimeoutError):
+            for _ in range(POURED >> 16):
+                connection.sendall(bytes(1 << 16))
+            return
+        stuck.release()
+        connection.settimeout(TIMEOUT)
+        connection.recv(1)
+
+    argv = managed.ours(*managed.counting(tmp_path / "log"))
+    with (
+        extended.orport(tmp_path, handle=handle) as tor,
+        managed.server(tmp_path / "state", tor, argv=argv) as bridge,
+        contextlib.ExitStack() as stack,
+    ):
+        visitors = Visitors(bridge.methods["obfs3"])
+        staying = stack.enter_context(visitors.stay())
+        before = resident(bridge.child.pid)
+        readers = [stack.enter_context(visitors.stay("tr")) for _ in range(READERS_OF_NOTHING)]
+        for reader in readers:
+            reader.sendall(POUR)
+        for _ in readers:
+            visitors.come()
+            assert stuck.acquire(timeout=TIMEOUT)
+        assert resident(bridge.child.pid) - before < MEMORY
+        visitors.come(5)
+        assert is_served(staying)
+        for reader in readers:
+            reader.close()
+        visitors.come(5)
+        assert is_served(staying)
+    assert countries(tmp_path / "log") == visitors.counted()

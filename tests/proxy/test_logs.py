@@ -1,0 +1,298 @@
+"""What the program says of itself, and to whom: the operator's log, tor's log, or nobody (facts: the old logs)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.clients import ObfuscatedClient
+from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from obfstats.wire.transports import make_transport
+from tests import canary
+from tests.peers import managed, program
+from tests.proxy.destinations import echo, serve
+from tests.proxy.visiting import HELLO, visit, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.peers.managed import Managed
+
+LINE = re.compile(r"(?P<time>[0-9-]{10} [0-9:]{8}) \[(?P<severity>error|warn|notice|info|debug)\] (?P<message>.+)")
+"""The C program's form of a line, from 2012-02-10 on."""
+
+SERVED = "[info] [scrubbed] (obfs3): Successful outbound connection to '[scrubbed]'."
+"""The C program's line for a client, as it was by default."""
+
+OLD_LINES = {
+    "start": re.compile(r"Starting \(obfsproxy version: .+\)\."),
+    "client": re.compile(r"\S+ \((?P<transport>\w+)\): Successful outbound connection to '\S+'\."),
+    "failure": re.compile(r"\S+: connection to \S+ failed: .+"),
+    "signal": re.compile(r"Got SIG(TERM|INT)\. (Terminating|Preparing shutdown)\."),
+    "end": re.compile(r"Exiting\."),
+}
+"""What a reader of the C program's logs knows; any other line is no error."""
+
+
+@pytest.fixture
+def orport() -> Iterator[str]:
+    """An ORPort that sends everything back."""
+    with serve(echo) as address:
+        yield address
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Path:
+    """Where the program logs, in a folder of its own."""
+    (tmp_path / "logs").mkdir()
+    return tmp_path / "logs" / "said"
+
+
+@contextlib.contextmanager
+def bridge(orport: str, *options: str, under: tuple[str, ...] = (), timezone: str = "UTC") -> Iterator[Managed]:
+    """Run a bridge that counts nobody, with options about its log."""
+    argv = (*under, *managed.ours("--no-stats", *options))
+    environment = {"TZ": timezone}
+    with managed.server(Path("/nonexistent"), parse_endpoint(orport), argv=argv, environment=environment) as proxy:
+        yield proxy
+
+
+def come(proxy: Managed, times: int = 1) -> None:
+    """Be served as an honest client, from an address that must not be seen again."""
+    for _ in range(times):
+        assert visit(proxy.methods["obfs3"], source=canary.address()) == HELLO
+
+
+def messages(log: Path) -> list[str]:
+    """Give a log's lines without their times."""
+    return [line.split(" ", 2)[2] for line in log.read_text().splitlines()]
+
+
+def clients(log: Path) -> list[str]:
+    """Give those of a log's lines that speak of clients, without their times."""
+    return [line for line in messages(log) if " outbound " in line or " failed: " in line]
+
+
+def told_tor(proxy: Managed) -> list[str]:
+    """Give the LOG lines that it has said to tor."""
+    return [line for line in proxy.said() if line.startswith("LOG ")]
+
+
+def test_a_line_is_the_c_programs_with_the_time_of_utc(orport: str, said: Path) -> None:
+    """Wherever the machine stands: whoever reads the log need not know."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info", timezone="Asia/Tokyo") as proxy:
+        come(proxy)
+        proxy.child.stop()
+    after = datetime.now(UTC)
+    found = [LINE.fullmatch(line) for line in said.read_text().splitlines()]
+    assert len(found) >= 4
+    for match in found:
+        assert match
+        assert before <= datetime.strptime(f"{match['time']}Z", "%Y-%m-%d %H:%M:%S%z") <= after
+
+
+def test_a_reader_of_old_logs_reads_it(orport: str, said: Path) -> None:
+    """A start, two clients, a signal and the end, in the C program's words."""
+    with bridge(orport, "--log-file", str(said), "--log-min-severity", "debug") as proxy:
+        come(proxy, 2)
+        proxy.child.stop()
+    known = [
+        kind
+        for line in said.read_text().splitlines()
+        for kind, form in OLD_LINES.items()
+        if (match := LINE.fullmatch(line)) and form.fullmatch(match["message"])
+    ]
+    assert known == ["start", "client", "client", "signal", "end"]
+
+
+def test_a_client_is_one_line_that_tells_nobody_who_it_was(orport: str, said: Path) -> None:
+    """From severity info on; the addresses of both ends are scrubbed, with their ports."""
+    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
+        come(proxy, 2)
+        assert clients(said) == [SERVED, SERVED]
+
+
+def test_by_default_no_client_is_in_the_log(orport: str, said: Path) -> None:
+    """A line dates a visit, whoever it was."""
+    with bridge(orport, "--log-file", str(said)) as proxy:
+        come(proxy, 2)
+        proxy.child.stop()
+    assert [line.split()[0] for line in messages(said)] == ["[notice]"] * 3
+
+
+def test_an_operator_who_wants_addresses_gets_them(orport: str, said: Path) -> None:
+    """--no-safe-logging: the client's with its port, and the ORPort's; a warning comes before them."""
+    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info", "--no-safe-logging") as proxy:
+        with ObfuscatedClient(make_transport("obfs3"), proxy.methods["obfs3"]) as client:
+            client.sendall(HELLO)
+            assert client.recv() == HELLO
+            origin = Endpoint(*client.socket.getsockname())
+        first, *_, served = messages(said)
+    assert first.startswith("[warn] safe logging is off")
+    assert served == f"[info] {origin} (obfs3): Successful outbound connection to '{orport}'."
+
+
+@pytest.mark.parametrize(
+    ("word", "severities"),
+    [
+        ("debug", {"[warn]", "[notice]", "[info]"}),
+        ("Info", {"[warn]", "[notice]", "[info]"}),
+        ("notice", {"[warn]", "[notice]"}),
+        ("warn", {"[warn]"}),
+        ("WARNING", {"[warn]"}),
+        ("error", set[str]()),
+    ],
+)
+def test_both_programs_words_say_from_where_on(orport: str, said: Path, word: str, severities: set[str]) -> None:
+    """In any case; a warning, notices and a client's line are there to choose from."""
+    with bridge(orport, "--log-file", str(said), f"--log-min-severity={word}", "--no-safe-logging") as proxy:
+        assert visit(proxy.methods["obfs3"]) == HELLO
+        assert {line.split()[0] for line in messages(said)} == severities
+
+
+def test_without_a_log_nothing_is_said_at_all(orport: str, said: Path) -> None:
+    """--no-log goes before every other word: no file, no LOG line, nothing on standard error."""
+    options = ["--no-log", "--log-file", str(said), "--log-min-severity", "debug", "--max-connections", "10000000"]
+    with bridge(orport, *options) as proxy:
+        come(proxy)
+        proxy.child.stop()
+    assert not said.exists()
+    assert told_tor(proxy) == []
+    assert proxy.child.stderr == ""
+
+
+def test_by_hand_it_says_the_same_on_standard_error(orport: str) -> None:
+    """Unless a file is named; and every line has the form."""
+    with program.obfsproxy("--no-stats", "--log-min-severity", "info", "obfs3", "--dest", orport, "server",
+                           "127.0.0.1:0") as server:  # fmt: skip
+        assert visit(server.address, source=canary.address()) == HELLO
+        server.child.stop()
+    lines = server.child.stderr.splitlines()
+    assert all(LINE.fullmatch(line) for line in lines)
+    assert [line.endswith(SERVED) for line in lines].count(True) == 1
+    assert server.child.stdout == ""
+
+
+def test_by_hand_a_file_takes_the_place_of_standard_error(orport: str, said: Path) -> None:
+    """Both at once nobody needs."""
+    words = ["--no-stats", "--log-file", str(said), "obfs3", "--dest", orport, "server", "127.0.0.1:0"]
+    with managed.start({}, [*program.ARGV, *words]) as child:
+        assert wait_until(lambda: said.exists() and "Starting" in said.read_text())
+        child.stop()
+        assert (child.stdout, child.stderr) == ("", "")
+
+
+def test_the_log_is_for_its_owner_alone_whatever_the_umask(orport: str, said: Path) -> None:
+    """When it is made, and when it is made anew."""
+    with bridge(orport, "--log-file", str(said), "--log-min-severity=info", under=managed.UNDER_ANY_UMASK) as proxy:
+        assert said.stat().st_mode & 0o7777 == 0o600
+        said.rename(said.with_suffix(".1"))
+        come(proxy)
+        assert said.stat().st_mode & 0o7777 == 0o600
+
+
+def test_a_log_that_is_rotated_by_rename_is_followed(orport: str, said: Path) -> None:
+    """The next line stands in the new file, and no line is lost."""
+    rotated = said.with_suffix(".1")
+    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
+        come(proxy)
+        said.rename(rotated)
+        come(proxy)
+        assert clients(rotated) == [SERVED]
+        assert messages(said) == [SERVED]
+
+
+def test_a_log_that_is_rotated_by_copying_is_followed(orport: str, said: Path) -> None:
+    """Cut off at its beginning: the next line stands there, with no hole before it."""
+    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
+        come(proxy)
+        said.write_bytes(b"")
+        come(proxy)
+        assert messages(said) == [SERVED]
+
+
+def test_sighup_opens_the_log_anew(orport: str, said: Path) -> None:
+    """Before there is anything to say, as logrotate's postrotate wants it."""
+    with bridge(orport, "--log-file", str(said)) as proxy:
+        come(proxy)
+        said.rename(said.with_suffix(".1"))
+        proxy.child.send_signal(signal.SIGHUP)
+        assert wait_until(said.exists)
+        come(proxy)
+        assert said.read_bytes() == b""
+
+
+def test_a_log_on_a_full_disk_disturbs_nobody(orport: str) -> None:
+    """/dev/full takes nothing: clients are served, tor is told as ever, and the end is an orderly one."""
+    with bridge(orport, "--log-file", "/dev/full", "--log-min-severity", "debug") as proxy:
+        come(proxy, 20)
+        assert proxy.child.stop() == 0
+    assert told_tor(proxy)[-1] == 'LOG SEVERITY=notice MESSAGE="Exiting."'
+    assert proxy.child.stderr == ""
+
+
+def test_a_log_whose_folder_vanishes_disturbs_nobody(orport: str, said: Path) -> None:
+    """Clients are served; once there is a folder again, there is a log again."""
+    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
+        come(proxy)
+        shutil.rmtree(said.parent)
+        come(proxy, 3)
+        said.parent.mkdir()
+        come(proxy)
+        assert messages(said) == [SERVED]
+        assert proxy.child.stop() == 0
+    assert proxy.child.stderr == ""
+
+
+def test_notices_and_warnings_are_in_tors_log(orport: str) -> None:
+    """As LOG lines with tor's own words for the severities."""
+    with bridge(orport, "--max-connections", "10000000") as proxy:
+        proxy.child.wait_for_line("stdout", "Starting")
+    warning, start = told_tor(proxy)[:2]
+    assert re.fullmatch('LOG SEVERITY=warning MESSAGE="ulimit -n allows [0-9]+ connections at once, .*"', warning)
+    assert re.fullmatch(r'LOG SEVERITY=notice MESSAGE="Starting \(obfsproxy version: .*\)\."', start)
+
+
+def test_that_safe_logging_is_off_is_in_tors_log(orport: str, said: Path) -> None:
+    """Where an operator looks who has forgotten it."""
+    with bridge(orport, "--log-file", str(said), "--no-safe-logging") as proxy:
+        assert any("safe logging is off" in line for line in told_tor(proxy))
+
+
+@pytest.mark.parametrize("safety", [[], ["--no-safe-logging"]])
+def test_a_client_is_never_in_tors_log(orport: str, said: Path, safety: list[str]) -> None:
+    """Neither one that is served nor one that cannot be, whatever the operator asks for."""
+    options = ["--log-min-severity", "debug", "--log-file", str(said), *safety]
+    with bridge(orport, *options) as proxy:
+        assert visit(proxy.methods["obfs3"]) == HELLO
+        proxy.child.stop()
+    with serve(echo) as gone:
+        pass
+    with bridge(gone, *options) as proxy_of_none:
+        assert visit(proxy_of_none.methods["obfs3"]) == b""
+        proxy_of_none.child.stop()
+    assert len(clients(said)) == 2
+    for line in told_tor(proxy) + told_tor(proxy_of_none):
+        assert "outbound" not in line
+        assert "failed" not in line
+
+
+def test_whatever_a_name_holds_a_line_stays_a_line(tmp_path: Path, orport: str, said: Path) -> None:
+    """A folder with a line end, a quote and letters of other alphabets, in the log and in tor's."""
+    log = tmp_path / 'a\n"ü\x1b\\x' / "clients.log"
+    argv = managed.ours("--log-file", str(said), "--data-dir", str(log.parent), *managed.countries(tmp_path))
+    with managed.server(tmp_path, parse_endpoint(orport), argv=argv) as proxy:
+        proxy.child.wait_for_line("stdout", "Starting")
+    assert log.exists()
+    assert all(LINE.fullmatch(line) for line in said.read_text().splitlines())
+    assert '/a\\n"ü\\x1b\\x/clients.log' in messages(said)[0]
+    assert all(re.fullmatch(r'LOG SEVERITY=notice MESSAGE="[ !#-~]*"', line) for line in told_tor(proxy))
+    assert r"\042\303\274" in told_tor(proxy)[0]
