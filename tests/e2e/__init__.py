@@ -1,0 +1,1 @@
+"""The whole thing: real tors in a private network on loopback, with our program as their transport."""

@@ -1,0 +1,147 @@
+"""A day of a bridge, counted twice: by tor, through the extended ORPort, and by our program. Both publish the same.
+
+One file moves the clocks of both. No client comes between the end of the day and the moment when both have ended
+their interval: it would be of the old day for one and of the new day for the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.bridge import Clock
+from tests import canary
+from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, visit
+from tests.peers import web
+from tests.peers.child import ChildError
+from tests.peers.missing import need
+from tests.peers.tors import under
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.peers.network import Network
+    from tests.peers.tors import Bridge
+
+OBFSTATS = str(Path(sys.executable).with_name("obfstats"))
+
+DAY, MINUTE = 86_400, 60
+POLL = 0.05
+
+
+@pytest.fixture(autouse=True)
+def _library() -> None:
+    need("faketime", "faketime")
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """The clock of a bridge's tor and of its program."""
+    return Clock(tmp_path / "clock", 0)
+
+
+def options(geoip: Path) -> tuple[str, ...]:
+    """The program, with what Tor's form of the statistics needs, and a small buffer: batches come during the day."""
+    return counting("--geoip", str(geoip), "--stats-columns", "transport,family", "--stats-buffer", "8")
+
+
+def statistics_log(bridge: Bridge) -> Path:
+    """Our program's log, in the folder that tor gives it."""
+    return bridge.folder / "pt_state" / "clients.log"
+
+
+def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait for something, within bounds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL)
+    return True
+
+
+def end_day(bridge: Bridge, clock: Clock, name: str) -> None:
+    """Move the clock over the end of both intervals, and on until our closing batch is written."""
+    log, published = statistics_log(bridge), bridge.folder / "stats" / "bridge-stats"
+    written = log.stat().st_size
+    clock.move(DAY + MINUTE)
+    if not becomes_true(published.exists, SECONDS):
+        raise ChildError("tor wrote no statistics")
+    # The last batch waits for up to ten minutes from when the program notices the end; a probe lets it look.
+    for _ in range(20):
+        probe(bridge, name)
+        if becomes_true(lambda: log.stat().st_size > written, 0.3):
+            return
+        clock.move(10 * MINUTE + 1)
+    raise ChildError("obfsproxy wrote no closing batch")
+
+
+def client_lines(text: Iterable[str]) -> list[str]:
+    """The lines about clients; the interval's own stays out: the program starts a moment after its tor."""
+    return [line for line in text if line.startswith("bridge-ip")]
+
+
+def tors(bridge: Bridge) -> list[str]:
+    """What tor publishes."""
+    return client_lines((bridge.folder / "stats" / "bridge-stats").read_text().splitlines())
+
+
+def ours(bridge: Bridge, clock: Clock) -> list[str]:
+    """What `obfstats convert` makes of our log, half an hour later."""
+    clock.move(30 * MINUTE)
+    result = subprocess.run(
+        [OBFSTATS, "convert", "--format", "tor", str(statistics_log(bridge))],
+        capture_output=True, check=False, text=True, timeout=SECONDS, env={**os.environ, **under(clock)},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
+    return client_lines(result.stdout.splitlines())
+
+
+def test_a_days_statistics_are_tors_by_country_and_by_transport(network: Network, geoip: Path, clock: Clock) -> None:
+    """34 addresses and a real tor, some by both transports, some twice; the numbers are next to multiples of eight."""
+    hosts = {"obfs2": "127.0.0.1", "obfs3": "127.0.0.1"}
+    network.wait()
+    with network.bridge("counted", options(geoip), hosts, countries=geoip, clock=clock) as bridge:
+        germany, turkey, iran = (
+            [canary.address(code) for _ in range(n)] for code, n in {"de": 17, "tr": 8, "ir": 8}.items()
+        )
+        # One from Turkey comes by both and counts twice: nine. One from Iran comes twice by the same and counts once.
+        visits = [("obfs3", address) for address in (*germany, turkey[0], canary.address("??"), germany[0])]
+        visits += [("obfs2", address) for address in (*turkey, *iran, iran[0])]
+        for name, address in visits:
+            assert is_answer(visit(bridge, name, address))
+        with web.serve(b"hello") as destination, network.client("visitor", OURS, bridge.line("obfs3")) as client:
+            assert web.fetch_digest(client.socks(), destination) == hashlib.sha256(b"hello").hexdigest()
+        end_day(bridge, clock, "obfs3")
+        published = ours(bridge, clock)
+        assert published == tors(bridge)
+    assert published == [
+        "bridge-ips de=24,tr=16,??=8,ir=8",
+        "bridge-ip-versions v4=40,v6=0",
+        "bridge-ip-transports obfs2=16,obfs3=24",
+    ]
+
+
+def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clock: Clock) -> None:
+    """Nine addresses of IPv4 by one transport, one of IPv6 twice by the other."""
+    hosts = {"obfs2": "127.0.0.1", "obfs3": "::1"}
+    with network.bridge("both", options(geoip), hosts, countries=geoip, clock=clock) as bridge:
+        for _ in range(9):
+            assert is_answer(visit(bridge, "obfs2", canary.address("ir")))
+        for _ in range(2):
+            assert is_answer(visit(bridge, "obfs3"))
+        end_day(bridge, clock, "obfs3")
+        published = ours(bridge, clock)
+        assert published == tors(bridge)
+    assert published == [
+        "bridge-ips ir=16,??=8",
+        "bridge-ip-versions v4=16,v6=8",
+        "bridge-ip-transports obfs2=16,obfs3=8",
+    ]
