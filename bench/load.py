@@ -7,14 +7,18 @@ receives without copying it (MSG_TRUNC), but counts every byte.
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench.initiator import GREETING, TOKEN_LENGTH, BrokenError, Initiator
+from obfstats.wire import extorport
+from obfstats.wire.handshake import Send
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     Address = tuple[str, int]
@@ -46,9 +50,11 @@ class Load:
 
     Attributes:
         destination: where the server has to connect to.
+        cookie: what the server has to know, where the destination is tor's extended ORPort; None where it is plain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cookie: bytes | None = None) -> None:
+        self.cookie = cookie
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._listening.setblocking(False)
         self.destination: Address = self._listening.getsockname()
@@ -142,6 +148,7 @@ class _Opening:
         self._load, self._server, self._keep = load, server, keep
         self._to_open = self._to_finish = count
         self._clients: dict[int, tuple[socket.socket, Initiator]] = {}
+        self._asking: dict[int, tuple[socket.socket, extorport.Server]] = {}
         self._arriving: dict[int, tuple[socket.socket, bytes]] = {}
         self._arrived: dict[bytes, socket.socket] = {}
         self._pairs: list[Pair] = []
@@ -158,6 +165,8 @@ class _Opening:
                     if number in self._clients:
                         self._client(number, event)
                         deadline = time.monotonic() + PATIENCE
+                    elif number in self._asking:
+                        self._ask(number)
                     elif number in self._arriving:
                         self._destination(number)
                     else:
@@ -205,8 +214,38 @@ class _Opening:
 
     def _accept(self) -> None:
         while (accepted := self._load.accept()) is not None:
-            self._arriving[accepted.fileno()] = accepted, b""
             self._poll.register(accepted, select.EPOLLIN)
+            if self._load.cookie is None:
+                self._arriving[accepted.fileno()] = accepted, b""
+            else:
+                tor = extorport.Server(self._load.cookie, os.urandom)
+                self._asking[accepted.fileno()] = accepted, tor
+                self._answer(accepted, tor, tor.start())
+
+    def _ask(self, number: int) -> None:
+        """Go on with the extended ORPort's exchange."""
+        accepted, tor = self._asking[number]
+        data = accepted.recv(1 << 12)
+        if not data:
+            raise BrokenError("the server hung up on the extended ORPort")
+        self._answer(accepted, tor, tor.receive(data))
+
+    def _answer(
+        self,
+        accepted: socket.socket,
+        tor: extorport.Server,
+        events: Sequence[Send | extorport.Asked | extorport.Refused],
+    ) -> None:
+        for event in events:
+            match event:
+                case Send(data):
+                    accepted.send(data)
+                case extorport.Asked():
+                    accepted.send(tor.grant())
+                    del self._asking[accepted.fileno()]
+                    self._arriving[accepted.fileno()] = accepted, b""
+                case extorport.Refused(reason):
+                    raise BrokenError(reason)
 
     def _destination(self, number: int) -> None:
         """Echo the token; after that the only thing to come is the end."""

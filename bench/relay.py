@@ -80,6 +80,8 @@ def measure(plan: Plan) -> str:
 def _start_ours(load: Load, core: int, *, statistics: bool = True) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         counting = ["--stats-log", str(Path(folder) / "clients.log")] if statistics else ["--no-stats"]
+        # All of the load comes from one network.
+        counting += ["--max-per-network", str(_DESCRIPTORS)]
         destination = "{}:{}".format(*load.destination)
         with program.obfsproxy(*counting, "obfs3", "--dest", destination, "server", "127.0.0.1:0", cpu=core) as running:
             yield Server(running.child.pid, running.address)
