@@ -8,6 +8,7 @@ every form an address takes.
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ COUNTRIES = {"de": 64, "tr": 128, "ir": 192}
 """Second bytes of the test's own networks, 127.64.0.0/16 and so on, and the country its GeoIP file gives them."""
 
 _NOWHERE = 250
+_HASH = re.compile(rb"(?<![0-9a-f])[0-9a-f]{40,}(?![0-9a-f])")
 _handed_out: dict[str, list[bytes]] = {}
 _numbers = {second: itertools.count() for second in (*COUNTRIES.values(), _NOWHERE)}
 
@@ -59,7 +61,8 @@ def findings(texts: Iterable[tuple[str, bytes]]) -> Iterator[str]:
     """
     names = ("text", "number", "hex", "reversed hex", "packed", "hex number", "dashed text")
     for where, content in texts:
-        lowered = content.lower()
+        # Eight hex digits of an address turn up in thousands of hashes by chance, so those are not looked into.
+        lowered = _HASH.sub(b"hash", content.lower())
         for written in _handed_out.values():
             for name, form in zip(names, written, strict=True):
                 # Four packed bytes turn up in random data by chance; the other forms do not.

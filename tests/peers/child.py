@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
@@ -19,6 +21,18 @@ START_SECONDS = 30.0
 
 STOP_SECONDS = 5.0
 """How long a program may take to end after SIGTERM before it is killed."""
+
+
+def is_readable(file: int | socket.socket, seconds: float = 0.0) -> bool:
+    """Tell whether there is something to read, or an end; whatever number the descriptor has, unlike select(2).
+
+    Args:
+        file: what to look at.
+        seconds: how long to wait for it.
+    """
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def forget_clock(pid: int) -> None:

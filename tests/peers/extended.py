@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import threading
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 from obfstats.wire.extorport import COOKIE_LENGTH, Asked, Refused, Server, write_cookie
 from obfstats.wire.extorport_messages import MAX_BODY, Command, pack_message
 from obfstats.wire.handshake import Send
+from tests.peers.child import is_readable
 from tests.proxy.destinations import TIMEOUT, echo
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class ExtendedOrPort:
             self.go.wait(TIMEOUT)
         if conduct not in {Conduct.HONEST, Conduct.LATE}:
             return False
-        if _is_readable(connection):
+        if is_readable(connection):
             self.refused.append("the transport spoke before it was let in, or left")
             return False
         connection.sendall(machine.grant() + self._greeting)
@@ -195,11 +195,6 @@ class ExtendedOrPort:
         with self._changed:
             self.visits.append(visit)
             self._changed.notify_all()
-
-
-def _is_readable(connection: socket.socket) -> bool:
-    """Tell whether there are bytes, or an end, that nobody has read."""
-    return bool(select.select([connection], [], [], 0)[0])
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ number. Linux only. Source: proc(5), pidfd_open(2).
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import time
@@ -15,6 +14,8 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from tests.peers.child import is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,8 +78,7 @@ class Held:
         """Wait until all have ended; give the numbers of those that have not in time."""
         deadline = time.monotonic() + seconds
         for pid, descriptor in list(self._descriptors.items()):
-            ended, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            if ended:
+            if is_readable(descriptor, max(0.0, deadline - time.monotonic())):
                 os.close(self._descriptors.pop(pid))
         return list(self._descriptors)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import select
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from tests.peers.child import is_readable
 from tests.proxy import destinations
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _answer(connection: socket.socket, onward: socket.socket, granted: bytes, ma
     if manner is Manner.IN_PIECES:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(granted[:-4])
-        select.select([connection], [], [], PAUSE)
+        is_readable(connection, PAUSE)
         connection.sendall(granted[-4:])
     else:
         first = onward.recv(_CHUNK) if manner is Manner.TOGETHER else b""

@@ -80,7 +80,9 @@ class _Ordered(Generic[_End]):
 
     def __iter__(self) -> Iterator[tuple[_End, _End, str]]:
         end: _End | None = None
-        for item in merge(*iter(lambda: sorted(islice(self._ranges, _SORTED_AT_ONCE)), [])):
+        parts = iter(lambda: sorted(islice(self._ranges, _SORTED_AT_ONCE)), [])
+        # As iterators: one that has come to its end lets its list go, while the others go on.
+        for item in merge(*map(iter, parts)):
             if item[0] > item[1] or (end is not None and item[0] <= end):
                 self.skipped += 1
             else:
