@@ -2,7 +2,7 @@
 
 Run it by hand, libFuzzer's arguments behind it:
 
-    .venv/bin/python fuzz/fuzz_extorport.py -max_total_time=60 [corpus folder]
+    .venv/bin/python -m fuzz.fuzz_extorport -max_total_time=60 [corpus folder]
 
 Noise alone never gets past the hashes. So an input says how much of an honest peer's speech comes first, and noise
 follows it:
@@ -18,28 +18,13 @@ Randomness is fixed, so the honest speech is the same in every run.
 from __future__ import annotations
 
 import random
-import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from fuzz.target import run, watched
 
-
-def _instrumented() -> AbstractContextManager[object]:
-    """Have atheris watch what is imported under this, where it is atheris that runs us."""
-    if __name__ != "__main__":
-        return nullcontext()
-    import atheris  # noqa: PLC0415 - only this script needs it, never who imports `check`
-
-    context: AbstractContextManager[object] = atheris.instrument_imports(include=["obfstats.wire"])
-    return context
-
-
-with _instrumented():
+with watched(__name__, "obfstats.wire"):
     from obfstats.wire.endpoint import parse_endpoint
     from obfstats.wire.extorport import Asked, Client, Granted, Refused, Server
     from obfstats.wire.handshake import Send
@@ -150,13 +135,5 @@ def _check_asked(asked: Asked) -> None:
     assert asked.transport is None or is_name(asked.transport), "a name that is none was taken"
 
 
-def main() -> None:
-    """Fuzz until libFuzzer's limits are reached."""
-    import atheris  # noqa: PLC0415 - see above
-
-    atheris.Setup(sys.argv, check)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    run(check)

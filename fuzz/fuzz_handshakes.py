@@ -2,7 +2,7 @@
 
 Run it by hand, libFuzzer's arguments behind it:
 
-    .venv/bin/python fuzz/fuzz_handshakes.py -max_total_time=60 [corpus folder]
+    .venv/bin/python -m fuzz.fuzz_handshakes -max_total_time=60 [corpus folder]
 
 Noise alone never gets past a key exchange. So an input says how much of an honest peer's stream comes first, and noise
 follows it: what is tried is any stream that is right up to some byte.
@@ -19,28 +19,17 @@ all that is fuzzed.
 from __future__ import annotations
 
 import random
-import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
 
-def _instrumented() -> AbstractContextManager[object]:
-    """Have atheris watch what is imported under this, where it is atheris that runs us."""
-    if __name__ != "__main__":
-        return nullcontext()
-    import atheris  # noqa: PLC0415 - only this script needs it, never who imports `check`
+from fuzz.target import run, watched
 
-    context: AbstractContextManager[object] = atheris.instrument_imports(include=["obfstats.wire"])
-    return context
-
-
-with _instrumented():
+with watched(__name__, "obfstats.wire"):
     from obfstats.wire.handshake import Compute, Event, Failed, InboundReady, OutboundReady, Send, Side
     from obfstats.wire.transports import TRANSPORTS, make_transport
 
@@ -153,13 +142,5 @@ def check(data: bytes) -> None:
         assert whole.heard.startswith(HONEST_DATA), "honest data was not read"
 
 
-def main() -> None:
-    """Fuzz until libFuzzer's limits are reached."""
-    import atheris  # noqa: PLC0415 - see above
-
-    atheris.Setup(sys.argv, check)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    run(check)

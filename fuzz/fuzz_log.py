@@ -2,7 +2,7 @@
 
 Run it by hand, libFuzzer's arguments behind it:
 
-    .venv/bin/python fuzz/fuzz_log.py -max_total_time=60 [corpus folder]
+    .venv/bin/python -m fuzz.fuzz_log -max_total_time=60 [corpus folder]
 
 Noise alone is never a line. So every input is tried twice: as a log of its own, and as an accident to a good log:
 
@@ -14,27 +14,10 @@ Noise alone is never a line. So every input is tried twice: as a log of its own,
 from __future__ import annotations
 
 import io
-import sys
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from fuzz.target import run, watched
 
-
-def _instrumented() -> AbstractContextManager[object]:
-    """Have atheris watch what is imported under this, where it is atheris that runs us."""
-    if __name__ != "__main__":
-        return nullcontext()
-    import atheris  # noqa: PLC0415 - only this script needs it, never who imports `check`
-
-    context: AbstractContextManager[object] = atheris.instrument_imports(
-        include=["obfstats.formats", "obfstats.publish"]
-    )
-    return context
-
-
-with _instrumented():
+with watched(__name__, "obfstats.formats", "obfstats.publish"):
     from obfstats.formats.logline import LineError, LogLine, is_cut_short, parse_line, write_line
     from obfstats.publish import simple
 
@@ -95,13 +78,5 @@ def _parse(line: bytes) -> LogLine | None:
     return value
 
 
-def main() -> None:
-    """Fuzz until libFuzzer's limits are reached."""
-    import atheris  # noqa: PLC0415 - see above
-
-    atheris.Setup(sys.argv, check)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    run(check)

@@ -2,7 +2,7 @@
 
 Run it by hand, libFuzzer's arguments behind it:
 
-    .venv/bin/python fuzz/fuzz_pluggable.py -max_total_time=60 [corpus folder]
+    .venv/bin/python -m fuzz.fuzz_pluggable -max_total_time=60 [corpus folder]
 
 Noise alone is never an environment. So every input is tried as the value of one variable in a good one, in whole and
 as an accident to what stands there:
@@ -17,25 +17,11 @@ Bytes are text as in Python's environment. The secrets in the good environment m
 from __future__ import annotations
 
 import re
-import sys
-from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from fuzz.target import run, watched
 
-
-def _instrumented() -> AbstractContextManager[object]:
-    """Have atheris watch what is imported under this, where it is atheris that runs us."""
-    if __name__ != "__main__":
-        return nullcontext()
-    import atheris  # noqa: PLC0415 - only this script needs it, never who imports `check`
-
-    context: AbstractContextManager[object] = atheris.instrument_imports(include=["obfstats.wire"])
-    return context
-
-
-with _instrumented():
+with watched(__name__, "obfstats.wire"):
     from obfstats.wire.arguments import write_options
     from obfstats.wire.lines import one_line
     from obfstats.wire.pluggable import (
@@ -136,13 +122,5 @@ def _check_arguments(text: str) -> None:
         assert parse_options(write_options(options)) == options, "options are not the same"
 
 
-def main() -> None:
-    """Fuzz until libFuzzer's limits are reached."""
-    import atheris  # noqa: PLC0415 - see above
-
-    atheris.Setup(sys.argv, check)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    run(check)

@@ -2,7 +2,7 @@
 
 Run it by hand, libFuzzer's arguments behind it:
 
-    .venv/bin/python fuzz/fuzz_socks5.py -max_total_time=60 [corpus folder]
+    .venv/bin/python -m fuzz.fuzz_socks5 -max_total_time=60 [corpus folder]
 
 An input says how much of an honest client's speech comes first, and noise follows it:
 
@@ -14,26 +14,11 @@ An input says how much of an honest client's speech comes first, and noise follo
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from fuzz.target import run, watched
 
-
-def _instrumented() -> AbstractContextManager[object]:
-    """Have atheris watch what is imported under this, where it is atheris that runs us."""
-    if __name__ != "__main__":
-        return nullcontext()
-    import atheris  # noqa: PLC0415 - only this script needs it, never who imports `check`
-
-    context: AbstractContextManager[object] = atheris.instrument_imports(include=["obfstats.wire"])
-    return context
-
-
-with _instrumented():
+with watched(__name__, "obfstats.wire"):
     from obfstats.wire.arguments import parse_arguments, write_arguments
     from obfstats.wire.endpoint import parse_endpoint
     from obfstats.wire.handshake import Send
@@ -107,13 +92,5 @@ def _check_request(request: Request) -> None:
     assert parse_arguments(write_arguments(request.arguments)) == request.arguments, "arguments are not the same"
 
 
-def main() -> None:
-    """Fuzz until libFuzzer's limits are reached."""
-    import atheris  # noqa: PLC0415 - see above
-
-    atheris.Setup(sys.argv, check)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    run(check)
