@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from obfstats.proxy.opening import Opening
 from obfstats.proxy.outbound import Direct, UnreachableError, open_first
 from obfstats.wire import extorport
 from obfstats.wire.handshake import Send
@@ -117,7 +118,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-class _Asking(asyncio.BufferedProtocol):
+class _Asking(Opening):
     """The connection to the extended ORPort until tor's answer.
 
     Attributes:
@@ -125,19 +126,13 @@ class _Asking(asyncio.BufferedProtocol):
             the connection, because its other end was lost.
     """
 
-    __slots__ = ("_buffer", "_end", "_speech", "_transport", "answer")
+    __slots__ = ("_buffer", "_speech", "answer")
 
     def __init__(self, speech: extorport.Client, end: RelayEnd) -> None:
+        super().__init__(end)
         self._speech = speech
-        self._end = end
         self._buffer = bytearray(_CHUNK)
-        self._transport: asyncio.Transport | None = None
         self.answer: asyncio.Future[bytes | str | None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the relay's end know of the connection, whose loss it reports."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._end.attach(self._transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
         """Lend a small buffer: tor says little."""
@@ -162,22 +157,13 @@ class _Asking(asyncio.BufferedProtocol):
         self._hang_up()
         return False
 
-    def pause_writing(self) -> None:
-        """Pass on that tor is slow."""
-        self._end.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Pass on that tor has caught up."""
-        self._end.resume_writing()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Let whoever waits know."""
-        self._transport = None
         if exc is not None:
             self._hang_up()
         if not self.answer.done():
             self.answer.set_result(None)
-        self._end.connection_lost(exc)
+        super().connection_lost(exc)
 
     def _hang_up(self) -> None:
         if not self.answer.done():

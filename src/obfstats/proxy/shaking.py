@@ -8,8 +8,9 @@ from outside. An initiator has nothing to hide from the server it was told to ca
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from obfstats.proxy.opening import Opening
 from obfstats.wire.handshake import Compute, Event, Failed, InboundReady, OutboundReady, Send, Side
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from obfstats.wire.handshake import Handshake
 
 
-class Shaking(asyncio.BufferedProtocol):
+class Shaking(Opening):
     """One connection's handshake.
 
     Attributes:
@@ -40,8 +41,6 @@ class Shaking(asyncio.BufferedProtocol):
         "_job",
         "_scratch",
         "_side",
-        "_then",
-        "_transport",
         "ended",
         "inbound",
         "outbound",
@@ -55,27 +54,24 @@ class Shaking(asyncio.BufferedProtocol):
             side: which side it plays.
             scratch: the buffer to read into.
             executor: runs the machine's jobs.
-            then: the relay's end that takes over; it is told of the connection, of backpressure and of the connection's
-                loss from the start.
+            then: the relay's end that takes over.
         """
+        super().__init__(then)
         loop = asyncio.get_running_loop()
         self._handshake = handshake
         self._side = side
         self._scratch = scratch
         self._executor = executor
-        self._transport: asyncio.Transport | None = None
         self._deaf = False
         self._job: asyncio.Future[object] | None = None
         self.outbound: asyncio.Future[CipherContext | None] = loop.create_future()
         self.inbound: asyncio.Future[tuple[CipherContext, bytearray] | None] = loop.create_future()
         self.ended = False
         self._early: tuple[CipherContext, bytearray] | None = None
-        self._then = then
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what this side says unasked."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._then.attach(self._transport)
+        super().connection_made(transport)
         self._obey(self._handshake.start())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
@@ -84,12 +80,11 @@ class Shaking(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand what was read to the handshake, or keep it for whoever comes next."""
-        data = bytes(self._scratch.view[:nbytes])
         if not self._deaf:
-            self._obey(self._handshake.receive(data))
+            self._obey(self._handshake.receive(bytes(self._scratch.view[:nbytes])))
         elif self._early is not None and self._transport is not None:
             decryptor, early = self._early
-            early += decryptor.update(data)
+            early += decryptor.update(self._scratch.view[:nbytes])
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -97,18 +92,9 @@ class Shaking(asyncio.BufferedProtocol):
         self.ended = self._early is not None
         return self.ended or self._side is Side.RESPONDER
 
-    def pause_writing(self) -> None:
-        """Pass on that the peer is slow."""
-        self._then.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Pass on that the peer has caught up."""
-        self._then.resume_writing()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Let whoever waits know."""
         self._deaf = True
-        self._transport = None
         if self._job is not None:
             # What nobody waits for any more must not keep others waiting.
             self._job.cancel()
@@ -116,7 +102,7 @@ class Shaking(asyncio.BufferedProtocol):
             self.outbound.set_result(None)
         if not self.inbound.done():
             self.inbound.set_result(None)
-        self._then.connection_lost(exc)
+        super().connection_lost(exc)
 
     def _obey(self, events: list[Event]) -> None:
         """Do what the handshake says."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from obfstats.proxy.opening import Opening
 from obfstats.wire.handshake import Send
 from obfstats.wire.socks5 import Refused, Reply, Request, Socks5
 
@@ -14,27 +15,26 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 12
 
 
-class Asking(asyncio.BufferedProtocol):
+class Asking(Opening):
     """One connection's SOCKS exchange.
 
     Attributes:
         request: becomes what was asked for; None if the connection was lost or refused before.
     """
 
-    __slots__ = ("_buffer", "_early", "_end", "_ended", "_socks", "_transport", "request")
+    __slots__ = ("_buffer", "_early", "_ended", "_socks", "request")
 
     def __init__(self, end: RelayEnd) -> None:
         """Begin.
 
         Args:
-            end: the relay's end that takes over; it is told of the connection and of its loss from the start.
+            end: the relay's end that takes over.
         """
-        self._end = end
+        super().__init__(end)
         self._socks = Socks5()
         self._buffer = bytearray(_CHUNK)
         self._early = b""
         self._ended = False
-        self._transport: asyncio.Transport | None = None
         self.request: asyncio.Future[Request | None] = asyncio.get_running_loop().create_future()
 
     def accept(self, clear: asyncio.Transport, obfuscated: asyncio.Transport) -> None:
@@ -61,11 +61,6 @@ class Asking(asyncio.BufferedProtocol):
             self._transport.write(self._socks.reply(reply))
             self._transport.close()
         return False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the relay's end know of the connection."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._end.attach(self._transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
         """Lend a small buffer: what is asked for is short."""
@@ -99,17 +94,8 @@ class Asking(asyncio.BufferedProtocol):
         self._ended = self.request.done()
         return self._ended
 
-    def pause_writing(self) -> None:
-        """Pass on that the peer is slow."""
-        self._end.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Pass on that the peer has caught up."""
-        self._end.resume_writing()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Let whoever waits know."""
-        self._transport = None
         if not self.request.done():
             self.request.set_result(None)
-        self._end.connection_lost(exc)
+        super().connection_lost(exc)
