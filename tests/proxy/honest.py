@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _WARNING = re.compile('LOG SEVERITY=warning MESSAGE="(.*)"')
 
 
+EXACT = "--no-safe-logging"
+"""With it the program says exact numbers, once a minute; else rounded ones, at moments of its own."""
+
+
 class Visitors:
     """Honest clients of one bridge, each from an address that nobody had before.
 
@@ -178,7 +182,7 @@ def countries(*logs: Path) -> Counter[str]:
 def warnings(bridge: Managed) -> list[str]:
     """Give what the program has told tor as a warning, as the pluggable transports' specification writes it."""
     matches = (_WARNING.fullmatch(line) for line in bridge.said())
-    return [match[1] for match in matches if match]
+    return [match[1] for match in matches if match and EXACT not in match[1]]
 
 
 def resident(pid: int) -> int:

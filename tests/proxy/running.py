@@ -69,7 +69,9 @@ def server(
             started.set()
             await stop.wait()
             listener.close()
-            await service.close()
+            service.cut_off()
+            # Transports report their end at the loop's next turn.
+            await asyncio.sleep(0)
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -47,7 +47,7 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
     ("arguments", "sentence"),
     [
         ([], "name a transport"),
-        (["obfs9", *SERVE[1:]], "invalid choice: 'obfs9' (choose from 'managed', 'dummy', 'obfs2', 'obfs3'"),
+        (["obfs9", *SERVE[1:]], "choose from 'managed', 'dummy', 'obfs2', 'obfs3';"),
         (["obfs3", "server", "127.0.0.1:0"], "--dest"),
         (["obfs3", "--dest", "127.0.0.1", "server", "127.0.0.1:0"], "'127.0.0.1' is not HOST:PORT"),
         (["obfs3", "--dest", "::1:9001", "server", "127.0.0.1:0"], "[::1]:9001"),
@@ -58,7 +58,10 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
         (["obfs3", "--dest", "127.0.0.1:9001", "server", "a..b:80"], "cannot listen on a..b:80"),
         (["obfs3", "--dest", "127.0.0.1:9001", "server", "nonsense"], "is not HOST:PORT"),
         (["obfs3", "--dest", "127.0.0.1:9001", "server", "192.0.2.1:0"], "cannot listen on 192.0.2.1:0"),
-        (["obfs3", "--dest", "127.0.0.1:9001", "relay", "127.0.0.1:0"], "invalid choice: 'relay'"),
+        (
+            ["obfs3", "--dest", "127.0.0.1:9001", "relay", "127.0.0.1:0"],
+            "argument role: choose from 'server', 'ext_server'",
+        ),
         (["obfs3", "--shared-secret", "x", *SERVE[1:]], "shared-secret"),
         (["obfs2", "--shared-secret", "", *SERVE[1:]], "shared-secret"),
         (["--stats-buffer", "0", *SERVE], "'0' is not a number from 1"),
@@ -87,6 +90,7 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
         (["--stats-log", "/none/a\nb", *SERVE], "cannot open the log /none/a\\nb"),
         (["--stats-buffer", "9" * 5000, *SERVE], "is not a number from 1"),
         (["--nonsense", *SERVE], "--nonsense"),
+        ([*SERVE, "more"], "unrecognized arguments: behind LISTEN:PORT"),
         (["--non\nsense\x1b[31m", *SERVE], "--non\\nsense\\x1b[31m"),
     ],
 )
@@ -98,6 +102,24 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path: Path, arguments: li
     assert sentence in result.stderr
     assert result.stderr.startswith("obfsproxy")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--shared-secret", "hunter2", "obfs2", *SERVE[1:]],
+        ["--shared-secret=hunter2", "obfs2", *SERVE[1:]],
+        ["obfs2", "--sharedsecret=hunter2", *SERVE[1:]],
+        ["obfs2", "--shared_secret", "hunter2", *SERVE[1:]],
+        ["obfs3", "--dest", "socks5://me:hunter2@127.0.0.1:9", "server", "127.0.0.1:0"],
+        ["--proxy", "socks5://hunter2@127.0.0.1:9", "obfs3", "socks", "127.0.0.1:0"],
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path, arguments: list[str]) -> None:
+    """Standard error may be a log."""
+    result = run(*arguments, home=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert "hunter2" not in result.stderr
 
 
 def test_a_pipe_named_as_geoip_does_not_hold_it_up(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
 from tests.peers import extended, managed
-from tests.proxy.honest import Visitors, countries, is_served, warnings
+from tests.proxy.honest import EXACT, Visitors, countries, is_served, warnings
 from tests.proxy.moved import Time
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def test_a_cookie_that_is_replaced_is_used_for_the_next_client(tmp_path: Path) -
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
-        managed.server(tmp_path / "state", tor, argv=managed.ours(*managed.counting(log))) as bridge,
+        managed.server(tmp_path / "state", tor, argv=managed.ours(EXACT, *managed.counting(log))) as bridge,
     ):
         visitors = Visitors(bridge.methods["obfs3"])
         with visitors.stay() as staying:
@@ -91,7 +91,7 @@ def test_without_its_cookie_clients_are_closed_and_not_counted(tmp_path: Path, s
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
-        managed.server(tmp_path / "state", tor, argv=managed.ours(*managed.counting(log))) as bridge,
+        managed.server(tmp_path / "state", tor, argv=managed.ours(EXACT, *managed.counting(log))) as bridge,
     ):
         visitors = Visitors(bridge.methods["obfs3"])
         good = tor.cookie_file.read_bytes()
@@ -110,7 +110,7 @@ def test_without_its_cookie_clients_are_closed_and_not_counted(tmp_path: Path, s
 def test_what_is_wrong_with_it_is_said_once_a_minute(tmp_path: Path) -> None:
     """Missing, spoilt and another tor's within one minute: a sentence for each, with a number and no path."""
     time = Time(tmp_path)
-    argv = managed.ours(*managed.counting(tmp_path / "log"))
+    argv = managed.ours(EXACT, *managed.counting(tmp_path / "log"))
     with (
         extended.orport(tmp_path) as tor,
         managed.server(tmp_path / "state", tor, argv=argv, environment=time.environment) as bridge,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.peers import extended, managed
 from tests.proxy.destinations import TIMEOUT
-from tests.proxy.honest import Visitors, countries, is_served, warnings
+from tests.proxy.honest import EXACT, Visitors, countries, is_served, warnings
 from tests.proxy.moved import Time
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def waiting(visitors: Visitors, number: int) -> Iterator[list[threading.Thread]]
 @contextlib.contextmanager
 def running(folder: Path, time: Time, *under: str) -> Iterator[Managed]:
     """Run a bridge that lets as many clients of one network in as there are."""
-    ours = managed.ours("--max-per-network", "1000", *managed.counting(folder / "log"))
+    ours = managed.ours(EXACT, "--max-per-network", "1000", *managed.counting(folder / "log"))
     # Not for what runs it in turn: libfaketime leaves something behind in a process that becomes another program.
     clock = [f"{name}={value}" for name, value in time.environment.items()]
     argv = (*under, "env", *clock, *ours)

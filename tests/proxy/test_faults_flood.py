@@ -17,7 +17,7 @@ import pytest
 from tests import canary
 from tests.peers import extended, managed
 from tests.proxy.destinations import TIMEOUT
-from tests.proxy.honest import Visitors, countries, is_open, resident, warnings
+from tests.proxy.honest import EXACT, Visitors, countries, is_open, resident, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
 
@@ -38,7 +38,7 @@ MEMORY = 64 << 20
 """Bytes by which the program may grow: 64 KiB for each of the flood."""
 
 PLACES = 48
-"""Addresses that the flood comes from, of three networks and their neighbours."""
+"""Networks that the flood comes from; each has less than its share of the handshakes."""
 
 # Nothing; half of obfs3's key, more than obfs2's seed; obfs3's whole key, for which it computes; that and padding.
 SAID = (0, 100, 192, 8000)
@@ -61,7 +61,7 @@ def _descriptors() -> Iterator[None]:
 @contextlib.contextmanager
 def running(folder: Path, moved: Time, *options: str) -> Iterator[Managed]:
     """Run a bridge under a moved clock."""
-    argv = managed.ours(*options, *managed.counting(folder / "log"))
+    argv = managed.ours(EXACT, *options, *managed.counting(folder / "log"))
     with (
         extended.orport(folder) as tor,
         managed.server(folder / "state", tor, argv=argv, environment=moved.environment) as bridge,
@@ -78,8 +78,7 @@ def half_open(bridge: tuple[str, int], source: str, said: int) -> socket.socket:
 
 def flooding() -> Iterator[tuple[str, int]]:
     """Give where each of the flood comes from, and how much it says."""
-    countries = itertools.cycle(canary.COUNTRIES)
-    sources = [canary.address(next(countries)) for _ in range(PLACES)]
+    sources = [f"127.100.{number}.1" for number in range(PLACES)]
     return itertools.islice(zip(itertools.cycle(sources), itertools.cycle(SAID), strict=False), FLOOD)
 
 
@@ -122,6 +121,21 @@ def test_a_thousand_half_open_handshakes_keep_nobody_out(tmp_path: Path, name: s
         come_in_good_time(visitors, 5)
     assert countries(tmp_path / "log") == visitors.counted()
     assert warnings(bridge) == []
+
+
+def test_a_flood_from_one_network_cuts_off_itself(tmp_path: Path) -> None:
+    """Whoever else is in the middle of a handshake stays, and clients of other networks get through."""
+    moved = Time(tmp_path)
+    with running(tmp_path, moved, "--max-handshakes", "100") as bridge, contextlib.ExitStack() as stack:
+        address = bridge.methods["obfs3"]
+        visitors = Visitors(address)
+        slow = stack.enter_context(half_open(address, "127.101.0.1", 100))
+        flood = [stack.enter_context(half_open(address, f"127.100.0.{1 + n % 200}", 100)) for n in range(300)]
+        come_in_good_time(visitors, 5)
+        assert wait_until(lambda: [is_open(connection) for connection in flood] == [False] * 275 + [True] * 25)
+        assert is_open(slow)
+        bridge.child.stop()
+    assert countries(tmp_path / "log") == visitors.counted()
 
 
 def test_beyond_the_cap_the_oldest_handshakes_are_cut_off(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.peers import extended, managed
 from tests.peers.extended import Conduct
 from tests.proxy.destinations import TIMEOUT, echo
-from tests.proxy.honest import Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
+from tests.proxy.honest import EXACT, Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
 
@@ -100,7 +100,7 @@ def test_while_it_is_gone_clients_are_closed_and_not_counted(tmp_path: Path, por
     log = tmp_path / "log"
     with contextlib.ExitStack() as until_it_goes:
         orport = until_it_goes.enter_context(be_orport(tmp_path, port))
-        with managed.server(tmp_path / "state", orport, argv=managed.ours(*managed.counting(log))) as bridge:
+        with managed.server(tmp_path / "state", orport, argv=managed.ours(EXACT, *managed.counting(log))) as bridge:
             visitors = Visitors(bridge.methods["obfs3"])
             visitors.come(3)
             until_it_goes.close()
@@ -115,7 +115,7 @@ def test_that_it_is_gone_is_said_once_a_minute_with_a_number_and_no_address(tmp_
     time = Time(tmp_path)
     with contextlib.ExitStack() as until_it_goes:
         orport = until_it_goes.enter_context(with_cookie(tmp_path, port))
-        argv = managed.ours(*managed.counting(tmp_path / "log"))
+        argv = managed.ours(EXACT, *managed.counting(tmp_path / "log"))
         with managed.server(tmp_path / "state", orport, argv=argv, environment=time.environment) as bridge:
             visitors = Visitors(bridge.methods["obfs3"])
             visitors.come(1)
@@ -138,7 +138,7 @@ def test_that_it_is_gone_is_said_once_a_minute_with_a_number_and_no_address(tmp_
 def test_one_that_hangs_is_given_five_seconds(tmp_path: Path) -> None:
     """Two hear nothing at all, two no verdict: others are served meanwhile, and only the others are counted."""
     time, log = Time(tmp_path), tmp_path / "log"
-    argv = managed.ours(*managed.counting(log))
+    argv = managed.ours(EXACT, *managed.counting(log))
     with (
         extended.orport(tmp_path, *[Conduct.SILENCE] * 2, *[Conduct.LATE] * 2) as tor,
         managed.server(tmp_path / "state", tor, argv=argv, environment=time.environment) as bridge,
@@ -189,7 +189,7 @@ def with_a_short_queue() -> Iterator[tuple[tuple[str, int], threading.Event]]:
 def test_one_that_takes_no_connection_is_given_ten_seconds(tmp_path: Path) -> None:
     """A plain one whose queue is full: who is there stays, who comes is closed, and with room again all is well."""
     time, log = Time(tmp_path), tmp_path / "log"
-    argv = managed.ours(*managed.counting(log))
+    argv = managed.ours(EXACT, *managed.counting(log))
     with (
         with_a_short_queue() as (orport, room),
         managed.server(tmp_path / "state", orport, argv=argv, environment=time.environment) as bridge,

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.heartbeat import Heartbeat
+from obfstats.proxy.logs import Show
 from tests.record.surroundings import DAY, Bench
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Beating:
         caplog.set_level(logging.DEBUG, "obfstats")
         self._caplog = caplog
         self.bench = Bench(folder / "log")
-        self.heart = Heartbeat(self.bench.clock.boot(), self.bench.recorder if counts else None, safe=safe)
+        self.heart = Heartbeat(self.bench.clock.boot(), self.bench.recorder if counts else None, Show(safe=safe))
 
     def after(self, seconds: float) -> list[str]:
         """Let time pass; give what was said then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.proxy.limits import Gate, Limits
+from obfstats.proxy.logs import Show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,13 +74,13 @@ def test_one_handshake_too_many_cuts_off_the_oldest() -> None:
     cut: list[str] = []
     with contextlib.ExitStack() as stack:
         for name in ("first", "second"):
-            stack.enter_context(gate.handshake(lambda name=name: cut.append(name)))  # type: ignore[misc]
+            stack.enter_context(gate.handshake("192.0.2.7", lambda name=name: cut.append(name)))  # type: ignore[misc]
         assert cut == []
-        with gate.handshake(lambda: cut.append("third")):
+        with gate.handshake("192.0.2.7", lambda: cut.append("third")):
             assert cut == ["first"]
-        stack.enter_context(gate.handshake(lambda: cut.append("fourth")))
+        stack.enter_context(gate.handshake("192.0.2.7", lambda: cut.append("fourth")))
         assert cut == ["first"]
-        stack.enter_context(gate.handshake(lambda: cut.append("fifth")))
+        stack.enter_context(gate.handshake("192.0.2.7", lambda: cut.append("fifth")))
     assert cut == ["first", "second"]
 
 
@@ -87,12 +89,31 @@ def test_what_was_shed_is_said_once_and_without_an_address() -> None:
     gate = Gate(Limits(connections=3, handshakes=1, network=1))
     enter_all(gate, ["192.0.2.7", "192.0.2.8", "192.0.2.9", "198.51.100.1", "203.0.113.1"])
     gate.is_full(lambda: None)
-    with gate.handshake(lambda: None), gate.handshake(lambda: None):
+    with gate.handshake("192.0.2.7", lambda: None), gate.handshake("192.0.2.7", lambda: None):
         pass
-    said = gate.report()
+    said = gate.report(Show(safe=False))
     assert [sentence.split()[0] for sentence in said] == ["all", "2", "1"]
     assert not any("192.0.2" in sentence for sentence in said)
-    assert gate.report() == []
+    assert gate.report(Show(safe=False)) == []
+
+
+def test_a_flood_from_one_network_cuts_off_itself() -> None:
+    """Beyond its share the network's own oldest handshake goes, however many others have been waiting for longer."""
+    gate = Gate(Limits(handshakes=8, network=100))
+    cut: list[str] = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(gate.handshake("198.51.100.1", lambda: cut.append("honest")))
+        for number in range(5):
+            stack.enter_context(gate.handshake(f"192.0.2.{number}", partial(cut.append, f"{number}")))
+        assert cut == ["0", "1", "2"]
+    assert gate._shaking == {}
+
+
+def test_with_safe_logging_numbers_are_rounded_up() -> None:
+    """An exact number that grows by one would date somebody's coming."""
+    gate = Gate(Limits(network=1))
+    enter_all(gate, ["192.0.2.7"] * 3)
+    assert gate.report(Show(safe=True)) == ["8 connections turned away: their network had its share already"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=200))

@@ -36,6 +36,10 @@ that may be published from it.
 """
 
 
+_CHOICES = re.compile(r": invalid choice: .* \(choose from (?P<choices>.*)\)$", re.DOTALL)
+_UNKNOWN = "unrecognized arguments: "
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
@@ -43,7 +47,14 @@ class Parser(argparse.ArgumentParser):
     """Where set: why this parser's transport is not there any more, whatever else the command line says."""
 
     def error(self, message: str) -> NoReturn:
-        """End the program with status 2."""
+        """End the program with status 2; what may be a secret in the wrong place is not repeated."""
+        choices = _CHOICES.search(message)
+        if choices is not None:
+            offered = [choice for choice in choices["choices"].split(", ") if choice.strip("'") not in RETIRED]
+            message = f"{message[: choices.start()]}: choose from {', '.join(offered)}"
+        elif message.startswith(_UNKNOWN):
+            options = [word.partition("=")[0] for word in message[len(_UNKNOWN) :].split(" ") if word.startswith("-")]
+            message = f"{_UNKNOWN}{' '.join(options) or 'behind LISTEN:PORT'}"
         self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog.split()[0]} --help\n")
 
     def parse_known_args(  # type: ignore[override]
@@ -176,6 +187,8 @@ def _endpoint(text: str) -> Endpoint:
     try:
         return parse_endpoint(text)
     except ValueError as error:
+        if "@" in text:
+            raise argparse.ArgumentTypeError("this is not HOST:PORT, such as 127.0.0.1:9001 or [::1]:9001") from None
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

@@ -135,8 +135,9 @@ class SocksClient(Service):
         """
         try:
             transport = make_transport_with(self.name, {**self._options, **request.arguments})
-        except TransportError as error:
-            raise UnreachableError(str(error)) from None
+        except TransportError:
+            # Not its own words: they are the client's, and would be counted by themselves.
+            raise UnreachableError("the bridge line's arguments do not fit the transport") from None
         shaking = self._shaking(transport, Side.INITIATOR, far)
         obfuscated = await self._way.open(shaking, request.endpoint)
         with self._deadline(obfuscated):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from obfstats.proxy.logs import NOTICE
 
 if TYPE_CHECKING:
+    from obfstats.proxy.logs import Show
     from obfstats.record import Recorder
 
 HOUR = 3600.0
@@ -30,17 +31,17 @@ _log = logging.getLogger(__name__)
 class Heartbeat:
     """Beats for one program."""
 
-    def __init__(self, now: float, recorder: Recorder | None, *, safe: bool) -> None:
+    def __init__(self, now: float, recorder: Recorder | None, show: Show) -> None:
         """Begin.
 
         Args:
             now: boot time in seconds.
             recorder: who knows the numbers; None where nothing is counted.
-            safe: whether the numbers are rounded up.
+            show: rounds the numbers, or not.
         """
         self._began = self._last = now
         self._recorder = recorder
-        self._safe = safe
+        self._show = show
 
     def tick(self, now: float) -> None:
         """Beat, if an hour has passed since the last one was due.
@@ -67,10 +68,6 @@ class Heartbeat:
                 NOTICE,
                 "Heartbeat: During the last %d hour(s) we saw %d connection(s) from %d unique address(es).",
                 int(seconds // HOUR),
-                self._shown(connections),
-                self._shown(addresses),
+                self._show.number(connections),
+                self._show.number(addresses),
             )
-
-    def _shown(self, number: int) -> int:
-        """Round up to the next multiple of 8, as everything that leaves the machine."""
-        return -(-number // 8) * 8 if self._safe else number

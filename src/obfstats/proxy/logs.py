@@ -58,7 +58,11 @@ _root = logging.getLogger("obfstats")
 
 
 class Show:
-    """Writes an address into a log: as it is, or only that there was one."""
+    """Writes what concerns clients into a log: as it is, or so that it gives nobody away.
+
+    Attributes:
+        safe: whether addresses are scrubbed, and numbers rounded up.
+    """
 
     def __init__(self, *, safe: bool) -> None:
         self.safe = safe
@@ -66,6 +70,10 @@ class Show:
     def __call__(self, endpoint: Endpoint) -> str:
         """Write one address with its port."""
         return SCRUBBED if self.safe else str(endpoint)
+
+    def number(self, number: int) -> int:
+        """Round up to the next multiple of 8, as everything that leaves the machine."""
+        return -(-number // 8) * 8 if self.safe else number
 
 
 def begin(severity: int) -> None:

@@ -9,7 +9,7 @@ they may be secrets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from obfstats.proxy import arguments
@@ -46,7 +46,7 @@ class External:
     listen: Endpoint
     destination: Endpoint | None
     cookie_file: Path | None
-    options: dict[str, str]
+    options: dict[str, str] = field(repr=False)
 
     @property
     def is_server(self) -> bool:

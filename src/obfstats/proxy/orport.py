@@ -81,9 +81,11 @@ class ExtendedOrPort(OrPort):
 
     async def connect(self, end: RelayEnd, client: Endpoint, transport: str) -> asyncio.Transport:
         """Connect, prove who we are, name the client, and wait for OKAY."""
-        speech = extorport.Client(
-            self._cookie(), self._random, transport=transport, address=extorport.user_address(*client)
-        )
+        try:
+            address = extorport.user_address(*client)
+        except ValueError:
+            raise UnreachableError("tor cannot be told of this client") from None
+        speech = extorport.Client(self._cookie(), self._random, transport=transport, address=address)
         try:
             async with asyncio.timeout(EXTENDED_DEADLINE):
                 asking = _Asking(speech, end)

@@ -123,9 +123,19 @@ async def open_first(
 
 
 def kept_alive(transport: asyncio.Transport) -> asyncio.Transport:
-    """Have the kernel find out when the other end is gone without a word; gives the transport."""
-    connected: socket.socket = transport.get_extra_info("socket")
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    """Have the kernel find out when the other end is gone without a word; gives the transport.
+
+    Raises:
+        UnreachableError: the other end is gone already.
+    """
+    connected: socket.socket | None = transport.get_extra_info("socket")
+    try:
+        if connected is None or transport.is_closing():
+            raise UnreachableError("hung up")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    except OSError as error:
+        transport.abort()
+        raise UnreachableError(*reason_of(error)) from None
     return transport
 
 

@@ -34,9 +34,9 @@ def scrub_reports(loop: asyncio.AbstractEventLoop) -> None:
     warnings.simplefilter("ignore")
     for name in ("asyncio", "concurrent"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    sys.excepthook = lambda _type, error, _trace: _report(error)
-    sys.unraisablehook = lambda report: _report(report.exc_value)
-    threading.excepthook = lambda report: _report(report.exc_value)
+    sys.excepthook = lambda _type, error, _trace: report(error)
+    sys.unraisablehook = lambda failure: report(failure.exc_value)
+    threading.excepthook = lambda failure: report(failure.exc_value)
     loop.set_exception_handler(_report_from_loop)
 
 
@@ -64,7 +64,8 @@ def _place(trace: TracebackType | None) -> str:
     return place
 
 
-def _report(error: BaseException | None) -> None:
+def report(error: BaseException | None) -> None:
+    """Say that there was a mistake of ours, as `describe` has it."""
     _log.error("internal error, please report it: %s", describe(error))
 
 
@@ -72,4 +73,4 @@ def _report_from_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any])
     error = context.get("exception")
     # A peer that goes away at the wrong moment is everyday life, not a mistake.
     if not isinstance(error, OSError):
-        _report(error)
+        report(error)

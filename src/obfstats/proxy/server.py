@@ -53,7 +53,7 @@ class Server(Service):
         obfuscated = await adopt(shaking, accepted)
         if obfuscated is None:
             return False
-        with self._around.gate.handshake(obfuscated.abort), self._deadline(obfuscated):
+        with self._around.gate.handshake(peer.host, obfuscated.abort), self._deadline(obfuscated):
             encryptor, inbound = await shaking.outbound, await shaking.inbound
         if encryptor is None or inbound is None or obfuscated.is_closing():
             return False

@@ -11,6 +11,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.relay import RelayEnd, Scratch
@@ -79,30 +80,35 @@ class Service(ABC):
         # Tied together from the start: in whichever way the connection ends, the ends report it.
         near, far = RelayEnd(self._scratch), RelayEnd(self._scratch)
 
-        def over() -> None:
-            self._alive.discard(near)
-            gone()
-
-        near.join(far, over)
-        self._alive.add(near)
+        # While a connection is being opened on the far side it takes up room, even if the near one has gone.
         task = asyncio.get_running_loop().create_task(self._walk(accepted, peer, near, far))
+        left: set[object] = {near, task}
+
+        def over(what: object) -> None:
+            left.discard(what)
+            self._alive.difference_update({near} - left)
+            if not left:
+                gone()
+
+        near.join(far, partial(over, near))
+        self._alive.add(near)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(over)
 
     def report(self) -> None:
         """Say what went wrong since the last time, and how often."""
         for reason, times in self._failures.items():
-            _log.warning("%s: %d connection(s) could not be passed on (%s)", self.name, times, reason)
+            number = self._around.show.number(times)
+            _log.warning("%s: %d connection(s) could not be passed on (%s)", self.name, number, reason)
         self._failures.clear()
 
-    async def close(self) -> None:
-        """Cut off every connection."""
+    def cut_off(self) -> None:
+        """Cut off every connection; transports report their end at the loop's next turn."""
         for task in self._tasks:
             task.cancel()
         for near in list(self._alive):
             near.abort()
-        # Transports report their end at the loop's next turn.
-        await asyncio.sleep(0)
 
     async def _walk(self, accepted: socket.socket, peer: Endpoint, near: RelayEnd, far: RelayEnd) -> None:
         """Bring a connection to its relay, or to its end."""

@@ -8,7 +8,6 @@ files again; S and TS stay.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 import resource
@@ -38,8 +37,9 @@ if TYPE_CHECKING:
 TICK = 30.0
 """Seconds between looks at the interval's end: timers sleep through a suspend, so none is set for the end itself."""
 
-TICKS_A_REPORT = 2
-"""What was refused or shed is said once a minute at most."""
+REPORTS = (60.0, 600.0)
+"""Seconds between two reports of what was refused or shed: drawn anew each time, or a report would tell the minute in
+which a client came. With safe logging off it is always the first."""
 
 _SPARE_DESCRIPTORS = 64
 _STDIN = 0
@@ -104,7 +104,8 @@ def find_limits(options: LimitOptions, *, networks: bool) -> Limits:
         connections = min(connections, possible)
     return Limits(
         connections=connections,
-        handshakes=options.handshakes or MOST_HANDSHAKES,
+        # Or unfinished ones could take all places.
+        handshakes=min(options.handshakes or MOST_HANDSHAKES, max(1, connections // 2)),
         network=(options.network or max(1, connections // NETWORKS_SHARE)) if networks else None,
     )
 
@@ -168,7 +169,8 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
         for job in jobs:
             job.cancel()
         for service in services:
-            await service.close()
+            service.cut_off()
+        await asyncio.sleep(0)
         executor.shutdown(wait=False, cancel_futures=True)
         _log.log(logs.NOTICE, "%s", reason)
         _log.log(logs.NOTICE, "Exiting.")
@@ -178,23 +180,38 @@ async def _tick(
     program: Program, listeners: Sequence[Listener], services: Sequence[Service], geoip: GeoIpWatch | None
 ) -> None:
     """Let the interval end on a quiet day too, and say what went wrong, at moments that are no client's."""
-    recorder = program.recorder
-    heartbeat = Heartbeat(program.clock.boot(), recorder, safe=program.around.show.safe) if program.beats else None
-    for number in itertools.count(1):
+    around, now = program.around, program.clock.boot()
+    heartbeat = Heartbeat(now, program.recorder, around.show) if program.beats else None
+    due = now + _until_report(around)
+    while True:
         await asyncio.sleep(TICK)
-        if recorder is not None:
-            recorder.tick()
-        if heartbeat is not None:
-            heartbeat.tick(program.clock.boot())
-        if number % TICKS_A_REPORT == 0:
-            for sentence in program.around.gate.report():
-                _log.warning("%s", sentence)
-            for listener in listeners:
-                listener.report()
-            for service in services:
-                service.report()
-        if geoip is not None:
-            await geoip.look()
+        now = program.clock.boot()
+        try:
+            if program.recorder is not None:
+                program.recorder.tick()
+            if heartbeat is not None:
+                heartbeat.tick(now)
+            if now >= due:
+                due = now + _until_report(around)
+                _report(around, listeners, services)
+            if geoip is not None:
+                await geoip.look()
+        except Exception as error:  # noqa: BLE001 - whatever it is, intervals must go on ending
+            privacy.report(error)
+
+
+def _until_report(around: Surroundings) -> float:
+    """Draw the seconds until the next report."""
+    return around.draw(*REPORTS) if around.show.safe else REPORTS[0]
+
+
+def _report(around: Surroundings, listeners: Sequence[Listener], services: Sequence[Service]) -> None:
+    for sentence in around.gate.report(around.show):
+        _log.warning("%s", sentence)
+    for listener in listeners:
+        listener.report()
+    for service in services:
+        service.report()
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: partial[None]) -> None:

@@ -8,7 +8,7 @@ from outside. An initiator has nothing to hide from the server it was told to ca
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from obfstats.proxy.opening import Opening
 from obfstats.wire.handshake import Compute, Event, Failed, InboundReady, OutboundReady, Send, Side
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from obfstats.proxy.relay import RelayEnd, Scratch
     from obfstats.wire.handshake import Handshake
+
+
+_Result = TypeVar("_Result")
 
 
 class Shaking(Opening):
@@ -98,10 +101,8 @@ class Shaking(Opening):
         if self._job is not None:
             # What nobody waits for any more must not keep others waiting.
             self._job.cancel()
-        if not self.outbound.done():
-            self.outbound.set_result(None)
-        if not self.inbound.done():
-            self.inbound.set_result(None)
+        _settle(self.outbound, None)
+        _settle(self.inbound, None)
         super().connection_lost(exc)
 
     def _obey(self, events: list[Event]) -> None:
@@ -117,12 +118,12 @@ class Shaking(Opening):
                     self._job = asyncio.get_running_loop().run_in_executor(self._executor, job)
                     self._job.add_done_callback(self._computed)
                 case OutboundReady(encryptor):
-                    self.outbound.set_result(encryptor)
+                    _settle(self.outbound, encryptor)
                 case InboundReady(decryptor, early):
                     self._deaf = True
                     self._transport.pause_reading()
                     self._early = decryptor, bytearray(early)
-                    self.inbound.set_result(self._early)
+                    _settle(self.inbound, self._early)
                 case Failed():
                     self._deaf = True
                     if self._side is Side.INITIATOR:
@@ -135,3 +136,9 @@ class Shaking(Opening):
             return
         self._transport.resume_reading()
         self._obey(self._handshake.computed(future.result()))
+
+
+def _settle(future: asyncio.Future[_Result], result: _Result) -> None:
+    """Give a future its result, unless nobody waits for it any more."""
+    if not future.done():
+        future.set_result(result)
