@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def test_the_architecture_names_every_folder() -> None:
     folders = [path.name for path in (ROOT / "src" / "obfstats").iterdir() if path.is_dir() and path.name[0] != "_"]
     assert len(folders) >= 5
     assert [name for name in folders if f"`{name}/`" not in text] == []
+
+
+def test_what_a_bridge_installs_is_what_is_tested() -> None:
+    """requirements-bridge.lock is a part of requirements.lock, and the dependencies of pyproject.toml are in it."""
+    pinned = re.compile(r"^[a-z0-9-]+==[0-9.]+", re.MULTILINE)
+    tested, bridge = (
+        set(pinned.findall((ROOT / name).read_text())) for name in ("requirements.lock", "requirements-bridge.lock")
+    )
+    wanted = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    assert bridge < tested
+    assert {re.split("[>=;]", line)[0] for line in wanted} <= {line.partition("==")[0] for line in bridge}
 
 
 def test_links_lead_somewhere() -> None:

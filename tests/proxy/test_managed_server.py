@@ -294,8 +294,8 @@ def test_with_an_unusable_log_no_transport_is_served(
 
 
 def test_a_second_program_does_not_get_the_first_ones_log(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """Two bridges with one folder: the second one's tor is told, the first one goes on."""
-    argv = managed.ours(*managed.countries(tmp_path))
+    """Two bridges with one log named to both: the second one's tor is told, the first one goes on."""
+    argv = managed.ours("--stats-log", str(tmp_path / "log"), *managed.countries(tmp_path))
     with managed.server(tmp_path, orport, argv=argv) as first:
         with managed.start(managed.server_environment(tmp_path, orport, transports=["obfs3"]), argv) as second:
             assert second.wait(START_SECONDS) == 1
@@ -412,3 +412,15 @@ def test_a_tor_that_does_not_listen_holds_nobody_up(
         assert countries(log)[0] == "de"
         assert tor.end() < 1.0
     assert said.read_text().endswith("Exiting.\n")
+
+
+def test_two_programs_of_one_tor_have_a_log_each(tmp_path: Path) -> None:
+    """An old torrc with a line for each transport and other options on each: one folder, two programs."""
+    with serve(echo) as address:
+        orport = parse_endpoint(address)
+        with (
+            managed.server(tmp_path, orport, argv=managed.ours(), transports=["obfs3"]) as first,
+            managed.server(tmp_path, orport, argv=managed.ours("--stats-buffer", "9"), transports=["obfs2"]) as second,
+        ):
+            assert visit(first.methods["obfs3"]) == visit(second.methods["obfs2"], "obfs2") == HELLO
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clients-obfs2.log", "clients.log"]

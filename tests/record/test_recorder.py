@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import stat
@@ -413,3 +414,28 @@ def test_a_refused_start_leaves_the_disk_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="holds none"):
         Recorder.open(tmp_path / "new" / "log", buffer=0, make_folder=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_times_are_a_ticks_and_never_a_clients(tmp_path: Path) -> None:
+    """A full buffer is written when a client comes; after the next tick nobody sees when that was."""
+    bench = Bench(tmp_path / "log", buffer=2)
+    bench.fill(3)
+    assert len(bench.lines()) == 2
+    os.utime(bench.path, (1_000_000_000, 1_000_000_000))
+    bench.recorder.tick()
+    assert bench.path.stat().st_mtime > 1_000_000_001
+
+
+def test_what_the_disk_refuses_a_client_is_said_by_a_tick(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The warning would date the client whose line was the last one of the batch."""
+    caplog.set_level(logging.WARNING, "obfstats")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    recorder = Recorder.open(folder / "log", buffer=1, geoip6=None, clock=MovedClock())
+    folder.rename(tmp_path / "elsewhere")
+    for number in range(3):
+        recorder.record(f"192.0.2.{number}")
+    assert not any("cannot write" in message for message in caplog.messages)
+    recorder.tick()
+    assert [message.startswith("cannot write") for message in caplog.messages if "log" in message] == [True]
+    recorder.close()

@@ -1,9 +1,9 @@
 """The program as tor starts it (pt-spec, version 1): tor's environment says what to do, standard output answers.
 
-The order of the answers: VERSION, then for a client PROXY, then a line for each transport, then DONE; from then on
-only LOG and STATUS lines. An environment that cannot be used is answered with the specification's error line and exit
-status 1. A transport that nobody here knows is passed over without a word; one that is known, but cannot be served,
-gets an error line of its own, which tor writes into its log, and the others go on.
+The order of the answers: VERSION, then for a client PROXY, then a line for each transport, then DONE; LOG lines may
+come between them, and after DONE only LOG and STATUS lines come. An environment that cannot be used is answered with
+the specification's error line and exit status 1. A transport that nobody here knows is passed over without a word; one
+that is known, but cannot be served, gets an error line of its own, which tor writes into its log, and the others go on.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def _run_server(options: Options, environment: ServerEnvironment, clock: Clock) 
     recorder = None
     try:
         if options.statistics.wanted and any(name in TRANSPORTS for name in names):
-            recorder = open_recorder(options.statistics, Path(environment.state), clock)
+            # Two lines of torrc with different commands are two programs with one folder.
+            recorder = open_recorder(options.statistics, Path(environment.state), clock, "-".join(sorted(names)))
     except RecordError as error:
         return _refuse_all(names, lines.smethod_error, lines.SMETHODS_DONE, str(error))
     around = surroundings(find_limits(options.limits, networks=True), logs.Show(safe=options.log.safe))

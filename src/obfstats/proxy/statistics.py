@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.logs import NOTICE
-from obfstats.record import Recorder, RecordError
+from obfstats.record import LogInUseError, Recorder, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,23 +20,36 @@ if TYPE_CHECKING:
     from obfstats.record import Countries
     from obfstats.record.clock import Clock
 
-LOG_NAME = "clients.log"
+LOG_NAME = "clients"
 
 _log = logging.getLogger(__name__)
 
 
-def open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock) -> Recorder:
+def open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str = "") -> Recorder:
     """Open the statistics, and say where they go.
 
     Args:
         options: what is counted.
         folder: where the log is kept if the options do not say; None for the operator's own state folder.
         clock: what tells the time.
+        name: tells this program from others in the same folder; where one of them has the usual log already, this goes
+            into its name.
 
     Raises:
         RecordError: if they cannot be kept as asked.
     """
-    log = options.log or (options.data or folder or _state_folder()) / LOG_NAME
+    if options.log is not None:
+        return _open(options, options.log, clock)
+    place = options.data or folder or _state_folder()
+    try:
+        return _open(options, place / f"{LOG_NAME}.log", clock)
+    except LogInUseError:
+        if not name:
+            raise
+        return _open(options, place / f"{LOG_NAME}-{name}.log", clock)
+
+
+def _open(options: StatisticsOptions, log: Path, clock: Clock) -> Recorder:
     recorder = Recorder.open(
         log,
         geoip=options.geoip,

@@ -7,6 +7,8 @@
 - Both together hold at most that many lines: that is what a crash can lose.
 - A tick writes the closing batch, after a random delay; a client's call never does, unless closing batch and buffer are
   full together. So its moment says nothing of a client.
+- A full buffer is written when one client more comes. Every tick sets the file's times, so that they do not keep that
+  client's moment.
 - What is left at the end is never written (step 6, decision 6).
 """
 
@@ -86,6 +88,7 @@ class Batches:
         if self._closing and now >= self._closing_due:
             self._write_closing(now)
         self._journal.retry(now)
+        self._journal.touch()
 
     def forget(self) -> None:
         """Drop every line (step 6)."""

@@ -1,4 +1,4 @@
-"""What can be wrong. Outside of this folder nobody sees anything but RecordError."""
+"""What can be wrong. Outside of this folder nobody sees anything but RecordError and its kind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ class RecordError(Exception):
 
     Its text is one sentence for the operator: what is wrong and what to do. It never holds a client's address.
     """
+
+
+class LogInUseError(RecordError):
+    """Another program writes this log."""
 
 
 class OutOfOrderError(ValueError):

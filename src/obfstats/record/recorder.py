@@ -111,6 +111,7 @@ class Recorder:
         self._sketch_bound = self._sketch.bound
         self._ended: Seen | None = None
         self._clock_was_set = False
+        self._unsaid: list[str] = []
         self._open = True
         _living.add(self)
         now = self._boot()
@@ -150,14 +151,17 @@ class Recorder:
         if make_folder:
             make_folder_of(path)
         secret = Secret()
+        unsaid: list[str] = []
         try:
-            journal = Journal(path, warn=_log.warning)
+            journal = Journal(path, warn=unsaid.append)
         except RecordError:
             secret.forget()
             raise
         if not secret.locked:
             _log.warning("the kernel does not lock memory (ulimit -l): the secret could reach a swap file")
-        return cls(journal, countries, secret=secret, clock=clock, buffer=buffer, columns=columns)
+        recorder = cls(journal, countries, secret=secret, clock=clock, buffer=buffer, columns=columns)
+        recorder._unsaid = unsaid
+        return recorder
 
     def record(self, address: str, transport: str | None = None) -> None:
         """Count one client (steps 2 to 5): its handshake is done and its connection was passed on.
@@ -205,6 +209,9 @@ class Recorder:
             self._clock_was_set = False
             _log.warning("the clock was set: a new interval has begun, and what was in the buffer is dropped")
         self._batches.tick(now)
+        # What a client's line has brought to light is said now: its own moment would be in the operator's log.
+        while self._unsaid:
+            _log.warning("%s", self._unsaid.pop(0))
         self._plan(now)
 
     def seen(self) -> Seen:
