@@ -1,0 +1,57 @@
+"""What went wrong is said so that it tells of no single client."""
+
+from __future__ import annotations
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.proxy.limits import Gate, Limits
+from obfstats.proxy.logs import Show
+from obfstats.proxy.orport import PlainOrPort
+from obfstats.proxy.server import Server
+from obfstats.proxy.service import Surroundings
+from obfstats.proxy.serving import REPORTS, _until_report
+from obfstats.wire.endpoint import Endpoint
+from obfstats.wire.transports import make_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DESTINATION = Endpoint("127.0.0.1", 9001)
+
+
+def around(*, safe: bool, draw: Callable[[float, float], float] = lambda low, _high: low) -> Surroundings:
+    """Surroundings in which nothing is connected."""
+    return Surroundings(Gate(Limits()), ThreadPoolExecutor(1), os.urandom, draw, Show(safe=safe))
+
+
+def test_reports_come_at_moments_of_their_own() -> None:
+    """One to ten minutes apart, drawn anew each time; every minute where safe logging is off."""
+    drawn: list[tuple[float, float]] = []
+
+    def draw(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 321.0
+
+    assert _until_report(around(safe=True, draw=draw)) == 321.0
+    assert drawn == [REPORTS] == [(60.0, 600.0)]
+    assert _until_report(around(safe=False, draw=draw)) == 60.0
+    assert len(drawn) == 1
+
+
+@pytest.mark.parametrize(("safe", "number"), [(True, 8), (False, 1)])
+def test_one_client_who_was_refused_is_said_as_eight(
+    caplog: pytest.LogCaptureFixture, *, safe: bool, number: int
+) -> None:
+    """Unless safe logging is off; and only once."""
+    caplog.set_level(logging.DEBUG, "obfstats")
+    server = Server(around(safe=safe), make_transport("obfs3"), PlainOrPort([DESTINATION]), DESTINATION, None)
+    server._failed(Endpoint("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")
+    caplog.clear()
+    server.report()
+    server.report()
+    assert caplog.messages == [f"obfs3: {number} connection(s) could not be passed on (ECONNREFUSED)"]
