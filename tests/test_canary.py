@@ -29,6 +29,13 @@ def test_a_hash_is_no_address() -> None:
     assert len(line) == 64
 
 
+def test_a_cookie_may_hold_four_bytes_of_an_address() -> None:
+    """It is random, and so are keys; anything else that an address stands for in them is found."""
+    text, packed = (canary.forms(canary.address())[form] for form in (0, 4))
+    assert list(canary.findings([("a/control_auth_cookie", packed), ("a/keys/secret_id_key", packed)])) == []
+    assert len(list(canary.findings([("a/control_auth_cookie", text), ("a/other", packed)]))) == 2
+
+
 def test_random_data_holds_none() -> None:
     """A day's log of a busy bridge."""
     log = b"".join(
