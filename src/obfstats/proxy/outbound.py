@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from obfstats.record.countries import pack_address
 from obfstats.wire.socks5 import Reply
 
 if TYPE_CHECKING:
@@ -61,13 +62,14 @@ class LocalAddresses:
 
     def towards(self, host: str) -> tuple[str, int] | None:
         """Give the address and port to bind before a connection to a host, or None."""
-        address = _address(host)
-        if address is None:
-            # A proxy's name: which family it will be is not known yet.
+        if (self.v4, self.v6) == (None, None) or not _is_address(host):
+            # For a proxy's name: which family it will be is not known yet.
             return None
-        # To a mapped address the kernel wants a mapped one.
+        address = ipaddress.ip_address(host.partition("%")[0])
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        # To a mapped address the kernel wants a mapped one, which nobody names.
         local = self.v6 if ":" in host else self.v4
-        return None if local is None or address.is_loopback or (address.version == 4 and ":" in host) else (local, 0)
+        return None if local is None or mapped is not None or address.is_loopback else (local, 0)
 
 
 class WayOut(ABC):
@@ -90,7 +92,7 @@ class Direct(WayOut):
 
     async def open(self, protocol: asyncio.BufferedProtocol, destination: Endpoint) -> asyncio.Transport:
         """Connect to an address; a name is refused."""
-        if _address(destination.host) is None:
+        if not _is_address(destination.host):
             raise UnreachableError("it is a name and no address", Reply.ADDRESS_TYPE_NOT_SUPPORTED)
         local = self._local.towards(destination.host)
         try:
@@ -146,11 +148,10 @@ def reason_of(error: OSError) -> tuple[str, Reply]:
     return words, _REPLIES.get(number, Reply.GENERAL_FAILURE)
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Read an address; IPv4-mapped IPv6 is IPv4. None for a name."""
+def _is_address(host: str) -> bool:
+    """Tell an address from a name."""
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        pack_address(host)
     except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+        return False
+    return True

@@ -11,7 +11,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.relay import RelayEnd, Scratch
@@ -65,8 +64,8 @@ class Service(ABC):
         self.name = name
         self._around = around
         self._scratch = Scratch()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._alive: set[RelayEnd] = set()
+        self._walking: dict[RelayEnd, asyncio.Task[None]] = {}
         self._failures: Counter[str] = Counter()
 
     def handle(self, accepted: socket.socket, peer: Endpoint, gone: Callable[[], None]) -> None:
@@ -80,21 +79,19 @@ class Service(ABC):
         # Tied together from the start: in whichever way the connection ends, the ends report it.
         near, far = RelayEnd(self._scratch), RelayEnd(self._scratch)
 
-        # While a connection is being opened on the far side it takes up room, even if the near one has gone.
-        task = asyncio.get_running_loop().create_task(self._walk(accepted, peer, near, far))
-        left: set[object] = {near, task}
-
-        def over(what: object) -> None:
-            left.discard(what)
-            self._alive.difference_update({near} - left)
-            if not left:
+        def over() -> None:
+            self._alive.discard(near)
+            task = self._walking.get(near)
+            if task is None:
                 gone()
+            else:
+                # What is still being opened on the far side takes up room, even if the near one has gone.
+                task.add_done_callback(lambda _: gone())
 
-        near.join(far, partial(over, near))
+        near.join(far, over)
         self._alive.add(near)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(over)
+        self._walking[near] = asyncio.get_running_loop().create_task(self._walk(accepted, peer, near, far))
+        self._walking[near].add_done_callback(lambda _: self._walking.pop(near))
 
     def report(self) -> None:
         """Say what went wrong since the last time, and how often."""
@@ -105,7 +102,7 @@ class Service(ABC):
 
     def cut_off(self) -> None:
         """Cut off every connection; transports report their end at the loop's next turn."""
-        for task in self._tasks:
+        for task in self._walking.values():
             task.cancel()
         for near in list(self._alive):
             near.abort()
