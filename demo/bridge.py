@@ -98,7 +98,7 @@ class Bridge:
                 self._process = subprocess.Popen(  # noqa: S603
                     [*_interpreter(clock), *arguments],
                     cwd=folder,
-                    env={**os.environ, **_environment(clock)},
+                    env={**os.environ, **under(clock)},
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,
@@ -168,9 +168,7 @@ class Bridge:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._kill()
-        # What libfaketime shares with a program's children stays behind where the program had no time to remove it.
-        for name in ("faketime_shm", "sem.faketime_sem"):
-            Path(f"/dev/shm/{name}_{self.pid}").unlink(missing_ok=True)  # noqa: S108
+        forget_clock(self.pid)
 
     def _kill(self) -> None:
         self._process.kill()
@@ -182,8 +180,14 @@ def _interpreter(clock: Clock) -> list[str]:
     return [str(PROGRAM)] if find_faketime() else [sys.executable, "-P", str(_LAUNCHER), str(clock.file)]
 
 
-def _environment(clock: Clock) -> dict[str, str]:
-    """Give the variables that put a program under the clock."""
+def forget_clock(pid: int) -> None:
+    """Remove what libfaketime shared with the children of a process that has ended and had no time to do it itself."""
+    for name in ("faketime_shm", "sem.faketime_sem"):
+        Path(f"/dev/shm/{name}_{pid}").unlink(missing_ok=True)  # noqa: S108
+
+
+def under(clock: Clock) -> dict[str, str]:
+    """Give the variables that put a program and all that it starts under the clock; none without libfaketime."""
     library = find_faketime()
     if library is None:
         return {}

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, Self
 
+from demo.bridge import forget_clock
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
@@ -33,12 +35,6 @@ def is_readable(file: int | socket.socket, seconds: float = 0.0) -> bool:
     poll = select.poll()
     poll.register(file, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
-
-
-def forget_clock(pid: int) -> None:
-    """Remove what libfaketime shared with the children of a process that has ended and could not do it itself."""
-    for name in ("faketime_shm", "sem.faketime_sem"):
-        Path(f"/dev/shm/{name}_{pid}").unlink(missing_ok=True)
 
 
 class ChildError(AssertionError):

@@ -15,9 +15,9 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from demo.bridge import find_faketime
+from demo import bridge as demonstration
 from tests.peers import torrc
-from tests.peers.child import START_SECONDS, STOP_SECONDS, Child, ChildError, forget_clock
+from tests.peers.child import START_SECONDS, STOP_SECONDS, Child, ChildError
 from tests.peers.processes import Held, family
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Tor:
             left = transports.left(STOP_SECONDS)
         self.child.stop()
         for pid in processes:
-            forget_clock(pid)
+            demonstration.forget_clock(pid)
         return left
 
     def __enter__(self) -> Self:
@@ -179,16 +179,10 @@ def under(clock: Clock) -> dict[str, str]:
     Raises:
         ChildError: if libfaketime is not installed.
     """
-    library = find_faketime()
-    if library is None:
+    variables = demonstration.under(clock)
+    if not variables:
         raise ChildError("libfaketime is not installed")
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock.file),
-        "FAKETIME_NO_CACHE": "1",
-        # The times of files stay true, or Python would take its own compiled files for outdated ones.
-        "NO_FAKE_STAT": "1",
-    }
+    return variables
 
 
 def join(host: str, port: int) -> str:

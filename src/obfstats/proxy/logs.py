@@ -194,11 +194,11 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def refuse(reason: str, status: int = 2) -> int:
+def refuse(reason: str) -> int:
     """Say on standard error why the program cannot start, in one line, and give its exit status."""
     if sys.stderr is not None:
         sys.stderr.write(f"obfsproxy: {one_line(reason)}\n")
-    return status
+    return 2
 
 
 def _private(path: str, flags: int) -> int:
