@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from obfstats import __version__
-from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE
-from obfstats.proxy.logs import SEVERITIES, one_line
-from obfstats.record.recorder import COLUMNS, DEFAULT_BUFFER
+from obfstats.proxy.logs import one_line
+from obfstats.proxy.settings import add_limits, add_log, add_statistics
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.pluggable import Upstream, UpstreamError, parse_upstream
 from obfstats.wire.transports import RETIRED, TRANSPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from obfstats.record.recorder import Column
 
 _EXAMPLES = """\
 examples:
@@ -83,9 +80,9 @@ def make_parser() -> Parser:
         metavar="URI",
         help="client and socks: go out through socks5://, socks4a:// or http://[USER:PASSWORD@]HOST:PORT",
     )
-    _add_log(parser.add_argument_group("log"))
-    _add_statistics(parser.add_argument_group("statistics (server only)"))
-    _add_limits(parser.add_argument_group("limits"))
+    add_log(parser)
+    add_statistics(parser)
+    add_limits(parser)
     modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(TRANSPORTS), parser_class=Parser)
     modes.add_parser("managed", help="started by tor, which says the rest", allow_abbrev=False)
     for name in TRANSPORTS:
@@ -93,79 +90,6 @@ def make_parser() -> Parser:
     for name, sentence in RETIRED.items():
         modes.add_parser(name, add_help=False).refusal = sentence.rstrip(".")
     return parser
-
-
-def _add_log(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--log-file",
-        type=Path,
-        metavar="FILE",
-        help="where to log (default: standard error; managed: tor's own log, which gets notices and worse anyway)",
-    )
-    group.add_argument(
-        "--log-min-severity",
-        type=_severity,
-        default=SEVERITIES["notice"],
-        metavar="SEVERITY",
-        help="error, warn (or warning), notice, info or debug (default: notice); info has a line for each client, "
-        "with the time of its visit",
-    )
-    group.add_argument("--no-log", action="store_true", help="log nothing at all")
-    group.add_argument(
-        "--no-safe-logging",
-        action="store_true",
-        help="UNSAFE: clients' addresses in the log, exact numbers in the heartbeat",
-    )
-
-
-def _add_statistics(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--stats-log", type=Path, metavar="FILE", help="the log (default: clients.log in --data-dir)")
-    group.add_argument("--no-stats", action="store_true", help="count nothing, write nothing")
-    group.add_argument(
-        "--stats-buffer",
-        type=_positive,
-        default=DEFAULT_BUFFER,
-        metavar="N",
-        help="lines held back, then written sorted; more hides more, a crash loses them (default: %(default)s)",
-    )
-    group.add_argument(
-        "--stats-columns",
-        type=_columns,
-        default=(),
-        metavar="LIST",
-        help="further columns: transport, family, or both with a comma",
-    )
-    group.add_argument("--geoip", type=Path, metavar="FILE", help="countries of IPv4, in the form of tor's geoip")
-    group.add_argument("--geoip6", type=Path, metavar="FILE", help="countries of IPv6, in the form of tor's geoip6")
-    group.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="where the log is kept (default: managed: tor's pt_state; else $XDG_STATE_HOME/obfsproxy, or "
-        "~/.local/state/obfsproxy)",
-    )
-
-
-def _add_limits(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--max-connections",
-        type=_positive,
-        metavar="N",
-        help=f"connections at once; further ones wait (default: {MOST_CONNECTIONS}, or what ulimit -n allows)",
-    )
-    group.add_argument(
-        "--max-handshakes",
-        type=_positive,
-        metavar="N",
-        help=f"unfinished handshakes at once; beyond that the oldest is cut off (default: {MOST_HANDSHAKES})",
-    )
-    group.add_argument(
-        "--max-per-network",
-        type=_positive,
-        metavar="N",
-        help="connections at once from one network, an IPv4 /24 or an IPv6 /48; further ones are turned away "
-        f"(default: one in {NETWORKS_SHARE} of --max-connections)",
-    )
 
 
 def _add_transport(parser: argparse.ArgumentParser) -> None:
@@ -204,24 +128,3 @@ def _upstream(text: str) -> Upstream:
         return parse_upstream(text)
     except UpstreamError as error:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
-
-
-def _severity(text: str) -> int:
-    severity = SEVERITIES.get(text.lower())
-    if severity is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no severity; there are {', '.join(SEVERITIES)}")
-    return severity
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,8}", text) or not 1 <= int(text) <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number from 1 to 10000000")
-    return int(text)
-
-
-def _columns(text: str) -> tuple[Column, ...]:
-    names = text.split(",")
-    for name in names:
-        if name not in COLUMNS:
-            raise argparse.ArgumentTypeError(f"{name!r} is no column; there are {' and '.join(COLUMNS)}")
-    return tuple(column for column in COLUMNS if column in names)

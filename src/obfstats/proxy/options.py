@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from obfstats.proxy import arguments
+from obfstats.proxy.settings import LimitOptions, LogOptions, StatisticsOptions, read_log, read_statistics
 from obfstats.wire.transports import TransportError, make_transport
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from obfstats.record.recorder import Column
     from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.handshake import Transport
     from obfstats.wire.pluggable import Upstream
@@ -52,61 +52,6 @@ class External:
     def is_server(self) -> bool:
         """Whether clients are counted."""
         return self.role in {"server", "ext_server"}
-
-
-@dataclass(frozen=True, slots=True)
-class LogOptions:
-    """What is said, and where.
-
-    Attributes:
-        wanted: whether anything is said at all.
-        file: a file to say it in; None for the default place.
-        severity: the lowest that is said, one of logs.SEVERITIES' values.
-        safe: whether addresses are scrubbed.
-    """
-
-    wanted: bool
-    file: Path | None
-    severity: int
-    safe: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StatisticsOptions:
-    """What is counted, and where it goes.
-
-    Attributes:
-        wanted: whether a server counts.
-        log: the statistics log; None for the default place.
-        data: the folder of the default place; None for the default.
-        buffer: lines held before a batch is written.
-        columns: further columns of the log.
-        geoip: a file in the form of tor's geoip, or None.
-        geoip6: the same for IPv6.
-    """
-
-    wanted: bool
-    log: Path | None
-    data: Path | None
-    buffer: int
-    columns: tuple[Column, ...]
-    geoip: Path | None
-    geoip6: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class LimitOptions:
-    """What a flood may take; None for the default of each.
-
-    Attributes:
-        connections: at once.
-        handshakes: under way at once.
-        network: connections from one network at once.
-    """
-
-    connections: int | None
-    handshakes: int | None
-    network: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +91,8 @@ def parse_options(words: Sequence[str] | None) -> Options:
         parser.error(str(error).rstrip("."))
     return Options(
         external=external,
-        log=LogOptions(not given.no_log, given.log_file, given.log_min_severity, not given.no_safe_logging),
-        statistics=StatisticsOptions(
-            wanted=not given.no_stats,
-            log=given.stats_log,
-            data=given.data_dir,
-            buffer=given.stats_buffer,
-            columns=given.stats_columns,
-            geoip=given.geoip,
-            geoip6=given.geoip6,
-        ),
+        log=read_log(given),
+        statistics=read_statistics(given),
         limits=LimitOptions(given.max_connections, given.max_handshakes, given.max_per_network),
         proxy=given.proxy,
     )

@@ -16,7 +16,7 @@ from obfstats.record import LogInUseError, Recorder, RecordError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.proxy.options import StatisticsOptions
+    from obfstats.proxy.settings import StatisticsOptions
     from obfstats.record import Countries
     from obfstats.record.clock import Clock
 
