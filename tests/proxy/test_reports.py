@@ -11,17 +11,13 @@ import pytest
 
 from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.logs import Show
-from obfstats.proxy.orport import PlainOrPort
-from obfstats.proxy.server import Server
+from obfstats.proxy.outcomes import Outcomes
 from obfstats.proxy.service import Surroundings
 from obfstats.proxy.serving import REPORTS, _until_report
 from obfstats.wire.endpoint import Endpoint
-from obfstats.wire.transports import make_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DESTINATION = Endpoint("127.0.0.1", 9001)
 
 
 def around(*, safe: bool, draw: Callable[[float, float], float] = lambda low, _high: low) -> Surroundings:
@@ -49,9 +45,9 @@ def test_one_client_who_was_refused_is_said_as_eight(
 ) -> None:
     """Unless safe logging is off; and only once."""
     caplog.set_level(logging.DEBUG, "obfstats")
-    server = Server(around(safe=safe), make_transport("obfs3"), PlainOrPort([DESTINATION]), DESTINATION, None)
-    server._failed(Endpoint("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")
+    outcomes = Outcomes("obfs3", Show(safe=safe))
+    outcomes.failed(Endpoint("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")
     caplog.clear()
-    server.report()
-    server.report()
+    outcomes.report()
+    outcomes.report()
     assert caplog.messages == [f"obfs3: {number} connection(s) could not be passed on (ECONNREFUSED)"]

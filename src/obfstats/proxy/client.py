@@ -63,7 +63,7 @@ class Forwarder(Service):
             try:
                 obfuscated = await open_first(self._way, shaking, self._addresses)
             except UnreachableError as error:
-                self._failed(peer, self._destination, error.reason)
+                self._outcomes.failed(peer, self._destination, error.reason)
                 return False
             with self._deadline(obfuscated):
                 encryptor = await shaking.outbound
@@ -75,7 +75,7 @@ class Forwarder(Service):
         clear = await adopt(near, accepted)
         if clear is None or obfuscated.is_closing():
             return False
-        self._succeeded(peer, self._destination)
+        self._outcomes.succeeded(peer, self.name, self._destination)
         inbound = await shaking.inbound
         if inbound is None:
             return False
@@ -113,12 +113,12 @@ class SocksClient(Service):
         try:
             shaking, obfuscated, encryptor = await self._reach(request, far)
         except UnreachableError as error:
-            self._failed(peer, destination, error.reason)
+            self._outcomes.failed(peer, destination, error.reason)
             return asking.refuse(error.reply)
         if clear.is_closing():
             return False
         near.cipher = encryptor
-        self._succeeded(peer, destination)
+        self._outcomes.succeeded(peer, self.name, destination)
         asking.accept(clear, obfuscated)
         inbound = await shaking.inbound
         if inbound is None or clear.is_closing():

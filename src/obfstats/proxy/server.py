@@ -64,13 +64,13 @@ class Server(Service):
         except AbandonedError:
             return False
         except UnreachableError as error:
-            self._failed(peer, self._destination, error.reason)
+            self._outcomes.failed(peer, self._destination, error.reason)
             return False
         # Before anything else can happen to the connection: tor has counted it by now.
         if self._recorder is not None:
             self._recorder.record(peer.host, self.name)
         if obfuscated.is_closing():
             return False
-        self._succeeded(peer, self._destination)
+        self._outcomes.succeeded(peer, self.name, self._destination)
         hand_over(shaking, obfuscated, near, clear)
         return True

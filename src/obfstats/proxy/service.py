@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from abc import ABC, abstractmethod
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from obfstats.proxy.outcomes import Outcomes
 from obfstats.proxy.relay import RelayEnd, Scratch
 from obfstats.proxy.shaking import Shaking
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 HANDSHAKE_DEADLINE = (30.0, 60.0)
 """Seconds within which a handshake must be done; each connection draws its own, so that no prober learns it."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class Service(ABC):
         self._scratch = Scratch()
         self._alive: set[RelayEnd] = set()
         self._walking: dict[RelayEnd, asyncio.Task[None]] = {}
-        self._failures: Counter[str] = Counter()
+        self._outcomes = Outcomes(name, around.show)
 
     def handle(self, accepted: socket.socket, peer: Endpoint, gone: Callable[[], None]) -> None:
         """Take a connection.
@@ -95,10 +92,7 @@ class Service(ABC):
 
     def report(self) -> None:
         """Say what went wrong since the last time, and how often."""
-        for reason, times in self._failures.items():
-            number = self._around.show.number(times)
-            _log.warning("%s: %d connection(s) could not be passed on (%s)", self.name, number, reason)
-        self._failures.clear()
+        self._outcomes.report()
 
     def cut_off(self) -> None:
         """Cut off every connection; transports report their end at the loop's next turn."""
@@ -135,19 +129,6 @@ class Service(ABC):
     def _shaking(self, transport: Transport, side: Side, end: RelayEnd) -> Shaking:
         around = self._around
         return Shaking(transport.handshake(side, around.random), side, self._scratch, around.executor, end)
-
-    def _failed(self, peer: Endpoint, destination: str, reason: str) -> None:
-        """Note that a connection could not be passed on."""
-        self._failures[reason] += 1
-        if _log.isEnabledFor(logging.INFO):
-            _log.info("%s: connection to %s failed: %s", self._around.show(peer), destination, reason)
-
-    def _succeeded(self, peer: Endpoint, destination: str) -> None:
-        """Say, in the C program's words, that a client was passed on."""
-        if _log.isEnabledFor(logging.INFO):
-            _log.info(
-                "%s (%s): Successful outbound connection to '%s'.", self._around.show(peer), self.name, destination
-            )
 
     @contextlib.contextmanager
     def _deadline(self, transport: asyncio.Transport) -> Iterator[None]:
