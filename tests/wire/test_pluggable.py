@@ -17,6 +17,7 @@ from obfstats.wire.pluggable import (
     negotiate_version,
     read_environment,
 )
+from obfstats.wire.variables import OrPorts
 
 # As tor 0.4.9 sets them.
 SERVER = {
@@ -68,9 +69,11 @@ def test_a_server_is_told_everything() -> None:
             ServerTransport("obfs3", Endpoint("192.0.2.1", 443), {}),
             ServerTransport("obfs2", Endpoint("::", 0), {"shared-secret": "xy:zzy"}),
         ),
-        orport=Endpoint("127.0.0.1", 9001),
-        extended=Endpoint("127.0.0.1", 9002),
-        cookie_file="/var/lib/tor/extended_orport_auth_cookie",
+        orports=OrPorts(
+            orport=Endpoint("127.0.0.1", 9001),
+            extended=Endpoint("127.0.0.1", 9002),
+            cookie_file="/var/lib/tor/extended_orport_auth_cookie",
+        ),
     )
 
 
@@ -145,10 +148,10 @@ def test_what_belongs_to_other_transports_is_passed_over() -> None:
 def test_one_orport_is_enough() -> None:
     """Either; tor sets the extended one to nothing where there is none."""
     plain = server(EXTENDED_SERVER_PORT="", AUTH_COOKIE_FILE=None)
-    assert (plain.orport, plain.extended, plain.cookie_file) == (("127.0.0.1", 9001), None, None)
-    assert server(EXTENDED_SERVER_PORT=None).extended is None
-    assert server(ORPORT=None).orport is None
-    assert server(ORPORT="[::1]:9001").orport == ("::1", 9001)
+    assert plain.orports == OrPorts(Endpoint("127.0.0.1", 9001), None, None)
+    assert server(EXTENDED_SERVER_PORT=None).orports.extended is None
+    assert server(ORPORT=None).orports.orport is None
+    assert server(ORPORT="[::1]:9001").orports.orport == ("::1", 9001)
 
 
 def test_local_addresses_are_read_without_brackets() -> None:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats import __version__
-from obfstats.proxy import logs
+from obfstats.proxy import answers, logs
 from obfstats.proxy.client import SocksClient
 from obfstats.proxy.listener import bound, listen
 from obfstats.proxy.orport import ExtendedOrPort, OrPort, PlainOrPort
@@ -46,8 +45,8 @@ if TYPE_CHECKING:
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
     from obfstats.wire.pluggable import ClientEnvironment, ServerTransport
+    from obfstats.wire.variables import OrPorts
 
-_STDOUT = 1
 _LOOPBACK = Endpoint("127.0.0.1", 0)
 
 
@@ -62,13 +61,13 @@ def run_managed(options: Options, clock: Clock) -> int:
         the exit status: 0 after a signal or the end of standard input, 1 where it could not start.
     """
     try:
-        _say(negotiate_version(os.environ))
+        answers.say(negotiate_version(os.environ))
         environment = read_environment(os.environ)
     except PluggableError as error:
-        _say(error.line)
+        answers.say(error.line)
         return 1
     if options.log.wanted:
-        logs.to_tor(_say)
+        logs.to_tor(answers.say)
     logs.say_what_it_holds(safe=options.log.safe)
     if isinstance(environment, ServerEnvironment):
         return _run_server(options, environment, clock)
@@ -85,7 +84,7 @@ def _run_server(options: Options, environment: ServerEnvironment, clock: Clock) 
     except RecordError as error:
         return _refuse_all(names, lines.smethod_error, lines.SMETHODS_DONE, str(error))
     around = surroundings(find_limits(options.limits, networks=True), logs.Show(safe=options.log.safe))
-    orport, destination = _orport(environment, around)
+    orport, destination = _orport(environment.orports, around)
     entrances = []
     with contextlib.ExitStack() as sockets:
         for wanted in environment.transports:
@@ -93,10 +92,12 @@ def _run_server(options: Options, environment: ServerEnvironment, clock: Clock) 
             entrance = _open(wanted.name, wanted.bind, make, lines.smethod_error)
             if entrance is not None:
                 sockets.callback(entrance.listening.close)
-                _say(lines.smethod(wanted.name, bound(entrance.listening), None))
+                answers.say(lines.smethod(wanted.name, bound(entrance.listening), None))
                 entrances.append(entrance)
-        _say(lines.SMETHODS_DONE)
-        program = Program(around, clock, recorder, beats=True, ends_with_stdin=environment.exit_on_stdin_close)
+        answers.say(lines.SMETHODS_DONE)
+        program = Program(
+            "obfsproxy", around, clock, recorder, beats=True, ends_with_stdin=environment.exit_on_stdin_close
+        )
         return _run(program, entrances)
 
 
@@ -107,9 +108,9 @@ def _run_client(options: Options, environment: ClientEnvironment, clock: Clock) 
         try:
             way = Proxied(parse_upstream(environment.proxy), local)
         except UpstreamError as error:
-            _say(lines.proxy_error(str(error)))
+            answers.say(lines.proxy_error(str(error)))
             return 1
-        _say(lines.PROXY_DONE)
+        answers.say(lines.PROXY_DONE)
     elif options.proxy is not None:
         way = Proxied(options.proxy, local)
     around = surroundings(find_limits(options.limits, networks=False), logs.Show(safe=options.log.safe))
@@ -120,10 +121,12 @@ def _run_client(options: Options, environment: ClientEnvironment, clock: Clock) 
             entrance = _open(wanted, _LOOPBACK, make, lines.cmethod_error)
             if entrance is not None:
                 sockets.callback(entrance.listening.close)
-                _say(lines.cmethod(wanted, bound(entrance.listening)))
+                answers.say(lines.cmethod(wanted, bound(entrance.listening)))
                 entrances.append(entrance)
-        _say(lines.CMETHODS_DONE)
-        program = Program(around, clock, None, beats=False, ends_with_stdin=environment.exit_on_stdin_close)
+        answers.say(lines.CMETHODS_DONE)
+        program = Program(
+            "obfsproxy", around, clock, None, beats=False, ends_with_stdin=environment.exit_on_stdin_close
+        )
         return _run(program, entrances)
 
 
@@ -133,10 +136,8 @@ def _run(program: Program, entrances: list[Entrance]) -> int:
         if program.recorder is not None:
             program.recorder.close()
         return 1
-    # From here on nothing that tor does with its end may hold the program up.
-    if stat.S_ISFIFO(os.fstat(_STDOUT).st_mode):
-        os.set_blocking(_STDOUT, False)
-    _say(lines.status_version(__version__, "obfstats"))
+    answers.never_wait()
+    answers.say(lines.status_version(__version__, "obfstats"))
     run(program, entrances)
     return 0
 
@@ -146,19 +147,19 @@ def _open(
 ) -> Entrance | None:
     """Open the listener of one transport; None where it cannot be served, which is said as far as it has to be."""
     if name in RETIRED:
-        _say(complain(name, RETIRED[name]))
+        answers.say(complain(name, RETIRED[name]))
         return None
     if name not in TRANSPORTS:
         return None
     try:
         service = make()
     except TransportError as error:
-        _say(complain(name, str(error)))
+        answers.say(complain(name, str(error)))
         return None
     try:
         return Entrance(listen(endpoint), service)
     except OSError as error:
-        _say(complain(name, f"cannot listen on {endpoint}: {error.strerror}"))
+        answers.say(complain(name, f"cannot listen on {endpoint}: {error.strerror}"))
         return None
 
 
@@ -177,26 +178,19 @@ def _make_server(
     return Server(around, make_transport_with(wanted.name, wanted.options), orport, destination, recorder)
 
 
-def _orport(environment: ServerEnvironment, around: Surroundings) -> tuple[OrPort, Endpoint]:
+def _orport(orports: OrPorts, around: Surroundings) -> tuple[OrPort, Endpoint]:
     """Choose the extended ORPort where there is one."""
-    if environment.extended is not None and environment.cookie_file is not None:
-        destination = environment.extended
-        return ExtendedOrPort([destination], Path(environment.cookie_file), around.random), destination
-    if environment.orport is None:
+    if orports.extended is not None and orports.cookie_file is not None:
+        return ExtendedOrPort([orports.extended], Path(orports.cookie_file), around.random), orports.extended
+    if orports.orport is None:
         raise AssertionError("an environment without any ORPort is an error of its own")
-    return PlainOrPort([environment.orport]), environment.orport
+    return PlainOrPort([orports.orport]), orports.orport
 
 
 def _refuse_all(names: Iterable[str], complain: Callable[[str, str], str], done: str, reason: str) -> int:
     """Say for every transport that is ours why it is not served."""
     for name in names:
         if name in TRANSPORTS or name in RETIRED:
-            _say(complain(name, RETIRED.get(name, reason)))
-    _say(done)
+            answers.say(complain(name, RETIRED.get(name, reason)))
+    answers.say(done)
     return 1
-
-
-def _say(line: str) -> None:
-    """Write a line to tor, whole or not at all; a tor that is gone or does not listen is no reason to fail."""
-    with contextlib.suppress(OSError):
-        os.write(_STDOUT, f"{line}\n".encode("ascii", "backslashreplace"))

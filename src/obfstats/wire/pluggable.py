@@ -2,7 +2,7 @@
 
     both      TOR_PT_MANAGED_TRANSPORT_VER, TOR_PT_STATE_LOCATION, TOR_PT_EXIT_ON_STDIN_CLOSE,
               TOR_PT_OUTBOUND_BIND_ADDRESS_V4 and _V6
-    server    TOR_PT_SERVER_TRANSPORTS, _BINDADDR and _TRANSPORT_OPTIONS, TOR_PT_ORPORT,
+    server    TOR_PTSERVER_TRANSPORTS, _BINDADDR and _TRANSPORT_OPTIONS, TOR_PT_ORPORT,
               TOR_PT_EXTENDED_SERVER_PORT, TOR_PT_AUTH_COOKIE_FILE
     client    TOR_PT_CLIENT_TRANSPORTS, TOR_PT_PROXY
 
@@ -20,13 +20,24 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from obfstats.wire import lines
 from obfstats.wire.arguments import ArgumentsError, parse_arguments, parse_options, write_arguments
-from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.upstream import Upstream, UpstreamError, parse_upstream
+from obfstats.wire.variables import (
+    CLIENT_TRANSPORTS,
+    SERVER_TRANSPORTS,
+    OrPorts,
+    PluggableError,
+    address_and_port,
+    error,
+    read_names,
+    read_orports,
+    read_servers,
+    read_state,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,30 +63,12 @@ VERSION = "1"
 """Of the specification."""
 
 _VERSIONS = "TOR_PT_MANAGED_TRANSPORT_VER"
-_STATE = "TOR_PT_STATE_LOCATION"
-_SERVER_TRANSPORTS = "TOR_PT_SERVER_TRANSPORTS"
-_CLIENT_TRANSPORTS = "TOR_PT_CLIENT_TRANSPORTS"
 _BIND = "TOR_PT_SERVER_BINDADDR"
 _OPTIONS = "TOR_PT_SERVER_TRANSPORT_OPTIONS"
-_ORPORT = "TOR_PT_ORPORT"
-_EXTENDED = "TOR_PT_EXTENDED_SERVER_PORT"
-_COOKIE = "TOR_PT_AUTH_COOKIE_FILE"
 _OUTBOUND_V4 = "TOR_PT_OUTBOUND_BIND_ADDRESS_V4"
 _OUTBOUND_V6 = "TOR_PT_OUTBOUND_BIND_ADDRESS_V6"
 
 _ANYWHERE = Endpoint("0.0.0.0", 0)  # noqa: S104 - what pt-spec leaves to the program, tor gives as this
-
-
-class PluggableError(Exception):
-    """The environment is not as it must be.
-
-    Attributes:
-        line: the specification's line for stdout, without its end; the program prints it and exits with 1.
-    """
-
-    def __init__(self, line: str) -> None:
-        super().__init__(line)
-        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +105,15 @@ class ServerTransport:
 
 @dataclass(frozen=True, slots=True)
 class ServerEnvironment(Environment):
-    """What a server is told. One of `orport` and `extended` is there.
+    """What a server is told.
 
     Attributes:
         transports: what to offer, in tor's order.
-        orport: tor's ORPort.
-        extended: tor's extended ORPort; None where there is none.
-        cookie_file: the file with its cookie.
+        orports: where clients are passed on to.
     """
 
     transports: tuple[ServerTransport, ...]
-    orport: Endpoint | None
-    extended: Endpoint | None
-    cookie_file: str | None
+    orports: OrPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +137,7 @@ def negotiate_version(environment: Mapping[str, str]) -> str:
     """
     versions = environment.get(_VERSIONS)
     if versions is None:
-        raise _error(f"{_VERSIONS} is not set; let tor start this program (ServerTransportPlugin in torrc)")
+        raise error(f"{_VERSIONS} is not set; let tor start this program (ServerTransportPlugin in torrc)")
     if VERSION not in versions.split(","):
         raise PluggableError("VERSION-ERROR no-version")
     return f"VERSION {VERSION}"
@@ -160,41 +149,22 @@ def read_environment(environment: Mapping[str, str]) -> ServerEnvironment | Clie
     Raises:
         PluggableError: something is missing, malformed or contradictory.
     """
-    servers, clients = environment.get(_SERVER_TRANSPORTS), environment.get(_CLIENT_TRANSPORTS)
-    if bool(servers) == bool(clients):
-        which = "both" if servers else "neither"
-        raise _error(f"{which} of {_SERVER_TRANSPORTS} and {_CLIENT_TRANSPORTS} set; one of them says what to do")
-    state = environment.get(_STATE, "")
-    if not state.startswith("/"):
-        raise _error(f"{_STATE} is not an absolute path")
+    servers, clients = read_servers(environment), environment.get(CLIENT_TRANSPORTS)
+    if not servers and not clients:
+        raise error(f"neither of {SERVER_TRANSPORTS} and {CLIENT_TRANSPORTS} set; one of them says what to do")
+    state = read_state(environment)
     closes = environment.get("TOR_PT_EXIT_ON_STDIN_CLOSE") == "1"
     outbound_v4 = _outbound(environment, _OUTBOUND_V4, IPv4Address)
     outbound_v6 = _outbound(environment, _OUTBOUND_V6, IPv6Address)
     if clients:
         proxy = environment.get("TOR_PT_PROXY") or None
-        names = _names(clients, _CLIENT_TRANSPORTS)
+        names = read_names(clients, CLIENT_TRANSPORTS)
         return ClientEnvironment(state, closes, outbound_v4, outbound_v6, names, proxy)
-    orport, extended = _destination(environment, _ORPORT), _destination(environment, _EXTENDED)
-    cookie_file = environment.get(_COOKIE) or None
-    if orport is None and extended is None:
-        raise _error(f"neither {_ORPORT} nor {_EXTENDED} is set")
-    if extended is not None and cookie_file is None:
-        raise _error(f"{_EXTENDED} is set without {_COOKIE}")
-    names = _names(servers or "", _SERVER_TRANSPORTS)
-    binds = _binds(environment.get(_BIND, ""), names)
+    orports = read_orports(environment)
+    binds = _binds(environment.get(_BIND, ""), servers)
     options = _options(environment.get(_OPTIONS, ""))
-    transports = tuple(ServerTransport(name, binds.get(name, _ANYWHERE), options.get(name, {})) for name in names)
-    return ServerEnvironment(state, closes, outbound_v4, outbound_v6, transports, orport, extended, cookie_file)
-
-
-def _names(text: str, variable: str) -> tuple[str, ...]:
-    """Read a list of transports."""
-    names = tuple(text.split(","))
-    if not all(lines.is_name(name) for name in names):
-        raise _error(f"{variable} is not a list of transports' names with commas between them")
-    if len(set(names)) < len(names):
-        raise _error(f"{variable} names a transport twice")
-    return names
+    transports = tuple(ServerTransport(name, binds.get(name, _ANYWHERE), options.get(name, {})) for name in servers)
+    return ServerEnvironment(state, closes, outbound_v4, outbound_v6, transports, orports)
 
 
 def _binds(text: str, names: tuple[str, ...]) -> dict[str, Endpoint]:
@@ -203,14 +173,14 @@ def _binds(text: str, names: tuple[str, ...]) -> dict[str, Endpoint]:
     for number, entry in enumerate(text.split(",") if text else (), 1):
         name, mark, place = entry.partition("-")
         if not mark:
-            raise _error(f"entry {number} of {_BIND} is not NAME-ADDRESS:PORT")
+            raise error(f"entry {number} of {_BIND} is not NAME-ADDRESS:PORT")
         if name not in names:
             continue
         if name in binds:
-            raise _error(f"entry {number} of {_BIND} repeats a transport")
-        bind = _address_and_port(place)
+            raise error(f"entry {number} of {_BIND} repeats a transport")
+        bind = address_and_port(place)
         if bind is None:
-            raise _error(f"entry {number} of {_BIND} does not end with ADDRESS:PORT, such as 0.0.0.0:443 or [::]:443")
+            raise error(f"entry {number} of {_BIND} does not end with ADDRESS:PORT, such as 0.0.0.0:443 or [::]:443")
         binds[name] = bind
     return binds
 
@@ -218,29 +188,8 @@ def _binds(text: str, names: tuple[str, ...]) -> dict[str, Endpoint]:
 def _options(text: str) -> dict[str, dict[str, str]]:
     try:
         return parse_options(text)
-    except ArgumentsError as error:
-        raise _error(f"{_OPTIONS}: {error}") from None
-
-
-def _destination(environment: Mapping[str, str], variable: str) -> Endpoint | None:
-    """Read where tor listens."""
-    text = environment.get(variable)
-    if not text:
-        return None
-    endpoint = _address_and_port(text)
-    if endpoint is None or not endpoint.port:
-        raise _error(f"{variable} is not ADDRESS:PORT, such as 127.0.0.1:9001 or [::1]:9001")
-    return endpoint
-
-
-def _address_and_port(text: str) -> Endpoint | None:
-    """Read an IP address and a port; a name is none."""
-    try:
-        endpoint = parse_endpoint(text)
-        ip_address(endpoint.host)
-    except ValueError:
-        return None
-    return endpoint
+    except ArgumentsError as failure:
+        raise error(f"{_OPTIONS}: {failure}") from None
 
 
 def _outbound(
@@ -257,9 +206,5 @@ def _outbound(
     except ValueError:
         address = None
     if address is None or "%" in text:
-        raise _error(f"{variable} is not an IPv{4 if family is IPv4Address else 6} address")
+        raise error(f"{variable} is not an IPv{4 if family is IPv4Address else 6} address")
     return str(address)
-
-
-def _error(message: str) -> PluggableError:
-    return PluggableError(lines.env_error(message))
