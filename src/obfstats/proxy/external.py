@@ -61,7 +61,7 @@ def run_external(options: Options, external: External, clock: Clock) -> int:
         )
         service = _service(options, external, around, addresses, recorder)
         _log.log(logs.NOTICE, "listening on %s for %s", bound(listening), external.transport.name)
-        program = Program(around, clock, recorder, beats=external.is_server, ends_with_stdin=False)
+        program = Program("obfsproxy", around, clock, recorder, beats=external.is_server, ends_with_stdin=False)
         run(program, [Entrance(listening, service)])
     return 0
 

@@ -31,14 +31,16 @@ _log = logging.getLogger(__name__)
 class Heartbeat:
     """Beats for one program."""
 
-    def __init__(self, now: float, recorder: Recorder | None, show: Show) -> None:
+    def __init__(self, now: float, recorder: Recorder | None, show: Show, name: str = "obfsproxy") -> None:
         """Begin.
 
         Args:
             now: boot time in seconds.
             recorder: who knows the numbers; None where nothing is counted.
             show: rounds the numbers, or not.
+            name: whose uptime it is.
         """
+        self._name = name
         self._began = self._last = now
         self._recorder = recorder
         self._show = show
@@ -55,7 +57,8 @@ class Heartbeat:
         minutes = int(now - self._began) // 60
         _log.log(
             NOTICE,
-            "Heartbeat: obfsproxy's uptime is %d day(s), %d hour(s), and %d minute(s).",
+            "Heartbeat: %s's uptime is %d day(s), %d hour(s), and %d minute(s).",
+            self._name,
             minutes // 1440,
             minutes // 60 % 24,
             minutes % 60,

@@ -194,10 +194,10 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def refuse(reason: str) -> int:
-    """Say on standard error why the program cannot start, in one line, and give its exit status."""
+def refuse(reason: str, who: str = "obfsproxy") -> int:
+    """Say on standard error why a program cannot start, in one line, and give its exit status."""
     if sys.stderr is not None:
-        sys.stderr.write(f"obfsproxy: {one_line(reason)}\n")
+        sys.stderr.write(f"{who}: {one_line(reason)}\n")
     return 2
 
 

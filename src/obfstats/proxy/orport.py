@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 EXTENDED_DEADLINE = 5.0
 """Seconds from the connection to tor's OKAY."""
 
+HUNG_UP = "the extended ORPort hung up"
+
 _CHUNK = 1 << 12
 _COOKIE_FILE_LENGTH = 64
 
@@ -85,7 +87,7 @@ class ExtendedOrPort(OrPort):
             address = extorport.user_address(*client)
         except ValueError:
             raise UnreachableError("tor cannot be told of this client") from None
-        speech = extorport.Client(self._cookie(), self._random, transport=transport, address=address)
+        speech = extorport.Client(read_cookie(self._cookie_file), self._random, transport=transport, address=address)
         try:
             async with asyncio.timeout(EXTENDED_DEADLINE):
                 asking = _Asking(speech, end)
@@ -98,26 +100,31 @@ class ExtendedOrPort(OrPort):
         if isinstance(early, str):
             raise UnreachableError(early)
         if connection.is_closing():
-            raise UnreachableError("the extended ORPort hung up")
+            raise UnreachableError(HUNG_UP)
         connection.set_protocol(end)
         if early and end.cipher is not None:
             end.pass_on(end.cipher.update(early))
         connection.resume_reading()
         return connection
 
-    def _cookie(self) -> bytes:
+
+def read_cookie(path: Path) -> bytes:
+    """Read tor's cookie.
+
+    Raises:
+        UnreachableError: there is none.
+    """
+    try:
+        # A pipe in the cookie's place would hold everybody up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            with open(self._cookie_file, "rb", opener=_open_at_once) as file:
-                return extorport.parse_cookie(file.read(_COOKIE_FILE_LENGTH + 1) or b"")
-        except OSError as error:
-            raise UnreachableError(f"the extended ORPort's cookie cannot be read: {error.strerror}") from None
-        except extorport.CookieError:
-            raise UnreachableError("the extended ORPort's cookie file holds no cookie") from None
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # A pipe in the cookie's place would hold everybody up.
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+            return extorport.parse_cookie(os.read(descriptor, _COOKIE_FILE_LENGTH + 1))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UnreachableError(f"the extended ORPort's cookie cannot be read: {error.strerror}") from None
+    except extorport.CookieError:
+        raise UnreachableError("the extended ORPort's cookie file holds no cookie") from None
 
 
 class _Asking(Opening):
@@ -169,4 +176,4 @@ class _Asking(Opening):
 
     def _hang_up(self) -> None:
         if not self.answer.done():
-            self.answer.set_result("the extended ORPort hung up")
+            self.answer.set_result(HUNG_UP)

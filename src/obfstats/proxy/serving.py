@@ -3,6 +3,8 @@
 On SIGTERM and SIGINT, and at the end of standard input where tor asks for that, nothing is flushed, S is wiped first
 of all, and the process is gone within a second (ticket 5047, step 6). SIGHUP opens the logs anew and reads the GeoIP
 files again; S and TS stay.
+
+Where there is a companion, all signals are passed on to it, and this program ends when it has ended.
 """
 
 from __future__ import annotations
@@ -16,23 +18,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from obfstats import __version__
 from obfstats.proxy import logs, privacy
 from obfstats.proxy.heartbeat import Heartbeat
 from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE, Gate, Limits
 from obfstats.proxy.listener import Listener
-from obfstats.proxy.service import Service, Surroundings
+from obfstats.proxy.service import Surroundings
 from obfstats.proxy.statistics import GeoIpWatch
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from obfstats.proxy.options import LimitOptions
+    from obfstats.proxy.settings import LimitOptions
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
+    from obfstats.wire.endpoint import Endpoint
 
 TICK = 30.0
 """Seconds between looks at the interval's end: timers sleep through a suspend, so none is set for the end itself."""
@@ -48,6 +51,32 @@ _CHUNK = 1 << 12
 _log = logging.getLogger(__name__)
 
 
+class Service(Protocol):
+    """Who takes connections."""
+
+    def handle(self, accepted: socket.socket, peer: Endpoint, gone: Callable[[], None]) -> None:
+        """Take one, whose socket does not block; `gone` is called once, when it is over."""
+
+    def report(self) -> None:
+        """Say what went wrong since the last time, and how often."""
+
+    def cut_off(self) -> None:
+        """Cut off every connection."""
+
+
+class Companion(Protocol):
+    """Another program beside this one, which lasts as long as that one does."""
+
+    def begin(self, ended: Callable[[str], None]) -> None:
+        """Attend to it on the running loop; call `ended` when it ends, with a sentence that says so."""
+
+    def tell(self, number: signal.Signals) -> None:
+        """Pass a signal on."""
+
+    async def end(self) -> None:
+        """End it, if it has not ended, and wait for that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entrance:
     """Where connections come in, and who takes them."""
@@ -61,18 +90,22 @@ class Program:
     """What runs.
 
     Attributes:
+        name: what it calls itself.
         around: what every service shares.
         clock: what tells the time.
         recorder: who counts, or None.
         beats: whether there is a heartbeat: on a bridge's side, as in the old programs.
         ends_with_stdin: whether the end of standard input ends the program.
+        companion: the program beside it, or None.
     """
 
+    name: str
     around: Surroundings
     clock: Clock
     recorder: Recorder | None
     beats: bool
     ends_with_stdin: bool
+    companion: Companion | None = None
 
 
 def surroundings(limits: Limits, show: logs.Show) -> Surroundings:
@@ -112,7 +145,7 @@ def find_limits(options: LimitOptions, *, networks: bool) -> Limits:
 
 def run(program: Program, entrances: Sequence[Entrance]) -> None:
     """Serve until something ends it."""
-    _log.log(logs.NOTICE, "Starting (obfsproxy version: %s).", __version__)
+    _log.log(logs.NOTICE, "Starting (%s version: %s).", program.name, __version__)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(program, entrances))
 
@@ -135,7 +168,7 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
         if not stopped.done():
             stopped.set_result(reason)
 
-    recorder, executor = program.recorder, program.around.executor
+    recorder, executor, companion = program.recorder, program.around.executor, program.companion
     geoip = None if recorder is None else GeoIpWatch(recorder)
     jobs: set[asyncio.Task[None]] = set()
 
@@ -149,14 +182,16 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
         if recorder is not None and geoip is not None:
             recorder.reopen()
             begin(geoip.look(changed=True))
+        if companion is not None:
+            companion.tell(signal.SIGHUP)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, f"Got {number.name}. Terminating.")
-    loop.add_signal_handler(signal.SIGHUP, renew)
+    _obey_signals(program, stop, renew)
     if program.ends_with_stdin:
         _watch_stdin(loop, partial(stop, "Standard input was closed. Terminating."))
     listeners = [Listener(entrance.listening, program.around.gate, entrance.service.handle) for entrance in entrances]
     services = [entrance.service for entrance in entrances]
+    if companion is not None:
+        companion.begin(stop)
     begin(_tick(program, listeners, services, geoip))
     reason = ""
     try:
@@ -171,9 +206,27 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
         for service in services:
             service.cut_off()
         await asyncio.sleep(0)
+        if companion is not None:
+            await companion.end()
         executor.shutdown(wait=False, cancel_futures=True)
         _log.log(logs.NOTICE, "%s", reason)
         _log.log(logs.NOTICE, "Exiting.")
+
+
+def _obey_signals(program: Program, stop: Callable[[str], None], renew: Callable[[], None]) -> None:
+    """Have signals do what they are for."""
+
+    def interrupt() -> None:
+        # A transport may let its clients finish first; until then they are served and counted.
+        if program.companion is None:
+            stop("Got SIGINT. Terminating.")
+        else:
+            program.companion.tell(signal.SIGINT)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop, "Got SIGTERM. Terminating.")
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGHUP, renew)
 
 
 async def _tick(
@@ -181,7 +234,7 @@ async def _tick(
 ) -> None:
     """Let the interval end on a quiet day too, and say what went wrong, at moments that are no client's."""
     around, now = program.around, program.clock.boot()
-    heartbeat = Heartbeat(now, program.recorder, around.show) if program.beats else None
+    heartbeat = Heartbeat(now, program.recorder, around.show, program.name) if program.beats else None
     due = now + _until_report(around)
     while True:
         await asyncio.sleep(TICK)
