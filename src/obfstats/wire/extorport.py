@@ -140,13 +140,13 @@ class Client:
 
     __slots__ = ("_cookie", "_held", "_introduction", "_nonce", "_phase", "_random")
 
-    def __init__(self, cookie: bytes, random: Random, *, transport: str, address: str | None) -> None:
+    def __init__(self, cookie: bytes, random: Random, *, transport: str | None, address: str | None) -> None:
         """Take what there is to say.
 
         Args:
             cookie: what `parse_cookie` gave.
             random: gives as many random bytes as it is asked for.
-            transport: the transport's name.
+            transport: the transport's name; None to say nothing of it.
             address: what `user_address` gave; None to say nothing of it.
         """
         self._cookie = cookie
@@ -154,9 +154,10 @@ class Client:
         self._phase = _Phase.AUTH_TYPES
         self._nonce = b""
         self._held = bytearray()
-        messages = [] if address is None else [pack_message(Command.USERADDR, address.encode("ascii"))]
-        messages += [pack_message(Command.TRANSPORT, transport.encode("ascii")), pack_message(Command.DONE)]
-        self._introduction = b"".join(messages)
+        introduction = b"" if address is None else pack_message(Command.USERADDR, address.encode("ascii"))
+        if transport is not None:
+            introduction += pack_message(Command.TRANSPORT, transport.encode("ascii"))
+        self._introduction = introduction + pack_message(Command.DONE)
 
     def receive(self, data: bytes) -> list[Send | Granted | Refused]:
         """Take bytes of tor's, cut anywhere."""

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     Step: TypeAlias = list["Send | Asked | Refused"] | None
 
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_USER_ADDRESS_V4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}:(?P<port>[1-9][0-9]{{0,4}})")
 _USER_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[0-9A-Fa-f:.]+)):(?P<port>[0-9]{1,5})")
 
 
@@ -56,6 +58,11 @@ class Asked:
 
     address: str | None = field(repr=False)
     transport: str | None
+
+    @property
+    def host(self) -> str | None:
+        """The address without its port and brackets."""
+        return None if self.address is None else self.address.rpartition(":")[0].strip("[]")
 
 
 class _Phase(Enum):
@@ -206,7 +213,11 @@ class Server:
 
 def _read_address(body: bytes) -> str | None:
     """Read a client's address and port; old transports leave the brackets of IPv6 out. None where it is none."""
-    match = _USER_ADDRESS.fullmatch(body.decode("ascii", "replace"))
+    text = body.decode("ascii", "replace")
+    match = _USER_ADDRESS_V4.fullmatch(text)
+    if match is not None and int(match["port"]) <= 65535:
+        return text
+    match = _USER_ADDRESS.fullmatch(text)
     if match is None or not 1 <= int(match["port"]) <= 65535:
         return None
     host = match["v6"] or match["host"]
