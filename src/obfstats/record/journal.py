@@ -186,7 +186,10 @@ def _open_or_make(path: Path) -> tuple[int, bool]:
     try:
         return os.open(path, _FLAGS), False
     except FileNotFoundError:
-        return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600), True
+        # Two programs may begin at the same moment: who makes the file, and who has it, is settled one by one.
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600), True
+    return os.open(path, _FLAGS), False
 
 
 def _check_file(path: Path, status: os.stat_result) -> None:
