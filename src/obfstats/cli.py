@@ -41,6 +41,8 @@ class Verb:
         example: a command line that can be run as it stands.
         describe: adds its options to a parser.
         run: does it and gives the exit status.
+        takes_command: whether another program's command line stands behind `--`.
+        notes: what else there is to say about it, for its help.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Verb:
     example: str
     describe: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    takes_command: bool = False
+    notes: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         try:
-            options = make_parser().parse_args(arguments)
+            options = parse(sys.argv[1:] if arguments is None else list(arguments))
             status: int = options.run(options)
         finally:
             sys.stdout.flush()
@@ -78,8 +82,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of the whole command line. `run` of what it gives is the verb's."""
+def parse(words: list[str]) -> argparse.Namespace:
+    """Read the command line. Another program's, behind `--`, is not looked at.
+
+    Args:
+        words: the command line behind the program's name.
+
+    Returns:
+        the verb's options; its `run` does what they say.
+    """
+    taking = any(verb.takes_command and verb.name in words[:1] for verb in VERBS)
+    end = words.index("--") if taking and "--" in words else len(words)
+    options, unknown = make_parser(words).parse_known_args(words[:end])
+    if unknown:
+        # Options without their values: one may be a secret in the wrong place.
+        named = [word.partition("=")[0] for word in unknown if word.startswith("-")] or unknown
+        options.refuse(f"unrecognized arguments: {' '.join(named)}{'; PROGRAM stands behind --' if taking else ''}")
+    if taking:
+        options.command = words[end + 1 :]
+        if not options.command:
+            options.refuse("name a transport's PROGRAM behind --")
+    return options
+
+
+def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Make the parser of the command line.
+
+    Args:
+        words: the command line; only verbs that it names have options, for what these need has to be imported.
+    """
     parser = Parser(
         prog="obfstats",
         description="Usage statistics of obfuscated Tor bridges: how many are helped and from where, never who.",
@@ -94,12 +125,13 @@ def make_parser() -> argparse.ArgumentParser:
             verb.name,
             help=verb.purpose,
             description=f"{verb.purpose[0].upper()}{verb.purpose[1:]}.",
-            epilog=f"example:\n  {verb.example}\n",
+            epilog=f"example:\n  {verb.example}\n{verb.notes}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        verb.describe(verb_parser)
-        verb_parser.set_defaults(run=verb.run)
+        if verb.name in words:
+            verb.describe(verb_parser)
+        verb_parser.set_defaults(run=verb.run, refuse=verb_parser.error)
     return parser
 
 
@@ -144,6 +176,23 @@ def _convert(options: argparse.Namespace) -> int:
         )
 
 
+def _describe_wrap(parser: argparse.ArgumentParser) -> None:
+    from obfstats.proxy import settings  # noqa: PLC0415
+
+    parser.usage = "%(prog)s [options] -- PROGRAM [ARGUMENT ...]"
+    settings.add_log(parser)
+    settings.add_statistics(parser)
+    settings.add_most_connections(parser.add_argument_group("limits"))
+
+
+def _wrap(options: argparse.Namespace) -> int:
+    from obfstats.proxy import settings  # noqa: PLC0415
+    from obfstats.proxy.wrap.main import Options, run_wrap  # noqa: PLC0415
+
+    log, statistics = settings.read_log(options), settings.read_statistics(options)
+    return run_wrap(Options(options.command, log, statistics, options.max_connections))
+
+
 VERBS = (
     Verb(
         name="convert",
@@ -151,5 +200,18 @@ VERBS = (
         example="obfstats convert clients.log > tables.txt",
         describe=_describe_convert,
         run=_convert,
+    ),
+    Verb(
+        name="wrap",
+        purpose="run another transport's program as tor would, and count its clients",
+        example="obfstats wrap -- /usr/bin/obfs4proxy",
+        describe=_describe_wrap,
+        run=_wrap,
+        takes_command=True,
+        notes="""
+In a bridge's torrc:
+  ServerTransportPlugin obfs4 exec /usr/bin/obfstats wrap -- /usr/bin/obfs4proxy
+where tor asks for a client's transport, or nobody asks, PROGRAM runs as if it had been started itself.
+""",
     ),
 )

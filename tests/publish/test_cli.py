@@ -49,7 +49,7 @@ def test_examples_can_be_typed(verb: cli.Verb) -> None:
     """The parser takes the example as it stands, up to what is the shell's."""
     words = shlex.split(verb.example.partition(" >")[0].partition(" |")[0])
     assert words[0] == "obfstats"
-    assert cli.make_parser().parse_args(words[1:]).run is verb.run
+    assert cli.parse(words[1:]).run is verb.run
 
 
 def test_version() -> None:

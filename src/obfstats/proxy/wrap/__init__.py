@@ -1,0 +1,1 @@
+"""Counting in front of another transport's program: `obfstats wrap`."""

@@ -1,0 +1,179 @@
+"""What carries bytes from one socket to another: a pipe by splice(2), or a buffer where the kernel does not splice.
+
+A carrier is on loan while bytes are under way. Mostly they leave within the same callback, so few carriers serve all
+connections; whoever's peer is slow keeps its carrier until the rest is gone. With splice no byte of the traffic comes
+into this process's memory.
+
+Source: splice(2), pipe(7). A pipe of a mebibyte takes what a socket holds in one call; what a user may have of those is
+limited (pipe-user-pages-soft), and beyond the limit a pipe is as small as the kernel makes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from typing import Protocol
+
+SIZE = 1 << 20
+"""Bytes that a carrier takes at once."""
+
+SMALL_SIZE = 1 << 16
+"""The same where many are held up: thousands of clients that do not read must not take gigabytes."""
+
+MANY_LENT = 64
+"""Carriers on loan from which on they take little."""
+
+_KEPT = 8
+_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
+
+
+class Carrier(Protocol):
+    """Carries bytes of one direction.
+
+    Attributes:
+        held: how many are under way.
+    """
+
+    held: int
+
+    def fill(self, source: int, most: int) -> int:
+        """Take bytes from a socket, if none are held; 0 means its end.
+
+        Raises:
+            BlockingIOError: there are none.
+            OSError: the connection is lost.
+        """
+
+    def drain(self, sink: int) -> None:
+        """Give to a socket as many as it takes.
+
+        Raises:
+            BlockingIOError: it takes none.
+            OSError: the connection is lost.
+        """
+
+    def close(self) -> None:
+        """Drop what is held."""
+
+
+class Pipe:
+    """A pipe; bytes go in and out of it within the kernel."""
+
+    __slots__ = ("_inlet", "_outlet", "held")
+
+    def __init__(self) -> None:
+        """Make it.
+
+        Raises:
+            OSError: there are too many descriptors.
+        """
+        self.held = 0
+        self._outlet, self._inlet = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._inlet, fcntl.F_SETPIPE_SZ, SIZE)
+
+    def fill(self, source: int, most: int) -> int:
+        """Splice from a socket."""
+        self.held = count = os.splice(source, self._inlet, most, flags=_FLAGS)
+        return count
+
+    def drain(self, sink: int) -> None:
+        """Splice to a socket."""
+        self.held -= os.splice(self._outlet, sink, self.held, flags=_FLAGS)
+
+    def close(self) -> None:
+        """Close both its ends."""
+        os.close(self._inlet)
+        os.close(self._outlet)
+
+
+class Buffer:
+    """Memory of this process, where there is no splice."""
+
+    __slots__ = ("_begin", "_view", "held")
+
+    def __init__(self) -> None:
+        self.held = self._begin = 0
+        self._view = memoryview(bytearray(SMALL_SIZE))
+
+    def fill(self, source: int, most: int) -> int:
+        """Read from a socket."""
+        self._begin = 0
+        self.held = count = os.readv(source, [self._view[:most]])
+        return count
+
+    def drain(self, sink: int) -> None:
+        """Write to a socket."""
+        count = os.write(sink, self._view[self._begin : self._begin + self.held])
+        self._begin += count
+        self.held -= count
+
+    def close(self) -> None:
+        """Overwrite what was carried."""
+        self._view[:] = bytes(len(self._view))
+
+
+class Carriers:
+    """Lends carriers."""
+
+    def __init__(self, *, splice: bool) -> None:
+        """Begin.
+
+        Args:
+            splice: whether pipes are used; see `can_splice`.
+        """
+        self._splice = splice
+        self._free: list[Carrier] = []
+        self._lent = 0
+
+    @property
+    def most(self) -> int:
+        """How many bytes to take at once."""
+        return SIZE if self._lent < MANY_LENT else SMALL_SIZE
+
+    def lend(self) -> Carrier:
+        """Lend one that holds nothing."""
+        self._lent += 1
+        if self._free:
+            return self._free.pop()
+        if self._splice:
+            with contextlib.suppress(OSError):
+                return Pipe()
+        return Buffer()
+
+    def take_back(self, carrier: Carrier) -> None:
+        """Take one back; what it may still hold is dropped."""
+        self._lent -= 1
+        if carrier.held or len(self._free) >= _KEPT:
+            carrier.close()
+        else:
+            self._free.append(carrier)
+
+    def close(self) -> None:
+        """Close all that are not on loan."""
+        while self._free:
+            self._free.pop().close()
+
+
+def can_splice() -> bool:
+    """Try whether the kernel lets this process splice from a socket and to a socket."""
+    if not hasattr(os, "splice"):
+        return False
+    try:
+        pipe = Pipe()
+    except OSError:
+        return False
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.send(b"!")
+        try:
+            pipe.fill(ours.fileno(), 1)
+            pipe.drain(ours.fileno())
+            return theirs.recv(1) == b"!"
+        except OSError:
+            return False
+        finally:
+            pipe.close()

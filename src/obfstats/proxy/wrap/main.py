@@ -1,0 +1,216 @@
+"""The program `obfstats wrap`: starts a transport as tor would, and stands between it and tor's ORPort.
+
+    tor  ->  obfstats wrap  ->  PROGRAM              who starts whom
+    client  ->  PROGRAM  ->  obfstats wrap  ->  tor  the way of the bytes
+
+To the transport the wrap is tor's extended ORPort, to tor it is the transport; that is where it learns who comes. In
+everything else the transport has tor's own words: its environment differs by two variables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from obfstats.proxy import answers, logs, process
+from obfstats.proxy.listener import bound, listen
+from obfstats.proxy.serving import Entrance, find_limits, run, surroundings
+from obfstats.proxy.serving import Program as Serving
+from obfstats.proxy.settings import LimitOptions
+from obfstats.proxy.statistics import open_recorder
+from obfstats.proxy.wrap import cookie
+from obfstats.proxy.wrap.passage import Door
+from obfstats.proxy.wrap.program import Program
+from obfstats.proxy.wrap.service import Wrapping
+from obfstats.proxy.wrap.speech import Speech
+from obfstats.record import RecordError
+from obfstats.record.clock import SystemClock
+from obfstats.wire import lines
+from obfstats.wire.endpoint import Endpoint
+from obfstats.wire.extorport import COOKIE_LENGTH
+from obfstats.wire.pluggable import negotiate_version
+from obfstats.wire.variables import COOKIE_FILE, EXTENDED_PORT, PluggableError, read_orports, read_servers, read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import FrameType
+
+    from obfstats.proxy.settings import LogOptions, StatisticsOptions
+    from obfstats.record import Recorder
+    from obfstats.record.clock import Clock
+    from obfstats.wire.variables import OrPorts
+
+NAME = "obfstats wrap"
+"""What the program calls itself."""
+
+_LOOPBACK = Endpoint("127.0.0.1", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says, checked.
+
+    Attributes:
+        command: the transport's program and its arguments.
+        log: about the wrap's own log.
+        statistics: about counting.
+        connections: how many at once; None for the default.
+    """
+
+    command: Sequence[str]
+    log: LogOptions
+    statistics: StatisticsOptions
+    connections: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What tor says.
+
+    Attributes:
+        names: the transports that it asks for.
+        state: the folder that may be written to.
+        door: where clients are passed on to.
+        variables: the whole environment.
+    """
+
+    names: Sequence[str]
+    state: Path
+    door: Door
+    variables: Mapping[str, str]
+
+
+def run_wrap(options: Options, clock: Clock | None = None) -> int:
+    """Run a transport's program, and count its clients.
+
+    Args:
+        options: the command line.
+        clock: what tells the time; the machine's own if None.
+
+    Returns:
+        the transport's exit status; 1 where tor's environment or the statistics log is to blame, 2 where the program
+        cannot be started. Where tor asks for no server this does not return: the program takes this one's place.
+    """
+    try:
+        names = read_servers(os.environ)
+        if not names:
+            return _become(options.command)
+        told = _Told(names, Path(read_state(os.environ)), _door(read_orports(os.environ)), _inherited())
+    except PluggableError as error:
+        answers.say(error.line)
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    # It neither ends the wrap while that starts, nor is ignored in the program that it starts.
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    process.fill_standard_descriptors()
+    try:
+        process.begin(options.log, has_terminal=False)
+    except OSError as error:
+        file = options.log.file
+        return logs.refuse(f"cannot open the log {file}: {error.strerror}; name another with --log-file", NAME)
+    speech = Speech()
+    if options.log.wanted:
+        logs.to_tor(speech.say)
+    logs.say_what_it_holds(safe=options.log.safe)
+    return _count(options, told, speech, clock or SystemClock())
+
+
+def _count(options: Options, told: _Told, speech: Speech, clock: Clock) -> int:
+    """Open the statistics, and serve; give the exit status."""
+    recorder = None
+    try:
+        if options.statistics.wanted:
+            # Two lines of torrc with different commands are two wraps with one folder.
+            recorder = open_recorder(options.statistics, told.state, clock, "-".join(sorted(told.names)))
+    except RecordError as error:
+        return _refuse(told.names, str(error))
+    with contextlib.ExitStack() as stack:
+        if recorder is not None:
+            stack.callback(recorder.close)
+        return _serve(options, told, speech, recorder, clock)
+
+
+def _serve(options: Options, told: _Told, speech: Speech, recorder: Recorder | None, clock: Clock) -> int:
+    """Start the program and stand between it and tor until it ends; give its exit status."""
+    known = os.urandom(COOKIE_LENGTH)
+    with contextlib.ExitStack() as stack:
+        try:
+            listening = stack.enter_context(listen(_LOOPBACK))
+            file = stack.enter_context(cookie.kept(known, told.state))
+        except OSError as error:
+            reason = f"cannot keep a cookie in {told.state}, or listen on loopback: {error.strerror}"
+            return _refuse(told.names, reason)
+        variables = {**told.variables, EXTENDED_PORT: str(bound(listening)), COOKIE_FILE: str(file)}
+        try:
+            program = Program(options.command, variables, speech)
+        except OSError as error:
+            return _cannot_start(options.command, error)
+        stack.callback(program.kill)
+        answers.never_wait()
+        # After the program has been started: it keeps the limits that tor has set.
+        limits = find_limits(LimitOptions(options.connections, None, None), networks=False)
+        around = surroundings(limits, logs.Show(safe=options.log.safe))
+        service = Wrapping(around, known, told.door, recorder, unfinished=limits.handshakes)
+        serving = Serving(NAME, around, clock, recorder, beats=True, ends_with_stdin=False, companion=program)
+        run(serving, [Entrance(listening, service)])
+        return program.status
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """End while the wrap starts, and take away what it has made."""
+    sys.exit(128 + number)
+
+
+def _become(command: Sequence[str]) -> int:
+    """Let the program take this one's place, as if it had been started itself."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        # Python ignores them, and a program inherits what is ignored.
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], list(command), _inherited())  # noqa: S606 - the operator's own words
+    except OSError as error:
+        return _cannot_start(command, error)
+
+
+def _inherited() -> dict[str, str]:
+    """Give this process's variables as they were before Python began: in the C locale it adds one (PEP 538)."""
+    variables = dict(os.environ)
+    with contextlib.suppress(OSError):
+        if b"\0LC_CTYPE=" not in b"\0" + Path("/proc/self/environ").read_bytes():
+            variables.pop("LC_CTYPE", None)
+    return variables
+
+
+def _door(orports: OrPorts) -> Door:
+    """Choose the extended ORPort where there is one."""
+    if orports.extended is not None and orports.cookie_file is not None:
+        return Door(orports.extended, Path(orports.cookie_file), os.urandom)
+    if orports.orport is None:
+        raise AssertionError("an environment without any ORPort is an error of its own")
+    return Door(orports.orport, None, os.urandom)
+
+
+def _refuse(names: Sequence[str], reason: str) -> int:
+    """Say for every transport why it is not served."""
+    try:
+        answers.say(negotiate_version(os.environ))
+    except PluggableError as error:
+        answers.say(error.line)
+        return 1
+    for name in names:
+        answers.say(lines.smethod_error(name, reason))
+    answers.say(lines.SMETHODS_DONE)
+    return 1
+
+
+def _cannot_start(command: Sequence[str], error: OSError) -> int:
+    """Say to tor and to people that there is no such program."""
+    reason = f"cannot start {command[0]}: {error.strerror}; name a transport's program behind --"
+    answers.say(lines.env_error(reason))
+    return logs.refuse(reason, NAME)
