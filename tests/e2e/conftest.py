@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.bridge import Clock
+from tests.peers import managed
 from tests.peers import network as networks
 from tests.peers.missing import need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +22,19 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[networks.Netwo
     need("tor", "tor")
     need("tor", "tor-gencert")
     with networks.Network(tmp_path_factory.mktemp("tor")) as running:
+        yield running
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """The clock of a bridge's tor and of our program; a program in Go goes by the machine's."""
+    need("faketime", "faketime")
+    return Clock(tmp_path / "clock", 0)
+
+
+@pytest.fixture
+def visitor(tmp_path: Path) -> Iterator[managed.Managed]:
+    """Another author's client program, for the transport of which we have none."""
+    need("obfs4proxy", "obfs4proxy")
+    with managed.client(tmp_path / "visitor", argv=networks.OBFS4PROXY, transports=["obfs4"]) as running:
         yield running

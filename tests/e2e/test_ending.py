@@ -9,7 +9,7 @@ import pytest
 
 from obfstats.formats.logline import parse_line
 from tests import canary
-from tests.e2e.visitors import counting, is_answer, visit
+from tests.e2e.visitors import counting, countries_seen, is_answer, visit
 from tests.peers.processes import command_line, family
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from tests.peers.tors import Bridge
 
 HOSTS = {"obfs3": "127.0.0.1"}
-
-
-def seen(bridge: Bridge) -> str:
-    """What tor has counted, by country."""
-    return bridge.ask("status/clients-seen").partition("CountrySummary=")[2].partition(" ")[0]
 
 
 def cookie(bridge: Bridge) -> bytes:
@@ -38,7 +33,7 @@ def test_a_bridge_comes_back_after_its_tor_was_ended(network: Network, geoip: Pa
     name = f"back{number.name.lower()}"
     with network.bridge(name, command, HOSTS, countries=geoip) as bridge:
         assert is_answer(visit(bridge, "obfs3", canary.address("de")))
-        assert seen(bridge) == "de=8"
+        assert countries_seen(bridge) == "de=8"
         first = cookie(bridge)
         processes = [command_line(pid) for pid in family(bridge.child.pid)]
         assert len(processes) == 2
@@ -48,7 +43,7 @@ def test_a_bridge_comes_back_after_its_tor_was_ended(network: Network, geoip: Pa
         for _ in range(2):
             assert is_answer(visit(bridge, "obfs3", canary.address("tr")))
         assert cookie(bridge) != first
-        assert seen(bridge) == "tr=8"
+        assert countries_seen(bridge) == "tr=8"
     # What the buffer held at an end is lost, as it must be.
     lines = (bridge.folder / "pt_state" / "clients.log").read_bytes().splitlines()
     assert [parse_line(line).country for line in lines] == ["tr"]

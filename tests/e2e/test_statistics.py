@@ -14,19 +14,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-from demo.bridge import Clock
 from tests import canary
-from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, visit
+from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, statistics_log, visit
 from tests.peers import web
 from tests.peers.child import ChildError
-from tests.peers.missing import need
 from tests.peers.tors import under
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from demo.bridge import Clock
     from tests.peers.network import Network
     from tests.peers.tors import Bridge
 
@@ -36,25 +33,9 @@ DAY, MINUTE = 86_400, 60
 POLL = 0.05
 
 
-@pytest.fixture(autouse=True)
-def _library() -> None:
-    need("faketime", "faketime")
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    """The clock of a bridge's tor and of its program."""
-    return Clock(tmp_path / "clock", 0)
-
-
 def options(geoip: Path) -> tuple[str, ...]:
     """The program, with what Tor's form of the statistics needs, and a small buffer: batches come during the day."""
     return counting("--geoip", str(geoip), "--stats-columns", "transport,family", "--stats-buffer", "8")
-
-
-def statistics_log(bridge: Bridge) -> Path:
-    """Our program's log, in the folder that tor gives it."""
-    return bridge.folder / "pt_state" / "clients.log"
 
 
 def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:

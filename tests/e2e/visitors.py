@@ -5,17 +5,30 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.clients import ObfuscatedClient
 from obfstats.wire.transports import make_transport
-from tests.peers import program
+from tests.peers import forwarder, program, socks
+from tests.peers.child import START_SECONDS, ChildError
+from tests.peers.network import OBFS4PROXY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.peers.managed import Managed
     from tests.peers.tors import Bridge
 
 SECONDS = 30.0
 """How long a step may take."""
+
+_CHUNK = 1 << 16
+_POLL = 0.05
+
+OBFSTATS = str(Path(sys.executable).with_name("obfstats"))
 
 OURS = (*program.ARGV, "managed")
 """Our program as tor starts it, counting nothing but by its defaults."""
@@ -24,6 +37,11 @@ OURS = (*program.ARGV, "managed")
 def counting(*options: str) -> tuple[str, ...]:
     """Our program as a bridge's tor starts it, with options of its own."""
     return (*program.ARGV, *options, "managed")
+
+
+def wrapping(*options: str) -> tuple[str, ...]:
+    """Another author's program as a bridge's tor starts it with our counting before it."""
+    return (OBFSTATS, "wrap", *options, "--", *OBFS4PROXY)
 
 
 def visit(bridge: Bridge, name: str, source: str | None = None) -> bytes:
@@ -37,6 +55,65 @@ def visit(bridge: Bridge, name: str, source: str | None = None) -> bytes:
     with ObfuscatedClient(make_transport(name), bridge.address(name), source, SECONDS) as client:
         client.sendall(_client_hello())
         return client.recv()
+
+
+def visit_with(proxy: Managed, bridge: Bridge, name: str, source: str) -> bytes:
+    """Come as a client as `visit` does, by another program's client; this one comes from an IPv4 address.
+
+    Args:
+        proxy: the program, which runs as a client's tor runs it.
+        bridge: whom to visit.
+        name: by which transport.
+        source: where to come from.
+
+    Raises:
+        OSError: if the bridge hangs up or takes too long.
+    """
+    arguments = ";".join(bridge.arguments(name)) or None
+    with (
+        forwarder.forward(source, bridge.address(name)) as place,
+        socks.connect(proxy.methods[name], place, arguments) as connection,
+    ):
+        connection.sendall(_client_hello())
+        return connection.recv(_CHUNK)
+
+
+@contextlib.contextmanager
+def stay(bridge: Bridge, name: str, source: str | None = None) -> Iterator[ObfuscatedClient]:
+    """Come as a client as `visit` does, and stay until the block ends; gives the connection.
+
+    Raises:
+        OSError: if the bridge hangs up or takes too long.
+    """
+    with ObfuscatedClient(make_transport(name), bridge.address(name), source, SECONDS) as client:
+        client.sendall(_client_hello())
+        assert is_answer(client.recv())
+        yield client
+
+
+def wait_until_served(bridge: Bridge, name: str) -> None:
+    """Wait until a transport listens that had ended and that tor starts again.
+
+    Raises:
+        ChildError: if it does not.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionRefusedError):
+            probe(bridge, name)
+            return
+        time.sleep(_POLL)
+    raise ChildError(f"nobody listens for {name} again")
+
+
+def countries_seen(bridge: Bridge) -> str:
+    """Give what tor has counted, by country."""
+    return bridge.ask("status/clients-seen").partition("CountrySummary=")[2].partition(" ")[0]
+
+
+def statistics_log(bridge: Bridge) -> Path:
+    """Give our log, in the folder that tor gives to transports."""
+    return bridge.folder / "pt_state" / "clients.log"
 
 
 def probe(bridge: Bridge, name: str) -> None:

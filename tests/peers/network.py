@@ -131,6 +131,8 @@ class Network:
         named: Sequence[str] = (),
         countries: Path | None = None,
         clock: Clock | None = None,
+        extended: bool = True,
+        more: Sequence[str] = (),
     ) -> Iterator[Bridge]:
         """Run a bridge.
 
@@ -141,12 +143,14 @@ class Network:
             named: the transports that tor asks the program for, if these are others.
             countries: a GeoIP file for IPv4.
             clock: its clock, if not the machine's.
+            extended: whether it has an extended ORPort.
+            more: further lines of torrc.
         """
         folder = self.folder / name
         listeners = {transport: (host, self.ports.take(host)) for transport, host in hosts.items()}
         written = {transport: join(*listener) for transport, listener in listeners.items()}
-        lines = [*self.common(folder, countries), *torrc.bridge(folder, command, written, named or list(hosts))]
-        bridge = Bridge(folder, lines, listeners, clock)
+        own = torrc.bridge(folder, command, written, named or list(hosts), extended=extended)
+        bridge = Bridge(folder, [*self.common(folder, countries), *own, *more], listeners, clock)
         with self._known(bridge):
             yield bridge
 

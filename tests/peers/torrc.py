@@ -129,7 +129,9 @@ def exit_relay() -> list[str]:
     ]
 
 
-def bridge(folder: Path, command: Sequence[str], listeners: Mapping[str, str], named: Sequence[str]) -> list[str]:
+def bridge(
+    folder: Path, command: Sequence[str], listeners: Mapping[str, str], named: Sequence[str], *, extended: bool = True
+) -> list[str]:
     """Give what makes a bridge.
 
     Args:
@@ -137,16 +139,22 @@ def bridge(folder: Path, command: Sequence[str], listeners: Mapping[str, str], n
         command: the transports' server program.
         listeners: where each transport listens, as HOST:PORT.
         named: the transports that the program is started for; it had better not know one without a listener.
+        extended: whether it has an extended ORPort.
     """
     return [
         *_relay(folder.name, "auto"),
         "BridgeRelay 1",
         "PublishServerDescriptor 0",
-        "ExtORPort 127.0.0.1:auto",
+        *(["ExtORPort 127.0.0.1:auto"] if extended else []),
         f"ControlSocket {control_socket(folder)}",
-        f"ServerTransportPlugin {','.join(named)} exec {_words(command)}",
+        server_plugin(named, command),
         *(f"ServerTransportListenAddr {name} {listener}" for name, listener in listeners.items()),
     ]
+
+
+def server_plugin(named: Sequence[str], command: Sequence[str]) -> str:
+    """Give the line that lets a bridge start a program for transports; a bridge may have several."""
+    return f"ServerTransportPlugin {','.join(named)} exec {_words(command)}"
 
 
 def control_socket(folder: Path) -> Path:

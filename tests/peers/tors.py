@@ -128,7 +128,16 @@ class Bridge(Tor):
         """Give the bridge line of a transport, once it listens."""
         self.wait_for(f"Registered server transport '{name}' at ")
         fingerprint = (self.folder / "fingerprint").read_text().split()[1]
-        return f"{name} {join(*self.listeners[name])} {fingerprint}"
+        return " ".join([name, join(*self.listeners[name]), fingerprint, *self.arguments(name)])
+
+    def arguments(self, name: str) -> list[str]:
+        """Give what stands behind the fingerprint in a transport's bridge line, once it listens.
+
+        Obfs4proxy writes it down for the operator: `Bridge obfs4 <IP ADDRESS>:<PORT> <FINGERPRINT> cert=...`.
+        """
+        self.wait_for(f"Registered server transport '{name}' at ")
+        path = self.folder / "pt_state" / f"{name}_bridgeline.txt"
+        return path.read_text().rpartition("<FINGERPRINT>")[2].split() if path.exists() else []
 
     def address(self, name: str) -> tuple[str, int]:
         """Give where a transport listens, once it does."""
