@@ -21,7 +21,9 @@ def help_of(program: str, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("program", [["obfsproxy"], ["obfsproxy", "obfs2"], ["obfstats"], ["obfstats", "convert"]])
+@pytest.mark.parametrize(
+    "program", [["obfsproxy"], ["obfsproxy", "obfs2"], ["obfstats"], ["obfstats", "convert"], ["obfstats", "wrap"]]
+)
 def test_every_option_is_documented(program: list[str]) -> None:
     """Whatever `--help` names stands in docs/commands.md."""
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", help_of(*program)))

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import canary
-from tests.e2e.visitors import OURS, is_answer, visit
+from tests.e2e.visitors import OBFSTATS, OURS, is_answer, statistics_log, visit, visit_with
+from tests.peers import managed
+from tests.peers.missing import need
+from tests.peers.network import OBFS4PROXY
 from tests.peers.tors import Bridge, join
 
 if TYPE_CHECKING:
@@ -25,19 +28,45 @@ PRIVATE = (
 """What keeps a bridge within a private network."""
 
 
-def test_four_lines_make_a_bridge_that_counts(network: Network) -> None:
-    """Only the program's place and the ORPort's number are others; a client comes, and tor has counted it."""
+def bridge(network: Network, name: str, torrc: list[str], transport: str) -> Bridge:
+    """Run a bridge by the README's lines, and what keeps it within a private network."""
+    folder = network.folder / name
+    listener = ("127.0.0.1", network.ports.take())
+    more = [f"ServerTransportListenAddr {transport} {join(*listener)}", f"ControlSocket {folder / 'control'}", *PRIVATE]
+    return Bridge(folder, [*network.common(folder), *torrc, *more], {transport: listener}, None)
+
+
+def four_lines() -> list[str]:
+    """The README's four lines of torrc."""
     found = re.search(r"^    BridgeRelay 1\n(?:    .+\n)+", README.read_text(), re.MULTILINE)
     assert found
-    lines = [line.strip() for line in found[0].splitlines()]
+    lines = [line.strip().replace(":9001", ":auto") for line in found[0].splitlines()]
     assert len(lines) == 4
-    torrc = "\n".join(lines).replace("/opt/obfstats/bin/obfsproxy managed", " ".join(OURS)).replace(":9001", ":auto")
-    assert torrc.count("obfstats.proxy.main") == torrc.count(":auto") == 1
-    folder = network.folder / "readme"
-    listener = ("127.0.0.1", network.ports.take())
-    more = [f"ServerTransportListenAddr obfs3 {join(*listener)}", f"ControlSocket {folder / 'control'}", *PRIVATE]
-    lines = [*network.common(folder), *torrc.splitlines(), *more]
-    with Bridge(folder, lines, {"obfs3": listener}, None) as bridge:
-        assert is_answer(visit(bridge, "obfs3", canary.address()))
-        assert "??=8" in bridge.ask("status/clients-seen")
-        assert (folder / "pt_state" / "clients.log").stat().st_mode & 0o777 == 0o600
+    return lines
+
+
+def test_four_lines_make_a_bridge_that_counts(network: Network) -> None:
+    """Only the program's place and the ORPort's number are others; a client comes, and tor has counted it."""
+    *lines, plugin = four_lines()
+    command = plugin.replace("/opt/obfstats/bin/obfsproxy managed", " ".join(OURS))
+    assert command != plugin
+    with bridge(network, "readme", [*lines, command], "obfs3") as running:
+        assert is_answer(visit(running, "obfs3", canary.address()))
+        assert "??=8" in running.ask("status/clients-seen")
+        assert (running.folder / "pt_state" / "clients.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_one_line_counts_in_front_of_another_transport(network: Network, tmp_path: Path) -> None:
+    """The line of the README's first screen; a client of another author's program comes, and both have counted it."""
+    need("obfs4proxy", "obfs4proxy")
+    *lines, _ = four_lines()
+    found = re.search(r"^    (ServerTransportPlugin obfs4 .+)$", README.read_text(), re.MULTILINE)
+    assert found
+    plugin = found[1].replace("/opt/obfstats/bin/obfstats", OBFSTATS).replace("/usr/bin/obfs4proxy", OBFS4PROXY[0])
+    with (
+        bridge(network, "readmewrap", [*lines, plugin], "obfs4") as running,
+        managed.client(tmp_path / "visitor", argv=OBFS4PROXY, transports=["obfs4"]) as visitor,
+    ):
+        assert is_answer(visit_with(visitor, running, "obfs4", canary.address()))
+        assert "??=8" in running.ask("status/clients-seen")
+        assert statistics_log(running).stat().st_mode & 0o777 == 0o600
