@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 from socket import inet_ntoa
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from bench.report import MissingError
+
+GEOIP = Path("/usr/share/tor/geoip")
+"""Tor's own file, as Debian installs it."""
 
 _SEED = 5047
 _REPEATS = 1 / 3
 _SMALL_NETWORKS = 1 / 2
+
+
+def need_geoip() -> Path:
+    """Give tor's geoip file.
+
+    Raises:
+        MissingError: if it is not there.
+    """
+    if not GEOIP.exists():
+        raise MissingError("the country file is missing: apt-get install tor-geoipdb")
+    return GEOIP
 
 
 def addresses(geoip: Path, count: int) -> list[str]:

@@ -7,8 +7,12 @@ import re
 import resource
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.report import MissingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SETTLED = 8
 """Readings in a row that have to agree before memory counts as settled."""
@@ -27,6 +31,31 @@ def cpu_seconds(pid: int) -> float:
     """
     # The kernel's encoding: the complement of the process id, and 2 for the scheduler's clock.
     return time.clock_gettime((~pid << 3) | 2)
+
+
+class Spent(NamedTuple):
+    """What some work took, in seconds.
+
+    Attributes:
+        wall: by the clock on the wall.
+        server: of processor time, of the processes under test.
+        load: of processor time, of this process.
+    """
+
+    wall: float
+    server: float
+    load: float
+
+
+def spend(work: Callable[[], object], *pids: int) -> Spent:
+    """Do some work, and give what it took this process and those under test."""
+
+    def now() -> Spent:
+        return Spent(time.perf_counter(), sum(map(cpu_seconds, pids)), time.process_time())
+
+    before = now()
+    work()
+    return Spent(*(end - begin for begin, end in zip(before, now(), strict=True)))
 
 
 def resident_kib(pid: int) -> int:

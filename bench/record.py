@@ -17,19 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.clients import addresses
+from bench.clients import GEOIP, addresses, need_geoip
 from bench.initiator import BrokenError
 from bench.literal import LiteralCountries, LiteralRecorder
 from bench.load import Load
 from bench.process import cpu_seconds, two_cores
-from bench.report import Comparison, MissingError, main, progress, surroundings, table
+from bench.report import Comparison, main, progress, surroundings, table
 from obfstats.record import Recorder
 from tests.peers import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-GEOIP = Path("/usr/share/tor/geoip")
 BUFFERS = (100, 1_000, 10_000)
 STALLING_BUFFER = 10_000
 
@@ -54,8 +53,7 @@ _QUICK = Plan(rounds=11, records=10_000, flushes=9, connection_rounds=25, connec
 
 def measure(plan: Plan) -> str:
     """Measure everything, and give the tables."""
-    if not GEOIP.exists():
-        raise MissingError("the peer's country file is missing: apt-get install tor-geoipdb")
+    need_geoip()
     two_cores()
     progress("reading country files, drawing addresses")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:

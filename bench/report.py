@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _Plan = TypeVar("_Plan")
+_Figure = TypeVar("_Figure")
 
 _BUSY = 0.5
 """Load average a core above which a warning is due."""
@@ -34,6 +35,7 @@ class Comparison:
         measure: what is measured, with its unit.
         goal: what the ratio may be at most, or None where there is no goal.
         digits: how many of a figure's decimals are printed.
+        more_is_better: whether the goal is what the ratio must be at least.
         ours: one figure a round.
         peer: one figure a round, of the same rounds.
     """
@@ -41,6 +43,7 @@ class Comparison:
     measure: str
     goal: float | None = None
     digits: int = 2
+    more_is_better: bool = False
     ours: list[float] = field(default_factory=list)
     peer: list[float] = field(default_factory=list)
 
@@ -55,7 +58,7 @@ class Comparison:
         return statistics.median(self.ratios)
 
     def take(self, rounds: int, ours: Callable[[], float], peer: Callable[[], float]) -> Comparison:
-        """Measure both sides in turn; which comes first changes with every round.
+        """Measure both sides as `in_turn` does, for this row alone.
 
         Args:
             rounds: how many figures to take of each.
@@ -65,27 +68,48 @@ class Comparison:
         Returns:
             This row.
         """
-        sides = [(self.ours, ours), (self.peer, peer)]
-        for _ in range(rounds):
-            sides.reverse()
-            for figures, measure in sides:
-                figures.append(measure())
+        taken = in_turn(rounds, ours, peer)
+        self.ours += taken[0]
+        self.peer += taken[1]
         return self
 
     def row(self) -> str:
         """Write it as a table's row."""
         ratios = self.ratios
         several = f"{min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds" if len(ratios) > 1 else ""
+        is_met = self.goal is None or (self.ratio >= self.goal if self.more_is_better else self.ratio <= self.goal)
         cells = [
             self.measure,
             f"{statistics.median(self.ours):,.{self.digits}f}",
             f"{statistics.median(self.peer):,.{self.digits}f}",
             f"**{self.ratio:.3f}**",
             several,
-            "" if self.goal is None else f"{self.goal:.2f}",
-            "" if self.goal is None else "yes" if self.ratio <= self.goal else "**no**",
+            "" if self.goal is None else f"{'at least ' if self.more_is_better else ''}{self.goal:.2f}",
+            "" if self.goal is None else "yes" if is_met else "**no**",
         ]
         return f"| {' | '.join(cells)} |"
+
+
+def in_turn(
+    rounds: int, ours: Callable[[], _Figure], peer: Callable[[], _Figure]
+) -> tuple[list[_Figure], list[_Figure]]:
+    """Measure both sides in turn; which comes first changes with every round.
+
+    Args:
+        rounds: how many figures to take of each.
+        ours: measures ours once.
+        peer: measures the peer once.
+
+    Returns:
+        Our figures and the peer's.
+    """
+    taken: tuple[list[_Figure], list[_Figure]] = ([], [])
+    sides = [(taken[0], ours), (taken[1], peer)]
+    for _ in range(rounds):
+        sides.reverse()
+        for figures, measure in sides:
+            figures.append(measure())
+    return taken
 
 
 def progress(text: str) -> None:
