@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -46,6 +45,7 @@ from obfstats.wire.extorport_server import Asked, Server
 from obfstats.wire.handshake import Send
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeAlias
 
     from obfstats.wire.handshake import Random
@@ -125,20 +125,10 @@ def user_address(address: str, port: int) -> str:
     return str(Endpoint(str(parsed), port))
 
 
-class _Phase(Enum):
-    """What the machine waits for."""
-
-    AUTH_TYPES = auto()
-    SERVER_HASH = auto()
-    RESULT = auto()
-    OKAY = auto()
-    NOTHING = auto()
-
-
 class Client:
     """Our end of one connection."""
 
-    __slots__ = ("_cookie", "_held", "_introduction", "_nonce", "_phase", "_random")
+    __slots__ = ("_cookie", "_held", "_introduction", "_next", "_nonce", "_random")
 
     def __init__(self, cookie: bytes, random: Random, *, transport: str | None, address: str | None) -> None:
         """Take what there is to say.
@@ -151,7 +141,8 @@ class Client:
         """
         self._cookie = cookie
         self._random = random
-        self._phase = _Phase.AUTH_TYPES
+        # Which step comes next; none when all is said.
+        self._next: Callable[[Client], Step] | None = Client._take_auth_types
         self._nonce = b""
         self._held = bytearray()
         introduction = b"" if address is None else pack_message(Command.USERADDR, address.encode("ascii"))
@@ -161,27 +152,13 @@ class Client:
 
     def receive(self, data: bytes) -> list[Send | Granted | Refused]:
         """Take bytes of tor's, cut anywhere."""
-        if self._phase is _Phase.NOTHING:
+        if self._next is None:
             return []
         self._held += data
         events: list[Send | Granted | Refused] = []
-        while (step := self._step()) is not None:
+        while self._next is not None and (step := self._next(self)) is not None:
             events += step
         return events
-
-    def _step(self) -> Step:
-        """Go one step on; None where that takes more bytes, or where all is said."""
-        match self._phase:
-            case _Phase.AUTH_TYPES:
-                return self._take_auth_types()
-            case _Phase.SERVER_HASH:
-                return self._take_server_hash()
-            case _Phase.RESULT:
-                return self._take_result()
-            case _Phase.OKAY:
-                return self._take_answer()
-            case _Phase.NOTHING:
-                return None
 
     def _take_auth_types(self) -> Step:
         end = self._held.find(0, 0, _MAX_AUTH_TYPES + 1)
@@ -191,7 +168,7 @@ class Client:
         if SAFE_COOKIE not in self._held[:end]:
             return [Send(b"\0"), *self._refuse("the extended ORPort does not offer authentication by cookie")]
         del self._held[: end + 1]
-        self._phase = _Phase.SERVER_HASH
+        self._next = Client._take_server_hash
         self._nonce = self._random(NONCE_LENGTH)
         return [Send(bytes((SAFE_COOKIE,)) + self._nonce)]
 
@@ -202,7 +179,7 @@ class Client:
         del self._held[: HASH_LENGTH + NONCE_LENGTH]
         if not hmac.compare_digest(given, server_hash(self._cookie, self._nonce, server_nonce)):
             return self._refuse("the extended ORPort does not know the cookie")
-        self._phase = _Phase.RESULT
+        self._next = Client._take_result
         return [Send(client_hash(self._cookie, self._nonce, server_nonce))]
 
     def _take_result(self) -> Step:
@@ -211,20 +188,21 @@ class Client:
         if self._held[0] != 1:
             return self._refuse("the extended ORPort refused the cookie")
         del self._held[0]
-        self._phase = _Phase.OKAY
+        self._next = Client._take_answer
         return [Send(self._introduction)]
 
     def _take_answer(self) -> Step:
         message = take_message(self._held)
         if message is None:
             return None
-        if message.too_long:
+        command, body = message
+        if body is None:
             return self._refuse("the extended ORPort said more than there is to say")
-        if message.command == Command.OKAY:
+        if command == Command.OKAY:
             early = bytes(self._held)
             self._forget()
             return [Granted(early)]
-        if message.command == Command.DENY:
+        if command == Command.DENY:
             return self._refuse("the extended ORPort denied the connection")
         return []
 
@@ -234,6 +212,6 @@ class Client:
 
     def _forget(self) -> None:
         """Drop secrets and addresses: the machine is done."""
-        self._phase = _Phase.NOTHING
+        self._next = None
         self._cookie = self._nonce = self._introduction = b""
         self._held = bytearray()

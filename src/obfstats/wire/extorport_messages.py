@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hmac
 import struct
-from dataclasses import dataclass, field
 from enum import IntEnum
 
 SAFE_COOKIE = 1
@@ -32,42 +31,30 @@ class Command(IntEnum):
     DENY = 0x1001
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message.
-
-    Attributes:
-        command: a `Command`, or any other number.
-        body: what it says; empty where it is too long.
-        too_long: whether it says more than MAX_BODY.
-    """
-
-    command: int
-    body: bytes = field(repr=False)
-    too_long: bool = False
-
-
 def pack_message(command: Command, body: bytes = b"") -> bytes:
     """Write a message."""
     return _HEAD.pack(command, len(body)) + body
 
 
-def take_message(held: bytearray) -> Message | None:
+def take_message(held: bytearray) -> tuple[int, bytes | None] | None:
     """Take the first message out of what is held; None where it is not whole.
 
-    A message that is too long is told as soon as its head is there, and left where it is.
+    A message that says more than MAX_BODY is told as soon as its head is there, and left where it is.
+
+    Returns:
+        the command, a `Command` or any other number, and what it says; None in place of what is too long.
     """
     if len(held) < _HEAD.size:
         return None
     command, length = _HEAD.unpack_from(held)
     if length > MAX_BODY:
-        return Message(command, b"", too_long=True)
+        return command, None
     end = _HEAD.size + length
     if len(held) < end:
         return None
     body = bytes(held[_HEAD.size : end])
     del held[:end]
-    return Message(command, body)
+    return command, body
 
 
 def server_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:

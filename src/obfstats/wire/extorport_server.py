@@ -15,7 +15,6 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -35,9 +34,9 @@ from obfstats.wire.handshake import Send
 from obfstats.wire.lines import is_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeAlias
 
-    from obfstats.wire.extorport_messages import Message
     from obfstats.wire.handshake import Random
 
     Step: TypeAlias = list["Send | Asked | Refused"] | None
@@ -65,21 +64,10 @@ class Asked:
         return None if self.address is None else self.address.rpartition(":")[0].strip("[]")
 
 
-class _Phase(Enum):
-    """What the machine waits for."""
-
-    AUTH_TYPE = auto()
-    CLIENT_NONCE = auto()
-    CLIENT_HASH = auto()
-    MESSAGES = auto()
-    VERDICT = auto()
-    NOTHING = auto()
-
-
 class Server:
     """Tor's end of one connection."""
 
-    __slots__ = ("_address", "_client_hash", "_cookie", "_held", "_phase", "_random", "_transport")
+    __slots__ = ("_address", "_client_hash", "_cookie", "_held", "_next", "_random", "_transport")
 
     def __init__(self, cookie: bytes, random: Random) -> None:
         """Take what a transport must know.
@@ -90,7 +78,8 @@ class Server:
         """
         self._cookie = cookie
         self._random = random
-        self._phase = _Phase.AUTH_TYPE
+        # Which step comes next; none when all is said.
+        self._next: Callable[[Server], Step] | None = Server._take_auth_type
         self._client_hash = b""
         self._address: str | None = None
         self._transport: str | None = None
@@ -102,11 +91,11 @@ class Server:
 
     def receive(self, data: bytes) -> list[Send | Asked | Refused]:
         """Take bytes of the transport's, cut anywhere."""
-        if self._phase is _Phase.NOTHING:
+        if self._next is None:
             return []
         self._held += data
         events: list[Send | Asked | Refused] = []
-        while (step := self._step()) is not None:
+        while self._next is not None and (step := self._next(self)) is not None:
             events += step
         return events
 
@@ -127,26 +116,10 @@ class Server:
         return self._decide(Command.DENY)
 
     def _decide(self, command: Command) -> bytes:
-        if self._phase is not _Phase.VERDICT:
+        if self._next is not Server._wait_for_verdict:
             raise RuntimeError("nothing was asked")
         self._forget()
         return pack_message(command)
-
-    def _step(self) -> Step:
-        """Go one step on; None where that takes more bytes, or where all is said."""
-        match self._phase:
-            case _Phase.AUTH_TYPE:
-                return self._take_auth_type()
-            case _Phase.CLIENT_NONCE:
-                return self._take_client_nonce()
-            case _Phase.CLIENT_HASH:
-                return self._take_client_hash()
-            case _Phase.MESSAGES:
-                return self._take_message()
-            case _Phase.VERDICT:
-                return self._refuse("the transport spoke before it was let in") if self._held else None
-            case _Phase.NOTHING:
-                return None
 
     def _take_auth_type(self) -> Step:
         if not self._held:
@@ -154,7 +127,7 @@ class Server:
         if self._held[0] != SAFE_COOKIE:
             return self._refuse("the transport does not want to authenticate by cookie")
         del self._held[0]
-        self._phase = _Phase.CLIENT_NONCE
+        self._next = Server._take_client_nonce
         return []
 
     def _take_client_nonce(self) -> Step:
@@ -163,7 +136,7 @@ class Server:
         nonce, own_nonce = bytes(self._held[:NONCE_LENGTH]), self._random(NONCE_LENGTH)
         del self._held[:NONCE_LENGTH]
         self._client_hash = client_hash(self._cookie, nonce, own_nonce)
-        self._phase = _Phase.CLIENT_HASH
+        self._next = Server._take_client_hash
         return [Send(server_hash(self._cookie, nonce, own_nonce) + own_nonce)]
 
     def _take_client_hash(self) -> Step:
@@ -173,29 +146,33 @@ class Server:
         del self._held[:HASH_LENGTH]
         if not hmac.compare_digest(given, self._client_hash):
             return [Send(b"\0"), *self._refuse("the transport does not know the cookie")]
-        self._phase = _Phase.MESSAGES
+        self._next = Server._take_message
         return [Send(b"\1")]
 
     def _take_message(self) -> Step:
         message = take_message(self._held)
         if message is None:
             return None
-        if message.too_long:
+        command, body = message
+        if body is None:
             return self._refuse("the transport said more than there is to say")
-        if message.command == Command.DONE:
-            self._phase = _Phase.VERDICT
+        if command == Command.DONE:
+            self._next = Server._wait_for_verdict
             # Whoever owns the socket must not be asked about a client that is refused with the next event.
             return [] if self._held else [Asked(self._address, self._transport)]
-        reason = self._note(message)
+        reason = self._note(command, body)
         return [] if reason is None else self._refuse(reason)
 
-    def _note(self, message: Message) -> str | None:
+    def _wait_for_verdict(self) -> Step:
+        return self._refuse("the transport spoke before it was let in") if self._held else None
+
+    def _note(self, command: int, body: bytes) -> str | None:
         """Note what a message says of the client; give the reason where it cannot be."""
-        if message.command == Command.USERADDR:
-            self._address = _read_address(message.body)
+        if command == Command.USERADDR:
+            self._address = _read_address(body)
             return None if self._address else "the transport named a client that has no address"
-        if message.command == Command.TRANSPORT:
-            self._transport = message.body.decode("ascii", "replace")
+        if command == Command.TRANSPORT:
+            self._transport = body.decode("ascii", "replace")
             return None if is_name(self._transport) else "the transport has a name that is none"
         return None
 
@@ -205,7 +182,7 @@ class Server:
 
     def _forget(self) -> None:
         """Drop secrets and addresses: the machine is done."""
-        self._phase = _Phase.NOTHING
+        self._next = None
         self._cookie = self._client_hash = b""
         self._address = self._transport = None
         self._held = bytearray()
