@@ -234,9 +234,16 @@ class _Opening:
         self._next[descriptor] = self._see_proof
 
     def _see_proof(self, descriptor: int) -> None:
-        _want(os.read(descriptor, _MOST) == self._proofs[descriptor], "prove to tor that it knows the cookie")
-        os.write(descriptor, _RIGHT)
-        self._next[descriptor] = self._see_introduction
+        said = os.read(descriptor, _MOST)
+        _want(said[:HASH_LENGTH] == self._proofs[descriptor], "prove to tor that it knows the cookie")
+        if len(said) == HASH_LENGTH:
+            os.write(descriptor, _RIGHT)
+            self._next[descriptor] = self._see_introduction
+            return
+        # Tor answers with one write what came in one read.
+        _want(said[HASH_LENGTH:] in self._load.named, "tell tor of a client as the transport did")
+        os.write(descriptor, _RIGHT + _OKAY)
+        self._next[descriptor] = self._echo
 
     def _see_introduction(self, descriptor: int) -> None:
         _want(os.read(descriptor, _MOST) in self._load.named, "tell tor of a client as the transport did")

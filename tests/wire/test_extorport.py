@@ -110,9 +110,9 @@ def test_our_end_says_what_the_specification_says() -> None:
     assert client.receive(b"\1\0") == [Send(b"\1" + client_nonce)]
     proof = hmac.new(COOKIE, b"ExtORPort authentication server-to-client hash" + client_nonce + server_nonce, "sha256")
     answer = hmac.new(COOKIE, b"ExtORPort authentication client-to-server hash" + client_nonce + server_nonce, "sha256")
-    assert client.receive(proof.digest() + server_nonce) == [Send(answer.digest())]
     introduction = b"\0\1\0\x0e192.0.2.7:5678" + b"\0\2\0\5obfs3" + b"\0\0\0\0"
-    assert client.receive(b"\1") == [Send(introduction)]
+    assert client.receive(proof.digest() + server_nonce) == [Send(answer.digest() + introduction)]
+    assert client.receive(b"\1") == []
     assert client.receive(b"\x10\0\0\0early") == [Granted(b"early")]
 
 

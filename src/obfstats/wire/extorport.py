@@ -17,7 +17,8 @@ which is the last one. What arrives after `Granted` is tor's speech to the clien
 Rules:
 
 - No byte of the client's before OKAY: tor closes on bytes that are there already when it handles DONE.
-- Tor proves first that it knows the cookie. Whoever cannot, learns neither the cookie nor the client's address.
+- Tor proves first that it knows the cookie. Whoever cannot, learns neither the cookie nor the client's address. Whoever
+  can is not asked twice: our proof and the messages go out together, which spares both ends a round.
 - Commands that nobody knows are passed over, as tor does. Between reads less than 1100 bytes are held.
 - Cookie, nonces and the client's address are dropped with the last event, and no event shows an address in its `repr`.
 """
@@ -180,7 +181,7 @@ class Client:
         if not hmac.compare_digest(given, server_hash(self._cookie, self._nonce, server_nonce)):
             return self._refuse("the extended ORPort does not know the cookie")
         self._next = Client._take_result
-        return [Send(client_hash(self._cookie, self._nonce, server_nonce))]
+        return [Send(client_hash(self._cookie, self._nonce, server_nonce) + self._introduction)]
 
     def _take_result(self) -> Step:
         if not self._held:
@@ -189,7 +190,7 @@ class Client:
             return self._refuse("the extended ORPort refused the cookie")
         del self._held[0]
         self._next = Client._take_answer
-        return [Send(self._introduction)]
+        return []
 
     def _take_answer(self) -> Step:
         message = take_message(self._held)
