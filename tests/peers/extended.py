@@ -122,6 +122,8 @@ class ExtendedOrPort:
             while True:
                 accepted, _ = self._listening.accept()
                 accepted.settimeout(TIMEOUT)
+                # Two small answers in a row must not wait for each other.
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._changed:
                     self._open.add(accepted)
                     self.connections += 1

@@ -40,6 +40,9 @@ def listen(endpoint: Endpoint) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What is accepted inherits these (Linux): nobody has to ask for them with each connection.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.bind(endpoint)
         listening.listen(BACKLOG)
         listening.setblocking(False)
@@ -115,7 +118,6 @@ class Listener:
                 accepted.close()
                 continue
             accepted.setblocking(False)
-            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._handle(accepted, Endpoint(*address[:2]), gone)
 
     def _try_again(self) -> None:

@@ -18,7 +18,8 @@ SWITCH_INTERVAL = 0.0005
 def fill_standard_descriptors() -> None:
     """Where standard streams are closed, put something in their place: no socket may become number 2."""
     while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
-        pass
+        # As standard streams are, for a program that is started from here.
+        os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 

@@ -44,6 +44,9 @@ REPORTS = (60.0, 600.0)
 """Seconds between two reports of what was refused or shed: drawn anew each time, or a report would tell the minute in
 which a client came. With safe logging off it is always the first."""
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What is listened to. A program may block them until the loop runs, which unblocks them."""
+
 _SPARE_DESCRIPTORS = 64
 _STDIN = 0
 _CHUNK = 1 << 12
@@ -227,6 +230,7 @@ def _obey_signals(program: Program, stop: Callable[[str], None], renew: Callable
     loop.add_signal_handler(signal.SIGTERM, stop, "Got SIGTERM. Terminating.")
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGHUP, renew)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 async def _tick(

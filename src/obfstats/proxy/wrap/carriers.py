@@ -76,12 +76,12 @@ class Pipe:
 
     def fill(self, source: int, most: int) -> int:
         """Splice from a socket."""
-        self.held = count = os.splice(source, self._inlet, most, flags=_FLAGS)
+        self.held = count = os.splice(source, self._inlet, most, None, None, _FLAGS)
         return count
 
     def drain(self, sink: int) -> None:
         """Splice to a socket."""
-        self.held -= os.splice(self._outlet, sink, self.held, flags=_FLAGS)
+        self.held -= os.splice(self._outlet, sink, self.held, None, None, _FLAGS)
 
     def close(self) -> None:
         """Close both its ends."""
@@ -116,7 +116,11 @@ class Buffer:
 
 
 class Carriers:
-    """Lends carriers."""
+    """Lends carriers.
+
+    Attributes:
+        most: how many bytes to take at once.
+    """
 
     def __init__(self, *, splice: bool) -> None:
         """Begin.
@@ -127,15 +131,13 @@ class Carriers:
         self._splice = splice
         self._free: list[Carrier] = []
         self._lent = 0
-
-    @property
-    def most(self) -> int:
-        """How many bytes to take at once."""
-        return SIZE if self._lent < MANY_LENT else SMALL_SIZE
+        self.most = SIZE
 
     def lend(self) -> Carrier:
         """Lend one that holds nothing."""
         self._lent += 1
+        if self._lent == MANY_LENT:
+            self.most = SMALL_SIZE
         if self._free:
             return self._free.pop()
         if self._splice:
@@ -145,6 +147,8 @@ class Carriers:
 
     def take_back(self, carrier: Carrier) -> None:
         """Take one back; what it may still hold is dropped."""
+        if self._lent == MANY_LENT:
+            self.most = SIZE
         self._lent -= 1
         if carrier.held or len(self._free) >= _KEPT:
             carrier.close()

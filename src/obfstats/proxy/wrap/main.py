@@ -12,14 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from obfstats.proxy import answers, logs, process
 from obfstats.proxy.listener import bound, listen
-from obfstats.proxy.serving import Entrance, find_limits, run, surroundings
+from obfstats.proxy.serving import SIGNALS, Entrance, find_limits, run, surroundings
 from obfstats.proxy.serving import Program as Serving
 from obfstats.proxy.settings import LimitOptions
 from obfstats.proxy.statistics import open_recorder
@@ -38,7 +37,6 @@ from obfstats.wire.variables import COOKIE_FILE, EXTENDED_PORT, PluggableError, 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import FrameType
 
     from obfstats.proxy.settings import LogOptions, StatisticsOptions
     from obfstats.record import Recorder
@@ -104,10 +102,8 @@ def run_wrap(options: Options, clock: Clock | None = None) -> int:
     except PluggableError as error:
         answers.say(error.line)
         return 1
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    # It neither ends the wrap while that starts, nor is ignored in the program that it starts.
-    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    # What comes before the loop runs waits until it does: a wrap that is ended halfway would leave things behind.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     process.fill_standard_descriptors()
     try:
         process.begin(options.log, has_terminal=False)
@@ -160,11 +156,6 @@ def _serve(options: Options, told: _Told, speech: Speech, recorder: Recorder | N
         serving = Serving(NAME, around, clock, recorder, beats=True, ends_with_stdin=False, companion=program)
         run(serving, [Entrance(listening, service)])
         return program.status
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """End while the wrap starts, and take away what it has made."""
-    sys.exit(128 + number)
 
 
 def _become(command: Sequence[str]) -> int:

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import select
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.orport import HUNG_UP, read_cookie
 from obfstats.proxy.outbound import UnreachableError, reason_of
-from obfstats.proxy.wrap.poll import GONE, READABLE
+from obfstats.proxy.wrap.poll import GONE, READABLE, WRITABLE
 from obfstats.wire import extorport
 from obfstats.wire.handshake import Send
 
@@ -96,7 +95,6 @@ class Passage:
     def begin(self) -> None:
         """Speak first, as tor does."""
         try:
-            self.near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for event in self._server.start():
                 self.near.send(event.data)
         except OSError:
@@ -106,15 +104,16 @@ class Passage:
 
     def ready(self, descriptor: int, events: int) -> None:
         """Go on with whoever said something."""
+        is_near = descriptor == self.near.fileno()
         try:
-            if descriptor == self.near.fileno():
+            if is_near:
                 self._hear_transport(events)
             else:
                 self._hear_tor(events)
         except BlockingIOError:
             pass
         except OSError as error:
-            self._end(None if descriptor == self.near.fileno() else reason_of(error)[0])
+            self._end(None if is_near else reason_of(error)[0])
 
     def grant(self, early: bytes) -> None:
         """Tell the transport that tor has taken its client.
@@ -128,6 +127,10 @@ class Passage:
         answer = self._server.grant() + early
         if self.near.send(answer) < len(answer):
             raise BlockingIOError(errno.EAGAIN, "the transport takes nothing")
+
+    def abort(self) -> None:
+        """Give up, as if the transport had gone."""
+        self._end(None)
 
     def close(self, reason: str | None = None) -> None:
         """Give up and close both sides."""
@@ -161,7 +164,10 @@ class Passage:
                         self._end(reason)
                         return
             if self.asked is not None:
-                self._ask(self.asked)
+                if events & GONE:
+                    self._end(None)
+                else:
+                    self._ask(self.asked)
                 return
             if _is_all(data, events):
                 return
@@ -174,8 +180,8 @@ class Passage:
                 self._client = extorport.Client(
                     read_cookie(cookie_file), self._door.random, transport=asked.transport, address=asked.address
                 )
-            self.far = far = socket.socket(socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET)
-            far.setblocking(False)
+            family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+            self.far = far = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             number = far.connect_ex(endpoint)
         except UnreachableError as error:
@@ -193,7 +199,7 @@ class Passage:
         if self.far is None:
             return
         if self._client is None:
-            if events & select.EPOLLOUT:
+            if events & WRITABLE:
                 failure = self.far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 self.has_unread = True
                 self._end(errno.errorcode.get(failure, "refused") if failure else b"")

@@ -12,6 +12,8 @@ import asyncio
 import select
 from typing import TYPE_CHECKING, Protocol
 
+from obfstats.proxy import privacy
+
 if TYPE_CHECKING:
     import socket
 
@@ -30,12 +32,18 @@ GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _AT_ONCE = 256
 
+_TURNS = 16
+"""Looks in a row, as long as something is found: timers and signals have to wait meanwhile."""
+
 
 class Watcher(Protocol):
     """Whoever does something about sockets that are ready."""
 
     def ready(self, descriptor: int, events: int) -> None:
         """Do it; a call without need must do no harm."""
+
+    def abort(self) -> None:
+        """Give the sockets up."""
 
 
 class Poll:
@@ -62,7 +70,7 @@ class Poll:
     def again(self, connected: socket.socket) -> None:
         """Tell a socket's watcher once more that there is room, when all others have had their turn."""
         number = connected.fileno()
-        self._loop.call_soon(self._tell, number, self._watchers.get(number))
+        self._loop.call_soon(self._tell_again, number, self._watchers.get(number))
 
     def close(self, connected: socket.socket) -> None:
         """Close a socket, which ends the watching as well."""
@@ -81,17 +89,32 @@ class Poll:
     def _look(self) -> None:
         leaving: list[socket.socket] = []
         self._leaving = leaving
-        get = self._watchers.get
+        get, poll = self._watchers.get, self._epoll.poll
         try:
-            for number, events in self._epoll.poll(0, _AT_ONCE):
-                watcher = get(number)
-                if watcher is not None:
-                    watcher.ready(number, events)
+            for _ in range(_TURNS):
+                pending = poll(0, _AT_ONCE)
+                if not pending:
+                    break
+                for number, events in pending:
+                    watcher = get(number)
+                    if watcher is not None:
+                        _tell(watcher, number, events)
+                while leaving:
+                    leaving.pop().close()
         finally:
             self._leaving = None
             for connected in leaving:
                 connected.close()
 
-    def _tell(self, number: int, watcher: Watcher | None) -> None:
+    def _tell_again(self, number: int, watcher: Watcher | None) -> None:
         if watcher is not None and self._watchers.get(number) is watcher:
-            watcher.ready(number, select.EPOLLOUT)
+            _tell(watcher, number, select.EPOLLOUT)
+
+
+def _tell(watcher: Watcher, number: int, events: int) -> None:
+    """Tell a watcher; a mistake of ours costs one connection, and not those that were to be told behind it."""
+    try:
+        watcher.ready(number, events)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
+        privacy.report(error)
+        watcher.abort()

@@ -100,7 +100,11 @@ class Program:
 
 
 def _die_with(parent: int, prctl: Callable[..., int]) -> None:
-    """Have the kernel kill this process when its parent ends; runs in the child, before the program."""
+    """Have the kernel kill this process when its parent ends; runs in the child, before the program.
+
+    No signal is blocked from then on: one that is for the wrap alone may be, while that starts.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

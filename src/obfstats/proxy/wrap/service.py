@@ -7,7 +7,6 @@ done, is nobody who will ever say it, and is cut off, the oldest first; so other
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.outcomes import Outcomes
@@ -64,7 +63,8 @@ class Wrapping:
         self._recorder = recorder
         self._unfinished = unfinished
         self._carriers = Carriers(splice=can_splice())
-        self._opening: OrderedDict[Passage, tuple[float, Callable[[], None]]] = OrderedDict()
+        # The oldest first.
+        self._opening: dict[Passage, tuple[float, Callable[[], None]]] = {}
         self._open: dict[Tunnel, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._poll: Poll | None = None

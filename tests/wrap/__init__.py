@@ -1,0 +1,1 @@
+"""Tests of `obfstats wrap` without a tor."""

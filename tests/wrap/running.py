@@ -1,0 +1,56 @@
+"""Programs that a wrap runs to their end, as a bridge's tor would have it started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.peers import managed, wrapped
+from tests.peers.child import START_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+NOWHERE = ("127.0.0.1", 9)
+"""An ORPort for programs to which no client comes."""
+
+SHELL = "/bin/sh"
+
+QUIET = ("--no-stats", "--no-log")
+"""A wrap that says nothing of its own."""
+
+
+def environment(folder: Path, *transports: str) -> dict[str, str]:
+    """Give what a bridge's tor sets for transports, or for one, with their state below a folder."""
+    return managed.server_environment(folder / "pt_state", NOWHERE, transports=transports or [wrapped.NAME])
+
+
+def run(
+    folder: Path,
+    *program: str,
+    options: Sequence[str] = QUIET,
+    under: Sequence[str] = (),
+    told: Mapping[str, str | None] | None = None,
+    given: bytes = b"",
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program through the wrap to its end.
+
+    Args:
+        folder: the state folder is made in it.
+        program: what stands behind the two dashes.
+        options: the wrap's.
+        under: what stands before the whole command line.
+        told: variables beside those that tor sets, or in place of them; None for what is not there at all.
+        given: what is on standard input.
+    """
+    variables = {**os.environ, **environment(folder), **(told or {})}
+    return subprocess.run(
+        [*under, *wrapped.argv(*options, program=program)],
+        input=given,
+        capture_output=True,
+        timeout=START_SECONDS,
+        check=False,
+        env={name: value for name, value in variables.items() if value is not None},
+    )

@@ -1,0 +1,187 @@
+"""What the operator, or tor, may get wrong: one line that says what, an exit status, and no program is started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers import extended, managed, wrapped
+from tests.peers.child import START_SECONDS
+from tests.proxy.honest import Visitors
+from tests.wrap.running import SHELL, environment, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+TRUE = "/bin/true"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "PROGRAM"),
+        (["--"], "PROGRAM"),
+        (["--no-stats", "--"], "PROGRAM"),
+        (["--no-stats", TRUE], TRUE),
+        (["--stats-buffer", "0", "--", TRUE], "'0' is not a number from 1"),
+        (["--stats-columns", "address", "--", TRUE], "'address' is no column; there are transport and family"),
+        (["--max-connections", "-1", "--", TRUE], "--max-connections"),
+        (["--log-min-severity", "loud", "--", TRUE], "'loud' is no severity"),
+        (["--nonsense", "--", TRUE], "--nonsense"),
+        (["--dest", "127.0.0.1:9", "--", TRUE], "--dest"),
+        (["--shared-secret", "hunter2", "--", TRUE], "--shared-secret"),
+        (["managed", "--", TRUE], "managed"),
+    ],
+)
+@pytest.mark.parametrize("told", [True, False], ids=["server", "client"])
+def test_a_mistake_on_the_command_line_is_one_line(
+    tmp_path: Path, arguments: list[str], sentence: str, *, told: bool
+) -> None:
+    """Status 2, the sentence on stderr, nothing for tor, nothing made."""
+    result = subprocess.run(
+        [wrapped.OBFSTATS, "wrap", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+        env={**os.environ, **(environment(tmp_path) if told else {})},
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("obfstats")
+    assert sentence in result.stderr
+    assert "hunter2" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_for_people() -> None:
+    """A line for torrc, and every option of its own."""
+    said = subprocess.run([wrapped.OBFSTATS, "wrap", "--help"], capture_output=True, text=True, check=True).stdout
+    assert "-- PROGRAM" in said
+    options = ["--stats-log", "--no-stats", "--stats-buffer", "--stats-columns", "--geoip", "--geoip6", "--data-dir"]
+    options += ["--log-file", "--log-min-severity", "--no-log", "--no-safe-logging", "--max-connections"]
+    assert [option for option in options if option not in said] == []
+
+
+def _missing(path: Path) -> None:
+    pass
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _not_executable(path: Path) -> None:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o644)
+
+
+def _no_program(path: Path) -> None:
+    path.write_bytes(b"\x7fELF nothing")
+    path.chmod(0o755)
+
+
+def _lost_interpreter(path: Path) -> None:
+    path.write_text("#!/none/sh\n")
+    path.chmod(0o755)
+
+
+AS_SERVER: dict[str, str | None] = {}
+AS_CLIENT: dict[str, str | None] = {"TOR_PT_SERVER_TRANSPORTS": None, "TOR_PT_CLIENT_TRANSPORTS": wrapped.NAME}
+
+
+@pytest.mark.parametrize("make", [_missing, _folder, _not_executable, _no_program, _lost_interpreter])
+@pytest.mark.parametrize("told", [AS_SERVER, AS_CLIENT], ids=["server", "client"])
+def test_a_program_that_cannot_be_started_is_told(
+    tmp_path: Path, make: Callable[[Path], None], told: Mapping[str, str | None]
+) -> None:
+    """To tor as the specification's error, to people on stderr, status 2; no folder of the wrap's is left."""
+    program = tmp_path / "program"
+    make(program)
+    result = run(tmp_path, str(program), told=told)
+    assert result.returncode == 2
+    (line,) = result.stdout.decode("ascii").splitlines()
+    assert line.startswith("ENV-ERROR ")
+    assert str(program) in line
+    (complaint,) = result.stderr.decode().splitlines()
+    assert complaint.startswith("obfstats wrap: ")
+    assert str(program) in complaint
+    assert wrapped.folders(tmp_path / "pt_state") == []
+
+
+BROKEN = [
+    ({"TOR_PT_STATE_LOCATION": None}, "TOR_PT_STATE_LOCATION"),
+    ({"TOR_PT_STATE_LOCATION": "pt_state"}, "not an absolute path"),
+    ({"TOR_PT_ORPORT": None}, "TOR_PT_ORPORT"),
+    ({"TOR_PT_ORPORT": "localhost:9001"}, "TOR_PT_ORPORT"),
+    ({"TOR_PT_EXTENDED_SERVER_PORT": "127.0.0.1:9"}, "TOR_PT_AUTH_COOKIE_FILE"),
+    ({"TOR_PT_EXTENDED_SERVER_PORT": "nonsense", "TOR_PT_AUTH_COOKIE_FILE": "/nowhere"}, "TOR_PT_EXTENDED_SERVER_PORT"),
+    ({"TOR_PT_SERVER_TRANSPORTS": "obfs4,,obfs3"}, "TOR_PT_SERVER_TRANSPORTS"),
+]
+
+
+@pytest.mark.parametrize(("change", "what"), BROKEN, ids=[str(number) for number in range(len(BROKEN))])
+def test_a_broken_environment_is_one_error_line(tmp_path: Path, change: Mapping[str, str | None], what: str) -> None:
+    """The specification's, with status 1; the program is not started, and nothing on disk has changed."""
+    result = run(tmp_path, SHELL, "-c", 'touch "$0"', str(tmp_path / "started"), told=change)
+    assert result.returncode == 1
+    *before, error = result.stdout.decode("ascii").splitlines()
+    assert before in ([], ["VERSION 1"])
+    assert error.startswith("ENV-ERROR ")
+    assert what in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """A file stands in its place: tor's log says so."""
+    (tmp_path / "file").touch()
+    told = {"TOR_PT_STATE_LOCATION": str(tmp_path / "file" / "pt_state")}
+    result = run(tmp_path, SHELL, "-c", 'touch "$0"', str(tmp_path / "started"), told=told)
+    assert result.returncode in {1, 2}
+    assert b"Not a directory" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def _link(log: Path) -> None:
+    log.symlink_to("/etc/passwd")
+
+
+def _loose(log: Path) -> None:
+    log.touch()
+    log.chmod(0o644)
+
+
+@pytest.mark.parametrize(("make", "sentence"), [(_link, "is a symbolic link"), (_loose, "run: chmod 600")])
+def test_where_statistics_cannot_be_kept_no_transport_is_served(
+    tmp_path: Path, make: Callable[[Path], None], sentence: str
+) -> None:
+    """An error line for each, status 1; the program is not started."""
+    state = tmp_path / "pt_state"
+    state.mkdir(mode=0o700)
+    make(state / "clients.log")
+    told = environment(tmp_path, "obfs4", "webtunnel")
+    options = managed.countries(tmp_path)
+    started = tmp_path / "started"
+    result = run(tmp_path, SHELL, "-c", 'touch "$0"', str(started), options=options, told=told)
+    first, *errors, last = result.stdout.decode("ascii").splitlines()
+    assert (result.returncode, first, last) == (1, "VERSION 1", "SMETHODS DONE")
+    assert [error.split()[:2] for error in errors] == [["SMETHOD-ERROR", "obfs4"], ["SMETHOD-ERROR", "webtunnel"]]
+    assert all(sentence in error for error in errors)
+    assert not started.exists()
+    assert [path.name for path in state.iterdir()] == ["clients.log"]
+
+
+def test_a_second_wrap_does_not_get_the_first_ones_log(tmp_path: Path) -> None:
+    """One log named to both: the second one's tor is told, the first one goes on."""
+    options = managed.counting(tmp_path / "log")
+    with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *options) as first:
+        result = run(tmp_path, TRUE, options=options)
+        assert result.returncode == 1
+        assert b"is in use by another program; give each its own with --stats-log" in result.stdout
+        Visitors(first.methods[wrapped.NAME], "dummy").come()
+        assert first.folders() == [first.entrance.cookie_file.parent]

@@ -1,0 +1,193 @@
+"""More connections than there is room for, and many that come to nothing: honest ones are served and counted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import canary
+from tests.peers import extended, managed, stand_in, wrapped
+from tests.peers.child import is_readable
+from tests.proxy.honest import EXACT, Visitors, countries, is_open, is_served, resident, warnings
+from tests.proxy.moved import Time
+from tests.proxy.visiting import wait_until
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.peers.wrapped import Entrance
+
+NAME = wrapped.NAME
+
+FLOOD = 1000
+MANY = 4096
+"""Descriptors that this process needs for its end of it, with some to spare."""
+
+PATIENCE = 5.0
+"""Seconds within which an honest client must be served, on a machine that is busy."""
+
+MEMORY = 32 << 20
+"""Bytes by which the wrap may grow: 32 KiB for each of the flood."""
+
+OPENING = 10
+"""Seconds from a program's connection to tor's OKAY."""
+
+A_MOMENT = 0.3
+"""Seconds in which a connection would be answered many times over."""
+
+PLACES = 8
+
+
+@pytest.fixture(autouse=True)
+def _descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MANY:
+        pytest.skip(f"ulimit -n allows {hard} descriptors, and the flood needs {MANY}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, MANY), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _say_nothing(_: Entrance, __: socket.socket) -> None:
+    pass
+
+
+def _say_a_nonce(_: Entrance, connection: socket.socket) -> None:
+    connection.sendall(b"\1" + os.urandom(32))
+
+
+def _say_half_a_hash(_: Entrance, connection: socket.socket) -> None:
+    connection.sendall(b"\1" + os.urandom(32) + os.urandom(16))
+
+
+def _say_all_but_done(entrance: Entrance, connection: socket.socket) -> None:
+    stand_in.authenticate(connection, entrance.cookie_file)
+    connection.sendall(stand_in.introduction("192.0.2.7:5678", NAME)[:-1])
+
+
+STOPS: tuple[Callable[[Entrance, socket.socket], None], ...] = (
+    _say_nothing,
+    _say_a_nonce,
+    _say_half_a_hash,
+    _say_all_but_done,
+)
+
+
+def come_in_good_time(visitors: Visitors, number: int) -> None:
+    """Have visitors come, none of whom waits for long."""
+    for _ in range(number):
+        began = time.monotonic()
+        visitors.come()
+        assert time.monotonic() - began < PATIENCE
+
+
+def test_a_thousand_half_open_ones_keep_nobody_out(tmp_path: Path) -> None:
+    """They have their ten seconds, count for nothing, and take no more memory than they may."""
+    moved, log = Time(tmp_path), tmp_path / "log"
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, EXACT, *managed.counting(log), environment=moved.environment) as bridge,
+        contextlib.ExitStack() as stack,
+    ):
+        visitors = Visitors(bridge.methods[NAME], "dummy")
+        entrance = bridge.entrance
+        visitors.come(5)
+        before = resident(bridge.child.pid)
+        flood = []
+        for number in range(FLOOD):
+            connection = stack.enter_context(entrance.open())
+            STOPS[number % len(STOPS)](entrance, connection)
+            flood.append(connection)
+            if number % 100 == 99:
+                come_in_good_time(visitors, 1)
+        come_in_good_time(visitors, 5)
+        assert all(is_open(connection) for connection in flood)
+        assert resident(bridge.child.pid) - before < MEMORY
+        moved.clock.move(OPENING + 1)
+        come_in_good_time(visitors, 2)
+        assert wait_until(lambda: not any(is_open(connection) for connection in flood))
+        come_in_good_time(visitors, 5)
+        assert countries(log) == visitors.counted()
+        for _ in range(3):
+            moved.minute(visitors.come)
+        bridge.child.stop()
+    assert len(tor.visits) == len(visitors.served)
+    assert any(f"{FLOOD} " in sentence for sentence in warnings(bridge))
+
+
+def test_beyond_the_cap_connections_wait_for_those_who_go(tmp_path: Path) -> None:
+    """Eight are in and are served all the time; further ones hear nothing until one goes, and are then served."""
+    log = tmp_path / "log"
+    options = ["--max-connections", str(PLACES), *managed.counting(log)]
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, *options) as bridge,
+        contextlib.ExitStack() as stack,
+    ):
+        visitors = Visitors(bridge.methods[NAME], "dummy")
+        staying = [stack.enter_context(visitors.stay()) for _ in range(PLACES)]
+        waiting = [stack.enter_context(bridge.entrance.open()) for _ in range(3)]
+        assert not any(is_readable(connection, A_MOMENT) for connection in waiting)
+        assert all(is_served(client) for client in staying)
+        for client, connection in zip(staying, waiting, strict=False):
+            client.close()
+            stand_in.authenticate(connection, bridge.entrance.cookie_file)
+            connection.sendall(stand_in.introduction(f"{canary.address('tr')}:5678", NAME))
+            assert stand_in.verdict(connection) == stand_in.OKAY
+            visitors.served.append("tr")
+        assert all(is_served(client) for client in staying[len(waiting) :])
+        assert countries(log) == visitors.counted()
+
+
+def test_those_who_never_say_who_comes_make_room_for_others(tmp_path: Path) -> None:
+    """Half of all places are for them, and beyond that the oldest are cut off: clients come in at any time."""
+    log = tmp_path / "log"
+    options = ["--max-connections", str(2 * PLACES), *managed.counting(log)]
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, *options) as bridge,
+        contextlib.ExitStack() as stack,
+    ):
+        visitors = Visitors(bridge.methods[NAME], "dummy")
+        staying = [stack.enter_context(visitors.stay()) for _ in range(3)]
+        flood = []
+        for _ in range(4 * PLACES):
+            flood.append(stack.enter_context(bridge.entrance.open()))
+            come_in_good_time(visitors, 1)
+        assert wait_until(lambda: sum(is_open(connection) for connection in flood) <= PLACES)
+        assert is_open(flood[-1])
+        assert all(is_served(client) for client in staying)
+        assert countries(log) == visitors.counted()
+
+
+def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
+    """Who is there stays, who comes waits and is served when there are some again."""
+    moved, log = Time(tmp_path), tmp_path / "log"
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, *managed.counting(log), environment=moved.environment) as bridge,
+        contextlib.ExitStack() as stack,
+    ):
+        visitors = Visitors(bridge.methods[NAME], "dummy")
+        staying = [stack.enter_context(visitors.stay()) for _ in range(3)]
+        allowed = resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE, (3, allowed[1]))
+        waiting = [stack.enter_context(visitors.ask("tr")) for _ in range(5)]
+        assert not any(is_readable(client.socket, A_MOMENT / len(waiting)) for client in waiting)
+        assert all(is_served(client) for client in staying)
+        resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE, allowed)
+        moved.clock.move(1)
+        assert all(is_served(client) for client in staying)
+        for client in waiting:
+            assert client.recv() == b"hello"
+            visitors.served.append("tr")
+        visitors.come()
+        # Who of those who waited was the last nobody can tell, and it need not be known: one line is held back.
+        assert countries(log) == visitors.counted()

@@ -1,0 +1,120 @@
+"""The wrap or its program is killed: neither outlives the other, and the next start takes up what was left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from obfstats.formats.logline import is_line
+from tests import canary
+from tests.peers import extended, managed, wrapped
+from tests.peers.processes import Held, family
+from tests.proxy.destinations import TIMEOUT
+from tests.proxy.honest import Visitors, is_open
+from tests.proxy.visiting import HELLO, visit, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.wrapped import Wrapped
+
+NAME = wrapped.NAME
+KILLS = 2
+BUFFER = 4
+AT_ONCE = 3
+"""Visitors that come at once: so many may be counted, and not know yet that they are served."""
+
+
+@contextlib.contextmanager
+def crowd(visitors: Visitors) -> Iterator[None]:
+    """Have some visitors at once come again and again, until the block ends and the bridge is gone."""
+
+    def come() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                visitors.come()
+
+    threads = [threading.Thread(target=come) for _ in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join(TIMEOUT)
+
+
+def kill_under_load(bridge: Wrapped) -> int:
+    """Kill the wrap while clients come; give how many were served."""
+    visitors = Visitors(bridge.methods[NAME], "dummy")
+    with visitors.stay() as staying, Held(family(bridge.child.pid)) as processes:
+        with crowd(visitors):
+            assert wait_until(lambda: len(visitors.served) > 5 * BUFFER)
+            bridge.child.send_signal(signal.SIGKILL)
+            assert bridge.child.wait() == -signal.SIGKILL
+            assert processes.left(5) == []
+        assert not is_open(staying.socket)
+    return len(visitors.served)
+
+
+def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) -> None:
+    """Each kill costs a buffer of lines at most; the program is gone with it, and the next start clears up."""
+    log = tmp_path / "log"
+    options = managed.counting(log, BUFFER)
+    served = 0
+    left: list[Path] = []
+    with extended.orport(tmp_path) as tor:
+        for _ in range(KILLS):
+            with wrapped.server(tmp_path, tor, *options) as bridge:
+                assert not set(left) & set(bridge.folders())
+                served += kill_under_load(bridge)
+                left = bridge.folders()
+                assert len(left) == 1
+        with wrapped.server(tmp_path, tor, *options) as bridge:
+            assert bridge.folders() == [bridge.entrance.cookie_file.parent]
+            Visitors(bridge.methods[NAME], "dummy").come(BUFFER + 1)
+            served += BUFFER
+    content = log.read_bytes()
+    whole = sum(line.endswith(b"\n") and is_line(line) for line in content.splitlines(keepends=True))
+    assert len(content.splitlines()) - whole <= KILLS
+    assert content.endswith(b"\n")
+    assert served - KILLS * BUFFER <= whole <= served + KILLS * AT_ONCE
+
+
+def test_when_its_program_is_killed_it_ends_and_clears_up(tmp_path: Path) -> None:
+    """Tor sees 137, and no line is flushed."""
+    log = tmp_path / "log"
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, *managed.counting(log, buffer=100)) as bridge,
+        bridge.entrance.enter(f"{canary.address()}:5678") as connection,
+    ):
+        os.kill(bridge.program.pid, signal.SIGKILL)
+        assert bridge.child.wait() == 128 + signal.SIGKILL
+        assert bridge.folders() == []
+        assert not is_open(connection)
+    assert log.read_bytes() == b""
+
+
+def test_only_what_is_left_over_is_removed(tmp_path: Path) -> None:
+    """Not the folder of a wrap that runs, nor what others keep there, nor what a link leads to."""
+    state, elsewhere = tmp_path / "pt_state", tmp_path / "elsewhere"
+    state.mkdir()
+    elsewhere.mkdir()
+    for path in (elsewhere / "cookie", state / "wrap-notes.txt"):
+        path.write_text("precious")
+    (state / "wrap-11111111").symlink_to(elsewhere)
+    left = state / "wrap-22222222"
+    left.mkdir(mode=0o700)
+    (left / "cookie").write_bytes(bytes(64))
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, "--no-stats", transports=["first"]) as first,
+    ):
+        assert not left.exists()
+        with wrapped.server(tmp_path, tor, "--no-stats", transports=["second"]) as second:
+            assert first.entrance.cookie_file.exists()
+            assert visit(first.methods["first"], "dummy") == visit(second.methods["second"], "dummy") == HELLO
+    assert (elsewhere / "cookie").read_text() == (state / "wrap-notes.txt").read_text() == "precious"

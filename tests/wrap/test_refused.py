@@ -1,0 +1,221 @@
+"""A program that does wrong at the wrap's extended ORPort is hung up on; its other clients are served and counted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests import canary
+from tests.peers import extended, managed, stand_in, wrapped
+from tests.peers.stand_in import Conduct
+from tests.proxy.destinations import TIMEOUT
+from tests.proxy.honest import EXACT, Visitors, countries, is_open, warnings
+from tests.proxy.moved import Time
+from tests.proxy.visiting import HELLO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.peers.extended import ExtendedOrPort
+    from tests.peers.wrapped import Entrance, Wrapped
+
+NAME = wrapped.NAME
+
+OPENING = 10
+"""Seconds from a program's connection to tor's OKAY."""
+
+
+class Counting(NamedTuple):
+    """A bridge that counts: each client's line is written when the next one comes.
+
+    Attributes:
+        tor: the stub behind it.
+        bridge: the wrap with the stand-in.
+        log: its statistics log.
+        visitors: all that came to it and were served.
+    """
+
+    tor: ExtendedOrPort
+    bridge: Wrapped
+    log: Path
+    visitors: Visitors
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
+    """One bridge for all the tests that move no clock."""
+    folder = tmp_path_factory.mktemp("bridge")
+    log = folder / "log"
+    with extended.orport(folder) as tor, wrapped.server(folder, tor, *managed.counting(log)) as bridge:
+        yield Counting(tor, bridge, log, Visitors(bridge.methods[NAME], "dummy"))
+
+
+@pytest.mark.parametrize(
+    "conduct", [Conduct.WRONG_HASH, Conduct.NONSENSE, Conduct.OVERLONG, Conduct.HOST_NAME, Conduct.EAGER]
+)
+def test_a_client_for_whom_the_program_does_wrong_is_not_counted(counting: Counting, conduct: Conduct) -> None:
+    """It is hung up on; tor is not even asked."""
+    visitors = counting.visitors
+    visitors.come()
+    asked = len(counting.tor.visits)
+    counting.bridge.program.expect(conduct)
+    visitors.be_turned_away()
+    assert len(counting.tor.visits) == asked
+    visitors.come(2)
+    assert countries(counting.log) == visitors.counted()
+    assert counting.tor.refused == []
+
+
+def _wrong_hash(entrance: Entrance, connection: socket.socket) -> None:
+    """Tor's own answer: 00, and the end."""
+    with pytest.raises(ConnectionError, match="refused the cookie"):
+        stand_in.authenticate(connection, entrance.cookie_file, rightly=False)
+
+
+def _another_way(_: Entrance, connection: socket.socket) -> None:
+    connection.sendall(b"\2" + os.urandom(32))
+
+
+def _giant_message(entrance: Entrance, connection: socket.socket) -> None:
+    stand_in.authenticate(connection, entrance.cookie_file)
+    connection.sendall(stand_in.message(stand_in.USERADDR, b"1" * 0xFFFF))
+
+
+def _giant_unknown_message(entrance: Entrance, connection: socket.socket) -> None:
+    stand_in.authenticate(connection, entrance.cookie_file)
+    connection.sendall(stand_in.message(0x0BAD, bytes(1025)))
+
+
+def _no_name(entrance: Entrance, connection: socket.socket) -> None:
+    stand_in.authenticate(connection, entrance.cookie_file)
+    connection.sendall(stand_in.introduction("192.0.2.7:5678", "no name"))
+
+
+def _endless(_: Entrance, connection: socket.socket) -> None:
+    for _number in range(1000):
+        connection.sendall(bytes(1 << 14))
+
+
+@pytest.mark.parametrize(
+    "misbehave", [_wrong_hash, _another_way, _giant_message, _giant_unknown_message, _no_name, _endless]
+)
+def test_it_is_hung_up_on_at_once(counting: Counting, misbehave: Callable[[Entrance, socket.socket], None]) -> None:
+    """Without waiting for more of it."""
+    entrance = counting.bridge.entrance
+    with entrance.open() as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            misbehave(entrance, connection)
+        assert ends(connection)
+    counting.visitors.come(2)
+    assert countries(counting.log) == counting.visitors.counted()
+
+
+def ends(connection: socket.socket) -> bool:
+    """Wait until the wrap hangs up; tell whether it does long before it would in any case."""
+    connection.settimeout(OPENING / 2)
+    try:
+        while connection.recv(1 << 10):
+            pass
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_what_comes_in_small_pieces_is_understood(counting: Counting) -> None:
+    """A byte at a time, each in a packet of its own; commands that nobody knows are passed over."""
+    entrance = counting.bridge.entrance
+    with entrance.open() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        assert stand_in.read(connection, 2) == b"\1\0"
+        nonce = os.urandom(32)
+        trickle(connection, b"\1" + nonce)
+        nonces = nonce + stand_in.read(connection, 64)[32:]
+        cookie = entrance.cookie_file.read_bytes()[32:]
+        trickle(connection, stand_in.prove(cookie, b"client-to-server", nonces))
+        assert stand_in.read(connection, 1) == b"\1"
+        known = stand_in.introduction(f"{canary.address('tr')}:5678", NAME)
+        trickle(connection, stand_in.message(0x1002, b"?") + known)
+        assert stand_in.verdict(connection) == stand_in.OKAY
+        connection.sendall(HELLO)
+        assert stand_in.read(connection, len(HELLO)) == HELLO
+        counting.visitors.served.append("tr")
+    counting.visitors.come()
+    assert countries(counting.log) == counting.visitors.counted()
+
+
+def trickle(connection: socket.socket, data: bytes) -> None:
+    """Send a byte at a time."""
+    for number in range(len(data)):
+        connection.sendall(data[number : number + 1])
+
+
+def test_one_byte_a_second_is_cut_off(tmp_path: Path) -> None:
+    """Every second an honest client is served; the slow one has ten seconds, counted from when it came."""
+    time, log = Time(tmp_path), tmp_path / "log"
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, *managed.counting(log), environment=time.environment) as bridge,
+    ):
+        visitors = Visitors(bridge.methods[NAME], "dummy")
+        visitors.come()
+        began = time.clock.now()
+        with bridge.entrance.open() as slow:
+            slow.sendall(b"\1")
+            while is_open(slow):
+                assert time.clock.now() - began < OPENING + 5
+                with contextlib.suppress(ConnectionError):
+                    slow.sendall(os.urandom(1))
+                time.clock.move(1)
+                visitors.come()
+            lasted = time.clock.now() - began
+        assert lasted >= OPENING
+        assert countries(log) == visitors.counted()
+        assert len(tor.visits) == len(visitors.served)
+
+
+@pytest.mark.parametrize(("options", "number"), [((EXACT,), "3"), ((), "8")])
+def test_it_is_said_later_with_a_number(tmp_path: Path, options: tuple[str, ...], number: str) -> None:
+    """Within ten minutes, at a moment of its own and rounded up to 8; after a minute where numbers may be exact."""
+    time = Time(tmp_path)
+    wrong = [Conduct.WRONG_HASH.name] * 3
+    counting = managed.counting(tmp_path / "log")
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, *options, *counting, program=wrong, environment=time.environment) as bridge,
+    ):
+        visitors = Visitors(bridge.methods[NAME], "dummy")
+        visitors.be_turned_away(3)
+        visitors.come()
+        assert warnings(bridge) == []
+        for _ in range(1 if options else 10):
+            time.minute(visitors.come)
+        bridge.child.stop()
+    (sentence,) = warnings(bridge)
+    assert re.findall(r"\b[0-9]+\b", sentence) == [number]
+
+
+def test_of_a_client_whose_program_never_says_done_nothing_is_left(tmp_path: Path) -> None:
+    """After ten seconds it is hung up on, with the program's own connection."""
+    time, log = Time(tmp_path), tmp_path / "log"
+    silent = [Conduct.SILENT.name]
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, *managed.counting(log), program=silent, environment=time.environment) as bridge,
+        socket.create_connection(bridge.methods[NAME], TIMEOUT, (canary.address("ir"), 0)) as client,
+    ):
+        visitors = Visitors(bridge.methods[NAME], "dummy")
+        visitors.come(2)
+        assert is_open(client)
+        time.clock.move(OPENING + 1)
+        visitors.come(2)
+        assert client.recv(1) == b""
+        assert countries(log) == visitors.counted()
+        assert len(tor.visits) == len(visitors.served)

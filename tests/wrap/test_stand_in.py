@@ -1,0 +1,155 @@
+"""The stand-in for a transport's program, held against the stub of tor's extended ORPort: no wrap between them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import canary
+from tests.peers import extended, managed, stand_in, wrapped
+from tests.peers.stand_in import Conduct
+from tests.proxy.destinations import TIMEOUT, digest
+from tests.proxy.visiting import HELLO, visit, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.peers.extended import ExtendedOrPort
+    from tests.peers.managed import Managed
+
+
+@contextlib.contextmanager
+def running(folder: Path, tor: ExtendedOrPort, *arguments: str, host: str = "127.0.0.1") -> Iterator[Managed]:
+    """Run it by itself until the block ends."""
+    argv = [*wrapped.STAND_IN, *arguments]
+    bind = {wrapped.NAME: f"[{host}]:0" if ":" in host else f"{host}:0"}
+    with managed.server(folder, tor, argv=argv, transports=[wrapped.NAME], binds=bind) as program:
+        yield program
+
+
+def come(program: Managed, source: str | None = None) -> tuple[bytes, int]:
+    """Come as a client; give the answer, and the port that one came from."""
+    place = (source, 0) if source else None
+    with socket.create_connection(program.methods[wrapped.NAME], TIMEOUT, place) as client:
+        port = client.getsockname()[1]
+        client.sendall(HELLO)
+        with contextlib.suppress(ConnectionError):
+            return client.recv(1 << 10), port
+        return b"", port
+
+
+@pytest.mark.parametrize(
+    ("conduct", "port"), [(Conduct.HONEST, None), (Conduct.WEBTUNNEL, 60000), (Conduct.SNOWFLAKE, 1)]
+)
+def test_tor_is_told_who_comes(tmp_path: Path, conduct: Conduct, port: int | None) -> None:
+    """With the client's port, or with the made-up one of a transport that does not know it."""
+    with extended.orport(tmp_path) as tor, running(tmp_path, tor, conduct.name) as program:
+        source = canary.address()
+        answer, own = come(program, source)
+        assert answer == HELLO
+        assert tor.visits == [extended.Visit(f"{source}:{port or own}", wrapped.NAME)]
+        assert tor.refused == []
+
+
+def test_it_may_say_less_than_there_is_to_say(tmp_path: Path) -> None:
+    """No address, no transport, no brackets; all are let in."""
+    conducts = [Conduct.NO_ADDRESS.name, Conduct.NO_TRANSPORT.name, Conduct.BARE.name]
+    with extended.orport(tmp_path) as tor, running(tmp_path, tor, *conducts, host="::1") as program:
+        answers, ports = zip(*[come(program) for _ in conducts], strict=True)
+        assert answers == (HELLO,) * 3
+        addresses, transports = zip(*[(told.address, told.transport) for told in tor.visits], strict=True)
+        assert addresses == (None, f"[::1]:{ports[1]}", f"[::1]:{ports[2]}")
+        assert transports == (wrapped.NAME, None, wrapped.NAME)
+
+
+@pytest.mark.parametrize(
+    ("conduct", "reason"),
+    [
+        (Conduct.HOST_NAME, "the transport named a client that has no address"),
+        (Conduct.WRONG_HASH, "the transport does not know the cookie"),
+        (Conduct.NONSENSE, "the transport does not want to authenticate by cookie"),
+        (Conduct.OVERLONG, "the transport said more than there is to say"),
+        (Conduct.EAGER, "the transport spoke before it was let in"),
+    ],
+)
+def test_what_it_does_wrong_is_what_tor_hangs_up_on(tmp_path: Path, conduct: Conduct, reason: str) -> None:
+    """Once; its next client is served."""
+    with extended.orport(tmp_path) as tor, running(tmp_path, tor, conduct.name) as program:
+        assert [come(program)[0] for _ in range(2)] == [b"", HELLO]
+        assert wait_until(lambda: tor.refused == [reason])
+
+
+def test_it_may_keep_tor_waiting(tmp_path: Path) -> None:
+    """Without DONE nothing happens, for as long as nobody ends it."""
+    with extended.orport(tmp_path) as tor, running(tmp_path, tor, Conduct.SILENT.name) as program:
+        with pytest.raises(TimeoutError):
+            visit(program.methods[wrapped.NAME], "dummy", timeout=0.2)
+        assert come(program)[0] == HELLO
+        assert (tor.connections, len(tor.visits)) == (2, 1)
+
+
+def test_bytes_pass_whole_and_a_half_close_is_kept(tmp_path: Path) -> None:
+    """From a client of IPv6 as well; the cookie of the day is used."""
+    data = os.urandom(3 << 20)
+    with extended.orport(tmp_path, handle=digest) as tor, running(tmp_path, tor, host="::1") as program:
+        tor.renew_cookie()
+        with socket.create_connection(program.methods[wrapped.NAME], TIMEOUT) as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            assert len(stand_in.read(client, 32)) == 32
+            assert client.recv(1) == b""
+
+
+def ends(program: Managed, number: signal.Signals) -> int:
+    """Send a signal; give the exit status."""
+    program.child.send_signal(number)
+    return program.child.wait()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, -signal.SIGHUP)]
+)
+def test_signals_end_it(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    """As they end obfs4proxy."""
+    with extended.orport(tmp_path) as tor, running(tmp_path, tor) as program:
+        assert ends(program, number) == status
+
+
+def test_at_sigint_it_ends_with_its_last_connection(tmp_path: Path) -> None:
+    """Who is there is served to the end; nobody else comes in."""
+    with extended.orport(tmp_path) as tor, running(tmp_path, tor) as program:
+        with socket.create_connection(program.methods[wrapped.NAME], TIMEOUT) as client:
+            client.sendall(HELLO)
+            assert stand_in.read(client, len(HELLO)) == HELLO
+            program.child.send_signal(signal.SIGINT)
+            assert wait_until(lambda: come_in_vain(program))
+            client.sendall(HELLO)
+            assert stand_in.read(client, len(HELLO)) == HELLO
+            assert program.child.is_running
+        assert program.child.wait() == 0
+
+
+def come_in_vain(program: Managed) -> bool:
+    """Tell whether nobody listens any more."""
+    try:
+        socket.create_connection(program.methods[wrapped.NAME], TIMEOUT).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_it_stays_where_it_is_told_to(tmp_path: Path) -> None:
+    """Each signal is said, and it goes on until its standard input ends."""
+    with extended.orport(tmp_path) as tor, running(tmp_path, tor, "--stays") as program:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            program.child.send_signal(number)
+            program.child.wait_for_line("stdout", f'^LOG SEVERITY=notice MESSAGE="{number.name}"$')
+        assert come(program)[0] == HELLO
+        program.child.close_stdin()
+        assert program.child.wait() == 0
