@@ -18,6 +18,9 @@ HASH_LENGTH = 32
 MAX_BODY = 1024
 """Bytes of a message that anybody has a use for: an address, or a transport's name."""
 
+_SERVER_TEXT = b"ExtORPort authentication server-to-client hash"
+_CLIENT_TEXT = b"ExtORPort authentication client-to-server hash"
+
 _HEAD = struct.Struct(">HH")
 
 
@@ -59,13 +62,9 @@ def take_message(held: bytearray) -> tuple[int, bytes | None] | None:
 
 def server_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
     """Compute what tor proves its knowledge of the cookie with."""
-    return _hash(cookie, b"server-to-client", client_nonce + server_nonce)
+    return hmac.digest(cookie, _SERVER_TEXT + client_nonce + server_nonce, "sha256")
 
 
 def client_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
     """Compute what the transport proves it with."""
-    return _hash(cookie, b"client-to-server", client_nonce + server_nonce)
-
-
-def _hash(cookie: bytes, direction: bytes, nonces: bytes) -> bytes:
-    return hmac.digest(cookie, b"ExtORPort authentication " + direction + b" hash" + nonces, "sha256")
+    return hmac.digest(cookie, _CLIENT_TEXT + client_nonce + server_nonce, "sha256")

@@ -22,7 +22,7 @@ from obfstats.proxy.serving import SIGNALS, Entrance, find_limits, run, surround
 from obfstats.proxy.serving import Program as Serving
 from obfstats.proxy.settings import LimitOptions
 from obfstats.proxy.statistics import open_recorder
-from obfstats.proxy.wrap import cookie
+from obfstats.proxy.wrap import cookie, loopback
 from obfstats.proxy.wrap.passage import Door
 from obfstats.proxy.wrap.program import Program
 from obfstats.proxy.wrap.service import Wrapping
@@ -138,6 +138,7 @@ def _serve(options: Options, told: _Told, speech: Speech, recorder: Recorder | N
     with contextlib.ExitStack() as stack:
         try:
             listening = stack.enter_context(listen(_LOOPBACK))
+            loopback.suit(listening)
             file = stack.enter_context(cookie.kept(known, told.state))
         except OSError as error:
             reason = f"cannot keep a cookie in {told.state}, or listen on loopback: {error.strerror}"

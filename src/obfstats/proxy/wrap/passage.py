@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.proxy.orport import HUNG_UP, read_cookie
 from obfstats.proxy.outbound import UnreachableError, reason_of
+from obfstats.proxy.wrap import loopback
 from obfstats.proxy.wrap.poll import GONE, READABLE, WRITABLE
 from obfstats.wire import extorport
 from obfstats.wire.handshake import Send
@@ -182,7 +183,7 @@ class Passage:
                 )
             family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
             self.far = far = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            loopback.suit(far)
             number = far.connect_ex(endpoint)
         except UnreachableError as error:
             self._end(error.reason)

@@ -70,7 +70,7 @@ class Poll:
     def again(self, connected: socket.socket) -> None:
         """Tell a socket's watcher once more that there is room, when all others have had their turn."""
         number = connected.fileno()
-        self._loop.call_soon(self._tell_again, number, self._watchers.get(number))
+        self._loop.call_soon(self._tell, number, self._watchers.get(number))
 
     def close(self, connected: socket.socket) -> None:
         """Close a socket, which ends the watching as well."""
@@ -97,8 +97,13 @@ class Poll:
                     break
                 for number, events in pending:
                     watcher = get(number)
-                    if watcher is not None:
-                        _tell(watcher, number, events)
+                    if watcher is None:
+                        continue
+                    try:
+                        watcher.ready(number, events)
+                    except Exception as error:  # noqa: BLE001 - a mistake of ours costs one connection, not the others
+                        privacy.report(error)
+                        watcher.abort()
                 while leaving:
                     leaving.pop().close()
         finally:
@@ -106,15 +111,6 @@ class Poll:
             for connected in leaving:
                 connected.close()
 
-    def _tell_again(self, number: int, watcher: Watcher | None) -> None:
+    def _tell(self, number: int, watcher: Watcher | None) -> None:
         if watcher is not None and self._watchers.get(number) is watcher:
-            _tell(watcher, number, select.EPOLLOUT)
-
-
-def _tell(watcher: Watcher, number: int, events: int) -> None:
-    """Tell a watcher; a mistake of ours costs one connection, and not those that were to be told behind it."""
-    try:
-        watcher.ready(number, events)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
-        privacy.report(error)
-        watcher.abort()
+            watcher.ready(number, select.EPOLLOUT)

@@ -38,11 +38,12 @@ class _Way:
         is_over: whether the sink has been told so.
     """
 
-    __slots__ = ("carrier", "ended", "is_over", "sink", "source")
+    __slots__ = ("carrier", "ended", "is_over", "sink", "sink_number", "source", "source_number")
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
         self.sink = sink
+        self.source_number, self.sink_number = source.fileno(), sink.fileno()
         self.carrier: Carrier | None = None
         self.ended = self.is_over = False
 
@@ -85,7 +86,7 @@ class Tunnel:
 
     def ready(self, descriptor: int, events: int) -> None:
         """Carry what came from a socket, and what waits for room in it."""
-        near = self._away.source.fileno() == descriptor
+        near = self._away.source_number == descriptor
         outgoing, incoming = (self._back, self._away) if near else (self._away, self._back)
         if events & WRITABLE and outgoing.carrier is not None:
             self._move(outgoing)
@@ -114,7 +115,7 @@ class Tunnel:
         if way.is_over:
             return
         carriers = self._carriers
-        source, sink = way.source.fileno(), way.sink.fileno()
+        source, sink = way.source_number, way.sink_number
         carrier = way.carrier or carriers.lend()
         way.carrier = carrier
         try:
