@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from tests.proxy.visiting import HELLO
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
     from obfstats.formats.logline import LogLine
     from tests.peers.managed import Managed
@@ -25,6 +28,9 @@ _WARNING = re.compile('LOG SEVERITY=warning MESSAGE="(.*)"')
 
 EXACT = "--no-safe-logging"
 """With it the program says exact numbers, once a minute; else rounded ones, at moments of its own."""
+
+AT_ONCE = 3
+"""Visitors of a crowd that come at once: so many may be counted, and not know yet that they are served."""
 
 
 class Visitors:
@@ -190,3 +196,20 @@ def resident(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     (line,) = (line for line in status if line.startswith("VmRSS:"))
     return int(line.split()[1]) << 10
+
+
+@contextlib.contextmanager
+def crowd(visitors: Visitors) -> Iterator[None]:
+    """Have some visitors at once come again and again, until the block ends and the bridge is gone."""
+
+    def come() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                visitors.come()
+
+    threads = [threading.Thread(target=come) for _ in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join(TIMEOUT)

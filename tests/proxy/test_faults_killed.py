@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import threading
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import is_line
 from tests.peers import extended, managed
-from tests.proxy.destinations import TIMEOUT
-from tests.proxy.honest import Visitors, is_open
+from tests.proxy.honest import AT_ONCE, Visitors, crowd, is_open
 from tests.proxy.visiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.peers.managed import Managed
 
 KILLS = 3
 BUFFER = 4
-AT_ONCE = 3
-"""Visitors that come at once: so many may be counted, and not know yet that they are served."""
-
-
-@contextlib.contextmanager
-def crowd(visitors: Visitors) -> Iterator[None]:
-    """Have some visitors at once come again and again, until the block ends and the bridge is gone."""
-
-    def come() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                visitors.come()
-
-    threads = [threading.Thread(target=come) for _ in range(AT_ONCE)]
-    for thread in threads:
-        thread.start()
-    yield
-    for thread in threads:
-        thread.join(TIMEOUT)
 
 
 def kill_under_load(bridge: Managed) -> int:

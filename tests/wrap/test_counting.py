@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,36 +22,9 @@ from tests.proxy.visiting import HELLO
 from tests.wrap.tapping import tapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.peers.extended import ExtendedOrPort
-    from tests.peers.wrapped import Wrapped
-
-
-class Counting(NamedTuple):
-    """A bridge that counts: each client's line is written when the next one comes.
-
-    Attributes:
-        tor: the stub behind it.
-        bridge: the wrap with the stand-in.
-        log: its statistics log.
-        visitors: all that came to it and were served.
-    """
-
-    tor: ExtendedOrPort
-    bridge: Wrapped
-    log: Path
-    visitors: Visitors
-
-
-@pytest.fixture(scope="module")
-def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
-    """One bridge for all the tests that do it no harm."""
-    folder = tmp_path_factory.mktemp("bridge")
-    log = folder / "log"
-    with extended.orport(folder) as tor, wrapped.server(folder, tor, *managed.counting(log)) as bridge:
-        yield Counting(tor, bridge, log, Visitors(bridge.methods[wrapped.NAME], "dummy"))
+    from tests.wrap.bridges import Counting
 
 
 def answer(connection: socket.socket) -> int | None:

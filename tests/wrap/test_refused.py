@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,41 +19,16 @@ from tests.proxy.moved import Time
 from tests.proxy.visiting import HELLO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.peers.extended import ExtendedOrPort
-    from tests.peers.wrapped import Entrance, Wrapped
+    from tests.peers.wrapped import Entrance
+    from tests.wrap.bridges import Counting
 
 NAME = wrapped.NAME
 
 OPENING = 10
 """Seconds from a program's connection to tor's OKAY."""
-
-
-class Counting(NamedTuple):
-    """A bridge that counts: each client's line is written when the next one comes.
-
-    Attributes:
-        tor: the stub behind it.
-        bridge: the wrap with the stand-in.
-        log: its statistics log.
-        visitors: all that came to it and were served.
-    """
-
-    tor: ExtendedOrPort
-    bridge: Wrapped
-    log: Path
-    visitors: Visitors
-
-
-@pytest.fixture(scope="module")
-def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
-    """One bridge for all the tests that move no clock."""
-    folder = tmp_path_factory.mktemp("bridge")
-    log = folder / "log"
-    with extended.orport(folder) as tor, wrapped.server(folder, tor, *managed.counting(log)) as bridge:
-        yield Counting(tor, bridge, log, Visitors(bridge.methods[NAME], "dummy"))
 
 
 @pytest.mark.parametrize(
