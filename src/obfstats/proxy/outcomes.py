@@ -27,15 +27,20 @@ class Outcomes:
         self._show = show
         self._failures: Counter[str] = Counter()
 
+    @property
+    def tells_each(self) -> bool:
+        """Whether each connection is told of, and not only failures in sum."""
+        return _log.isEnabledFor(logging.INFO)
+
     def failed(self, peer: Endpoint, destination: str, reason: str) -> None:
         """Note that a connection could not be passed on."""
         self._failures[reason] += 1
-        if _log.isEnabledFor(logging.INFO):
+        if self.tells_each:
             _log.info("%s: connection to %s failed: %s", self._show(peer), destination, reason)
 
     def succeeded(self, peer: Endpoint, transport: str, destination: str) -> None:
         """Say, in the C program's words, that a client was passed on."""
-        if _log.isEnabledFor(logging.INFO):
+        if self.tells_each:
             _log.info("%s (%s): Successful outbound connection to '%s'.", self._show(peer), transport, destination)
 
     def report(self) -> None:

@@ -80,7 +80,7 @@ class Wrapping:
             gone: called once, when the connection is over.
         """
         poll = self._poll = self._poll or Poll()
-        server = extorport.Server(self._cookie, self._around.random)
+        server = extorport.Server(self._cookie, self._door.random)
         passage = Passage(accepted, server, self._door, poll, self._when_done)
         if len(self._opening) >= self._unfinished:
             self._cut(next(iter(self._opening)), "too many at once have not said who comes")
@@ -120,7 +120,8 @@ class Wrapping:
         except OSError:
             self._cut(passage, None)
             return
-        self._outcomes.succeeded(_client(asked), asked.transport or UNNAMED, self._destination)
+        if self._outcomes.tells_each:
+            self._outcomes.succeeded(_client(asked), asked.transport or UNNAMED, self._destination)
         _, gone = self._opening.pop(passage)
         tunnel = Tunnel(passage.near, far, poll, self._carriers, self._when_over)
         self._open[tunnel] = gone
