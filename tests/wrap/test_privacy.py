@@ -92,7 +92,8 @@ def test_the_wrap_leaves_no_core_and_is_not_dumpable(tmp_path: Path) -> None:
         limits = Path(f"/proc/{bridge.child.pid}/limits").read_text()
         mapped = Path(f"/proc/{bridge.child.pid}/smaps").read_text()
     (core,) = (line.split() for line in limits.splitlines() if line.startswith("Max core file size"))
-    assert core[4:6] == ["0", "0"]
+    # One byte is less than a core has; with none the kernel would still hand it to a program, where one is set.
+    assert core[4:6] in (["0", "0"], ["1", "1"])
     assert any({"lo", "dd", "dc"} <= set(line.split()) for line in mapped.splitlines() if line.startswith("VmFlags"))
 
 

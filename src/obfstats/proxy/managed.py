@@ -180,11 +180,10 @@ def _make_server(
 
 def _orport(orports: OrPorts, around: Surroundings) -> tuple[OrPort, Endpoint]:
     """Choose the extended ORPort where there is one."""
-    if orports.extended is not None and orports.cookie_file is not None:
-        return ExtendedOrPort([orports.extended], Path(orports.cookie_file), around.random), orports.extended
-    if orports.orport is None:
-        raise AssertionError("an environment without any ORPort is an error of its own")
-    return PlainOrPort([orports.orport]), orports.orport
+    destination, cookie_file = orports.choose()
+    if cookie_file is None:
+        return PlainOrPort([destination]), destination
+    return ExtendedOrPort([destination], Path(cookie_file), around.random), destination
 
 
 def _refuse_all(names: Iterable[str], complain: Callable[[str, str], str], done: str, reason: str) -> int:

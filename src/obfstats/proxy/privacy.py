@@ -25,7 +25,10 @@ _log = logging.getLogger(__name__)
 
 def forbid_core_dumps() -> None:
     """Keep this process's memory out of files and away from other processes of the same user."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Less than any core's size; and, unlike 0, it also keeps the kernel from handing one to a program (core(5)).
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    most = 1 if hard == resource.RLIM_INFINITY else min(hard, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 

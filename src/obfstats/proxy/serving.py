@@ -4,7 +4,8 @@ On SIGTERM and SIGINT, and at the end of standard input where tor asks for that,
 of all, and the process is gone within a second (ticket 5047, step 6). SIGHUP opens the logs anew and reads the GeoIP
 files again; S and TS stay.
 
-Where there is a companion, all signals are passed on to it, and this program ends when it has ended.
+Where there is a companion, signals are passed on to it, and this program ends when it has ended: SIGINT and the end of
+standard input are its own affair, and after SIGTERM it has some seconds.
 """
 
 from __future__ import annotations
@@ -122,19 +123,19 @@ def surroundings(limits: Limits, show: logs.Show) -> Surroundings:
     )
 
 
-def find_limits(options: LimitOptions, *, networks: bool) -> Limits:
+def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) -> Limits:
     """Work out how much at once, after raising the limit on file descriptors as far as it goes.
 
     Args:
         options: what the operator wants.
         networks: whether each network has a share of its own: clients of a bridge do, programs of this machine do not.
+        descriptors: that a connection takes.
     """
     connections = options.connections or MOST_CONNECTIONS
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY:
-        # Two descriptors each.
-        possible = max(1, (hard - _SPARE_DESCRIPTORS) // 2)
+        possible = max(1, (hard - _SPARE_DESCRIPTORS) // descriptors)
         if options.connections is not None and possible < options.connections:
             _log.warning("ulimit -n allows %d connections at once, not %d", possible, options.connections)
         connections = min(connections, possible)
@@ -144,6 +145,12 @@ def find_limits(options: LimitOptions, *, networks: bool) -> Limits:
         handshakes=min(options.handshakes or MOST_HANDSHAKES, max(1, connections // 2)),
         network=(options.network or max(1, connections // NETWORKS_SHARE)) if networks else None,
     )
+
+
+def descriptors_left(limits: Limits) -> int:
+    """Tell how many descriptors there are beside two for each connection."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return max(0, (1 << 20 if hard == resource.RLIM_INFINITY else hard) - _SPARE_DESCRIPTORS - 2 * limits.connections)
 
 
 def run(program: Program, entrances: Sequence[Entrance]) -> None:

@@ -51,7 +51,8 @@ class Asked:
     """A transport wants a client let in.
 
     Attributes:
-        address: `192.0.2.7:5678` or `[2001:db8::1]:5678`, as it was sent; None where nothing was said of it.
+        address: `192.0.2.7:5678` or `[2001:db8::1]:5678`, as it was sent, but for missing brackets and a port's leading
+            zeros; None where nothing was said of it.
         transport: the transport's name, or None.
     """
 

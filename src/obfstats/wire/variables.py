@@ -57,6 +57,14 @@ class OrPorts:
     extended: Endpoint | None
     cookie_file: str | None
 
+    def choose(self) -> tuple[Endpoint, str | None]:
+        """Give where to pass clients on to, and the cookie's file where that is the extended ORPort."""
+        if self.extended is not None and self.cookie_file is not None:
+            return self.extended, self.cookie_file
+        if self.orport is None:
+            raise AssertionError("an environment without any ORPort is an error of its own")
+        return self.orport, None
+
 
 def read_state(environment: Mapping[str, str]) -> str:
     """Read which folder may be written to; it need not be there.

@@ -59,9 +59,13 @@ class Carrier(Protocol):
 
 
 class Pipe:
-    """A pipe; bytes go in and out of it within the kernel."""
+    """A pipe; bytes go in and out of it within the kernel.
 
-    __slots__ = ("_inlet", "_outlet", "held")
+    Attributes:
+        is_good: whether it is as large as it should be; what a shortage has left is not worth keeping.
+    """
+
+    __slots__ = ("_inlet", "_outlet", "held", "is_good")
 
     def __init__(self) -> None:
         """Make it.
@@ -71,8 +75,9 @@ class Pipe:
         """
         self.held = 0
         self._outlet, self._inlet = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.is_good = False
         with contextlib.suppress(OSError):
-            fcntl.fcntl(self._inlet, fcntl.F_SETPIPE_SZ, SIZE)
+            self.is_good = fcntl.fcntl(self._inlet, fcntl.F_SETPIPE_SZ, SIZE) >= SIZE
 
     def fill(self, source: int, most: int) -> int:
         """Splice from a socket."""
@@ -90,7 +95,7 @@ class Pipe:
 
 
 class Buffer:
-    """Memory of this process, where there is no splice."""
+    """Memory of this process, where there is no splice, or no pipe."""
 
     __slots__ = ("_begin", "_view", "held")
 
@@ -122,14 +127,14 @@ class Carriers:
         most: how many bytes to take at once.
     """
 
-    def __init__(self, *, splice: bool) -> None:
+    def __init__(self, pipes: int) -> None:
         """Begin.
 
         Args:
-            splice: whether pipes are used; see `can_splice`.
+            pipes: how many there may be at once, of two descriptors each; buffers serve beyond that.
         """
-        self._splice = splice
-        self._free: list[Carrier] = []
+        self._pipes = pipes
+        self._free: list[Pipe] = []
         self._lent = 0
         self.most = SIZE
 
@@ -140,9 +145,11 @@ class Carriers:
             self.most = SMALL_SIZE
         if self._free:
             return self._free.pop()
-        if self._splice:
+        if self._pipes:
             with contextlib.suppress(OSError):
-                return Pipe()
+                pipe = Pipe()
+                self._pipes -= 1
+                return pipe
         return Buffer()
 
     def take_back(self, carrier: Carrier) -> None:
@@ -150,10 +157,12 @@ class Carriers:
         if self._lent == MANY_LENT:
             self.most = SIZE
         self._lent -= 1
-        if carrier.held or len(self._free) >= _KEPT:
-            carrier.close()
-        else:
-            self._free.append(carrier)
+        if isinstance(carrier, Pipe):
+            if carrier.is_good and not carrier.held and len(self._free) < _KEPT:
+                self._free.append(carrier)
+                return
+            self._pipes += 1
+        carrier.close()
 
     def close(self) -> None:
         """Close all that are not on loan."""
@@ -168,7 +177,8 @@ def can_splice() -> bool:
     try:
         pipe = Pipe()
     except OSError:
-        return False
+        # A shortage, which may pass.
+        return True
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)

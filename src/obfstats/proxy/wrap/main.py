@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.proxy import answers, logs, process
 from obfstats.proxy.listener import bound, listen
-from obfstats.proxy.serving import SIGNALS, Entrance, find_limits, run, surroundings
+from obfstats.proxy.serving import SIGNALS, Entrance, descriptors_left, find_limits, run, surroundings
 from obfstats.proxy.serving import Program as Serving
 from obfstats.proxy.settings import LimitOptions
 from obfstats.proxy.statistics import open_recorder
@@ -41,12 +41,14 @@ if TYPE_CHECKING:
     from obfstats.proxy.settings import LogOptions, StatisticsOptions
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
-    from obfstats.wire.variables import OrPorts
 
 NAME = "obfstats wrap"
 """What the program calls itself."""
 
 _LOOPBACK = Endpoint("127.0.0.1", 0)
+
+_DESCRIPTORS = 3
+"""Of a connection: two sockets, and for one in four that is held up both ways two pipes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ def run_wrap(options: Options, clock: Clock | None = None) -> int:
         names = read_servers(os.environ)
         if not names:
             return _become(options.command)
-        told = _Told(names, Path(read_state(os.environ)), _door(read_orports(os.environ)), _inherited())
+        orport, cookie_file = read_orports(os.environ).choose()
+        door = Door(orport, None if cookie_file is None else Path(cookie_file), os.urandom)
+        told = _Told(names, Path(read_state(os.environ)), door, _inherited())
     except PluggableError as error:
         answers.say(error.line)
         return 1
@@ -139,10 +143,12 @@ def _serve(options: Options, told: _Told, speech: Speech, recorder: Recorder | N
         try:
             listening = stack.enter_context(listen(_LOOPBACK))
             loopback.suit(listening)
+        except OSError as error:
+            return _refuse(told.names, f"cannot listen on {_LOOPBACK.host}: {error.strerror}")
+        try:
             file = stack.enter_context(cookie.kept(known, told.state))
         except OSError as error:
-            reason = f"cannot keep a cookie in {told.state}, or listen on loopback: {error.strerror}"
-            return _refuse(told.names, reason)
+            return _refuse(told.names, f"cannot keep a cookie in {told.state}: {error.strerror}")
         variables = {**told.variables, EXTENDED_PORT: str(bound(listening)), COOKIE_FILE: str(file)}
         try:
             program = Program(options.command, variables, speech)
@@ -151,9 +157,10 @@ def _serve(options: Options, told: _Told, speech: Speech, recorder: Recorder | N
         stack.callback(program.kill)
         answers.never_wait()
         # After the program has been started: it keeps the limits that tor has set.
-        limits = find_limits(LimitOptions(options.connections, None, None), networks=False)
+        limits = find_limits(LimitOptions(options.connections, None, None), networks=False, descriptors=_DESCRIPTORS)
+        pipes = descriptors_left(limits) // 2
         around = surroundings(limits, logs.Show(safe=options.log.safe))
-        service = Wrapping(around, known, told.door, recorder, unfinished=limits.handshakes)
+        service = Wrapping(around, known, told.door, recorder, unfinished=limits.handshakes, pipes=pipes)
         serving = Serving(NAME, around, clock, recorder, beats=True, ends_with_stdin=False, companion=program)
         run(serving, [Entrance(listening, service)])
         return program.status
@@ -177,15 +184,6 @@ def _inherited() -> dict[str, str]:
         if b"\0LC_CTYPE=" not in b"\0" + Path("/proc/self/environ").read_bytes():
             variables.pop("LC_CTYPE", None)
     return variables
-
-
-def _door(orports: OrPorts) -> Door:
-    """Choose the extended ORPort where there is one."""
-    if orports.extended is not None and orports.cookie_file is not None:
-        return Door(orports.extended, Path(orports.cookie_file), os.urandom)
-    if orports.orport is None:
-        raise AssertionError("an environment without any ORPort is an error of its own")
-    return Door(orports.orport, None, os.urandom)
 
 
 def _refuse(names: Sequence[str], reason: str) -> int:

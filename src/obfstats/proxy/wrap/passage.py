@@ -165,6 +165,7 @@ class Passage:
                         self._end(reason)
                         return
             if self.asked is not None:
+                self.has_unread = not _is_all(data, events)
                 if events & GONE:
                     self._end(None)
                 else:

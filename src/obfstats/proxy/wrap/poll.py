@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from obfstats.proxy import privacy
@@ -32,8 +33,8 @@ GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _AT_ONCE = 256
 
-_TURNS = 16
-"""Looks in a row, as long as something is found: timers and signals have to wait meanwhile."""
+_TURN = 0.003
+"""Seconds after which others have their turn, newcomers, timers and signals; until then it looks again and again."""
 
 
 class Watcher(Protocol):
@@ -70,7 +71,7 @@ class Poll:
     def again(self, connected: socket.socket) -> None:
         """Tell a socket's watcher once more that there is room, when all others have had their turn."""
         number = connected.fileno()
-        self._loop.call_soon(self._tell, number, self._watchers.get(number))
+        self._loop.call_soon(self._tell_again, number, self._watchers.get(number))
 
     def close(self, connected: socket.socket) -> None:
         """Close a socket, which ends the watching as well."""
@@ -91,19 +92,13 @@ class Poll:
         self._leaving = leaving
         get, poll = self._watchers.get, self._epoll.poll
         try:
-            for _ in range(_TURNS):
-                pending = poll(0, _AT_ONCE)
-                if not pending:
-                    break
+            until = time.monotonic() + _TURN
+            # In this order: what the set has told once, it does not tell again.
+            while time.monotonic() < until and (pending := poll(0, _AT_ONCE)):
                 for number, events in pending:
                     watcher = get(number)
-                    if watcher is None:
-                        continue
-                    try:
-                        watcher.ready(number, events)
-                    except Exception as error:  # noqa: BLE001 - a mistake of ours costs one connection, not the others
-                        privacy.report(error)
-                        watcher.abort()
+                    if watcher is not None:
+                        _tell(watcher, number, events)
                 while leaving:
                     leaving.pop().close()
         finally:
@@ -111,6 +106,15 @@ class Poll:
             for connected in leaving:
                 connected.close()
 
-    def _tell(self, number: int, watcher: Watcher | None) -> None:
+    def _tell_again(self, number: int, watcher: Watcher | None) -> None:
         if watcher is not None and self._watchers.get(number) is watcher:
-            watcher.ready(number, select.EPOLLOUT)
+            _tell(watcher, number, select.EPOLLOUT)
+
+
+def _tell(watcher: Watcher, number: int, events: int) -> None:
+    """Tell a watcher; a mistake of ours costs one connection, and not those that are told behind it."""
+    try:
+        watcher.ready(number, events)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
+        privacy.report(error)
+        watcher.abort()

@@ -45,6 +45,7 @@ class Wrapping:
         recorder: Recorder | None,
         *,
         unfinished: int,
+        pipes: int,
     ) -> None:
         """Begin.
 
@@ -54,6 +55,7 @@ class Wrapping:
             door: where clients are passed on to.
             recorder: who counts, or None.
             unfinished: connections at once that tor has not taken yet.
+            pipes: how many pipes there may be for the bytes.
         """
         self._around = around
         self._outcomes = Outcomes("wrap", around.show)
@@ -62,7 +64,7 @@ class Wrapping:
         self._door = door
         self._recorder = recorder
         self._unfinished = unfinished
-        self._carriers = Carriers(splice=can_splice())
+        self._carriers = Carriers(pipes if can_splice() else 0)
         # The oldest first.
         self._opening: dict[Passage, tuple[float, Callable[[], None]]] = {}
         self._open: dict[Tunnel, Callable[[], None]] = {}

@@ -67,6 +67,8 @@ class Speech:
             async with asyncio.timeout(LAST_WORDS):
                 await self._room.wait()
                 while self._read():
+                    # However much there is, the time-out has its turn.
+                    await asyncio.sleep(0)
                     await self._room.wait()
         if self._writes:
             self._writes = False

@@ -51,7 +51,7 @@ class _Way:
 class Tunnel:
     """One connection."""
 
-    __slots__ = ("_away", "_back", "_carriers", "_gone", "_poll")
+    __slots__ = ("_away", "_back", "_carriers", "_gone", "_lingers", "_poll")
 
     def __init__(
         self, near: socket.socket, far: socket.socket, poll: Poll, carriers: Carriers, gone: Callable[[Tunnel], None]
@@ -70,6 +70,7 @@ class Tunnel:
         self._poll = poll
         self._carriers = carriers
         self._gone: Callable[[Tunnel], None] | None = gone
+        self._lingers = False
 
     def begin(self, *, has_unread: bool) -> None:
         """Begin to carry.
@@ -92,11 +93,10 @@ class Tunnel:
             self._move(outgoing)
         if self._gone is None:
             return
-        if incoming.carrier is None:
-            if events & READABLE:
-                self._move(incoming)
-        elif events & LOST:
+        if events & LOST and (incoming.carrier is not None or incoming.is_over):
             self._lose(incoming)
+        elif events & READABLE and incoming.carrier is None:
+            self._move(incoming)
 
     def abort(self) -> None:
         """Cut both ends off, whatever is under way."""
@@ -154,13 +154,19 @@ class Tunnel:
 
     def _lose(self, way: _Way) -> None:
         """Close both ends, the sink of a way after what it still has to get: the way's source is lost."""
-        way.ended = True
         opposite = self._opposite(way)
-        opposite.ended = opposite.is_over = True
-        if way.carrier is None or not way.carrier.held:
+        if way.is_over or way.carrier is None or not way.carrier.held:
             self.abort()
-        else:
-            asyncio.get_running_loop().call_later(LINGER, self.abort)
+            return
+        if self._lingers:
+            return
+        self._lingers = True
+        way.ended = opposite.ended = opposite.is_over = True
+        if opposite.carrier is not None:
+            # Nobody can get that any more.
+            self._carriers.take_back(opposite.carrier)
+            opposite.carrier = None
+        asyncio.get_running_loop().call_later(LINGER, self.abort)
 
     def _opposite(self, way: _Way) -> _Way:
         return self._back if way is self._away else self._away

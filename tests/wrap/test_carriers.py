@@ -1,0 +1,146 @@
+"""What carries bytes between two sockets, by splice and without, and what a shortage leaves of it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.proxy.wrap.carriers import MANY_LENT, SIZE, SMALL_SIZE, Buffer, Carriers, Pipe, can_splice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from obfstats.proxy.wrap.carriers import Carrier
+
+MUCH = 2 << 20
+KINDS: list[Callable[[], Carrier]] = [Pipe, Buffer]
+
+
+@pytest.fixture
+def pairs() -> Iterator[tuple[socket.socket, socket.socket, socket.socket, socket.socket]]:
+    """A peer, its socket, the other peer's socket, and that peer; the two in the middle do not block."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(one) for _ in range(2) for one in socket.socketpair()]
+        peer, source, sink, other = sockets
+        source.setblocking(False)
+        sink.setblocking(False)
+        yield peer, source, sink, other
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_are_carried_as_they_are(
+    pairs: tuple[socket.socket, socket.socket, socket.socket, socket.socket], kind: Callable[[], Carrier]
+) -> None:
+    """What is taken, what is held, what is given; then there is nothing, and then the end."""
+    peer, source, sink, other = pairs
+    carrier = kind()
+    data = os.urandom(5000)
+    peer.sendall(data)
+    assert carrier.fill(source.fileno(), SIZE) == carrier.held == len(data)
+    while carrier.held:
+        carrier.drain(sink.fileno())
+    assert other.recv(1 << 16) == data
+    with pytest.raises(BlockingIOError):
+        carrier.fill(source.fileno(), SIZE)
+    peer.close()
+    assert carrier.fill(source.fileno(), SIZE) == carrier.held == 0
+    carrier.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_slow_peer_does_not_take_is_held(
+    pairs: tuple[socket.socket, socket.socket, socket.socket, socket.socket], kind: Callable[[], Carrier]
+) -> None:
+    """Until the peer reads again; not a byte is lost or comes twice."""
+    peer, source, sink, other = pairs
+    carrier = kind()
+    data, arrived, sent = os.urandom(MUCH), bytearray(), 0
+    peer.setblocking(False)
+    other.setblocking(False)
+    stalls = 0
+    while len(arrived) < MUCH:
+        try:
+            while sent < MUCH:
+                sent += peer.send(data[sent : sent + (1 << 18)])
+        except BlockingIOError:
+            pass
+        try:
+            while True:
+                while carrier.held:
+                    carrier.drain(sink.fileno())
+                carrier.fill(source.fileno(), SIZE)
+        except BlockingIOError:
+            stalls += carrier.held > 0
+        arrived += other.recv(1 << 14)
+    assert bytes(arrived) == data
+    assert stalls
+    carrier.close()
+
+
+def test_this_kernel_splices() -> None:
+    """Linux does; where it does not, nothing else here would notice."""
+    assert can_splice()
+
+
+def test_pipes_are_lent_again_and_buffers_are_not() -> None:
+    """A pipe is dear to make; a buffer would keep what somebody sent."""
+    carriers = Carriers(pipes=1)
+    pipe, buffer = carriers.lend(), carriers.lend()
+    assert (type(pipe), type(buffer)) == (Pipe, Buffer)
+    carriers.take_back(buffer)
+    carriers.take_back(pipe)
+    assert carriers.lend() is pipe
+    carriers.take_back(pipe)
+    carriers.close()
+
+
+def test_what_still_holds_something_is_not_lent_again() -> None:
+    """Or it would reach somebody else."""
+    carriers = Carriers(pipes=1)
+    pipe = carriers.lend()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b"!")
+        assert pipe.fill(ours.fileno(), 1) == 1
+    carriers.take_back(pipe)
+    again = carriers.lend()
+    assert again is not pipe
+    assert isinstance(again, Pipe)
+    carriers.take_back(again)
+    carriers.close()
+
+
+def test_a_shortage_of_descriptors_leaves_nothing_behind() -> None:
+    """Buffers serve while there are none; once there are, pipes of full size do."""
+    carriers = Carriers(pipes=8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        lent = [carriers.lend() for _ in range(4)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {type(carrier) for carrier in lent} == {Buffer}
+    for carrier in lent:
+        carriers.take_back(carrier)
+    pipe = carriers.lend()
+    assert isinstance(pipe, Pipe)
+    assert pipe.is_good
+    carriers.take_back(pipe)
+    carriers.close()
+
+
+def test_with_many_on_loan_each_takes_little() -> None:
+    """Thousands of clients that do not read must not take gigabytes; when they are gone, all is as before."""
+    carriers = Carriers(pipes=0)
+    lent = [carriers.lend() for _ in range(MANY_LENT - 1)]
+    assert carriers.most == SIZE
+    lent.append(carriers.lend())
+    assert carriers.most == SMALL_SIZE
+    for carrier in lent:
+        carriers.take_back(carrier)
+    assert carriers.most == SIZE

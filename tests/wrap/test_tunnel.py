@@ -1,0 +1,170 @@
+"""Two sockets tied together, each end of which may be slow, half closed, or lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from obfstats.proxy.wrap.carriers import Carriers
+from obfstats.proxy.wrap.poll import Poll
+from obfstats.proxy.wrap.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RESET = struct.pack("ii", 1, 0)
+"""Makes a socket reset its connection as it closes."""
+
+SECONDS = 5.0
+
+
+class Tied(NamedTuple):
+    """A tunnel and both its peers, which do not block.
+
+    Attributes:
+        near: one peer.
+        far: the other.
+        gone: becomes true when the tunnel is gone.
+    """
+
+    near: socket.socket
+    far: socket.socket
+    gone: asyncio.Event
+
+
+def connected() -> tuple[socket.socket, socket.socket]:
+    """Give both ends of a connection on loopback, which do not block."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ours = socket.create_connection(listening.getsockname())
+        theirs, _ = listening.accept()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    return ours, theirs
+
+
+@contextmanager
+def tied(pipes: int) -> Iterator[Tied]:
+    """Tie two connections together, with so many pipes to carry their bytes."""
+    (near, near_end), (far, far_end) = connected(), connected()
+    poll, carriers, gone = Poll(), Carriers(pipes), asyncio.Event()
+    tunnel = Tunnel(near_end, far_end, poll, carriers, lambda _: gone.set())
+    poll.add(near_end, tunnel)
+    poll.add(far_end, tunnel)
+    tunnel.begin(has_unread=True)
+    with near, far:
+        yield Tied(near, far, gone)
+        tunnel.abort()
+    carriers.close()
+    poll.end()
+
+
+async def fill(peer: socket.socket) -> int:
+    """Send until nobody takes any more; give how much that was."""
+    sent = 0
+    for _ in range(50):
+        try:
+            while True:
+                sent += peer.send(bytes(1 << 18))
+        except BlockingIOError:
+            await asyncio.sleep(0.002)
+    return sent
+
+
+def lose(peer: socket.socket) -> None:
+    """Reset the connection."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    peer.close()
+
+
+both = pytest.mark.parametrize("pipes", [8, 0], ids=["splice", "buffers"])
+
+
+@both
+def test_both_directions_at_once_with_half_closes(pipes: int) -> None:
+    """Each side says much, ends its direction, and gets all of the other's."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with tied(pipes) as peers:
+            data = os.urandom(3 << 20)
+
+            async def say_all(peer: socket.socket) -> None:
+                await loop.sock_sendall(peer, data)
+                peer.shutdown(socket.SHUT_WR)
+
+            async def hear_all(peer: socket.socket) -> bytes:
+                heard = bytearray()
+                while more := await loop.sock_recv(peer, 1 << 16):
+                    heard += more
+                return bytes(heard)
+
+            async with asyncio.timeout(SECONDS):
+                heard = await asyncio.gather(
+                    hear_all(peers.near), hear_all(peers.far), say_all(peers.near), say_all(peers.far)
+                )
+                assert heard[0] == heard[1] == data
+                await peers.gone.wait()
+
+    asyncio.run(run())
+
+
+@both
+def test_held_up_both_ways_and_lost_at_both_ends_it_is_gone_at_once(pipes: int) -> None:
+    """Nobody is left who could get what it holds."""
+
+    async def run() -> None:
+        with tied(pipes) as peers:
+            assert await fill(peers.near)
+            assert await fill(peers.far)
+            lose(peers.near)
+            lose(peers.far)
+            async with asyncio.timeout(SECONDS):
+                await peers.gone.wait()
+
+    asyncio.run(run())
+
+
+@both
+def test_what_one_end_has_said_before_it_was_lost_still_arrives(pipes: int) -> None:
+    """A slow reader gets what the tunnel holds for it, and then an end."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with tied(pipes) as peers:
+            assert await fill(peers.near)
+            lose(peers.near)
+            await asyncio.sleep(0.01)
+            assert not peers.gone.is_set()
+            heard = 0
+            async with asyncio.timeout(SECONDS):
+                try:
+                    while more := await loop.sock_recv(peers.far, 1 << 20):
+                        heard += len(more)
+                except ConnectionResetError:
+                    pass
+                await peers.gone.wait()
+            assert heard
+
+    asyncio.run(run())
+
+
+@both
+def test_half_closed_first_and_lost_afterwards_it_is_gone(pipes: int) -> None:
+    """Whoever has said all can still be lost, and the other end learns of it."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with tied(pipes) as peers:
+            peers.near.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(SECONDS):
+                assert await loop.sock_recv(peers.far, 1) == b""
+                lose(peers.near)
+                await peers.gone.wait()
+
+    asyncio.run(run())
