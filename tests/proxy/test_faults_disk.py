@@ -100,22 +100,31 @@ def said(bridge: Managed, pattern: re.Pattern[str]) -> list[re.Match[str]]:
     return [match for warning in warnings(bridge) if (match := pattern.fullmatch(warning))]
 
 
-def by_itself(bridge: Managed, moved: Time, visitors: Visitors) -> None:
+def by_itself(bridge: Managed, moved: Time, visitors: Visitors, disk: Disk) -> None:  # noqa: ARG001
     """Let a minute pass: the disk is tried again, first after a second and then less and less often."""
     moved.clock.move(60)
     visitors.come(BUFFER, "tr")
-    assert wait_until(lambda: len(said(bridge, _TAKES_AGAIN)) == 1)
+    hear_of_it(bridge, moved, visitors)
 
 
-def by_sighup(bridge: Managed, moved: Time, visitors: Visitors) -> None:  # noqa: ARG001
+def by_sighup(bridge: Managed, moved: Time, visitors: Visitors, disk: Disk) -> None:
     """Ask for a look at once."""
+    log = disk.folder / "log"
+    size = log.stat().st_size
     bridge.child.send_signal(signal.SIGHUP)
+    assert wait_until(lambda: log.stat().st_size > size)
+    hear_of_it(bridge, moved, visitors)
+
+
+def hear_of_it(bridge: Managed, moved: Time, visitors: Visitors) -> None:
+    """Let the program say at its next tick, a moment that is no client's, that the disk takes lines again."""
+    moved.tick(lambda: visitors.come(1, "tr"))
     assert wait_until(lambda: len(said(bridge, _TAKES_AGAIN)) == 1)
 
 
 @pytest.mark.parametrize("find_room", [by_itself, by_sighup])
 def test_lines_wait_for_a_full_disk(
-    tmp_path: Path, disk: Disk, find_room: Callable[[Managed, Time, Visitors], None]
+    tmp_path: Path, disk: Disk, find_room: Callable[[Managed, Time, Visitors, Disk], None]
 ) -> None:
     """They are whole before, while and after it is full, and in the end none is missing."""
     log = disk.folder / "log"
@@ -131,7 +140,7 @@ def test_lines_wait_for_a_full_disk(
                 assert sum(countries(log).values()) < 14 * BUFFER
                 assert is_served(staying)
         disk.clear()
-        find_room(bridge, moved, visitors)
+        find_room(bridge, moved, visitors, disk)
         assert countries(log) == visitors.counted(BUFFER)
         visitors.come(2 * BUFFER, "ir")
         assert countries(log) == visitors.counted(BUFFER)
@@ -150,7 +159,7 @@ def test_how_many_lines_a_full_disk_has_cost_is_said(tmp_path: Path, disk: Disk)
         disk.fill()
         visitors.come(16 * BUFFER, "tr")
         disk.clear()
-        by_sighup(bridge, moved, visitors)
+        by_sighup(bridge, moved, visitors, disk)
         visitors.come(2 * BUFFER, "ir")
         bridge.child.stop()
         written = sum(countries(log).values())
@@ -171,7 +180,7 @@ def test_the_programs_own_log_is_on_the_full_disk_as_well(tmp_path: Path, disk: 
         visitors.come(16 * BUFFER, "tr")
         lines(log)
         disk.clear()
-        by_sighup(bridge, moved, visitors)
+        by_sighup(bridge, moved, visitors, disk)
         visitors.come(2 * BUFFER, "ir")
         assert countries(log) == visitors.counted(BUFFER)
         bridge.child.stop()
