@@ -57,7 +57,6 @@ class Wrapping:
             unfinished: connections at once that tor has not taken yet.
             pipes: how many pipes there may be for the bytes.
         """
-        self._around = around
         self._outcomes = Outcomes("wrap", around.show)
         self._destination = around.show(door.endpoint)
         self._cookie = cookie

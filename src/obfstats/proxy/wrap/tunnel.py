@@ -38,12 +38,11 @@ class _Way:
         is_over: whether the sink has been told so.
     """
 
-    __slots__ = ("carrier", "ended", "is_over", "sink", "sink_number", "source", "source_number")
+    __slots__ = ("carrier", "ended", "is_over", "sink", "source")
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
         self.sink = sink
-        self.source_number, self.sink_number = source.fileno(), sink.fileno()
         self.carrier: Carrier | None = None
         self.ended = self.is_over = False
 
@@ -87,7 +86,7 @@ class Tunnel:
 
     def ready(self, descriptor: int, events: int) -> None:
         """Carry what came from a socket, and what waits for room in it."""
-        near = self._away.source_number == descriptor
+        near = self._away.source.fileno() == descriptor
         outgoing, incoming = (self._back, self._away) if near else (self._away, self._back)
         if events & WRITABLE and outgoing.carrier is not None:
             self._move(outgoing)
@@ -115,7 +114,7 @@ class Tunnel:
         if way.is_over:
             return
         carriers = self._carriers
-        source, sink = way.source_number, way.sink_number
+        source, sink = way.source.fileno(), way.sink.fileno()
         carrier = way.carrier or carriers.lend()
         way.carrier = carrier
         try:
