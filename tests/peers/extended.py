@@ -49,6 +49,18 @@ class Conduct(Enum):
     SILENCE = "says nothing, for as long as the other end stays"
 
 
+UNWILLING = (
+    Conduct.WRONG_HASH,
+    Conduct.REFUSE,
+    Conduct.DENY,
+    Conduct.CLOSE,
+    Conduct.HANG_UP,
+    Conduct.GARBAGE,
+    Conduct.CHATTER,
+)
+"""Every way not to take a client but silence."""
+
+
 @dataclass(frozen=True)
 class Visit:
     """What was said of one client.

@@ -133,18 +133,7 @@ def test_a_half_close_is_kept_through_it(tmp_path: Path) -> None:
         assert len(client.receive_all()) == 32
 
 
-@pytest.mark.parametrize(
-    "conduct",
-    [
-        Conduct.WRONG_HASH,
-        Conduct.REFUSE,
-        Conduct.DENY,
-        Conduct.CLOSE,
-        Conduct.HANG_UP,
-        Conduct.GARBAGE,
-        Conduct.CHATTER,
-    ],
-)
+@pytest.mark.parametrize("conduct", extended.UNWILLING)
 def test_whom_tor_does_not_take_is_closed_and_not_counted(counting: Counting, conduct: Conduct) -> None:
     """A fault costs the one client that met it; those before and behind it are served and counted."""
     proxy, before = counting.proxy, len(countries(counting.log))

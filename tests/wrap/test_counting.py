@@ -57,18 +57,7 @@ def test_a_client_that_comes_again_has_the_same_hash(tmp_path: Path) -> None:
     assert len(log.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize(
-    "conduct",
-    [
-        Conduct.WRONG_HASH,
-        Conduct.REFUSE,
-        Conduct.DENY,
-        Conduct.CLOSE,
-        Conduct.HANG_UP,
-        Conduct.GARBAGE,
-        Conduct.CHATTER,
-    ],
-)
+@pytest.mark.parametrize("conduct", extended.UNWILLING)
 def test_whom_tor_does_not_take_is_denied_and_not_counted(counting: Counting, conduct: Conduct) -> None:
     """The program hears DENY, as if tor had said it; those before and behind are served and counted."""
     counting.tor.expect(Conduct.HONEST, conduct)
