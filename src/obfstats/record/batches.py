@@ -14,19 +14,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.record.journal import Journal
-
+    from obfstats.record.store import Store
 
 DEFAULT_BUFFER = 100
 """Lines: the ticket's. Higher numbers hide more."""
 
 CLOSING_DELAY = 600.0
 """Seconds after an interval's end within which its last lines are written."""
+
+
+SOME = 10
+"""Finished intervals that are remembered where nobody asks for them."""
 
 
 class Batches:
@@ -37,7 +41,7 @@ class Batches:
         room: how many lines the buffer may hold now.
     """
 
-    def __init__(self, journal: Journal, capacity: int, delay: Callable[[], float]) -> None:
+    def __init__(self, journal: Store, capacity: int, delay: Callable[[], float]) -> None:
         """Begin empty.
 
         Args:
@@ -47,6 +51,7 @@ class Batches:
         """
         self.buffer: list[str] = []
         self.room = capacity
+        self._finished: deque[str] = deque(maxlen=SOME)
         self._journal = journal
         self._capacity = capacity
         self._delay = delay
@@ -70,8 +75,8 @@ class Batches:
             self.buffer.clear()
 
     def end_interval(self, label: str, now: float) -> None:
-        """Step 3: what is left in the buffer becomes the closing batch."""
-        if self._closing:
+        """Step 3: what is left in the buffer becomes the closing batch, even if that is nothing."""
+        if self._closing_label:
             self._write_closing(now)
         self._closing = self.buffer.copy()
         self._closing_label, self._closing_due = label, now + self._delay()
@@ -85,17 +90,27 @@ class Batches:
 
     def tick(self, now: float) -> None:
         """Write the closing batch, if its moment has come, and what the disk has refused before."""
-        if self._closing and now >= self._closing_due:
+        if self._closing_label and now >= self._closing_due:
             self._write_closing(now)
         self._journal.retry(now)
         self._journal.touch()
+
+    def take_finished(self) -> list[str]:
+        """Give the labels of intervals whose last lines have been handed over, each once."""
+        finished = list(self._finished)
+        self._finished.clear()
+        return finished
 
     def forget(self) -> None:
         """Drop every line (step 6)."""
         self.drop_interval()
         self._closing.clear()
+        self._closing_label = ""
 
     def _write_closing(self, now: float) -> None:
-        self._journal.append(self._closing_label, self._closing, now)
+        if self._closing:
+            self._journal.append(self._closing_label, self._closing, now)
+        self._finished.append(self._closing_label)
         self._closing.clear()
+        self._closing_label = ""
         self.room = self._capacity

@@ -22,6 +22,8 @@ from obfstats.record.sources import Choice, Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from obfstats.formats.document import GeoIpSource
+
 TOR_GEOIP = Path("/usr/share/tor/geoip")
 TOR_GEOIP6 = Path("/usr/share/tor/geoip6")
 
@@ -36,6 +38,8 @@ class Countries:
         v6: the same for a packed IPv6 address (16 bytes) that is not IPv4-mapped.
         sources: where the two come from, in words for the operator.
         digests: SHA-1 of each file in upper-case hex, as extra-info descriptors have it; None where there is no file.
+        origins: where the two come from, for a published document; empty where nobody said.
+        codes: every country code that a look-up may give, `??` included, sorted; None where nobody knows them.
     """
 
     def __init__(self, v4: Callable[[bytes], str], v6: Callable[[bytes], str], sources: tuple[str, str]) -> None:
@@ -43,6 +47,8 @@ class Countries:
         self.v6 = v6
         self.sources = sources
         self.digests: tuple[str | None, str | None] = (None, None)
+        self.origins: tuple[GeoIpSource, ...] = ()
+        self.codes: tuple[str, ...] | None = None
         self._opened: tuple[Source, ...] = ()
 
     @classmethod
@@ -65,6 +71,9 @@ class Countries:
     def _of(cls, v4: Source, v6: Source) -> Countries:
         countries = cls(v4.lookup, v6.lookup, (v4.words, v6.words))
         countries.digests = v4.digest, v6.digest
+        countries.origins = v4.origin, v6.origin
+        if v4.codes is not None and v6.codes is not None:
+            countries.codes = tuple(sorted(v4.codes | v6.codes))
         countries._opened = v4, v6
         return countries
 

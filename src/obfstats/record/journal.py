@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH, is_cut_short, is_line
 from obfstats.record.errors import LogInUseError, RecordError
+from obfstats.record.rewriting import Rewriting, remove_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ class Journal:
     """The open log.
 
     Attributes:
+        path: where it is.
         held: lines that wait for the disk.
         dropped: lines that were lost because the disk refused them for too long.
     """
@@ -62,13 +64,14 @@ class Journal:
             RecordError: if the file cannot be used; it is then as it was.
         """
         self.dropped = 0
-        self._path = path
+        self.path = path
         self._warn = warn
         self._held: list[bytes] = []
         self.held = 0
         self._retry_at = float("-inf")
         self._retry_after = 0.0
         self._descriptor = _open(path)
+        remove_copy(path)
 
     def append(self, start: str, messages: list[str], now: float) -> None:
         """Write a batch; never raises for what a disk may do.
@@ -104,6 +107,22 @@ class Journal:
         with contextlib.suppress(OSError):
             os.utime(self._descriptor)
 
+    def rewriting(self) -> Rewriting:
+        """Begin to take old intervals out of the log; `take_over` ends it.
+
+        Raises:
+            OSError: if a new file cannot be made beside the log.
+        """
+        return Rewriting(self.path, self._descriptor)
+
+    def take_over(self, rewriting: Rewriting) -> None:
+        """Have the rewritten log take the old one's place, with all that was appended meanwhile.
+
+        Raises:
+            OSError: if that cannot be done; the log is as it was then.
+        """
+        self._descriptor = rewriting.replace(self._descriptor)
+
     def close(self) -> None:
         """Give the file and its lock back. What is held is not written (ticket, step 6). May be called twice."""
         self._held.clear()
@@ -122,7 +141,7 @@ class Journal:
         except (OSError, RecordError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             if not self._retry_after:
-                self._warn(f"cannot write {self._path} ({reason}): lines are kept in memory and tried again")
+                self._warn(f"cannot write {self.path} ({reason}): lines are kept in memory and tried again")
             self._retry_after = min(self._retry_after * 2 or FIRST_RETRY, LAST_RETRY)
             self._retry_at = now + self._retry_after
             return
@@ -130,17 +149,17 @@ class Journal:
         self.held = 0
         if self._retry_after:
             self._retry_after, self._retry_at = 0.0, float("-inf")
-            self._warn(f"{self._path} is written again; lines lost so far: {self.dropped}")
+            self._warn(f"{self.path} is written again; lines lost so far: {self.dropped}")
 
     def _follow(self) -> None:
         """Open the path anew if it no longer leads to the open file."""
         try:
-            there = os.lstat(self._path)
+            there = os.lstat(self.path)
             if os.path.samestat(there, os.fstat(self._descriptor)):
                 return
         except FileNotFoundError:
             pass
-        fresh = _open(self._path)
+        fresh = _open(self.path)
         os.close(self._descriptor)
         self._descriptor = fresh
 

@@ -25,37 +25,32 @@ from __future__ import annotations
 import logging
 import os
 import weakref
+from collections import deque
 from functools import partial
 from hashlib import blake2b
-from pathlib import Path
 from random import SystemRandom
 from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING
 
-from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER, Batches
+from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER, SOME, Batches
 from obfstats.record.clock import Clock, SystemClock
 from obfstats.record.columns import COLUMNS, Column, further_columns
-from obfstats.record.countries import Countries, pack_address
+from obfstats.record.countries import pack_address
 from obfstats.record.errors import RecordError
 from obfstats.record.interval import INTERVAL, Interval
-from obfstats.record.journal import Journal, make_folder_of
+from obfstats.record.opening import open_parts
 from obfstats.record.secret import Secret
-from obfstats.record.seen import Seen
+from obfstats.record.seen import Finished, Seen
 from obfstats.record.sketch import Sketch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-__all__ = [
-    "ATTENTION",
-    "CLOSING_DELAY",
-    "COLUMNS",
-    "DEFAULT_BUFFER",
-    "INTERVAL",
-    "Column",
-    "Recorder",
-    "Seen",
-]
+    from obfstats.record.countries import Countries
+    from obfstats.record.store import Store
+
+__all__ = ["ATTENTION", "CLOSING_DELAY", "COLUMNS", "DEFAULT_BUFFER", "INTERVAL", "Column", "Recorder"]
 
 ATTENTION = 60.0
 """Seconds at most between two looks at the clocks and the disk, while there are connections or ticks."""
@@ -69,13 +64,14 @@ class Recorder:
     """The ticket's recorder.
 
     Attributes:
+        store: where batches go.
         countries: who gives an address its country.
         unreadable: how often `record` was given what is no address; those are not counted as clients.
     """
 
     def __init__(
         self,
-        journal: Journal,
+        store: Store,
         countries: Countries,
         *,
         secret: Secret | None = None,
@@ -87,7 +83,7 @@ class Recorder:
         """Begin the first interval (step 1).
 
         Args:
-            journal: where batches go.
+            store: where batches go.
             countries: who gives an address its country.
             secret: S; drawn from the kernel if None.
             clock: what tells the time; the machine's own if None.
@@ -97,7 +93,7 @@ class Recorder:
         """
         self.countries = self._next_countries = countries
         self.unreadable = 0
-        self._journal = journal
+        self.store = store
         self._country_v4, self._country_v6 = countries.v4, countries.v6
         self._secret = Secret() if secret is None else secret
         self._hash = partial(blake2b, digest_size=_HASH_SIZE, key=self._secret.key)
@@ -105,11 +101,12 @@ class Recorder:
         self._boot = self._clock.boot
         self._closing_delay = closing_delay or partial(SystemRandom().uniform, 0.0, CLOSING_DELAY)
         self._columns = frozenset(columns) or None
-        self._batches = Batches(journal, buffer, self._closing_delay)
+        self._batches = Batches(store, buffer, self._closing_delay)
         self._buffer = self._batches.buffer
         self._sketch = Sketch()
         self._sketch_bound = self._sketch.bound
         self._ended: Seen | None = None
+        self._finishing: deque[Finished] = deque(maxlen=SOME)
         self._clock_was_set = False
         self._unsaid: list[str] = []
         self._open = True
@@ -121,7 +118,7 @@ class Recorder:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | Path | None,
         *,
         geoip: str | Path | None = None,
         geoip6: str | Path | None = None,
@@ -133,7 +130,7 @@ class Recorder:
         """Open a log and begin to count.
 
         Args:
-            path: the statistics log; made with mode 0600 if it is not there.
+            path: the statistics log, made with mode 0600 if it is not there; None to count in memory alone.
             geoip: a file in the form of tor's geoip; None for tor's own or the embedded data.
             geoip6: the same for IPv6.
             buffer: lines held before a batch is written, at least 1.
@@ -144,23 +141,10 @@ class Recorder:
         Raises:
             RecordError: if the log or a named GeoIP file cannot be used; nothing on disk has changed then.
         """
-        if buffer < 1:
-            raise RecordError(f"a buffer of {buffer} lines holds none; give at least 1, better 100 or more")
-        countries = Countries.open(Path(geoip) if geoip else None, Path(geoip6) if geoip6 else None)
-        path = Path(path)
-        if make_folder:
-            make_folder_of(path)
-        secret = Secret()
-        unsaid: list[str] = []
-        try:
-            journal = Journal(path, warn=unsaid.append)
-        except RecordError:
-            secret.forget()
-            raise
-        if not secret.locked:
-            _log.warning("the kernel does not lock memory (ulimit -l): the secret could reach a swap file")
-        recorder = cls(journal, countries, secret=secret, clock=clock, buffer=buffer, columns=columns)
-        recorder._unsaid = unsaid
+        parts = open_parts(path, buffer=buffer, geoip=geoip, geoip6=geoip6, make_folder=make_folder)
+        further = COLUMNS if path is None else columns
+        recorder = cls(parts.store, parts.countries, secret=parts.secret, clock=clock, buffer=buffer, columns=further)
+        recorder._unsaid = parts.unsaid
         return recorder
 
     def record(self, address: str, transport: str | None = None) -> None:
@@ -227,9 +211,21 @@ class Recorder:
         ended, self._ended = self._ended, None
         return self._counted(now - self._interval.began) if ended is None else ended
 
+    def finished(self) -> list[Finished]:
+        """Give the intervals that are over and wholly written, each once."""
+        written = [] if self.store.held else self._batches.take_finished()
+        finished = [each for each in self._finishing if each.label in written]
+        for each in finished:
+            self._finishing.remove(each)
+        return finished
+
+    def unfinished(self) -> list[str]:
+        """Give the labels of the intervals that lines may still come for."""
+        return [self._interval.label, *(each.label for each in self._finishing)]
+
     def reopen(self) -> None:
         """Follow a log that was rotated away at once (SIGHUP), instead of with the next batch; S and TS stay."""
-        self._journal.reopen(self._boot())
+        self.store.reopen(self._boot())
 
     def replace_countries(self, countries: Countries) -> None:
         """Have the next interval's clients looked up elsewhere.
@@ -246,7 +242,7 @@ class Recorder:
             self._secret.forget()
             self._sketch.forget()
             self._batches.forget()
-            self._journal.close()
+            self.store.close()
             self._due = float("-inf")
 
     def _attend(self, now: float) -> None:
@@ -266,6 +262,7 @@ class Recorder:
     def _end_interval(self, now: float) -> None:
         """Step 3: the lines that are left are for later; TS moves on."""
         self._ended = self._counted(INTERVAL)
+        self._finishing.append(Finished(self._interval.label, self.countries))
         self._batches.end_interval(self._interval.label, now)
         self._renew()
         self._interval.step(now)

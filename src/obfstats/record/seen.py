@@ -1,8 +1,11 @@
-"""What the operator is told of an interval: the content of a heartbeat."""
+"""What is said of an interval: to the operator, in a heartbeat, and to whoever publishes it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from obfstats.record.countries import Countries
 
 
 class Seen(NamedTuple):
@@ -17,3 +20,15 @@ class Seen(NamedTuple):
     seconds: float
     connections: int
     addresses: int
+
+
+class Finished(NamedTuple):
+    """An interval that is over and wholly written.
+
+    Attributes:
+        label: what its lines begin with: its start in UTC, `YYYY-MM-DD HH:MM:SS`, and a blank.
+        countries: who gave its addresses their countries.
+    """
+
+    label: str
+    countries: Countries

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from socket import inet_ntop
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from obfstats.formats.document import GeoIpSource
 from obfstats.formats.logline import UNKNOWN_COUNTRY
 from obfstats.record.errors import RecordError
 
@@ -56,12 +57,26 @@ class Source:
         words: where they come from, for the operator.
         digest: SHA-1 of the file in upper-case hex, as extra-info descriptors have it (dir-spec, geoip-db-digest); None
             where there is no file.
+        origin: the same for a published document.
+        codes: every country code that a look-up may give, `??` included; None where nobody knows them.
     """
 
-    def __init__(self, choice: Choice, file: _File, lookup: Callable[[bytes], str], words: str) -> None:
+    def __init__(
+        self,
+        choice: Choice,
+        file: _File,
+        lookup: Callable[[bytes], str],
+        words: str,
+        codes: frozenset[str] | None = None,
+    ) -> None:
         self.lookup = lookup
         self.words = words
         self.digest = file.digest
+        self.codes = codes
+        name = "file" if choice.named else "tor"
+        self.origin = (
+            GeoIpSource("iptocc", version("iptocc")) if file.digest is None else GeoIpSource(name, file.digest)
+        )
         self._choice = choice
         self._file = file
 
@@ -121,7 +136,8 @@ class Source:
                 f"{choice.path} holds no line of a GeoIP file of tor's; name another, or leave the option out"
             )
         skipped = f", {table.skipped} lines skipped" if table.skipped else ""
-        return cls(choice, file, table.country, f"{choice.path} ({len(table)} ranges{skipped})")
+        words = f"{choice.path} ({len(table)} ranges{skipped})"
+        return cls(choice, file, table.country, words, table.codes | {UNKNOWN_COUNTRY})
 
 
 class _File:

@@ -61,6 +61,11 @@ class V4Table:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def codes(self) -> frozenset[str]:
+        """Every country code that is in it."""
+        return frozenset(self._countries)
+
     def country(self, packed: bytes) -> str:
         """Give the country of a packed IPv4 address (4 bytes), or `??`."""
         upper, third, fourth = _PARTS(packed)

@@ -53,6 +53,11 @@ class V6Table:
     def __len__(self) -> int:
         return len(self._countries)
 
+    @property
+    def codes(self) -> frozenset[str]:
+        """Every country code that is in it."""
+        return frozenset(self._countries)
+
     def country(self, packed: bytes) -> str:
         """Give the country of a packed IPv6 address (16 bytes), or `??`."""
         upper, lower = _HALVES(packed)

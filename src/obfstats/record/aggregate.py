@@ -1,0 +1,199 @@
+"""Counting without a log: each interval's numbers live in memory, and nothing about a client is ever written.
+
+An Aggregate takes the place of the journal. What the journal would append it counts, batch by batch, in the same order
+and at the same moments, so the numbers are those that the log would have given.
+
+- Of a client it keeps what the log would: the keyed hash, and which transports it came by; in one block of memory an
+  interval, which is overwritten with zeros when the interval is published, or the program ends.
+- It is bounded: beyond MOST_CLIENTS new clients of an interval are no longer told apart from those who came before, and
+  `overflowed` says so. Connections are counted all the same.
+- A program that ends takes the running interval with it, as tor does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import Counter
+
+from obfstats.formats.counts import Counts, Pairs
+
+MOST_CLIENTS = 1_000_000
+"""Clients, and pairs of client and transport, of one interval: 48 MB at most."""
+
+_DIGEST = slice(3, 43)
+_FURTHER = slice(44, None)
+_FIRST_SIZE = 1 << 10
+# 20 bytes of digest, two for the transport's number, one that says the slot is taken, one to fill up.
+_SLOT = 24
+_TAKEN = b"\1\0"
+_ADDRESS = 0
+# A transport program may make names up: further ones count as unnamed.
+_MOST_TRANSPORTS = 1000
+_UNNAMED = "<??>"
+
+
+class Aggregate:
+    """Counts what a journal would write.
+
+    Attributes:
+        held: lines that wait for a disk: none ever does.
+        dropped: lines that were lost: none ever is.
+        overflowed: whether an interval had more clients than are told apart.
+    """
+
+    def __init__(self, most: int = MOST_CLIENTS) -> None:
+        """Begin with nothing.
+
+        Args:
+            most: clients, and pairs of client and transport, that are told apart in an interval.
+        """
+        self.held = self.dropped = 0
+        self.overflowed = False
+        self._most = most
+        self._intervals: dict[str, _Interval] = {}
+
+    def append(self, start: str, messages: list[str], now: float) -> None:  # noqa: ARG002 - the journal's shape
+        """Count a batch.
+
+        Args:
+            start: what each of its lines would begin with: the interval's start and a blank.
+            messages: the rest of each line, with both further columns.
+            now: boot time.
+        """
+        interval = self._intervals.get(start.rstrip())
+        if interval is None:
+            interval = self._intervals[start.rstrip()] = _Interval(self._most)
+        for message in messages:
+            interval.count(message)
+        self.overflowed = self.overflowed or interval.clients.is_full
+
+    def counts(self, start: str) -> Counts:
+        """Give an interval's numbers so far."""
+        interval = self._intervals.get(start)
+        return Counts(start, {}, {}, {}, Pairs({}, {}, {}), {}, {}, {}) if interval is None else interval.counts(start)
+
+    def forget(self, start: str) -> None:
+        """Wipe an interval, if there is one that began then."""
+        interval = self._intervals.pop(start, None)
+        if interval is not None:
+            interval.clients.forget()
+
+    def close(self) -> None:
+        """Wipe every interval. May be called twice."""
+        for start in list(self._intervals):
+            self.forget(start)
+
+    def retry(self, now: float) -> None:
+        """Have nothing to write."""
+
+    def reopen(self, now: float) -> None:
+        """Have no file to follow."""
+
+    def touch(self) -> None:
+        """Have no file whose time could tell of a client."""
+
+
+class _Interval:
+    """What is counted of one interval.
+
+    Attributes:
+        clients: who came, as hashes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.clients = _Clients(most)
+        self._requests, self._addresses = Counter[str](), Counter[str]()
+        self._families, self._transports = Counter[str](), Counter[str]()
+        self._by_country, self._pairs_by_family = Counter[tuple[str, str]](), Counter[str]()
+        self._numbers = {_UNNAMED: 1}
+
+    def count(self, message: str) -> None:
+        """Count one line, without its label."""
+        country, digest = message[:2], bytes.fromhex(message[_DIGEST])
+        transport, _, family = message[_FURTHER].partition(" ")
+        if transport not in self._numbers:
+            if len(self._numbers) < _MOST_TRANSPORTS:
+                self._numbers[transport] = len(self._numbers) + 1
+            else:
+                transport = _UNNAMED
+        self._requests[country] += 1
+        if self.clients.add(digest, _ADDRESS):
+            self._addresses[country] += 1
+            self._families[family] += 1
+        if self.clients.add(digest, self._numbers[transport]):
+            self._transports[transport] += 1
+            self._by_country[country, transport] += 1
+            self._pairs_by_family[family] += 1
+
+    def counts(self, start: str) -> Counts:
+        """Give the numbers."""
+        pairs = Counter[str]()
+        for (country, _), number in self._by_country.items():
+            pairs[country] += number
+        return Counts(
+            start=start,
+            requests=dict(self._requests),
+            lines=dict(pairs),
+            addresses=dict(self._addresses),
+            pairs=Pairs(dict(pairs), dict(self._pairs_by_family), dict(self._transports)),
+            families=dict(self._families),
+            transports=dict(self._transports),
+            country_transports=dict(self._by_country),
+        )
+
+
+class _Clients:
+    """A set of (digest, number) in one block of memory, so that it can be wiped.
+
+    Attributes:
+        is_full: whether somebody has been turned away.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.is_full = False
+        self._most = most
+        self._count = 0
+        self._block = bytearray(_FIRST_SIZE * _SLOT)
+
+    def add(self, digest: bytes, number: int) -> bool:
+        """Take somebody in; False where they are in it already, or where it is full."""
+        key = digest + number.to_bytes(2, "big") + _TAKEN
+        place = self._find(key)
+        if self._block[place + len(key) - 2]:
+            return False
+        if self._count >= self._most:
+            self.is_full = True
+            return False
+        self._block[place : place + _SLOT] = key
+        self._count += 1
+        if self._count * 2 * _SLOT > len(self._block):
+            self._grow()
+        return True
+
+    def forget(self) -> None:
+        """Overwrite everything with zeros."""
+        _wipe(self._block)
+        self._count = 0
+
+    def _find(self, key: bytes) -> int:
+        """Give the place of the key, or the free one where it belongs."""
+        block, size = self._block, len(self._block)
+        place = int.from_bytes(key[:8], "big") % (size // _SLOT) * _SLOT
+        while block[place + _SLOT - 2] and block[place : place + _SLOT] != key:
+            place = (place + _SLOT) % size
+        return place
+
+    def _grow(self) -> None:
+        """Move to a block of twice the size, and wipe the old one."""
+        old, self._block = self._block, bytearray(2 * len(self._block))
+        for first in range(0, len(old), _SLOT):
+            if old[first + _SLOT - 2]:
+                key = bytes(old[first : first + _SLOT])
+                place = self._find(key)
+                self._block[place : place + _SLOT] = key
+        _wipe(old)
+
+
+def _wipe(block: bytearray) -> None:
+    """Overwrite memory with zeros, in place."""
+    ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(block)), 0, len(block))

@@ -1,0 +1,166 @@
+"""Counting in memory: the numbers of the log, without a log, and nothing left of them afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import tempfile
+from hashlib import sha1
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from obfstats.publish import simple
+from obfstats.publish.plain import counts_of
+from obfstats.record.aggregate import Aggregate
+from obfstats.record.recorder import Recorder
+from tests.record.surroundings import DAY, Bench, MovedClock, countries
+
+if TYPE_CHECKING:
+    from obfstats.formats.counts import Counts
+    from obfstats.publish.simple import Row
+
+START = "2012-02-07 14:01:04"
+ADDRESSES = ("192.0.2.1", "192.0.2.2", "198.51.100.1", "203.0.113.9", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.1")
+
+visits = st.lists(
+    st.tuples(st.sampled_from(ADDRESSES), st.sampled_from((None, "obfs2", "obfs3", "no name"))), max_size=60
+)
+
+
+def message(country: str = "de", client: int = 0, further: str = " obfs3 v4") -> str:
+    """A line without its label, as the recorder makes it."""
+    return f"{country} {sha1(client.to_bytes(4)).hexdigest()}{further}"
+
+
+def in_memory(clock: MovedClock, buffer: int = 100) -> tuple[Recorder, Aggregate]:
+    """A recorder that writes no log."""
+    store = Aggregate()
+    recorder = Recorder(
+        store, countries(), clock=clock, closing_delay=lambda: 300.0, buffer=buffer, columns=("transport", "family")
+    )
+    return recorder, store
+
+
+def of_log(path: Path) -> list[Counts]:
+    """The numbers that a log gives."""
+    table: dict[bytes, Row] = {}
+    with path.open("rb") as log:
+        simple.read_log(log, table)
+    return counts_of(table)
+
+
+@given(visits, visits, st.sampled_from((1, 3, 100)))
+@settings(max_examples=60, deadline=None)
+def test_the_numbers_are_those_of_the_log(
+    first: list[tuple[str, str | None]], second: list[tuple[str, str | None]], buffer: int
+) -> None:
+    """Two days of visits, to a recorder with a log and to one without: every number is the same, on each day."""
+    with tempfile.TemporaryDirectory() as folder:
+        logged = Bench(Path(folder) / "log", buffer=buffer, columns=("transport", "family"))
+        recorder, store = in_memory(clock := MovedClock(), buffer)
+        for day in (first, second):
+            for address, transport in day:
+                logged.recorder.record(address, transport)
+                recorder.record(address, transport)
+            for clocked in (logged, None):
+                (logged.clock if clocked else clock).pass_time(DAY)
+                (logged.recorder if clocked else recorder).tick()
+            for passed in (logged.clock, clock):
+                passed.pass_time(301)
+            logged.recorder.tick()
+            recorder.tick()
+        expected = of_log(logged.path)
+        assert [store.counts(counts.start) for counts in expected] == expected
+        recorder.close()
+        logged.recorder.close()
+
+
+def test_an_interval_that_nobody_came_in_is_nought() -> None:
+    """Asked for all the same, it has empty numbers, with all columns."""
+    counts = Aggregate().counts(START)
+    assert (counts.requests, counts.addresses, counts.families, counts.transports) == ({}, {}, {}, {})
+
+
+def test_thousands_of_clients_are_told_apart() -> None:
+    """While the block grows, nobody is lost and nobody counts twice."""
+    store = Aggregate()
+    for _ in range(2):
+        store.append(f"{START} ", [message(client=client) for client in range(5000)], 0.0)
+    counts = store.counts(START)
+    assert (counts.requests, counts.addresses) == ({"de": 10_000}, {"de": 5000})
+
+
+def test_beyond_the_bound_connections_are_counted_and_clients_are_not() -> None:
+    """It says so, and takes no more memory."""
+    store = Aggregate(most=100)
+    store.append(f"{START} ", [message(client=client) for client in range(40)], 0.0)
+    before = store.overflowed
+    store.append(f"{START} ", [message(client=client) for client in range(200)], 0.0)
+    counts = store.counts(START)
+    assert (before, store.overflowed) == (False, True)
+    assert counts.requests == {"de": 240}
+    assert counts.addresses == {"de": 50}
+
+
+def test_transports_without_end_take_memory_with_an_end() -> None:
+    """A transport program that makes names up: those beyond a thousand count as unnamed."""
+    store = Aggregate()
+    store.append(f"{START} ", [message(further=f" t{number} v4") for number in range(2000)], 0.0)
+    transports = store.counts(START).transports
+    assert transports is not None
+    assert len(transports) == 1000
+    assert transports["<??>"] == 1
+
+
+def bytes_at(address: int, size: int) -> bytes:
+    """What memory holds there now."""
+    return ctypes.string_at(address, size)
+
+
+def test_forgetting_overwrites_every_hash() -> None:
+    """The block is zeros afterwards, as it was before the first client; the interval is empty."""
+    store = Aggregate()
+    store.append(f"{START} ", [message(client=7)], 0.0)
+    block = store._intervals[START].clients._block
+    assert any(block)
+    store.forget(START)
+    assert not any(block)
+    assert store.counts(START).requests == {}
+
+
+def test_the_end_of_the_program_wipes_what_was_counted() -> None:
+    """Nothing is published of a running interval, and nothing stays: S is gone, and so are the hashes."""
+    recorder, store = in_memory(MovedClock(), buffer=1)
+    for number in range(50):
+        recorder.record(f"192.0.2.{number}", "obfs3")
+    block = store._intervals[START].clients._block
+    address, size = ctypes.addressof(ctypes.c_char.from_buffer(block)), len(block)
+    assert any(bytes_at(address, size))
+    recorder.close()
+    assert not any(bytes_at(address, size))
+    gc.collect()
+    assert store._intervals == {}
+
+
+def test_growing_leaves_no_copy_behind() -> None:
+    """The smaller block is zeros when the larger one has taken its place."""
+    store = Aggregate()
+    store.append(f"{START} ", [message(client=7)], 0.0)
+    small = store._intervals[START].clients._block
+    store.append(f"{START} ", [message(client=client) for client in range(1000)], 0.0)
+    assert store._intervals[START].clients._block is not small
+    assert not any(small)
+
+
+def test_no_file_is_opened(tmp_path: Path) -> None:
+    """`Recorder.open(None)`: both columns are counted, and the folder stays empty."""
+    recorder = Recorder.open(None, clock=MovedClock())
+    recorder.record("192.0.2.1", "obfs3")
+    recorder.tick()
+    recorder.reopen()
+    recorder.close()
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(recorder.store, Aggregate)

@@ -1,0 +1,121 @@
+"""Which intervals may be published: those that are over and wholly written, each once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.record.surroundings import DAY, Bench, countries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START = "2012-02-07 14:01:04 "
+
+
+def labels(bench: Bench) -> list[str]:
+    """What is finished since the last call."""
+    return [finished.label for finished in bench.recorder.finished()]
+
+
+def test_an_interval_is_finished_when_its_closing_batch_is_written(tmp_path: Path) -> None:
+    """Not at its end, but at the random moment behind it; and said once."""
+    bench = Bench(tmp_path / "log", delay=300.0)
+    bench.fill(3)
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
+    assert labels(bench) == []
+    bench.clock.pass_time(299)
+    bench.recorder.tick()
+    assert labels(bench) == []
+    bench.clock.pass_time(1)
+    bench.recorder.tick()
+    assert len(bench.lines()) == 3
+    assert labels(bench) == [START]
+    assert labels(bench) == []
+
+
+def test_an_interval_that_nobody_came_in_is_finished_at_the_same_moment(tmp_path: Path) -> None:
+    """Or the moment would say whether somebody came."""
+    bench = Bench(tmp_path / "log", delay=300.0)
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
+    bench.clock.pass_time(299)
+    bench.recorder.tick()
+    assert labels(bench) == []
+    bench.clock.pass_time(1)
+    bench.recorder.tick()
+    assert labels(bench) == [START]
+
+
+def test_what_the_disk_refuses_is_not_finished(tmp_path: Path) -> None:
+    """Lines are held in memory: the interval is finished when they are written."""
+    bench = Bench(tmp_path / "log", delay=0.0)
+    bench.fill(3)
+    (tmp_path / "log").rename(tmp_path / "old")
+    (tmp_path / "log").mkdir()
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
+    assert bench.journal.held == 3
+    assert labels(bench) == []
+    (tmp_path / "log").rmdir()
+    bench.clock.pass_time(700)
+    bench.recorder.tick()
+    assert labels(bench) == [START]
+    assert len(bench.lines()) == 3
+
+
+def test_an_interval_that_was_given_up_is_never_finished(tmp_path: Path) -> None:
+    """Somebody set the clock: its lines are a part of a day, and a part must not look like the whole."""
+    bench = Bench(tmp_path / "log", delay=0.0, buffer=2)
+    bench.fill(5)
+    bench.clock.set_wall(7200)
+    bench.recorder.tick()
+    bench.clock.pass_time(DAY + 1)
+    bench.recorder.tick()
+    (label,) = labels(bench)
+    assert label == "2012-02-07 16:01:04 "
+
+
+def test_after_a_sleep_of_days_one_interval_is_finished(tmp_path: Path) -> None:
+    """The one that somebody came in; there are no empty ones between it and now."""
+    bench = Bench(tmp_path / "log", delay=0.0)
+    bench.fill(1)
+    bench.clock.pass_time(3 * DAY + 5)
+    bench.recorder.tick()
+    assert labels(bench) == [START]
+
+
+def test_a_finished_interval_has_the_countries_that_it_was_counted_with(tmp_path: Path) -> None:
+    """The running one may have others by now."""
+    bench = Bench(tmp_path / "log", delay=0.0)
+    before, after = bench.geoip, countries()
+    bench.recorder.replace_countries(after)
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
+    assert bench.recorder.countries is after
+    (finished,) = bench.recorder.finished()
+    assert finished.countries is before
+
+
+def test_lines_may_come_for_the_running_interval_and_for_what_is_not_written(tmp_path: Path) -> None:
+    """Until its closing batch is on the disk, an interval that is over is not to be touched."""
+    bench = Bench(tmp_path / "log", delay=300.0)
+    assert bench.recorder.unfinished() == [START]
+    bench.fill(3)
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
+    assert bench.recorder.unfinished() == ["2012-02-08 14:01:04 ", START]
+    bench.clock.pass_time(301)
+    bench.recorder.tick()
+    assert bench.recorder.unfinished() == ["2012-02-08 14:01:04 ", START]
+    assert labels(bench) == [START]
+    assert bench.recorder.unfinished() == ["2012-02-08 14:01:04 "]
+
+
+def test_where_nobody_asks_nothing_piles_up(tmp_path: Path) -> None:
+    """An embedded recorder that runs for years."""
+    bench = Bench(tmp_path / "log", delay=0.0)
+    for _ in range(50):
+        bench.clock.pass_time(DAY)
+        bench.recorder.tick()
+    assert len(bench.recorder.finished()) == 10

@@ -1,0 +1,136 @@
+"""Taking old intervals out of the log while it is written."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.record.errors import LogInUseError
+from obfstats.record.journal import Journal
+from obfstats.record.rewriting import Rewriting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD, NEW = "2012-02-07 14:01:04 ", "2012-02-08 14:01:04 "
+
+
+def message(client: int) -> str:
+    """The rest of a line."""
+    return f"de {client:040x}"
+
+
+def lines(path: Path) -> list[str]:
+    """What is in the log."""
+    return path.read_text("ascii").splitlines()
+
+
+def is_new(start: str) -> bool:
+    """Keep the second day."""
+    return start == NEW.rstrip()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """A log with two days."""
+    opened = Journal(tmp_path / "log", warn=lambda _: None)
+    opened.append(OLD, [message(client) for client in range(5000)], 0.0)
+    opened.append(NEW, [message(client) for client in range(3)], 0.0)
+    return opened
+
+
+def test_the_lines_that_are_to_go_are_gone_and_the_others_stay(journal: Journal) -> None:
+    """In their order, byte for byte; mode and lock are the log's."""
+    kept = lines(journal.path)[5000:]
+    rewriting = journal.rewriting()
+    rewriting.copy(is_new)
+    journal.take_over(rewriting)
+    assert lines(journal.path) == kept
+    assert rewriting.forgotten == 5000
+    assert journal.path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(LogInUseError):
+        Journal(journal.path, warn=lambda _: None)
+    assert [one.name for one in journal.path.parent.iterdir()] == ["log"]
+
+
+def test_what_is_appended_meanwhile_is_there(journal: Journal) -> None:
+    """Lines that come between the copy and the change of files, and behind it."""
+    rewriting = journal.rewriting()
+    rewriting.copy(is_new)
+    journal.append(NEW, [message(7)], 0.0)
+    journal.append(OLD, [message(8)], 0.0)
+    journal.take_over(rewriting)
+    journal.append(NEW, [message(9)], 0.0)
+    assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7", "9"]
+
+
+def test_a_log_that_was_rotated_away_meanwhile_stays_as_it_is(journal: Journal, tmp_path: Path) -> None:
+    """The operator keeps the old one; the new one is begun as ever, and no copy is left."""
+    rewriting = journal.rewriting()
+    rewriting.copy(is_new)
+    journal.path.rename(tmp_path / "log.1")
+    with pytest.raises(OSError, match=r"No such file"):
+        journal.take_over(rewriting)
+    journal.append(NEW, [message(1)], 0.0)
+    assert len(lines(tmp_path / "log.1")) == 5003
+    assert len(lines(journal.path)) == 1
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["log", "log.1"]
+
+
+def test_a_new_log_under_the_name_is_not_written_over(journal: Journal, tmp_path: Path) -> None:
+    """Rotated with `create`: the name leads to another file by now."""
+    rewriting = journal.rewriting()
+    rewriting.copy(is_new)
+    journal.path.rename(tmp_path / "log.1")
+    journal.path.touch(0o600)
+    with pytest.raises(OSError, match="rotated away"):
+        journal.take_over(rewriting)
+    assert lines(journal.path) == []
+
+
+def test_damage_stays_whole_lines_stay_whole(journal: Journal) -> None:
+    """A torn line, NULs, carriage returns and a giant line are no reason to lose a neighbour."""
+    with journal.path.open("ab") as log:
+        log.write(b"\0\r2012\r\n" + b"x" * 300_000 + b"\n" + NEW.encode() + b"torn")
+    rewriting = journal.rewriting()
+    rewriting.copy(lambda start: not start.startswith("2012-02-07"))
+    journal.take_over(rewriting)
+    parts = journal.path.read_bytes().split(b"\n")
+    assert len(parts) == 6
+    assert parts[3] == b"\0\r2012\r"
+    assert parts[4].startswith(b"xxx")
+    assert parts[5] == NEW.encode() + b"torn"
+
+
+def test_a_copy_that_a_killed_program_left_is_removed_at_the_next_open(tmp_path: Path) -> None:
+    """It holds lines that may have been forgotten since."""
+    (tmp_path / ".log.new").write_text("left behind")
+    Journal(tmp_path / "log", warn=lambda _: None).close()
+    assert [one.name for one in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_disk_that_does_not_take_the_copy_changes_nothing(journal: Journal) -> None:
+    """The log is whole under its name, and is written on."""
+    before = journal.path.read_bytes()
+    rewriting = journal.rewriting()
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, rewriting._new)
+    os.close(full)
+    with pytest.raises(OSError, match="No space left"):
+        rewriting.copy(lambda _: True)
+    rewriting.abandon()
+    journal.append(NEW, [message(1)], 0.0)
+    assert journal.path.read_bytes() == before + f"{NEW}{message(1)}\n".encode()
+
+
+def test_the_copy_can_be_read_by_its_owner_alone(journal: Journal) -> None:
+    """Whatever the umask."""
+    before = os.umask(0)
+    try:
+        rewriting = Rewriting(journal.path, os.open(journal.path, os.O_RDONLY))
+    finally:
+        os.umask(before)
+    assert (journal.path.parent / ".log.new").stat().st_mode & 0o777 == 0o600
+    rewriting.abandon()
