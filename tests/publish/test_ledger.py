@@ -1,0 +1,482 @@
+"""The ledger: that no interval is released twice, whatever happens to the file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from obfstats.publish.ledger import MAX_LEDGER_LENGTH, AlreadyReleasedError, Ledger, LedgerError
+from obfstats.publish.ledger_line import LedgerLine, parse_line, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+KILLS = 12
+
+START = "2012-02-10 09:22:04"
+NEXT = "2012-02-11 09:22:04"
+THIRD = "2012-02-12 09:22:04"
+DAY = 86_400
+NOISY = "discrete-laplace epsilon=0.5"
+EXAMPLE = b"""2012-02-10 09:22:04 (86400 s) over
+2012-02-10 09:22:04 (86400 s) released rounded
+2012-02-11 09:22:04 (86400 s) over
+2012-02-12 09:22:04 (86400 s) released discrete-laplace epsilon=0.5
+"""
+LAST = EXAMPLE.splitlines()[-1]
+
+STARTS = st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoformat(" "))
+EPSILONS = st.decimals("0.000001", "20", places=6)
+WAYS = st.none() | st.just("rounded") | EPSILONS.map(lambda epsilon: f"discrete-laplace epsilon={epsilon:f}")
+LINES = st.builds(LedgerLine, STARTS, st.integers(1, 999_999_999), WAYS)
+
+
+def write(path: Path, text: bytes) -> Path:
+    """Put a ledger there as its owner would have it."""
+    path.write_bytes(text)
+    path.chmod(0o600)
+    return path
+
+
+@contextlib.contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """A disk that takes no file beyond `size` bytes: a write over it is cut short, the next one fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# What it remembers.
+
+
+def test_an_interval_is_released_once(tmp_path: Path) -> None:
+    """The second time is refused, in the same program and in the next, however it is to be released."""
+    path = tmp_path / "ledger"
+    with Ledger.open(path) as ledger:
+        assert not ledger.is_released(START)
+        ledger.release(START, DAY, "rounded")
+        assert ledger.is_released(START)
+        with pytest.raises(AlreadyReleasedError, match=START):
+            ledger.release(START, DAY, NOISY)
+    with Ledger.open(path) as ledger:
+        assert ledger.is_released(START)
+        with pytest.raises(AlreadyReleasedError):
+            ledger.release(START, 3600, "rounded")
+    assert path.read_bytes() == b"2012-02-10 09:22:04 (86400 s) released rounded\n"
+
+
+def test_another_start_is_another_interval(tmp_path: Path) -> None:
+    """Also one that begins within the 24 hours of the first: a bridge that was started again."""
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        ledger.release(START, DAY, NOISY)
+        ledger.release("2012-02-10 09:22:05", DAY, NOISY)
+        assert not ledger.is_released("2012-02-10 09:22:03")
+
+
+def test_what_is_over_waits_until_it_is_released(tmp_path: Path) -> None:
+    """In order, across a restart; said again, it stands there once."""
+    path = tmp_path / "ledger"
+    with Ledger.open(path) as ledger:
+        ledger.mark_over(NEXT, DAY)
+        ledger.mark_over(START, DAY)
+        ledger.mark_over(NEXT, DAY)
+        assert ledger.over() == [START, NEXT]
+    with Ledger.open(path) as ledger:
+        assert ledger.over() == [START, NEXT]
+        ledger.mark_over(START, DAY)
+        ledger.release(NEXT, DAY, NOISY)
+        assert ledger.over() == [START]
+        assert not ledger.is_released(START)
+    assert path.read_text() == (
+        "2012-02-11 09:22:04 (86400 s) over\n"
+        "2012-02-10 09:22:04 (86400 s) over\n"
+        "2012-02-11 09:22:04 (86400 s) released discrete-laplace epsilon=0.5\n"
+    )
+
+
+def test_what_is_released_is_over_no_more(tmp_path: Path) -> None:
+    """To mark it then changes nothing."""
+    path = tmp_path / "ledger"
+    with Ledger.open(path) as ledger:
+        ledger.release(START, DAY, "rounded")
+        before = path.read_bytes()
+        ledger.mark_over(START, DAY)
+        assert ledger.over() == []
+        assert path.read_bytes() == before
+
+
+def test_the_example_is_read(tmp_path: Path) -> None:
+    """Its four lines, as they stand in the docstring; reading changes nothing."""
+    path = write(tmp_path / "ledger", EXAMPLE)
+    with Ledger.open(path) as ledger:
+        assert [ledger.is_released(start) for start in (START, NEXT, THIRD)] == [True, False, True]
+        assert ledger.over() == [NEXT]
+    assert path.read_bytes() == EXAMPLE
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["mark", "release", "open"]), st.sampled_from([START, NEXT, THIRD])), max_size=20
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_any_history_is_remembered(tmp_path: Path, history: list[tuple[str, str]]) -> None:
+    """Marked, released and opened again in any order: each is released once, and known as what it is."""
+    path = tmp_path / "ledger"
+    path.unlink(missing_ok=True)
+    over, released = set[str](), set[str]()
+    ledger = Ledger.open(path)
+    for what, start in history:
+        if what == "open":
+            ledger.close()
+            ledger = Ledger.open(path)
+        elif what == "mark":
+            ledger.mark_over(start, DAY)
+            over.add(start)
+        elif start in released:
+            with pytest.raises(AlreadyReleasedError):
+                ledger.release(start, DAY, NOISY)
+        else:
+            ledger.release(start, DAY, NOISY)
+            released.add(start)
+        assert ledger.over() == sorted(over - released)
+        assert {start for start in (START, NEXT, THIRD) if ledger.is_released(start)} == released
+    ledger.close()
+
+
+# What a line is.
+
+
+@given(LINES)
+def test_a_line_that_is_written_is_read_again(line: LedgerLine) -> None:
+    """Every start there is, every length, every way."""
+    assert parse_line(write_line(line).removesuffix(b"\n")) == line
+
+
+@st.composite
+def spoiled_lines(draw: st.DrawFn) -> bytes:
+    """A line with damage at one place."""
+    line = draw(st.sampled_from(EXAMPLE.splitlines()))
+    place = draw(st.integers(0, len(line)))
+    put_in = draw(st.binary(max_size=2) | st.sampled_from([b"0", b" ", b"9", b".", b"-"]))
+    return line[:place] + put_in + line[place + draw(st.integers(0, 2)) :]
+
+
+@given(st.binary(max_size=80) | spoiled_lines())
+def test_any_bytes_are_a_line_or_refused(text: bytes) -> None:
+    """Noise, and lines with a byte changed, taken out or put in: what is taken is given back byte for byte."""
+    with contextlib.suppress(ValueError):
+        assert write_line(parse_line(text)) == text + b"\n"
+
+
+DAMAGED = {
+    "empty": b"",
+    "no length": b"2012-02-10 09:22:04 released rounded",
+    "length of nought": b"2012-02-10 09:22:04 (0 s) over",
+    "no state": b"2012-02-10 09:22:04 (86400 s)",
+    "another state": b"2012-02-10 09:22:04 (86400 s) begun",
+    "released, not said how": b"2012-02-10 09:22:04 (86400 s) released",
+    "released in an unknown way": b"2012-02-10 09:22:04 (86400 s) released gaussian sigma=2",
+    "no epsilon": b"2012-02-10 09:22:04 (86400 s) released discrete-laplace epsilon=",
+    "epsilon of nought": b"2012-02-10 09:22:04 (86400 s) released discrete-laplace epsilon=0",
+    "no such day": b"2012-02-30 09:22:04 (86400 s) over",
+    "no such hour": b"2012-02-10 24:00:00 (86400 s) over",
+    "CRLF": b"2012-02-10 09:22:04 (86400 s) over\r",
+    "NUL": b"2012-02-10 09:22:04 (86400 s) over\0",
+    "two in one": b"2012-02-10 09:22:04 (86400 s) over2012-02-11 09:22:04 (86400 s) over",
+    "not ASCII": "2012-02-10 09:22:04 (86400 s) released gerundet\u00e4".encode(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_one_damaged_line_makes_the_ledger_refuse(tmp_path: Path, kind: str, place: int) -> None:
+    """At the beginning, in the middle, at the end; the line is named and not quoted, and nothing is changed."""
+    lines = EXAMPLE.splitlines()
+    lines.insert(place, DAMAGED[kind])
+    path = write(tmp_path / "ledger", b"\n".join(lines) + b"\n")
+    for _ in range(2):
+        with pytest.raises(LedgerError) as refusal:
+            Ledger.open(path)
+        assert str(refusal.value) == (
+            f"line {place + 1} of the ledger {path} is damaged, so that nobody can tell what has been released; write"
+            " that line anew, or remove it if its interval was never published"
+        )
+        assert path.read_bytes() == b"\n".join(lines) + b"\n"
+
+
+@pytest.mark.parametrize("kept", range(1, len(LAST)))
+def test_a_torn_last_line_is_cut_off(tmp_path: Path, kept: int) -> None:
+    """It was never on the disk whole, so its interval was never released: a bridge starts after a power failure."""
+    whole = EXAMPLE.removesuffix(LAST + b"\n")
+    path = write(tmp_path / "ledger", whole + LAST[:kept])
+    with Ledger.open(path) as ledger:
+        assert not ledger.is_released(THIRD)
+        assert path.read_bytes() == whole
+        ledger.release(THIRD, DAY, "rounded")
+
+
+@pytest.mark.parametrize("rest", [b"torn", b"2012-02-1x", b"2012-02-10 09:22:04 (86400 s) \xff", b"0" * 500])
+def test_another_files_last_line_is_not_touched(tmp_path: Path, rest: bytes) -> None:
+    """What cannot be the beginning of a line is damage: the wrong file may have been named."""
+    path = write(tmp_path / "ledger", EXAMPLE + rest)
+    with pytest.raises(LedgerError, match=r"line 5 .* is damaged"):
+        Ledger.open(path)
+    assert path.read_bytes() == EXAMPLE + rest
+
+
+def test_a_last_line_that_only_lacks_its_newline_counts(tmp_path: Path) -> None:
+    """And gets it, so that the next is a line of its own."""
+    path = write(tmp_path / "ledger", EXAMPLE.removesuffix(b"\n"))
+    with Ledger.open(path) as ledger:
+        assert ledger.is_released(THIRD)
+        assert path.read_bytes() == EXAMPLE
+        ledger.release(NEXT, DAY, "rounded")
+    assert path.read_bytes() == EXAMPLE + b"2012-02-11 09:22:04 (86400 s) released rounded\n"
+
+
+@given(st.lists(LINES, max_size=8), st.lists(st.binary(max_size=60), max_size=3), st.integers(0, 9))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_any_file_is_read_whole_or_refused(
+    tmp_path: Path, lines: list[LedgerLine], others: list[bytes], place: int
+) -> None:
+    """Good lines with anything between them: whoever opens it knows all releases, or does not get it open."""
+    texts = [write_line(line) for line in lines]
+    texts[place:place] = [other + b"\n" for other in others]
+    path = write(tmp_path / "ledger", b"".join(texts))
+    try:
+        ledger = Ledger.open(path)
+    except LedgerError as refusal:
+        said = str(refusal)
+        assert others
+        assert "\n" not in said
+    else:
+        with ledger:
+            assert {line.start for line in lines if line.how} == {
+                line.start for line in lines if ledger.is_released(line.start)
+            }
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds", "how"),
+    [
+        ("2012-02-10T09:22:04", DAY, "rounded"),
+        ("2012-02-30 09:22:04", DAY, "rounded"),
+        (f"{START}\n{NEXT}", DAY, "rounded"),
+        (START, 0, "rounded"),
+        (START, -1, "rounded"),
+        (START, 1_000_000_000, "rounded"),
+        (START, DAY, ""),
+        (START, DAY, "over"),
+        (START, DAY, "rounded\n"),
+        (START, DAY, "rounded\ud800"),
+        (START, DAY, "discrete-laplace epsilon=1e-3"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, start: str, seconds: int, how: str) -> None:
+    """A mistake of the program's is no line in the file."""
+    path = tmp_path / "ledger"
+    with Ledger.open(path) as ledger, pytest.raises(ValueError):
+        ledger.release(start, seconds, how)
+    assert path.read_bytes() == b""
+
+
+# Whose file it is.
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_a_new_ledger_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """0600, neither looser nor tighter."""
+    before = os.umask(umask)
+    try:
+        Ledger.open(tmp_path / "ledger").close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "ledger").stat().st_mode) == 0o600
+
+
+def _link(path: Path) -> None:
+    write(path.parent / "elsewhere", EXAMPLE)
+    path.symlink_to("elsewhere")
+
+
+def _second_name(path: Path) -> None:
+    write(path, EXAMPLE)
+    path.with_name("second").hardlink_to(path)
+
+
+def _loose(path: Path) -> None:
+    path.write_bytes(EXAMPLE)
+    path.chmod(0o640)
+
+
+def _somebody_elses(path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    write(path, EXAMPLE)
+    os.chown(path, 65534, 65534)
+
+
+def _too_long(path: Path) -> None:
+    write(path, EXAMPLE)
+    os.truncate(path, MAX_LEDGER_LENGTH + 1)
+
+
+def _no_folder(path: Path) -> None:
+    path.parent.rmdir()
+
+
+UNFIT: list[tuple[Callable[[Path], object], str]] = [
+    (_link, "symbolic link"),
+    (_second_name, "hard link"),
+    (_loose, r"open to others \(0640\)"),
+    (_somebody_elses, "somebody else"),
+    (_too_long, "too long"),
+    (_no_folder, "No such file"),
+    (Path.mkdir, "Is a directory"),
+    (os.mkfifo, "not a regular file"),
+]
+
+
+@pytest.mark.parametrize(("make", "sentence"), UNFIT)
+def test_a_file_that_is_not_the_owners_alone_is_refused(
+    tmp_path: Path, make: Callable[[Path], object], sentence: str
+) -> None:
+    """Whoever else can write there could have any interval released again."""
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / "ledger"
+    make(path)
+    with pytest.raises(LedgerError, match=sentence) as refusal:
+        Ledger.open(path)
+    assert "\n" not in str(refusal.value)
+    assert str(path) in str(refusal.value)
+
+
+def test_two_programs_cannot_have_one_ledger(tmp_path: Path) -> None:
+    """The second is told so, and may when the first has closed it."""
+    path = tmp_path / "ledger"
+    with Ledger.open(path), pytest.raises(LedgerError, match="in use by another program"):
+        Ledger.open(path)
+    Ledger.open(path).close()
+
+
+def test_a_closed_ledger_takes_nothing(tmp_path: Path) -> None:
+    """It may be closed twice."""
+    ledger = Ledger.open(tmp_path / "ledger")
+    ledger.close()
+    ledger.close()
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.release(START, DAY, "rounded")
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_ledger_that_was_moved_away_takes_nothing(tmp_path: Path, *, replace: bool) -> None:
+    """Written there it would not be found again, and another file in its place knows nothing."""
+    path = tmp_path / "ledger"
+    with Ledger.open(path) as ledger:
+        path.rename(tmp_path / "elsewhere")
+        if replace:
+            write(path, EXAMPLE)
+        with pytest.raises(LedgerError, match="moved or deleted"):
+            ledger.release(START, DAY, "rounded")
+        with pytest.raises(LedgerError, match="moved or deleted"):
+            ledger.mark_over(START, DAY)
+    assert (tmp_path / "elsewhere").read_bytes() == b""
+
+
+# What a disk may do.
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+def test_a_full_disk_releases_nothing_and_tears_no_line(tmp_path: Path, room: int) -> None:
+    """Whether it takes a part or nothing; when there is room again the same interval can be released."""
+    path = write(tmp_path / "ledger", EXAMPLE)
+    with Ledger.open(path) as ledger:
+        with room_for(len(EXAMPLE) + room), pytest.raises(LedgerError, match="cannot write the ledger"):
+            ledger.release(NEXT, DAY, "rounded")
+        assert not ledger.is_released(NEXT)
+        assert path.read_bytes() == EXAMPLE
+        ledger.release(NEXT, DAY, "rounded")
+    assert path.read_bytes() == EXAMPLE + b"2012-02-11 09:22:04 (86400 s) released rounded\n"
+
+
+def test_after_a_failed_write_the_file_decides(tmp_path: Path) -> None:
+    """A disk that says no may have taken the line all the same: then its interval is released."""
+    path = write(tmp_path / "ledger", EXAMPLE)
+    with Ledger.open(path) as ledger:
+        with room_for(len(EXAMPLE)), pytest.raises(LedgerError):
+            ledger.mark_over("2012-02-13 09:22:04", DAY)
+        with path.open("ab") as file:
+            file.write(b"2012-02-11 09:22:04 (86400 s) released rounded\n")
+        with pytest.raises(AlreadyReleasedError):
+            ledger.release(NEXT, DAY, NOISY)
+
+
+def test_after_a_failed_write_what_is_left_of_the_line_is_cut_off(tmp_path: Path) -> None:
+    """What the disk did not allow to be cut off then is not written on now."""
+    path = write(tmp_path / "ledger", EXAMPLE)
+    with Ledger.open(path) as ledger:
+        with room_for(len(EXAMPLE)), pytest.raises(LedgerError):
+            ledger.release(NEXT, DAY, NOISY)
+        with path.open("ab") as file:
+            file.write(b"2012-02-11 09:2")
+        ledger.release(NEXT, DAY, NOISY)
+    assert path.read_bytes() == EXAMPLE + f"{NEXT} (86400 s) released {NOISY}\n".encode()
+
+
+# Releases as fast as it can, and tells each release when it is allowed to be made.
+RELEASING_PROCESS = """
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from obfstats.publish.ledger import Ledger
+first = datetime.fromisoformat(sys.argv[2])
+with Ledger.open(Path(sys.argv[1])) as ledger:
+    for day in range(100_000):
+        start = str(first + timedelta(days=day))
+        if not ledger.is_released(start):
+            ledger.release(start, 86_400, "discrete-laplace epsilon=0.5")
+            sys.stdout.write(f"{start}\\n")
+            sys.stdout.flush()
+"""
+
+
+def test_a_killed_process_never_releases_twice(tmp_path: Path) -> None:
+    """A dozen kills in a row on one ledger: no release is told twice, and each that was told is known afterwards."""
+    path = tmp_path / "ledger"
+    draw = random.Random(5047)
+    told: list[str] = []
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-c", RELEASING_PROCESS, str(path), START], stdout=subprocess.PIPE, cwd=ROOT, text=True
+        )
+        with process:
+            assert process.stdout is not None
+            # The moment is a number of releases, not a time: the process itself races towards it.
+            told += [process.stdout.readline().rstrip() for _ in range(draw.randrange(1, 30))]
+            process.kill()
+            told += process.stdout.read().split("\n")[:-1]
+            assert process.wait() == -signal.SIGKILL
+        with Ledger.open(path) as ledger:
+            assert all(ledger.is_released(start) for start in told)
+    lines = path.read_text("ascii").splitlines()
+    assert len(told) == len(set(told)) >= KILLS
+    assert len({line[:19] for line in lines}) == len(lines)
+    # What was being released when it was killed is on the disk and was never told: one at most for each kill.
+    assert len(told) <= len(lines) <= len(told) + KILLS
