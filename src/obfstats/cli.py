@@ -1,4 +1,4 @@
-"""The program `obfstats`: its verbs, thin. What a verb needs is imported inside it, so that `--help` is instant.
+"""The program `obfstats`: its command line, and how it ends. What it can do stands in verbs.py.
 
 Rules:
 
@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from obfstats import __version__
+from obfstats.verbs import VERBS, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,29 +31,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One thing that `obfstats` can do.
-
-    Attributes:
-        name: how it is called.
-        purpose: what it does, for the list of verbs.
-        example: a command line that can be run as it stands.
-        describe: adds its options to a parser.
-        run: does it and gives the exit status.
-        takes_command: whether another program's command line stands behind `--`.
-        notes: what else there is to say about it, for its help.
-    """
-
-    name: str
-    purpose: str
-    example: str
-    describe: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-    takes_command: bool = False
-    notes: str = ""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `obfstats`; give the exit status.
 
@@ -61,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line behind the program's name; by default this process's.
     """
     if sys.stdout is None:
-        _say("obfstats", "standard output is closed; send it to a file, or to /dev/null")
+        say("obfstats", "standard output is closed; send it to a file, or to /dev/null")
         return 2
     try:
         try:
@@ -77,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.close()
         if isinstance(error, BrokenPipeError):
             return 141
-        _say("obfstats", f"cannot write to standard output: {error.strerror}; what came out is not whole")
+        say("obfstats", f"cannot write to standard output: {error.strerror}; what came out is not whole")
         return 2
     return status
 
@@ -133,85 +110,3 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
             verb.describe(verb_parser)
         verb_parser.set_defaults(run=verb.run, refuse=verb_parser.error)
     return parser
-
-
-def _say(who: str, sentence: str) -> None:
-    """Write a line to standard error; where that is closed, nowhere: never to standard output."""
-    if sys.stderr is not None:
-        print(f"{who}: {sentence}", file=sys.stderr)
-
-
-def _standard_output() -> BinaryIO:
-    """Open standard output for bytes: under PYTHONUNBUFFERED `sys.stdout.buffer` is unbuffered and may write a part."""
-    return open(sys.stdout.fileno(), "wb", closefd=False)
-
-
-def _describe_convert(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("logs", metavar="LOG", nargs="+", help="a statistics log; several are read as if they were one")
-    parser.add_argument(
-        "--all", action="store_true", help="take in intervals that are not over yet: to look at, not to publish"
-    )
-    parser.add_argument(
-        "--format",
-        choices=("tables", "tor"),
-        default="tables",
-        help="what to print: the ticket's two tables (the default), or the lines that tor writes of its own clients",
-    )
-
-
-def _convert(options: argparse.Namespace) -> int:
-    from datetime import UTC, datetime  # noqa: PLC0415 - `obfstats --help` must be instant
-
-    from obfstats.publish import simple, tor  # noqa: PLC0415
-
-    writers = {"tables": simple.write_tables, "tor": tor.write_statistics}
-    with _standard_output() as out:
-        return simple.convert(
-            options.logs,
-            take_all=options.all,
-            now=datetime.now(UTC),
-            out=out,
-            say=lambda sentence: _say("obfstats convert", sentence),
-            write=writers[options.format],
-        )
-
-
-def _describe_wrap(parser: argparse.ArgumentParser) -> None:
-    from obfstats.proxy import settings  # noqa: PLC0415
-
-    parser.usage = "%(prog)s [options] -- PROGRAM [ARGUMENT ...]"
-    settings.add_log(parser)
-    settings.add_statistics(parser)
-    settings.add_most_connections(parser.add_argument_group("limits"))
-
-
-def _wrap(options: argparse.Namespace) -> int:
-    from obfstats.proxy import settings  # noqa: PLC0415
-    from obfstats.proxy.wrap.main import Options, run_wrap  # noqa: PLC0415
-
-    log, statistics = settings.read_log(options), settings.read_statistics(options)
-    return run_wrap(Options(options.command, log, statistics, options.max_connections))
-
-
-VERBS = (
-    Verb(
-        name="convert",
-        purpose="turn a bridge's statistics log into tables that may be published (ticket 5047)",
-        example="obfstats convert clients.log > tables.txt",
-        describe=_describe_convert,
-        run=_convert,
-    ),
-    Verb(
-        name="wrap",
-        purpose="run another transport's program as tor would, and count its clients",
-        example="obfstats wrap -- /usr/bin/obfs4proxy",
-        describe=_describe_wrap,
-        run=_wrap,
-        takes_command=True,
-        notes="""
-In a bridge's torrc:
-  ServerTransportPlugin obfs4 exec /usr/bin/obfstats wrap -- /usr/bin/obfs4proxy
-where tor asks for a client's transport, or nobody asks, PROGRAM runs as if it had been started itself.
-""",
-    ),
-)

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import re
-import tempfile
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 
 from obfstats.formats.logline import LogLine, parse_line
-from obfstats.publish import simple, tor
+from obfstats.publish.intervals import Rule
+from obfstats.publish.output import Output
+from tests.publish.converting import NOW, made, made_of
 from tests.publish.logs import DAMAGE, line, logs
 from tests.publish.programs import OBFSTATS, run
 
-NOW = datetime(2027, 1, 1, tzinfo=UTC)
+if TYPE_CHECKING:
+    from pathlib import Path
+
 START = "2026-11-22 12:22:27"
-
-
-def made(*paths: Path, now: datetime = NOW, take_all: bool = False) -> tuple[list[str], list[str]]:
-    """The lines for some logs, and what was said."""
-    out = io.BytesIO()
-    said: list[str] = []
-    names = [str(path) for path in paths]
-    status = simple.convert(names, take_all=take_all, now=now, out=out, say=said.append, write=tor.write_statistics)
-    assert status == 0
-    return out.getvalue().decode("ascii").splitlines(), said
 
 
 def lines_of(log: bytes) -> list[str]:
     """The lines for a log, whose intervals are all over."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clients.log"
-        path.write_bytes(log)
-        lines, said = made(path)
-    assert said == []
-    return lines
+    result = made_of(log, "tor")
+    assert (result.status, result.said) == (0, [])
+    return result.lines
 
 
 def clients(country: str, number: int, end: str = "", first: int = 0, start: str = START) -> bytes:
@@ -133,7 +122,7 @@ def test_an_interval_without_an_end_that_can_be_written_is_left_out(tmp_path: Pa
     """A clock that was set to the last day there is: no error, and nothing false."""
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 1, start="9999-12-31 00:00:00") + clients("tr", 1))
-    lines, _ = made(log, take_all=True)
+    lines = made(log, rule=Rule(NOW, unfinished=True), output=Output("tor")).lines
     assert lines == ["bridge-stats-end 2026-11-23 12:22:27 (86400 s)", "bridge-ips tr=8"]
 
 
@@ -210,11 +199,12 @@ def test_an_unfinished_interval_is_left_out_and_said(tmp_path: Path) -> None:
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2026-11-23 12:22:27"))
     moment = datetime(2026, 11, 24, tzinfo=UTC)
-    lines, said = made(log, now=moment)
-    assert [one for one in lines if "end" in one] == ["bridge-stats-end 2026-11-23 12:22:27 (86400 s)"]
-    assert said == ["the interval from 2026-11-23 12:22:27 is not over yet and left out; --all takes it in"]
-    lines, said = made(log, now=moment, take_all=True)
-    assert (len(lines), said) == (4, [])
+    result = made(log, rule=Rule(moment), output=Output("tor"))
+    assert [one for one in result.lines if "end" in one] == ["bridge-stats-end 2026-11-23 12:22:27 (86400 s)"]
+    assert result.said == ["the interval from 2026-11-23 12:22:27 is not over yet and left out; --all takes it in"]
+    result = made(log, rule=Rule(moment, unfinished=True), output=Output("tor"))
+    assert (len(result.lines), result.said) == (4, [])
+    assert result.lines[2] == "bridge-stats-end 2026-11-24 00:00:00 (41853 s)"
 
 
 def test_convert_writes_tors_lines_where_they_are_asked_for(tmp_path: Path) -> None:
@@ -238,7 +228,7 @@ def test_tables_are_what_is_printed_otherwise(tmp_path: Path) -> None:
     assert results[0].stdout.startswith(b"Daily rounded total requests by country\n2012-02-07 14:01:04 de 8\n")
 
 
-@pytest.mark.parametrize("arguments", [["--format", "csv"], ["--format", "Tor"], ["--format"], ["--form", "tor"]])
+@pytest.mark.parametrize("arguments", [["--format", "xml"], ["--format", "Tor"], ["--format"], ["--form", "tor"]])
 def test_a_format_that_is_none_is_bad_use(arguments: list[str], tmp_path: Path) -> None:
     """Status 2, one line, nothing printed."""
     log = tmp_path / "clients.log"
@@ -249,10 +239,10 @@ def test_a_format_that_is_none_is_bad_use(arguments: list[str], tmp_path: Path) 
 
 
 def test_help_names_the_formats() -> None:
-    """Both, and which is the default."""
+    """All, and which is the default."""
     text = " ".join(run([OBFSTATS, "convert", "--help"]).stdout.decode().split())
-    assert "--format {tables,tor}" in text
-    assert "two tables (the default)" in text
+    assert "--format {tables,ticket,tor,json,csv}" in text
+    assert "the ticket's two (the default)" in text
 
 
 @pytest.mark.parametrize("output", [">/dev/full", ">&-"])

@@ -1,0 +1,119 @@
+"""From statistics logs to what may be published: the verb `obfstats convert`.
+
+Logs are counted as if they were one. Short ones are counted in plain Python, which has begun before numpy is loaded;
+long ones by tally.py, where numpy is installed. Both give the same numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from obfstats.publish import plain
+from obfstats.publish.intervals import Rule, finished, measured
+from obfstats.publish.ledger import LedgerError
+from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.output import Output, render
+from obfstats.publish.tables import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from obfstats.formats.counts import Counts
+    from obfstats.publish.logfiles import LogFile
+    from obfstats.publish.progress import Progress
+    from obfstats.publish.report import Report
+
+_SHORT = 4_000_000
+"""Bytes up to which plain Python is through before numpy is loaded and has begun."""
+
+
+class _NoLogError(Exception):
+    """A file is no statistics log; the text says so to the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What is to be made of the logs.
+
+    Attributes:
+        rule: which intervals are taken in.
+        output: the documents; None for the ticket's tables.
+        force: whether a log of which much is damaged is no reason for exit status 1.
+    """
+
+    rule: Rule
+    output: Output | None = None
+    force: bool = False
+
+
+def convert(
+    names: Sequence[str], conversion: Conversion, *, out: BinaryIO, say: Callable[[str], None], progress: Progress
+) -> int:
+    """Read the logs and write what may be published of them.
+
+    Args:
+        names: the logs: paths, patterns, or `-`.
+        conversion: what is to be made of them.
+        out: takes it, as bytes.
+        say: takes sentences for the operator. No byte of a log but an interval's start is ever in one.
+        progress: shows how far it is.
+
+    Returns:
+        The exit status: 0; 1 if more than 1 % of a log is damaged (what is written is written all the same); 2 if one
+        cannot be read or is no statistics log (nothing is written).
+    """
+    try:
+        logs = find(names)
+        with progress.of(sum(log.size or 0 for log in logs)) as advance:
+            counts, reports = _count(logs, advance)
+        status = _judge(logs, reports, conversion, say)
+        text = _write(counts, conversion, say)
+    except (LogFileError, LedgerError, _NoLogError) as error:
+        say(str(error))
+        return 2
+    out.write(text)
+    out.flush()
+    return status
+
+
+def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list[Counts], list[Report]]:
+    is_short = all(log.is_plain for log in logs) and sum(log.size or 0 for log in logs) <= _SHORT
+    if is_short:
+        return plain.count(logs, advance)
+    try:
+        from obfstats.publish.tally import tally  # noqa: PLC0415 - numpy is an extra, and takes a while to load
+    except ImportError:
+        return plain.count(logs, advance)
+    return tally(logs, advance)
+
+
+def _judge(
+    logs: Sequence[LogFile], reports: Sequence[Report], conversion: Conversion, say: Callable[[str], None]
+) -> int:
+    """Say what is wrong with the logs; give the exit status."""
+    status = 0
+    read_before = set()
+    for log, report in zip(logs, reports, strict=True):
+        name, lines, damaged = report.name, report.lines, report.damaged
+        if lines and lines == damaged:
+            first = report.first
+            raise _NoLogError(
+                f"{name} is not a statistics log, not one line is as it should be ({first}); is it the right file?"
+            )
+        if damaged:
+            say(f"{name}: {damaged} of {lines} lines are damaged and left out, the first is {report.first}")
+        if damaged * 100 > lines and not conversion.force:
+            say(f"{name}: more than 1 % is damaged; find out why before you publish this, or give --force")
+            status = 1
+        # The same file twice is what was asked for; that it was meant is unlikely.
+        if log.identity is not None and log.identity in read_before:
+            say(f"{name} is the same file as one before it: each of its connections is counted again")
+        read_before.add(log.identity)
+    return status
+
+
+def _write(counts: Sequence[Counts], conversion: Conversion, say: Callable[[str], None]) -> bytes:
+    if conversion.output is None:
+        return tables(finished(counts, conversion.rule, say))
+    return render(measured(counts, conversion.rule, say), conversion.output, say)

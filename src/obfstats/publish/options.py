@@ -1,0 +1,181 @@
+"""What the command lines of the verbs that publish have in common."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from obfstats.publish.intervals import TIME, Rule
+from obfstats.publish.logfiles import STANDARD_INPUT
+from obfstats.publish.noise import parse_epsilon
+from obfstats.publish.rounding import hash_fingerprint
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+FORMATS = ("ticket", "tor", "json", "csv")
+TABLES = "tables"
+
+_FORMAT_HELP = "ticket: one document an interval (docs/document.md); tor: the lines that tor writes of its own clients"
+
+
+def add_convert(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats convert`."""
+    parser.add_argument(
+        "logs",
+        metavar="LOG",
+        nargs="+",
+        help="a statistics log, compressed (gzip, xz, Zstandard) or not, or - for standard input; several are read as "
+        "if they were one",
+    )
+    parser.add_argument(
+        "--format",
+        choices=(TABLES, *FORMATS),
+        default=TABLES,
+        help=f"what to print: tables: the ticket's two (the default); {_FORMAT_HELP}; json, csv: the same for programs",
+    )
+    add_document(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="take in intervals that are not over yet: to look at, not to publish"
+    )
+    parser.add_argument(
+        "--keep-partial", action="store_true", help="take in intervals that a restart cut short, with their true length"
+    )
+    parser.add_argument(
+        "--as-of", type=_moment, metavar='"YYYY-MM-DD HH:MM:SS"', help="what is over by then, UTC (default: by now)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="exit status 0 even where more than 1 %% of a log is damaged"
+    )
+    noise = parser.add_argument_group("noise")
+    add_epsilon(noise)
+    noise.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="FILE",
+        help="remembers which intervals have been released with noise (default: the first log's name and .ledger)",
+    )
+    noise.add_argument(
+        "--geoip",
+        type=Path,
+        metavar="FILE",
+        help="the GeoIP file that the bridge has; it says which countries there are",
+    )
+    noise.add_argument("--geoip6", type=Path, metavar="FILE", help="the same for IPv6")
+
+
+def add_log2stats(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats log2stats`."""
+    parser.add_argument(
+        "logs",
+        metavar="LOG",
+        nargs="+",
+        help="a log of obfsproxy, obfs4proxy or lyrebird, rotated, compressed or not, or - for standard input",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help=f"what to print: {_FORMAT_HELP}; json, csv: the same for programs (default: ticket)",
+    )
+    add_document(parser)
+    parser.add_argument("--geoip", type=Path, metavar="FILE", help="countries of IPv4, in the form of tor's geoip")
+    parser.add_argument("--geoip6", type=Path, metavar="FILE", help="countries of IPv6, in the form of tor's geoip6")
+    parser.add_argument(
+        "--utc-offset",
+        type=_offset,
+        default=timedelta(0),
+        metavar="+HH:MM",
+        help="how far the log's local time was ahead of UTC, for example +02:00 or -05:00 (default: +00:00)",
+    )
+    parser.add_argument("--empty", action="store_true", help="print intervals without a connection, too")
+
+
+def add_document(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add what documents say beside numbers."""
+    parser.add_argument(
+        "--fingerprint",
+        type=_fingerprint,
+        metavar="HEX",
+        help="the bridge's fingerprint, 40 hex digits; its hash is printed, as for Tor's own statistics",
+    )
+    parser.add_argument(
+        "--extended",
+        action="store_true",
+        help="more lines: type, address families, transports, countries by transport, source of the countries",
+    )
+
+
+def add_epsilon(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add noise."""
+    parser.add_argument(
+        "--epsilon",
+        type=_epsilon,
+        metavar="E",
+        help="noise on the unique addresses instead of rounding (discrete Laplace), for example 0.5; less is more "
+        "private; each interval is released once",
+    )
+
+
+def read_rule(given: argparse.Namespace) -> Rule:
+    """Take which intervals are published."""
+    return Rule(given.as_of or datetime.now(UTC), unfinished=given.all, partial=given.keep_partial)
+
+
+def refuse(given: argparse.Namespace, sentence: str) -> NoReturn:
+    """End the program with a sentence on how it was used badly; status 2."""
+    given.refuse(sentence)
+    raise SystemExit(2)
+
+
+def read_ledger(given: argparse.Namespace) -> Path:
+    """Take where releases are remembered; ends the program where nobody can know."""
+    if given.ledger is not None:
+        return Path(given.ledger)
+    if given.logs[0] == STANDARD_INPUT:
+        refuse(given, "standard input has no name to remember: give --ledger FILE")
+    return Path(f"{given.logs[0]}.ledger")
+
+
+def check_convert(given: argparse.Namespace) -> None:
+    """End the program where options do not go together: silence would look like consent."""
+    if given.format not in {TABLES, "tor"}:
+        return
+    for option in ("fingerprint", "extended", "epsilon"):
+        if getattr(given, option):
+            refuse(given, f"--{option} goes with documents: --format ticket, json or csv")
+    if given.keep_partial and given.format == TABLES:
+        refuse(given, "--keep-partial goes with another --format: tables do not say how long an interval was")
+
+
+def _fingerprint(text: str) -> str:
+    try:
+        return hash_fingerprint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _epsilon(text: str) -> Fraction:
+    try:
+        return parse_epsilon(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, TIME).replace(tzinfo=UTC)
+    except ValueError:
+        raise argparse.ArgumentTypeError("give date and time as YYYY-MM-DD HH:MM:SS, in UTC") from None
+
+
+def _offset(text: str) -> timedelta:
+    try:
+        offset = datetime.strptime(text, "%z").utcoffset()
+    except ValueError:
+        offset = None
+    if offset is None or abs(offset) > timedelta(hours=14) or len(text) != len("+HH:MM"):
+        raise argparse.ArgumentTypeError("give the offset as +HH:MM or -HH:MM, at most 14 hours")
+    return offset

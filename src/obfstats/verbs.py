@@ -1,0 +1,145 @@
+"""The verbs of `obfstats`, thin. What a verb needs is imported inside it, so that `obfstats --help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from obfstats.publish.output import Output
+    from obfstats.record import Countries
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing that `obfstats` can do.
+
+    Attributes:
+        name: how it is called.
+        purpose: what it does, for the list of verbs.
+        example: a command line that can be run as it stands.
+        describe: adds its options to a parser.
+        run: does it and gives the exit status.
+        takes_command: whether another program's command line stands behind `--`.
+        notes: what else there is to say about it, for its help.
+    """
+
+    name: str
+    purpose: str
+    example: str
+    describe: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    takes_command: bool = False
+    notes: str = ""
+
+
+def say(who: str, sentence: str) -> None:
+    """Write a line to standard error; where that is closed, nowhere: never to standard output."""
+    if sys.stderr is not None:
+        print(f"{who}: {sentence}", file=sys.stderr)
+
+
+def _standard_output() -> BinaryIO:
+    """Open standard output for bytes: under PYTHONUNBUFFERED `sys.stdout.buffer` is unbuffered and may write a part."""
+    return open(sys.stdout.fileno(), "wb", closefd=False)
+
+
+def _describe_convert(parser: argparse.ArgumentParser) -> None:
+    from obfstats.publish import options  # noqa: PLC0415
+
+    options.add_convert(parser)
+
+
+def _convert(given: argparse.Namespace) -> int:
+    from obfstats.publish import options  # noqa: PLC0415
+    from obfstats.publish.convert import Conversion, convert  # noqa: PLC0415
+    from obfstats.publish.progress import Progress  # noqa: PLC0415
+
+    options.check_convert(given)
+    output = None if given.format == options.TABLES else _output(given)
+    conversion = Conversion(options.read_rule(given), output, force=given.force)
+    with _standard_output() as out:
+        return convert(given.logs, conversion, out=out, say=partial(say, "obfstats convert"), progress=Progress())
+
+
+def _output(given: argparse.Namespace) -> Output:
+    """Take what documents are to be like; the countries that there are come from the bridge's GeoIP files."""
+    from obfstats.publish import options  # noqa: PLC0415
+    from obfstats.publish.output import Noise, Output  # noqa: PLC0415
+    from obfstats.publish.rounding import Heading  # noqa: PLC0415
+
+    heading = Heading(given.fingerprint, given.extended)
+    if not (given.geoip or given.geoip6 or given.epsilon):
+        return Output(given.format, heading)
+    countries = _countries(given)
+    if given.geoip or given.geoip6:
+        heading = Heading(given.fingerprint, given.extended, *countries.origins)
+    if not given.epsilon:
+        return Output(given.format, heading)
+    codes = countries.codes
+    if codes is None:
+        sentence = "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
+        options.refuse(given, sentence)
+    return Output(given.format, heading, Noise(given.epsilon, codes, options.read_ledger(given)))
+
+
+def _countries(given: argparse.Namespace) -> Countries:
+    """Open the GeoIP files that are named, or the default ones."""
+    from obfstats.publish import options  # noqa: PLC0415
+    from obfstats.record import Countries, RecordError  # noqa: PLC0415
+
+    try:
+        return Countries.open(given.geoip, given.geoip6)
+    except RecordError as error:
+        options.refuse(given, str(error))
+
+
+def _describe_wrap(parser: argparse.ArgumentParser) -> None:
+    from obfstats.proxy import settings  # noqa: PLC0415
+
+    parser.usage = "%(prog)s [options] -- PROGRAM [ARGUMENT ...]"
+    settings.add_log(parser)
+    settings.add_statistics(parser)
+    settings.add_most_connections(parser.add_argument_group("limits"))
+
+
+def _wrap(given: argparse.Namespace) -> int:
+    from obfstats.proxy import settings  # noqa: PLC0415
+    from obfstats.proxy.wrap.main import Options, run_wrap  # noqa: PLC0415
+    from obfstats.publish.options import refuse  # noqa: PLC0415
+
+    log = settings.read_log(given)
+    try:
+        statistics = settings.read_statistics(given)
+    except ValueError as error:
+        refuse(given, str(error))
+    return run_wrap(Options(given.command, log, statistics, given.max_connections))
+
+
+VERBS = (
+    Verb(
+        name="convert",
+        purpose="turn a bridge's statistics log into tables that may be published (ticket 5047)",
+        example="obfstats convert clients.log > tables.txt",
+        describe=_describe_convert,
+        run=_convert,
+    ),
+    Verb(
+        name="wrap",
+        purpose="run another transport's program as tor would, and count its clients",
+        example="obfstats wrap -- /usr/bin/obfs4proxy",
+        describe=_describe_wrap,
+        run=_wrap,
+        takes_command=True,
+        notes="""
+In a bridge's torrc:
+  ServerTransportPlugin obfs4 exec /usr/bin/obfstats wrap -- /usr/bin/obfs4proxy
+where tor asks for a client's transport, or nobody asks, PROGRAM runs as if it had been started itself.
+""",
+    ),
+)

@@ -1,0 +1,62 @@
+"""What `obfstats convert` makes of logs, without starting a program, at any time that a test likes."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from obfstats.publish.convert import Conversion, convert
+from obfstats.publish.intervals import Rule
+from obfstats.publish.output import Output
+from obfstats.publish.progress import Progress
+
+if TYPE_CHECKING:
+    from obfstats.publish.output import DocumentFormat
+    from obfstats.publish.rounding import Heading
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+class Made(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        status: the exit status.
+        text: what was printed.
+        said: the sentences for the operator.
+    """
+
+    status: int
+    text: str
+    said: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """What was printed, line by line."""
+        return self.text.splitlines()
+
+
+def made(*names: Path | str, rule: Rule | None = None, output: Output | None = None, force: bool = False) -> Made:
+    """Convert logs.
+
+    Args:
+        names: the logs.
+        rule: which intervals are taken in; those that are over in 2027 if None.
+        output: what is printed; the tables if None.
+        force: whether much damage is no reason for exit status 1.
+    """
+    out, said = io.BytesIO(), list[str]()
+    conversion = Conversion(rule or Rule(NOW), output, force=force)
+    status = convert([str(name) for name in names], conversion, out=out, say=said.append, progress=Progress())
+    return Made(status, out.getvalue().decode("ascii"), said)
+
+
+def made_of(log: bytes, form: DocumentFormat, heading: Heading | None = None) -> Made:
+    """Convert one log, given as bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clients.log"
+        path.write_bytes(log)
+        return made(path, output=Output(form) if heading is None else Output(form, heading))

@@ -1,0 +1,147 @@
+"""Where logs are read from: files, patterns, compressed or not, pipes."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from backports import zstd
+
+from obfstats.publish import convert
+from obfstats.publish.logfiles import LogFileError, find
+from tests.publish.converting import made
+from tests.publish.logs import line
+from tests.publish.programs import ENVIRONMENT, OBFSTATS, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LOG = b"".join(line(client=client) for client in range(20))
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "zst": zstd.compress,
+}
+
+compressed = pytest.mark.parametrize("kind", COMPRESSORS)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> str:
+    """What the log gives when it is read as it is."""
+    log = tmp_path / "plain"
+    log.write_bytes(LOG)
+    return made(log).text
+
+
+@compressed
+@pytest.mark.parametrize("named", [True, False])
+def test_a_compressed_log_is_read_as_what_it_holds(kind: str, named: bool, tables: str, tmp_path: Path) -> None:  # noqa: FBT001
+    """Told by its first bytes: its name may say so or not."""
+    log = tmp_path / (f"clients.log.1.{kind}" if named else "clients.log")
+    log.write_bytes(COMPRESSORS[kind](LOG))
+    result = made(log)
+    assert (result.text, result.said) == (tables, [])
+
+
+@compressed
+def test_several_streams_in_one_file_are_one_log(kind: str, tmp_path: Path) -> None:
+    """As `cat a.gz b.gz` gives them."""
+    log = tmp_path / "log"
+    log.write_bytes(COMPRESSORS[kind](LOG[:640]) + COMPRESSORS[kind](LOG[640:]))
+    assert made(log).lines[1] == "2012-02-07 14:01:04 de 24"
+
+
+@compressed
+def test_a_stream_that_is_cut_off_is_said(kind: str, tmp_path: Path) -> None:
+    """Half a log would be published as if it were whole."""
+    log = tmp_path / "log"
+    log.write_bytes(COMPRESSORS[kind](os.urandom(5000).hex().encode())[:-300])
+    result = made(log)
+    assert (result.status, result.text) == (2, "")
+    assert result.said == [
+        f"cannot read {log}: what it is compressed with is damaged or cut off; unpack what can be had"
+    ]
+
+
+def test_what_is_compressed_in_another_way_is_no_log(tmp_path: Path) -> None:
+    """bzip2 is refused as any other binary is."""
+    log = tmp_path / "log"
+    log.write_bytes(bz2.compress(LOG))
+    result = made(log)
+    assert (result.status, result.text) == (2, "")
+    assert "is not a statistics log" in result.said[0]
+
+
+def test_a_pattern_that_the_shell_left_alone_is_followed(tables: str, tmp_path: Path) -> None:
+    """In quotes, or from a program without a shell; sorted by name."""
+    (tmp_path / "a.log").write_bytes(LOG[:640])
+    (tmp_path / "b.log").write_bytes(LOG[640:])
+    assert made(tmp_path / "*.log").text == tables
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tables: str, tmp_path: Path) -> None:
+    """What is there is what was meant."""
+    log = tmp_path / "log[1]"
+    log.write_bytes(LOG)
+    assert made(log).text == tables
+
+
+def test_a_pattern_that_fits_nothing_is_said(tmp_path: Path) -> None:
+    """As a file that is not there."""
+    result = made(tmp_path / "*.log")
+    assert (result.status, result.said) == (
+        2,
+        [f"there is no file like {tmp_path}/*.log; name the statistics log"],
+    )
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstd.compress])
+def test_standard_input_is_a_log(compress: Callable[[bytes], bytes], tables: str) -> None:
+    """`-` among the names, compressed or not."""
+    result = subprocess.run(
+        [OBFSTATS, "convert", "-"], input=compress(LOG), capture_output=True, check=False, env=ENVIRONMENT, timeout=60
+    )
+    assert (result.returncode, result.stdout.decode(), result.stderr) == (0, tables, b"")
+
+
+def test_standard_input_that_is_closed_is_said() -> None:
+    """One line, and status 2."""
+    result = run(["bash", "-c", f"exec {OBFSTATS} convert - <&-"])
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr.count(b"\n") == 1
+    assert b"standard input is closed" in result.stderr
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 40])
+def test_both_engines_print_the_same(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain Python for short logs, numpy for long ones: nobody sees which it was."""
+    log = tmp_path / "log"
+    log.write_bytes(LOG + b"torn\n" + line(end=" obfs3 v4") * 3)
+    expected = made(log)
+    monkeypatch.setattr(convert, "_SHORT", limit)
+    assert made(log) == expected
+
+
+def test_a_log_knows_what_it_is(tmp_path: Path) -> None:
+    """A file can be read twice and at any place, a compressed one twice, a pipe once."""
+    plain, packed, pipe = tmp_path / "plain", tmp_path / "packed", tmp_path / "pipe"
+    plain.write_bytes(LOG)
+    packed.write_bytes(gzip.compress(LOG))
+    os.mkfifo(pipe)
+    found = find([str(plain), str(packed), str(pipe), "-"])
+    assert [log.is_plain for log in found] == [True, False, False, False]
+    assert [log.is_read_once for log in found] == [False, False, True, True]
+    assert found[0].size == len(LOG)
+
+
+def test_a_directory_is_no_log(tmp_path: Path) -> None:
+    """Said with its name."""
+    with pytest.raises(LogFileError, match=r"cannot read .*: Is a directory"):
+        find([str(tmp_path)])

@@ -1,0 +1,286 @@
+"""The published document, as the ticket has it: what of a log is in it, and in what order."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from hashlib import sha1
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+
+from obfstats.formats.document import GeoIpSource, read_documents
+from obfstats.formats.logline import LogLine, parse_line
+from obfstats.publish.intervals import Rule
+from obfstats.publish.output import Output
+from obfstats.publish.rounding import Heading, hash_fingerprint
+from tests.publish.converting import NOW, made, made_of
+from tests.publish.logs import line, logs
+from tests.publish.programs import OBFSTATS, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START = "2012-02-09 09:22:04"
+FINGERPRINT = "1234567890123456789012345678901234567890"
+
+
+def clients(country: str, number: int, end: str = "", first: int = 0, start: str = START) -> bytes:
+    """The lines of so many clients of one country, each with an address of its own."""
+    return b"".join(line(start, country, client, end) for client in range(first, first + number))
+
+
+# The ticket's four lines
+
+
+def four_days() -> bytes:
+    """A log that gives the numbers of the ticket's first comment: four intervals, the last after a restart."""
+    days = [
+        ("2012-02-09 09:22:04", {"de": 1, "dk": 9, "eu": 1, "jp": 1}),
+        ("2012-02-10 09:22:04", {"eu": 3}),
+        ("2012-02-11 09:22:04", {"eu": 8}),
+        ("2012-02-12 11:22:04", {"??": 1, "eu": 2}),
+    ]
+    return b"".join(line(start, country) * times for start, day in days for country, times in day.items())
+
+
+def test_the_tickets_four_days_are_sixteen_lines() -> None:
+    """Comment 1, with what comments 3 and 5 changed: the fingerprint is hashed, and numbers are sorted by size first.
+
+    So the lines are the comment's but for the first of each four, and for the one line in which two sizes meet: there
+    DK=16 stood behind DE=8.
+    """
+    fingerprint = f"hashed-fingerprint {sha1(bytes.fromhex(FINGERPRINT)).hexdigest()}"
+    assert made_of(four_days(), "ticket", Heading(hash_fingerprint(FINGERPRINT))).lines == [
+        fingerprint,
+        "obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04",
+        "obfsproxy-ips DE=8,DK=8,EU=8,JP=8",
+        "obfsproxy-reqs DK=16,DE=8,EU=8,JP=8",
+        fingerprint,
+        "obfsproxy-stats-end (86400 s) 2012-02-11 09:22:04",
+        "obfsproxy-ips EU=8",
+        "obfsproxy-reqs EU=8",
+        fingerprint,
+        "obfsproxy-stats-end (86400 s) 2012-02-12 09:22:04",
+        "obfsproxy-ips EU=8",
+        "obfsproxy-reqs EU=8",
+        fingerprint,
+        "obfsproxy-stats-end (86400 s) 2012-02-13 11:22:04",
+        "obfsproxy-ips ??=8,EU=8",
+        "obfsproxy-reqs ??=8,EU=8",
+    ]
+
+
+def test_without_a_fingerprint_there_is_no_line_for_it() -> None:
+    """Nobody has to say which bridge it is."""
+    assert made_of(clients("de", 1), "ticket").lines == [
+        "obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04",
+        "obfsproxy-ips DE=8",
+        "obfsproxy-reqs DE=8",
+    ]
+
+
+def test_countries_are_sorted_by_what_rounding_left() -> None:
+    """The ticket's own example, comment 3: DE=48,EU=48,AU=32. 41 and 48 look the same."""
+    log = clients("de", 41) + clients("eu", 48) + clients("au", 25)
+    assert made_of(log, "ticket").lines[1:] == ["obfsproxy-ips DE=48,EU=48,AU=32", "obfsproxy-reqs DE=48,EU=48,AU=32"]
+
+
+def test_an_address_through_two_transports_is_one() -> None:
+    """The ticket counts addresses, where tor counts pairs."""
+    log = clients("de", 8, " obfs2 v4") + clients("de", 8, " obfs3 v4")
+    assert made_of(log, "ticket").lines[1:] == ["obfsproxy-ips DE=8", "obfsproxy-reqs DE=16"]
+    assert made_of(log, "tor").lines[1] == "bridge-ips de=16"
+
+
+# Extended
+
+
+def test_extended_documents_have_every_line_of_the_specification() -> None:
+    """Type, families, transports, and countries by transport in the order of the countries; the GeoIP source last."""
+    log = (
+        clients("de", 48, " obfs3 v4")
+        + clients("eu", 40, " obfs3 v4", first=50)
+        + clients("eu", 8, " obfs3 v6", first=90)
+        + clients("au", 8, " obfs2 v4", first=100)
+        + clients("au", 24, " obfs3 v4", first=108)
+        + clients("de", 16, " obfs3 v4")
+    )
+    geoip = GeoIpSource("tor", "B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042")
+    heading = Heading(hash_fingerprint(FINGERPRINT), extended=True, geoip=geoip)
+    assert made_of(log, "ticket", heading).lines == [
+        "@type obfsproxy-stats 1.0",
+        "hashed-fingerprint 8990eeda329b57fbd72ef8f74a50c1929b9b9a31",
+        "obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04",
+        "obfsproxy-ips DE=48,EU=48,AU=32",
+        "obfsproxy-reqs DE=64,EU=48,AU=32",
+        "obfsproxy-ip-versions v4=120,v6=8",
+        "obfsproxy-ip-transports obfs2=8,obfs3=120",
+        "obfsproxy-ip-country-transports DE/obfs3=48,EU/obfs3=48,AU/obfs2=8,AU/obfs3=24",
+        "obfsproxy-geoip tor B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "missing"), [("", ["versions", "transports"]), (" v4", ["transports"]), (" obfs3", ["versions"])]
+)
+def test_a_column_that_the_log_lacks_leaves_its_lines_out(end: str, missing: list[str]) -> None:
+    """And that is said; the others are there."""
+    result = made_of(clients("de", 3, end), "ticket", Heading(extended=True))
+    assert [word for word in ("versions", "transports") if f"obfsproxy-ip-{word} " not in result.text] == missing
+    assert result.said == [
+        "some lines of --extended are left out: the log does not have both columns, transport and family"
+    ]
+
+
+# By hand
+
+
+def rounded(names: list[str]) -> dict[str, int]:
+    """How often each name is there, rounded up."""
+    return {name: -(-names.count(name) // 8) * 8 for name in names}
+
+
+@given(logs())
+@settings(max_examples=200, deadline=None)
+def test_any_log_is_counted_as_by_hand(log: bytes) -> None:
+    """Every number of every extended document, counted as slowly as possible."""
+    intervals: dict[str, list[LogLine]] = defaultdict(list)
+    for read in map(parse_line, log.splitlines()):
+        intervals[read.start].append(read)
+    documents = read_documents(made_of(log, "ticket", Heading(extended=True)).text.encode())
+    assert [document.end for document in documents] == [
+        str(datetime.fromisoformat(start) + timedelta(days=1)) for start in sorted(intervals)
+    ]
+    for document, start in zip(documents, sorted(intervals), strict=True):
+        lines = intervals[start]
+        assert document.requests == rounded([one.country.upper() for one in lines])
+        addresses = {(one.country.upper(), one.hash) for one in lines}
+        assert document.ips == rounded([country for country, _ in addresses])
+        families = {(one.country, one.hash, str(one.family)) for one in lines}
+        if None in {one.family for one in lines}:
+            assert document.ip_versions is None
+        else:
+            assert document.ip_versions == {"v4": 0, "v6": 0} | rounded([family for *_, family in families])
+        pairs = {(one.country.upper(), one.hash, str(one.transport)) for one in lines}
+        if None in {one.transport for one in lines}:
+            assert document.ip_transports is None
+            assert document.ip_country_transports is None
+        else:
+            assert document.ip_transports == rounded([transport for *_, transport in pairs])
+            by_country = rounded([f"{country}/{transport}" for country, _, transport in pairs])
+            assert document.ip_country_transports is not None
+            assert {"/".join(key): number for key, number in document.ip_country_transports.items()} == by_country
+
+
+# Which intervals
+
+
+def test_an_interval_that_a_restart_cut_short_is_left_out() -> None:
+    """As with tor, and said; the one that begins there is whole."""
+    log = clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04")
+    result = made_of(log, "ticket")
+    assert result.lines[0] == "obfsproxy-stats-end (86400 s) 2012-02-10 20:22:04"
+    assert len(result.lines) == 3
+    assert result.said == [
+        "the interval from 2012-02-09 09:22:04 is cut short by a restart and left out; --keep-partial takes it in"
+    ]
+
+
+def test_keep_partial_takes_it_in_with_its_true_length(tmp_path: Path) -> None:
+    """From its start to the next one's."""
+    log = tmp_path / "log"
+    log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
+    result = made(log, rule=Rule(NOW, partial=True), output=Output())
+    assert [one for one in result.lines if "end" in one] == [
+        "obfsproxy-stats-end (39600 s) 2012-02-09 20:22:04",
+        "obfsproxy-stats-end (86400 s) 2012-02-10 20:22:04",
+    ]
+    assert result.said == []
+
+
+def test_an_interval_is_cut_short_by_one_that_is_not_over_yet(tmp_path: Path) -> None:
+    """The later one is left out as well, and cuts all the same."""
+    log = tmp_path / "log"
+    log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
+    result = made(log, rule=Rule(datetime(2012, 2, 10, 12, tzinfo=UTC)), output=Output())
+    assert (result.text, len(result.said)) == ("", 2)
+
+
+def test_intervals_that_follow_on_each_other_are_whole() -> None:
+    """The next begins at the very second at which the last ends."""
+    log = clients("de", 3) + clients("de", 3, start="2012-02-10 09:22:04")
+    result = made_of(log, "ticket")
+    assert (len(result.lines), result.said) == (6, [])
+
+
+def test_tables_have_short_intervals_as_the_pipeline_has(tmp_path: Path) -> None:
+    """They do not say how long an interval was."""
+    log = tmp_path / "log"
+    log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
+    result = made(log)
+    assert (len(result.lines), result.said) == (6, [])
+
+
+# The program
+
+
+def test_the_program_writes_documents(tmp_path: Path) -> None:
+    """With every option that belongs to them, in any case of the fingerprint's digits."""
+    log = tmp_path / "log"
+    log.write_bytes(four_days())
+    result = run([OBFSTATS, "convert", "--format", "ticket", "--fingerprint", "ab" * 20, str(log)])
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.count(b"\n") == 16
+    assert result.stdout == run([OBFSTATS, "convert", "--format=ticket", f"--fingerprint={'AB' * 20}", str(log)]).stdout
+
+
+def test_as_of_says_what_is_over_by_then(tmp_path: Path) -> None:
+    """A time in UTC in place of now: half an hour behind an interval's 24 hours it is over."""
+    log = tmp_path / "log"
+    log.write_bytes(four_days())
+    numbers = [
+        run([OBFSTATS, "convert", "--format", "ticket", "--as-of", moment, str(log)]).stdout.count(b"stats-end")
+        for moment in ("2012-02-10 09:52:03", "2012-02-10 09:52:04", "2012-02-13 11:52:03", "2012-02-13 11:52:04")
+    ]
+    assert numbers == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--fingerprint", "ab" * 20],
+        ["--extended"],
+        ["--epsilon", "0.5"],
+        ["--keep-partial"],
+        ["--format", "tor", "--extended"],
+        ["--format", "tor", "--epsilon", "1"],
+        ["--format", "ticket", "--fingerprint", "ab" * 19],
+        ["--format", "ticket", "--fingerprint", "zz" * 20],
+        ["--format", "ticket", "--epsilon", "0"],
+        ["--format", "ticket", "--epsilon", "1e3"],
+        ["--format", "ticket", "--as-of", "yesterday"],
+        ["--format", "ticket", "--as-of", "2012-02-30 00:00:00"],
+        ["--format", "ticket", "--geoip", "/nonexistent"],
+    ],
+)
+def test_what_cannot_go_together_is_bad_use(arguments: list[str], tmp_path: Path) -> None:
+    """One line that says what to do, status 2, and nothing printed."""
+    log = tmp_path / "log"
+    log.write_bytes(four_days())
+    result = run([OBFSTATS, "convert", *arguments, str(log)])
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert re.fullmatch(r"obfstats convert: [^\n]+; see obfstats convert --help\n", result.stderr.decode())
+    assert b"ab" * 19 not in result.stderr
+
+
+def test_force_overrides_the_status_for_damage(tmp_path: Path) -> None:
+    """The document is the same; the damage is said in either case."""
+    log = tmp_path / "log"
+    log.write_bytes(four_days() + b"torn\n")
+    plain, forced = (run([OBFSTATS, "convert", "--format", "ticket", *more, str(log)]) for more in ([], ["--force"]))
+    assert (plain.returncode, forced.returncode) == (1, 0)
+    assert plain.stdout == forced.stdout
+    assert b"lines are damaged and left out" in forced.stderr
