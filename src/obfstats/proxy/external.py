@@ -15,7 +15,7 @@ from obfstats.proxy.outbound import Direct
 from obfstats.proxy.proxied import Proxied
 from obfstats.proxy.server import Server
 from obfstats.proxy.serving import Entrance, Program, find_limits, run, surroundings
-from obfstats.proxy.statistics import open_recorder
+from obfstats.proxy.statistics import open_statistics
 from obfstats.record import RecordError
 from obfstats.wire.endpoint import Endpoint
 
@@ -48,20 +48,21 @@ def run_external(options: Options, external: External, clock: Clock) -> int:
         listening = listen(external.listen)
     except (OSError, UnicodeError) as error:
         return logs.refuse(f"cannot listen on {external.listen}: {_reason(error)}; choose another LISTEN:PORT")
-    recorder = None
+    statistics = None
     logs.say_what_it_holds(safe=options.log.safe)
     with contextlib.closing(listening):
         try:
             if external.is_server and options.statistics.wanted:
-                recorder = open_recorder(options.statistics, None, clock)
+                statistics = open_statistics(options.statistics, None, clock)
         except RecordError as error:
             return logs.refuse(str(error))
         around = surroundings(
             find_limits(options.limits, networks=external.is_server), logs.Show(safe=options.log.safe)
         )
+        recorder = None if statistics is None else statistics.recorder
         service = _service(options, external, around, addresses, recorder)
         _log.log(logs.NOTICE, "listening on %s for %s", bound(listening), external.transport.name)
-        program = Program("obfsproxy", around, clock, recorder, beats=external.is_server, ends_with_stdin=False)
+        program = Program("obfsproxy", around, clock, statistics, beats=external.is_server, ends_with_stdin=False)
         run(program, [Entrance(listening, service)])
     return 0
 

@@ -23,7 +23,7 @@ from obfstats.proxy.outbound import Direct, LocalAddresses
 from obfstats.proxy.proxied import Proxied
 from obfstats.proxy.server import Server
 from obfstats.proxy.serving import Entrance, Program, find_limits, run, surroundings
-from obfstats.proxy.statistics import open_recorder
+from obfstats.proxy.statistics import open_statistics
 from obfstats.record import RecordError
 from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint
@@ -76,15 +76,16 @@ def run_managed(options: Options, clock: Clock) -> int:
 
 def _run_server(options: Options, environment: ServerEnvironment, clock: Clock) -> int:
     names = [transport.name for transport in environment.transports]
-    recorder = None
+    statistics = None
     try:
         if options.statistics.wanted and any(name in TRANSPORTS for name in names):
             # Two lines of torrc with different commands are two programs with one folder.
-            recorder = open_recorder(options.statistics, Path(environment.state), clock, "-".join(sorted(names)))
+            statistics = open_statistics(options.statistics, Path(environment.state), clock, "-".join(sorted(names)))
     except RecordError as error:
         return _refuse_all(names, lines.smethod_error, lines.SMETHODS_DONE, str(error))
     around = surroundings(find_limits(options.limits, networks=True), logs.Show(safe=options.log.safe))
     orport, destination = _orport(environment.orports, around)
+    recorder = None if statistics is None else statistics.recorder
     entrances = []
     with contextlib.ExitStack() as sockets:
         for wanted in environment.transports:
@@ -96,7 +97,7 @@ def _run_server(options: Options, environment: ServerEnvironment, clock: Clock) 
                 entrances.append(entrance)
         answers.say(lines.SMETHODS_DONE)
         program = Program(
-            "obfsproxy", around, clock, recorder, beats=True, ends_with_stdin=environment.exit_on_stdin_close
+            "obfsproxy", around, clock, statistics, beats=True, ends_with_stdin=environment.exit_on_stdin_close
         )
         return _run(program, entrances)
 
@@ -133,8 +134,8 @@ def _run_client(options: Options, environment: ClientEnvironment, clock: Clock) 
 def _run(program: Program, entrances: list[Entrance]) -> int:
     """Serve, unless there is nothing to serve."""
     if not entrances:
-        if program.recorder is not None:
-            program.recorder.close()
+        if program.statistics is not None:
+            program.statistics.recorder.close()
         return 1
     answers.never_wait()
     answers.say(lines.status_version(__version__, "obfstats"))

@@ -86,13 +86,14 @@ def parse_options(words: Sequence[str] | None) -> Options:
     if given.managed and given.mode not in {None, "managed"}:
         parser.error("it is either --managed or a transport")
     try:
+        statistics = read_statistics(given)
         external = None if given.managed or given.mode == "managed" else _external(given)
     except (TransportError, ValueError) as error:
         parser.error(str(error).rstrip("."))
     return Options(
         external=external,
         log=read_log(given),
-        statistics=read_statistics(given),
+        statistics=statistics,
         limits=LimitOptions(given.max_connections, given.max_handshakes, given.max_per_network),
         proxy=given.proxy,
     )

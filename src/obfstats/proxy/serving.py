@@ -27,14 +27,13 @@ from obfstats.proxy.heartbeat import Heartbeat
 from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE, Gate, Limits
 from obfstats.proxy.listener import Listener
 from obfstats.proxy.service import Surroundings
-from obfstats.proxy.statistics import GeoIpWatch
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine, Sequence
 
     from obfstats.proxy.settings import LimitOptions
-    from obfstats.record import Recorder
+    from obfstats.proxy.statistics import Statistics
     from obfstats.record.clock import Clock
     from obfstats.wire.endpoint import Endpoint
 
@@ -97,7 +96,7 @@ class Program:
         name: what it calls itself.
         around: what every service shares.
         clock: what tells the time.
-        recorder: who counts, or None.
+        statistics: who counts, or None.
         beats: whether there is a heartbeat: on a bridge's side, as in the old programs.
         ends_with_stdin: whether the end of standard input ends the program.
         companion: the program beside it, or None.
@@ -106,7 +105,7 @@ class Program:
     name: str
     around: Surroundings
     clock: Clock
-    recorder: Recorder | None
+    statistics: Statistics | None
     beats: bool
     ends_with_stdin: bool
     companion: Companion | None = None
@@ -178,8 +177,7 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
         if not stopped.done():
             stopped.set_result(reason)
 
-    recorder, executor, companion = program.recorder, program.around.executor, program.companion
-    geoip = None if recorder is None else GeoIpWatch(recorder)
+    statistics, executor, companion = program.statistics, program.around.executor, program.companion
     jobs: set[asyncio.Task[None]] = set()
 
     def begin(job: Coroutine[None, None, None]) -> None:
@@ -189,9 +187,8 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
 
     def renew() -> None:
         logs.reopen()
-        if recorder is not None and geoip is not None:
-            recorder.reopen()
-            begin(geoip.look(changed=True))
+        if statistics is not None:
+            begin(statistics.renew())
         if companion is not None:
             companion.tell(signal.SIGHUP)
 
@@ -202,13 +199,13 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
     services = [entrance.service for entrance in entrances]
     if companion is not None:
         companion.begin(stop)
-    begin(_tick(program, listeners, services, geoip))
+    begin(_tick(program, listeners, services))
     reason = ""
     try:
         reason = await stopped
     finally:
-        if recorder is not None:
-            recorder.close()
+        if statistics is not None:
+            statistics.recorder.close()
         for listener in listeners:
             listener.close()
         for job in jobs:
@@ -240,26 +237,25 @@ def _obey_signals(program: Program, stop: Callable[[str], None], renew: Callable
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-async def _tick(
-    program: Program, listeners: Sequence[Listener], services: Sequence[Service], geoip: GeoIpWatch | None
-) -> None:
+async def _tick(program: Program, listeners: Sequence[Listener], services: Sequence[Service]) -> None:
     """Let the interval end on a quiet day too, and say what went wrong, at moments that are no client's."""
-    around, now = program.around, program.clock.boot()
-    heartbeat = Heartbeat(now, program.recorder, around.show, program.name) if program.beats else None
+    around, statistics, now = program.around, program.statistics, program.clock.boot()
+    recorder = None if statistics is None else statistics.recorder
+    heartbeat = Heartbeat(now, recorder, around.show, program.name) if program.beats else None
     due = now + _until_report(around)
     while True:
         await asyncio.sleep(TICK)
         now = program.clock.boot()
         try:
-            if program.recorder is not None:
-                program.recorder.tick()
+            if recorder is not None:
+                recorder.tick()
             if heartbeat is not None:
                 heartbeat.tick(now)
             if now >= due:
                 due = now + _until_report(around)
                 _report(around, listeners, services)
-            if geoip is not None:
-                await geoip.look()
+            if statistics is not None:
+                await statistics.look()
         except Exception as error:  # noqa: BLE001 - whatever it is, intervals must go on ending
             privacy.report(error)
 

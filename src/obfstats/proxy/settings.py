@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE
 from obfstats.proxy.logs import SEVERITIES
+from obfstats.publish.release_options import add_publishing, read_publishing
 from obfstats.record.recorder import COLUMNS, DEFAULT_BUFFER
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from obfstats.publish.release_options import Publishing
     from obfstats.record.recorder import Column
 
 
@@ -47,6 +49,7 @@ class StatisticsOptions:
         columns: further columns of the log.
         geoip: a file in the form of tor's geoip, or None.
         geoip6: the same for IPv6.
+        publishing: what is published while the program runs; None for nothing.
     """
 
     wanted: bool
@@ -56,6 +59,7 @@ class StatisticsOptions:
     columns: tuple[Column, ...]
     geoip: Path | None
     geoip6: Path | None
+    publishing: Publishing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ def add_statistics(parser: argparse.ArgumentParser) -> None:
         help="where the log is kept (default: managed: tor's pt_state; else $XDG_STATE_HOME/obfsproxy, or "
         "~/.local/state/obfsproxy)",
     )
+    add_publishing(parser)
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -163,7 +168,11 @@ def read_log(given: Namespace) -> LogOptions:
 
 
 def read_statistics(given: Namespace) -> StatisticsOptions:
-    """Take what `add_statistics` has added."""
+    """Take what `add_statistics` has added.
+
+    Raises:
+        ValueError: if options do not go together; its text says which.
+    """
     return StatisticsOptions(
         wanted=not given.no_stats,
         log=given.stats_log,
@@ -172,6 +181,7 @@ def read_statistics(given: Namespace) -> StatisticsOptions:
         columns=given.stats_columns,
         geoip=given.geoip,
         geoip6=given.geoip6,
+        publishing=read_publishing(given),
     )
 
 

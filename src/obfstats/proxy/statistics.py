@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.logs import NOTICE
+from obfstats.proxy.publishing import Publisher
+from obfstats.proxy.threads import on_a_thread
 from obfstats.record import LogInUseError, Recorder, RecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from obfstats.proxy.settings import StatisticsOptions
-    from obfstats.record import Countries
     from obfstats.record.clock import Clock
 
 LOG_NAME = "clients"
@@ -25,7 +21,31 @@ LOG_NAME = "clients"
 _log = logging.getLogger(__name__)
 
 
-def open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str = "") -> Recorder:
+class Statistics:
+    """Whatever counts, and what keeps it going while the program runs.
+
+    Attributes:
+        recorder: who counts.
+    """
+
+    def __init__(self, recorder: Recorder, publisher: Publisher | None) -> None:
+        self.recorder = recorder
+        self._publisher = publisher
+        self._geoip = GeoIpWatch(recorder)
+
+    async def look(self) -> None:
+        """Do what is due, after the recorder's tick: read changed GeoIP files, publish."""
+        await self._geoip.look()
+        if self._publisher is not None:
+            await self._publisher.look()
+
+    async def renew(self) -> None:
+        """Open the log anew and read the GeoIP files again (SIGHUP)."""
+        self.recorder.reopen()
+        await self._geoip.look(changed=True)
+
+
+def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str = "") -> Statistics:
     """Open the statistics, and say where they go.
 
     Args:
@@ -38,6 +58,21 @@ def open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock,
     Raises:
         RecordError: if they cannot be kept as asked.
     """
+    recorder = _open_recorder(options, folder, clock, name)
+    publisher = None
+    try:
+        if options.publishing is not None:
+            publisher = Publisher(options.publishing, recorder, clock)
+            _log.log(NOTICE, "each interval is published in %s when it is over", options.publishing.folder)
+    except RecordError:
+        recorder.close()
+        raise
+    return Statistics(recorder, publisher)
+
+
+def _open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str) -> Recorder:
+    if options.publishing is not None and options.publishing.aggregate:
+        return _open(options, None, clock)
     if options.log is not None:
         return _open(options, options.log, clock)
     place = options.data or folder or _state_folder()
@@ -49,7 +84,7 @@ def open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock,
         return _open(options, place / f"{LOG_NAME}-{name}.log", clock)
 
 
-def _open(options: StatisticsOptions, log: Path, clock: Clock) -> Recorder:
+def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorder:
     recorder = Recorder.open(
         log,
         geoip=options.geoip,
@@ -59,7 +94,10 @@ def _open(options: StatisticsOptions, log: Path, clock: Clock) -> Recorder:
         make_folder=options.log is None,
         clock=clock,
     )
-    _log.log(NOTICE, "statistics go to %s, %d connections at a time", log, options.buffer)
+    if log is None:
+        _log.log(NOTICE, "statistics are kept in memory alone")
+    else:
+        _log.log(NOTICE, "statistics go to %s, %d connections at a time", log, options.buffer)
     _log.log(NOTICE, "countries come from %s and %s", *recorder.countries.sources)
     return recorder
 
@@ -96,43 +134,12 @@ class GeoIpWatch:
 
     async def _read(self) -> None:
         try:
-            countries = await _on_a_thread(self._recorder.countries.reload)
+            countries = await on_a_thread("geoip", self._recorder.countries.reload)
         except RecordError as error:
             _log.warning("countries stay as they were: %s", error)
             return
         self._recorder.replace_countries(countries)
         _log.log(NOTICE, "from the next interval on countries come from %s and %s", *countries.sources)
-
-
-async def _on_a_thread(work: Callable[[], Countries]) -> Countries:
-    """Do something on a thread that does not keep the program from ending.
-
-    Raises:
-        RecordError: whatever the work raises.
-    """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Countries] = loop.create_future()
-
-    def tell(countries: Countries | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if countries is None:
-            done.set_exception(error or RuntimeError("nothing was read"))
-        else:
-            done.set_result(countries)
-
-    def run() -> None:
-        countries, failure = None, None
-        try:
-            countries = work()
-        except Exception as error:  # noqa: BLE001 - it is raised where the work is waited for
-            failure = error
-        # The loop may be gone by now, and the program with it.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(tell, countries, failure)
-
-    threading.Thread(target=run, name="geoip", daemon=True).start()
-    return await done
 
 
 def _state_folder() -> Path:

@@ -21,7 +21,7 @@ from obfstats.proxy.listener import bound, listen
 from obfstats.proxy.serving import SIGNALS, Entrance, descriptors_left, find_limits, run, surroundings
 from obfstats.proxy.serving import Program as Serving
 from obfstats.proxy.settings import LimitOptions
-from obfstats.proxy.statistics import open_recorder
+from obfstats.proxy.statistics import open_statistics
 from obfstats.proxy.wrap import cookie, loopback
 from obfstats.proxy.wrap.passage import Door
 from obfstats.proxy.wrap.program import Program
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from obfstats.proxy.settings import LogOptions, StatisticsOptions
-    from obfstats.record import Recorder
+    from obfstats.proxy.statistics import Statistics
     from obfstats.record.clock import Clock
 
 NAME = "obfstats wrap"
@@ -123,20 +123,20 @@ def run_wrap(options: Options, clock: Clock | None = None) -> int:
 
 def _count(options: Options, told: _Told, speech: Speech, clock: Clock) -> int:
     """Open the statistics, and serve; give the exit status."""
-    recorder = None
+    statistics = None
     try:
         if options.statistics.wanted:
             # Two lines of torrc with different commands are two wraps with one folder.
-            recorder = open_recorder(options.statistics, told.state, clock, "-".join(sorted(told.names)))
+            statistics = open_statistics(options.statistics, told.state, clock, "-".join(sorted(told.names)))
     except RecordError as error:
         return _refuse(told.names, str(error))
     with contextlib.ExitStack() as stack:
-        if recorder is not None:
-            stack.callback(recorder.close)
-        return _serve(options, told, speech, recorder, clock)
+        if statistics is not None:
+            stack.callback(statistics.recorder.close)
+        return _serve(options, told, speech, statistics, clock)
 
 
-def _serve(options: Options, told: _Told, speech: Speech, recorder: Recorder | None, clock: Clock) -> int:
+def _serve(options: Options, told: _Told, speech: Speech, statistics: Statistics | None, clock: Clock) -> int:
     """Start the program and stand between it and tor until it ends; give its exit status."""
     known = os.urandom(COOKIE_LENGTH)
     with contextlib.ExitStack() as stack:
@@ -160,8 +160,9 @@ def _serve(options: Options, told: _Told, speech: Speech, recorder: Recorder | N
         limits = find_limits(LimitOptions(options.connections, None, None), networks=False, descriptors=_DESCRIPTORS)
         pipes = descriptors_left(limits) // 2
         around = surroundings(limits, logs.Show(safe=options.log.safe))
+        recorder = None if statistics is None else statistics.recorder
         service = Wrapping(around, known, told.door, recorder, unfinished=limits.handshakes, pipes=pipes)
-        serving = Serving(NAME, around, clock, recorder, beats=True, ends_with_stdin=False, companion=program)
+        serving = Serving(NAME, around, clock, statistics, beats=True, ends_with_stdin=False, companion=program)
         run(serving, [Entrance(listening, service)])
         return program.status
 

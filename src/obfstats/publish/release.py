@@ -1,0 +1,147 @@
+"""Documents in a folder: each written whole or not at all, and each interval once (`--publish DIR`).
+
+    DIR/2012-02-10-09-22-04-obfsproxy-stats    a document, named by the end of its interval, 0644
+    DIR/.ledger                                which intervals have been released (ledger.py)
+    DIR/.2012-...-obfsproxy-stats.new          one that is being written
+
+The order of things, so that a program may be killed at any of them:
+
+1. The document is written under a hidden name and is on the disk.
+2. The ledger knows that the interval is released, on the disk.
+3. The document gets its name.
+
+Killed before 2, the interval is released again from its beginning, and what was written is thrown away unseen. Killed
+before 3, the next start gives the document its name: noise that was drawn is never drawn again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from obfstats.formats.document import DocumentError, read_documents, write_document
+from obfstats.publish.ledger import Ledger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from obfstats.formats.document import Document
+
+LEDGER_NAME = ".ledger"
+
+_SUFFIX = "-obfsproxy-stats"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class ReleaseError(Exception):
+    """Documents cannot be kept in a folder. Its text is one sentence for the operator."""
+
+
+class Releases:
+    """A folder of documents, and what it remembers. One program at a time has it.
+
+    Attributes:
+        folder: where the documents are.
+        ledger: which intervals have been released.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder, or make it; finish what a killed program has begun.
+
+        Raises:
+            ReleaseError: if documents cannot be written there.
+            LedgerError: if its ledger cannot be used.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
+        self.ledger = Ledger.open(folder / LEDGER_NAME)
+        try:
+            self._finish()
+        except OSError as error:
+            self.ledger.close()
+            raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
+
+    def release(self, document: Document, how: str) -> Path:
+        """Publish a document.
+
+        Args:
+            document: what is published; its interval was never released before.
+            how: what the ledger is to know of it.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            OSError: if the disk does not take it; it may be tried again.
+            LedgerError: if it was released before.
+        """
+        name = _name(document)
+        hidden = self._hidden(name)
+        with contextlib.suppress(FileNotFoundError):
+            hidden.unlink()
+        _write(hidden, write_document(document))
+        self.ledger.release(_start(document), document.seconds, how)
+        return self._show(hidden, name)
+
+    def close(self) -> None:
+        """Give the ledger back."""
+        self.ledger.close()
+
+    def _finish(self) -> None:
+        """Give documents their names whose release the ledger knows, and throw others away."""
+        for hidden in self.folder.glob(f".*{_SUFFIX}.new"):
+            try:
+                (document,) = read_documents(hidden.read_bytes())
+            except (DocumentError, ValueError):
+                hidden.unlink()
+                continue
+            if self.ledger.is_released(_start(document)):
+                self._show(hidden, _name(document))
+            else:
+                hidden.unlink()
+
+    def _show(self, hidden: Path, name: str) -> Path:
+        """Give a document its name; one that is there already stays."""
+        shown = self.folder / name
+        if shown.exists():
+            hidden.unlink()
+        else:
+            hidden.rename(shown)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return shown
+
+    def _hidden(self, name: str) -> Path:
+        return self.folder / f".{name}.new"
+
+
+def _name(document: Document) -> str:
+    """Name a document by the end of its interval."""
+    return document.end.replace(" ", "-").replace(":", "-") + _SUFFIX
+
+
+def _start(document: Document) -> str:
+    return str(datetime.fromisoformat(document.end) - timedelta(seconds=document.seconds))
+
+
+def _write(path: Path, text: bytes) -> None:
+    """Write a new file that is on the disk afterwards; others may read it, for it is made to be read."""
+    descriptor = os.open(path, _FLAGS, 0o644)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(text)
+        os.fchmod(descriptor, 0o644)
+        os.fsync(descriptor)
+    except OSError:
+        path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
