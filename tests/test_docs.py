@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from obfstats.verbs import VERBS
+
 ROOT = Path(__file__).parents[1]
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 
@@ -22,7 +24,9 @@ def help_of(program: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "program", [["obfsproxy"], ["obfsproxy", "obfs2"], ["obfstats"], ["obfstats", "convert"], ["obfstats", "wrap"]]
+    "program",
+    [["obfsproxy"], ["obfsproxy", "obfs2"], ["obfstats"], *(["obfstats", verb.name] for verb in VERBS)],
+    ids=" ".join,
 )
 def test_every_option_is_documented(program: list[str]) -> None:
     """Whatever `--help` names stands in docs/commands.md."""
