@@ -308,15 +308,14 @@ def test_in_memory_documents_are_those_of_the_log(tmp_path: Path) -> None:
 
 
 def test_in_memory_nothing_stays_of_a_published_interval(tmp_path: Path) -> None:
-    """Its hashes are overwritten as soon as the document is out."""
+    """Its pages are overwritten and given back as soon as the document is out."""
     bridge = Bridge(tmp_path, aggregate=True)
     bridge.visit(10)
     store = bridge.recorder.store
     assert isinstance(store, Aggregate)
-    block = store._intervals["2012-02-07 14:01:04"].clients._block
-    assert any(block)
+    pages = store._intervals["2012-02-07 14:01:04"].clients._pages
     bridge.end_day()
-    assert not any(block)
+    assert pages.memory.closed
     assert store._intervals == {}
 
 
@@ -332,6 +331,20 @@ def test_in_memory_what_cannot_be_published_does_not_pile_up(tmp_path: Path, cap
     hidden.rename(bridge.folder)
     bridge.tick(31)
     assert len(bridge.names()) == 3
+
+
+def test_in_memory_limits_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """More clients than are told apart: the numbers are too low, and the operator knows."""
+    bridge = Bridge(tmp_path, aggregate=True)
+    store = bridge.recorder.store
+    assert isinstance(store, Aggregate)
+    store._most = 5
+    bridge.visit(20)
+    for _ in range(3):
+        bridge.tick(31)
+    assert [record.message for record in caplog.records if "clients came" in record.message] == [
+        "a million clients came in one interval: of further ones only connections are counted"
+    ]
 
 
 # Noise

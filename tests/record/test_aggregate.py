@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
+import os
+import subprocess
+import sys
 import tempfile
+import warnings
 from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,7 @@ from obfstats.publish import simple
 from obfstats.publish.plain import counts_of
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.recorder import Recorder
+from tests.record.remains import mapped
 from tests.record.surroundings import DAY, Bench, MovedClock, countries
 
 if TYPE_CHECKING:
@@ -115,44 +119,67 @@ def test_transports_without_end_take_memory_with_an_end() -> None:
     assert transports["<??>"] == 1
 
 
-def bytes_at(address: int, size: int) -> bytes:
-    """What memory holds there now."""
-    return ctypes.string_at(address, size)
-
-
-def test_forgetting_overwrites_every_hash() -> None:
-    """The block is zeros afterwards, as it was before the first client; the interval is empty."""
-    store = Aggregate()
-    store.append(f"{START} ", [message(client=7)], 0.0)
-    block = store._intervals[START].clients._block
-    assert any(block)
-    store.forget(START)
-    assert not any(block)
-    assert store.counts(START).requests == {}
-
-
-def test_the_end_of_the_program_wipes_what_was_counted() -> None:
-    """Nothing is published of a running interval, and nothing stays: S is gone, and so are the hashes."""
-    recorder, store = in_memory(MovedClock(), buffer=1)
-    for number in range(50):
-        recorder.record(f"192.0.2.{number}", "obfs3")
-    block = store._intervals[START].clients._block
-    address, size = ctypes.addressof(ctypes.c_char.from_buffer(block)), len(block)
-    assert any(bytes_at(address, size))
+# A process that counts a thousand clients in memory, tells their slots, ends in some way at a word, and stays alive.
+COUNTING_PROCESS = """
+import os, sys
+from hashlib import blake2b
+from obfstats.record import Recorder
+recorder = Recorder.open(None, buffer=10)
+for number in range(1010):
+    recorder.record(f"192.0.{number // 256}.{number % 256}", "obfs3")
+for number in range(0, 500, 25):
+    packed = bytes((192, 0, number // 256, number % 256))
+    digest = blake2b(packed, digest_size=20, key=recorder._secret.key).hexdigest()
+    os.write(1, f"{digest}\\n".encode())
+os.write(1, b"\\n")
+sys.stdin.readline()
+if sys.argv[1] == "close":
     recorder.close()
-    assert not any(bytes_at(address, size))
-    gc.collect()
-    assert store._intervals == {}
+else:
+    recorder.store.forget(next(iter(recorder.store._intervals)))
+os.write(1, b"done\\n")
+sys.stdin.readline()
+"""
 
 
-def test_growing_leaves_no_copy_behind() -> None:
-    """The smaller block is zeros when the larger one has taken its place."""
-    store = Aggregate()
-    store.append(f"{START} ", [message(client=7)], 0.0)
-    small = store._intervals[START].clients._block
-    store.append(f"{START} ", [message(client=client) for client in range(1000)], 0.0)
-    assert store._intervals[START].clients._block is not small
-    assert not any(small)
+@pytest.mark.parametrize("way", ["close", "forget"])
+def test_what_was_counted_is_wiped_from_a_living_process(way: str) -> None:
+    """Twenty of a thousand hashes are looked for, packed as they are kept: all are there, and then none is."""
+    with subprocess.Popen(
+        [sys.executable, "-c", COUNTING_PROCESS, way], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        kept = [bytes.fromhex(line.decode()) + b"\0\0\1" for line in iter(process.stdout.readline, b"\n")]
+        before = found_in_memory(process.pid, kept)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"done\n"
+        after = found_in_memory(process.pid, kept)
+        process.stdin.close()
+        assert process.wait(10) == 0
+    assert (len(kept), before, after) == (20, 20, 0)
+
+
+def found_in_memory(pid: int, needles: list[bytes]) -> int:
+    """Count the needles that are anywhere in a process's memory."""
+    contents = list(mapped(pid))
+    return sum(any(needle in content for content in contents) for needle in needles)
+
+
+def test_a_forked_child_counts_nothing_and_touches_nothing() -> None:
+    """Its parent's pages are not there; it ends as any other."""
+    recorder, store = in_memory(MovedClock(), buffer=1)
+    for number in range(5):
+        recorder.record(f"192.0.2.{number}", "obfs3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if store._intervals == {} else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert store.counts(START).requests == {"de": 4}
+    recorder.close()
 
 
 def test_no_file_is_opened(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from obfstats.record.secret import Secret
+from tests.record.remains import mapped
 
 # A process that counts, tells its S to the one who asked, forgets it at a word, and stays alive.
 COUNTING_PROCESS = """
@@ -33,16 +34,7 @@ sys.stdin.readline()
 
 def copies_in_memory(pid: int, needle: bytes) -> int:
     """Count a needle in everything that a process has mapped and can be read."""
-    found = 0
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        for mapping in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            span, rights, *rest = mapping.split()
-            if rights[0] != "r" or rest[-1] in {"[vvar]", "[vsyscall]", "[vvar_vclock]"}:
-                continue
-            start, end = (int(end, 16) for end in span.split("-"))
-            memory.seek(start)
-            found += memory.read(end - start).count(needle)
-    return found
+    return sum(content.count(needle) for content in mapped(pid))
 
 
 @pytest.mark.parametrize("way", ["close", "renew"])
@@ -89,7 +81,7 @@ def test_the_page_is_locked_left_out_of_dumps_and_not_inherited() -> None:
         name, _, rest = line.partition(" ")
         if "-" in name and not name.endswith(":"):
             start, end = (int(end, 16) for end in name.split("-"))
-            inside = start <= secret._address < end
+            inside = start <= secret._page.address < end
         elif inside and name == "VmFlags:":
             flags = rest.split()
     assert {"lo", "dd", "dc"} <= set(flags)

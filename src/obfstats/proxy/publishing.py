@@ -84,9 +84,12 @@ class Publisher:
         if isinstance(self._store, Journal):
             self._waiting = dict.fromkeys(self._releases.ledger.over())
         self._is_refused = False
+        self._is_said: set[str] = set()
 
     async def look(self) -> None:
         """Publish what is over, and forget what is old."""
+        if isinstance(self._store, Aggregate):
+            self._warn_of(self._store)
         finished = {each.label.rstrip(): each.countries for each in self._recorder.finished()}
         self._waiting.update(finished)
         try:
@@ -173,6 +176,17 @@ class Publisher:
             raise
         self._store.take_over(rewriting)
         _log.log(NOTICE, "lines of intervals up to %s are taken out of the log", newest)
+
+    def _warn_of(self, store: Aggregate) -> None:
+        """Say once what limits an aggregate has met."""
+        sentences = {
+            "a million clients came in one interval: of further ones only connections are counted": store.overflowed,
+            "the kernel does not lock memory (ulimit -l): hashes could reach a swap file": not store.locked,
+        }
+        for sentence, is_so in sentences.items():
+            if is_so and sentence not in self._is_said:
+                self._is_said.add(sentence)
+                _log.warning("%s", sentence)
 
     def _refuse(self, error: Exception) -> None:
         """Say once that something cannot be written, and keep within bounds."""

@@ -3,8 +3,8 @@
 An Aggregate takes the place of the journal. What the journal would append it counts, batch by batch, in the same order
 and at the same moments, so the numbers are those that the log would have given.
 
-- Of a client it keeps what the log would: the keyed hash, and which transports it came by; in one block of memory an
-  interval, which is overwritten with zeros when the interval is published, or the program ends.
+- Of a client it keeps what the log would: the keyed hash, and which transports it came by; in pages of their own
+  (pages.py), which are overwritten with zeros when the interval is published, or the program ends.
 - It is bounded: beyond MOST_CLIENTS new clients of an interval are no longer told apart from those who came before, and
   `overflowed` says so. Connections are counted all the same.
 - A program that ends takes the running interval with it, as tor does.
@@ -12,10 +12,10 @@ and at the same moments, so the numbers are those that the log would have given.
 
 from __future__ import annotations
 
-import ctypes
 from collections import Counter
 
 from obfstats.formats.counts import Counts, Pairs
+from obfstats.record.pages import Pages
 
 MOST_CLIENTS = 1_000_000
 """Clients, and pairs of client and transport, of one interval: 48 MB at most."""
@@ -39,6 +39,7 @@ class Aggregate:
         held: lines that wait for a disk: none ever does.
         dropped: lines that were lost: none ever is.
         overflowed: whether an interval had more clients than are told apart.
+        locked: whether the kernel agreed to keep everything so far out of swap.
     """
 
     def __init__(self, most: int = MOST_CLIENTS) -> None:
@@ -48,7 +49,7 @@ class Aggregate:
             most: clients, and pairs of client and transport, that are told apart in an interval.
         """
         self.held = self.dropped = 0
-        self.overflowed = False
+        self.overflowed, self.locked = False, True
         self._most = most
         self._intervals: dict[str, _Interval] = {}
 
@@ -66,6 +67,7 @@ class Aggregate:
         for message in messages:
             interval.count(message)
         self.overflowed = self.overflowed or interval.clients.is_full
+        self.locked = self.locked and interval.clients.is_locked
 
     def counts(self, start: str) -> Counts:
         """Give an interval's numbers so far."""
@@ -153,47 +155,48 @@ class _Clients:
         self.is_full = False
         self._most = most
         self._count = 0
-        self._block = bytearray(_FIRST_SIZE * _SLOT)
+        self._pages = Pages(_FIRST_SIZE * _SLOT)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the kernel keeps it out of swap."""
+        return self._pages.locked
 
     def add(self, digest: bytes, number: int) -> bool:
         """Take somebody in; False where they are in it already, or where it is full."""
         key = digest + number.to_bytes(2, "big") + _TAKEN
         place = self._find(key)
-        if self._block[place + len(key) - 2]:
+        block = self._pages.memory
+        if block[place + _SLOT - 2]:
             return False
         if self._count >= self._most:
             self.is_full = True
             return False
-        self._block[place : place + _SLOT] = key
+        block[place : place + _SLOT] = key
         self._count += 1
-        if self._count * 2 * _SLOT > len(self._block):
+        if self._count * 2 * _SLOT > len(block):
             self._grow()
         return True
 
     def forget(self) -> None:
-        """Overwrite everything with zeros."""
-        _wipe(self._block)
-        self._count = 0
+        """Overwrite everything with zeros. Nothing may be asked of it afterwards."""
+        self._pages.forget()
 
     def _find(self, key: bytes) -> int:
         """Give the place of the key, or the free one where it belongs."""
-        block, size = self._block, len(self._block)
+        block, size = self._pages.memory, len(self._pages.memory)
         place = int.from_bytes(key[:8], "big") % (size // _SLOT) * _SLOT
         while block[place + _SLOT - 2] and block[place : place + _SLOT] != key:
             place = (place + _SLOT) % size
         return place
 
     def _grow(self) -> None:
-        """Move to a block of twice the size, and wipe the old one."""
-        old, self._block = self._block, bytearray(2 * len(self._block))
+        """Move to pages of twice the size, and wipe the old ones."""
+        before = self._pages
+        old, self._pages = before.memory, Pages(2 * len(before.memory))
         for first in range(0, len(old), _SLOT):
             if old[first + _SLOT - 2]:
-                key = bytes(old[first : first + _SLOT])
+                key = old[first : first + _SLOT]
                 place = self._find(key)
-                self._block[place : place + _SLOT] = key
-        _wipe(old)
-
-
-def _wipe(block: bytearray) -> None:
-    """Overwrite memory with zeros, in place."""
-    ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(block)), 0, len(block))
+                self._pages.memory[place : place + _SLOT] = key
+        before.forget()

@@ -18,14 +18,14 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
+from obfstats.record.pages import Pages
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.getrandom.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
 _libc.getrandom.restype = ctypes.c_ssize_t
-_libc.mlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_libc.mlock.restype = ctypes.c_int
 
 
 def fill_from_kernel(address: int, size: int) -> None:
@@ -56,12 +56,9 @@ class Secret:
             fill: writes that many random bytes to that address.
         """
         self._fill = fill
-        self._page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._page.madvise(mmap.MADV_DONTDUMP)
-        self._page.madvise(mmap.MADV_DONTFORK)
-        self._key = memoryview(self._page)[: self.SIZE]
-        self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._page))
-        self.locked = _libc.mlock(self._address, mmap.PAGESIZE) == 0
+        self._page = Pages(mmap.PAGESIZE)
+        self._key = memoryview(self._page.memory)[: self.SIZE]
+        self.locked = self._page.locked
         self._forgotten = False
         self.renew()
         _living.add(self)
@@ -82,16 +79,15 @@ class Secret:
         """
         if self._forgotten:
             raise ValueError("this secret has been forgotten")
-        self._fill(self._address, self.SIZE)
+        self._fill(self._page.address, self.SIZE)
 
     def forget(self) -> None:
         """Overwrite S with zeros and give its page back. Calling it again does nothing."""
         if self._forgotten:
             return
         self._forgotten = True
-        ctypes.memset(self._address, 0, self.SIZE)
         self._key.release()
-        self._page.close()
+        self._page.forget()
 
     def abandon(self) -> None:
         """In a forked child, where the page is not mapped: never touch it, never hash with it."""

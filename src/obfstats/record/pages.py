@@ -1,0 +1,57 @@
+"""Memory that must not reach a disk: pages of their own, locked, left out of core dumps, not inherited by a fork.
+
+Memory like this can be overwritten for good, because no copy of it is ever made: it never moves, and the kernel does
+not swap it out where it agreed to lock it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import weakref
+
+_libc = ctypes.CDLL(None)
+_libc.mlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_libc.mlock.restype = ctypes.c_int
+
+
+class Pages:
+    """Some pages.
+
+    Attributes:
+        memory: what is in them; zeros at first.
+        address: where they are.
+        locked: whether the kernel agreed to keep them out of swap (RLIMIT_MEMLOCK may forbid it).
+    """
+
+    def __init__(self, size: int) -> None:
+        """Map them.
+
+        Args:
+            size: bytes; rounded up to whole pages by the kernel.
+        """
+        self.memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.memory.madvise(mmap.MADV_DONTDUMP)
+        self.memory.madvise(mmap.MADV_DONTFORK)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        self.locked = _libc.mlock(self.address, size) == 0
+        self._is_mapped = True
+        _living.add(self)
+
+    def forget(self) -> None:
+        """Overwrite them with zeros and give them back; no view of them may be left. In a forked child: do nothing."""
+        if self._is_mapped:
+            self._is_mapped = False
+            ctypes.memset(self.address, 0, len(self.memory))
+            self.memory.close()
+
+
+def _abandon_all() -> None:
+    # In a forked child there is nothing behind the address.
+    for pages in _living:
+        pages._is_mapped = False
+
+
+_living: weakref.WeakSet[Pages] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_abandon_all)
