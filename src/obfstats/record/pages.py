@@ -35,7 +35,7 @@ class Pages:
         self.memory.madvise(mmap.MADV_DONTDUMP)
         self.memory.madvise(mmap.MADV_DONTFORK)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        self.locked = _libc.mlock(self.address, size) == 0
+        self.locked: bool = _libc.mlock(self.address, size) == 0
         self._is_mapped = True
         _living.add(self)
 
