@@ -177,7 +177,8 @@ def _split(lines: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:
 
 def _read(first: int, lines: list[bytes], *, keep_unknown: bool) -> Document:
     """Read one document; `first` lines stand in front of it."""
-    if sum(map(len, lines)) + len(lines) > MAX_DOCUMENT_LENGTH:
+    # A blank that is missing behind a keyword is there when the line is written, so it counts.
+    if sum(len(line) + (b" " not in line) + 1 for line in lines) > MAX_DOCUMENT_LENGTH:
         raise DocumentError(first + 1, f"a document of more than {MAX_DOCUMENT_LENGTH} bytes")
     values: dict[str, object] = {}
     unknown: list[str] = []

@@ -26,7 +26,8 @@ _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,11}")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]|\?\?")
 _FAMILY = re.compile(r"v[46]")
 _NOISE = re.compile(r"discrete-laplace epsilon=((?:0|[1-9][0-9]{0,5})(?:\.[0-9]{1,6})?)")
-_GEOIP = re.compile(r"(tor|file) ([0-9A-Fa-f]{40})|(iptocc) ([0-9]+(?:\.[0-9]+){0,3})")
+# A version of four parts would read as an IPv4 address.
+_GEOIP = re.compile(r"(tor|file) ([0-9A-Fa-f]{40})|(iptocc) ([0-9]{1,9}(?:\.[0-9]{1,9}){0,2})")
 
 _Read = TypeVar("_Read")
 

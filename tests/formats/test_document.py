@@ -1,0 +1,317 @@
+"""The published document: strict, the same in both directions, sorted, and silent about what it refuses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fuzz import fuzz_document
+from obfstats.formats.document import (
+    MAX_DOCUMENT_LENGTH,
+    Document,
+    DocumentError,
+    GeoIpSource,
+    read_documents,
+    sorted_by_size,
+    write_document,
+)
+from tests.formats.documents import EXTENDED, NOISY, TICKETS, as_tor_writes_it, documents, hit_documents, is_sorted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+Name = TypeVar("Name")
+
+VALUE = Document(
+    "2012-02-10 09:22:04",
+    86_400,
+    fingerprint="7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e",
+    ips={"DE": 48, "EU": 48, "AU": 32},
+    requests={"DE": 64, "EU": 56, "AU": 32},
+)
+END = b"obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04\n"
+
+
+def line(number: int, of: bytes = EXTENDED) -> bytes:
+    """Give one line of a document, counted from 1."""
+    return of.splitlines(keepends=True)[number - 1]
+
+
+# What is written
+
+
+def test_the_tickets_four_lines() -> None:
+    """Comments 1 and 3 of the ticket say what a document is, and in which order its numbers stand."""
+    assert write_document(VALUE) == TICKETS
+    assert read_documents(TICKETS) == [VALUE]
+
+
+def test_every_further_line() -> None:
+    """Type, versions, transports, countries by transport and the countries' sources are written as they are read."""
+    (document,) = read_documents(EXTENDED)
+    assert write_document(document) == EXTENDED
+    assert document.ip_country_transports == {
+        ("DE", "obfs3"): 48,
+        ("EU", "obfs3"): 48,
+        ("AU", "obfs2"): 8,
+        ("AU", "obfs3"): 24,
+    }
+    assert document.geoip6 == GeoIpSource("iptocc", "3.3.170")
+
+
+def test_a_day_with_noise() -> None:
+    """It says so, and its numbers may be below zero."""
+    (document,) = read_documents(NOISY)
+    assert (document.epsilon, document.ips) == ("0.5", {"DE": 45, "AU": 29, "??": 1, "DK": 0, "EU": -2})
+    assert write_document(document) == NOISY
+
+
+@given(documents())
+def test_what_is_written_is_read_again(document: Document) -> None:
+    """From a value to text and back nothing changes, the lines of a later version included."""
+    assert read_documents(write_document(document), keep_unknown=True) == [document]
+
+
+@given(documents(unknown=False))
+def test_numbers_are_sorted_by_what_is_published(document: Document) -> None:
+    """Whatever order they came in: the largest first, then by code, so that it tells nothing of what was rounded."""
+    (again,) = read_documents(write_document(document))
+    assert is_sorted(dict(again.ips or {}))
+    assert is_sorted(dict(again.requests or {}))
+    assert list(again.ip_transports or {}) == sorted(document.ip_transports or {})
+    assert list(again.ip_versions or {}) == sorted(document.ip_versions or {})
+
+
+@given(documents(), st.randoms(use_true_random=False))
+def test_the_order_in_memory_is_not_written(document: Document, random: Random) -> None:
+    """Equal values give equal bytes: the order in which clients came cannot show."""
+
+    def shuffled(numbers: Mapping[Name, int] | None) -> dict[Name, int] | None:
+        cells = list((numbers or {}).items())
+        random.shuffle(cells)
+        return None if numbers is None else dict(cells)
+
+    other = replace(
+        document,
+        ips=shuffled(document.ips),
+        requests=shuffled(document.requests),
+        ip_versions=shuffled(document.ip_versions),
+        ip_transports=shuffled(document.ip_transports),
+        ip_country_transports=shuffled(document.ip_country_transports),
+    )
+    assert write_document(other) == write_document(document)
+
+
+def test_countries_by_transport_are_in_the_order_of_the_countries() -> None:
+    """First the country with the most addresses; within a country the transports' names."""
+    cells = {("AU", "obfs3"): 24, ("DE", "obfs3"): 8, ("DE", "obfs2"): 48, ("AU", "obfs2"): 8}
+    written = write_document(replace(VALUE, ip_country_transports=cells))
+    assert written.endswith(b"-transports DE/obfs2=48,DE/obfs3=8,AU/obfs2=8,AU/obfs3=24\n")
+
+
+def test_sorted_by_size_is_the_tickets_order() -> None:
+    """Comment 3's own example."""
+    assert sorted_by_size({"AU": 32, "EU": 48, "DE": 48}) == ["DE", "EU", "AU"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        replace(VALUE, end="2012-02-30 09:22:04"),
+        replace(VALUE, end="2012-02-10 24:00:00"),
+        replace(VALUE, end=VALUE.end + "\nobfsproxy-ips DE=8"),
+        replace(VALUE, seconds=0),
+        replace(VALUE, seconds=-1),
+        replace(VALUE, fingerprint="7CB8C8B7A9E2F1D0C3B4A5968778695A4B3C2D1E"),
+        replace(VALUE, fingerprint="192.0.2.7"),
+        replace(VALUE, ips={"de": 8}),
+        replace(VALUE, ips={"DEU": 8}),
+        replace(VALUE, ips={"": 8}),
+        replace(VALUE, ips={"DE=8,EU": 8}),
+        replace(VALUE, ips={"DE": -8}),
+        replace(VALUE, ips={"DE": 10**12}),
+        replace(VALUE, ip_versions={"v5": 8}),
+        replace(VALUE, ip_transports={"3obfs": 8}),
+        replace(VALUE, ip_transports={"obfs3\nobfsproxy-ips DE": 8}),
+        replace(VALUE, ip_transports={"é": 8}),
+        replace(VALUE, ip_transports={"\udcff": 8}),
+        replace(VALUE, epsilon="1e3"),
+        replace(VALUE, epsilon="-1"),
+        replace(VALUE, geoip=GeoIpSource("tor", "192.0.2.7")),
+        replace(VALUE, geoip=GeoIpSource("iptocc", "192.0.2.7")),
+        replace(VALUE, geoip=GeoIpSource("maxmind", "1.0")),
+        replace(VALUE, unknown=("obfsproxy-geoip iptocc 3",)),
+        replace(VALUE, unknown=("obfsproxy-stats-end (86400 s) 2012-02-11 09:22:04",)),
+        replace(VALUE, unknown=("two\nlines",)),
+        replace(VALUE, unknown=("",)),
+        replace(VALUE, unknown=("colour \x1b[31m",)),
+        replace(VALUE, unknown=("long " + "x" * MAX_DOCUMENT_LENGTH,)),
+    ],
+)
+def test_nothing_is_written_that_could_not_be_read_again(document: Document) -> None:
+    """A value that is not of the grammar, or that holds another line, is refused."""
+    with pytest.raises(DocumentError):
+        write_document(document)
+
+
+# What is read
+
+
+@given(documents())
+def test_readers_take_tors_order_and_case(document: Document) -> None:
+    """The date before the seconds, small country codes, a capital fingerprint, and no newline at the end."""
+    assert read_documents(as_tor_writes_it(document), keep_unknown=True) == [document]
+
+
+@given(st.lists(documents(), max_size=4))
+def test_documents_stand_one_below_the_other(several: list[Document]) -> None:
+    """A file holds any number of them, with nothing between."""
+    assert read_documents(b"".join(map(write_document, several)), keep_unknown=True) == several
+
+
+def test_an_empty_file_holds_no_document() -> None:
+    """Nothing is nothing, and no error."""
+    assert read_documents(b"") == []
+
+
+@pytest.mark.parametrize("keyword", ["obfsproxy-ips", "obfsproxy-ip-versions", "obfsproxy-ip-transports"])
+def test_a_line_without_numbers_is_an_empty_one(keyword: str) -> None:
+    """With Tor's trailing blank or, where a mail program took that away, without it."""
+    (with_blank,) = read_documents(END + f"{keyword} \n".encode())
+    assert read_documents(END + keyword.encode()) == [with_blank]
+    assert write_document(with_blank).endswith(f"{keyword} \n".encode())
+
+
+def test_what_a_later_version_adds_is_passed_on_and_not_published() -> None:
+    """Readers that pass documents on keep a line that they do not know; one that publishes refuses it."""
+    text = TICKETS + b"obfsproxy-asns AS64496=8\n"
+    (document,) = read_documents(text, keep_unknown=True)
+    assert document.unknown == ("obfsproxy-asns AS64496=8",)
+    assert write_document(document) == text
+    with pytest.raises(DocumentError, match=r"^line 5: a line that is not known$"):
+        read_documents(text)
+
+
+def test_an_unknown_line_still_has_to_be_a_line() -> None:
+    """Whoever passes documents on does not pass on what could not be shown on a terminal."""
+    for bad in (b"\n", b" x\n", b"\x1b[31m\n", b"a\tb\n", b"a \0\n", b"-a\n", b"x" * 65 + b"\n"):
+        with pytest.raises(DocumentError, match=r"^line 5: a line that is not known$"):
+            read_documents(TICKETS + bad, keep_unknown=True)
+
+
+@pytest.mark.parametrize("minor", [b"0", b"1", b"17"])
+def test_a_later_minor_version_is_read(minor: bytes) -> None:
+    """What is new in it stands on lines of its own."""
+    assert read_documents(EXTENDED.replace(b"1.0", b"1." + minor)) == read_documents(EXTENDED)
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "reason"),
+    [
+        pytest.param(b"\n", 1, "a line that is not known", id="empty line"),
+        pytest.param(b"obfsproxy-ips DE=8\n", 1, "it stands before obfsproxy-stats-end", id="numbers first"),
+        pytest.param(line(1), 1, "a document without obfsproxy-stats-end", id="type alone"),
+        pytest.param(EXTENDED + line(2), 11, "a document without obfsproxy-stats-end", id="torn after a heading"),
+        pytest.param(EXTENDED + line(4), 11, "a second line of its kind", id="numbers twice"),
+        pytest.param(END.replace(b"\n", b"\r\n"), 1, "no end of an interval with its seconds", id="CRLF"),
+        pytest.param(END.replace(b" 09", b"T09"), 1, "no end of an interval with its seconds", id="T for the blank"),
+        pytest.param(END.replace(b"02-10", b"02-30"), 1, "no such date or time, or no second at all", id="February 30"),
+        pytest.param(END.replace(b"2012", b"0000"), 1, "no such date or time, or no second at all", id="year 0"),
+        pytest.param(END.replace(b"86400", b"0"), 1, "no such date or time, or no second at all", id="no second"),
+        pytest.param(b"@type obfsproxy-stats 2.0\n", 1, "another type of document, or another version", id="version 2"),
+        pytest.param(b"@type bridge-extra-info 1.3\n", 1, "another type of document, or another version", id="type"),
+        pytest.param(b"hashed-fingerprint 7c\n", 1, "no fingerprint of 40 hex digits", id="short fingerprint"),
+        pytest.param(END + b"obfsproxy-ips DEU=8\n", 2, "no country code", id="three letters"),
+        pytest.param(END + b"obfsproxy-ips total=8\n", 2, "no country code", id="a total"),
+        pytest.param(END + b"obfsproxy-ips 192.0.2.7=8\n", 2, "no country code", id="an address"),
+        pytest.param(END + b"obfsproxy-ips DE=8,\n", 2, "no country code", id="comma at the end"),
+        pytest.param(END + b"obfsproxy-ips DE=8, EU=8\n", 2, "no country code", id="blank between"),
+        pytest.param(END + b"obfsproxy-ips DE=8,de=16\n", 2, "a name that stands twice", id="twice"),
+        pytest.param(END + b"obfsproxy-ips DE=08\n", 2, "no number behind a name", id="leading zero"),
+        pytest.param(END + b"obfsproxy-ips DE=-0\n", 2, "no number behind a name", id="minus nought"),
+        pytest.param(END + b"obfsproxy-ips DE=+8\n", 2, "no number behind a name", id="plus"),
+        pytest.param(END + b"obfsproxy-ips DE=8.0\n", 2, "no number behind a name", id="a fraction"),
+        pytest.param(END + b"obfsproxy-ips DE=1_0\n", 2, "no number behind a name", id="Python's own"),
+        pytest.param(END + b"obfsproxy-ips DE=8\0\n", 2, "no number behind a name", id="NUL"),
+        pytest.param(END + b"obfsproxy-ips DE=\xc2\xb2\n", 2, "a byte that is not ASCII", id="beyond ASCII"),
+        pytest.param(END + b"obfsproxy-ips DE=\xff\n", 2, "a byte that is not ASCII", id="bad UTF-8"),
+        pytest.param(
+            END + b"obfsproxy-ips DE=-8\n", 1, "a number below zero in a document without noise", id="below 0"
+        ),
+        pytest.param(END + b"obfsproxy-ip-versions v5=8\n", 2, "neither v4 nor v6", id="v5"),
+        pytest.param(END + b"obfsproxy-ip-transports 3=8\n", 2, "no transport's name", id="no name"),
+        pytest.param(END + b"obfsproxy-ip-country-transports DE=8\n", 2, "no transport's name", id="country alone"),
+        pytest.param(END + b"obfsproxy-noise gauss epsilon=1\n", 2, "no noise that is known", id="another noise"),
+        pytest.param(
+            END + b"obfsproxy-geoip iptocc 192.0.2.7\n", 2, "no source of countries that is known", id="4 parts"
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(text: bytes, number: int, reason: str) -> None:
+    """Who repairs a document learns which line is wrong, and why."""
+    with pytest.raises(DocumentError) as raised:
+        read_documents(text)
+    assert (raised.value.line, raised.value.reason) == (number, reason)
+    assert str(raised.value) == f"line {number}: {reason}"
+
+
+def test_a_document_is_as_long_as_tor_allows_and_no_longer() -> None:
+    """50,000 bytes; what is read at that length can be written again."""
+    keyword = b"obfsproxy-later-"
+    full = TICKETS + keyword + b"x" * 20 + b" " + b"y" * (MAX_DOCUMENT_LENGTH - len(TICKETS + keyword) - 22) + b"\n"
+    assert len(full) == MAX_DOCUMENT_LENGTH
+    (document,) = read_documents(full, keep_unknown=True)
+    assert write_document(document) == full
+    with pytest.raises(DocumentError, match=r"^line 5: a document of more than 50000 bytes$"):
+        read_documents(TICKETS + full.replace(b"y\n", b"yy\n"), keep_unknown=True)
+
+
+def test_a_blank_that_is_missing_counts_as_one() -> None:
+    """What is read at the greatest length without the blank could not be written with it."""
+    short = END + b"obfsproxy-ips\n"
+    full = short + b"later " + b"y" * (MAX_DOCUMENT_LENGTH - len(short) - 7) + b"\n"
+    assert len(full) == MAX_DOCUMENT_LENGTH
+    with pytest.raises(DocumentError):
+        read_documents(full, keep_unknown=True)
+    (document,) = read_documents(full.replace(b"yy\n", b"y\n"), keep_unknown=True)
+    assert len(write_document(document)) == MAX_DOCUMENT_LENGTH
+
+
+@given(hit_documents() | st.binary(max_size=100))
+def test_an_error_never_quotes_the_text(text: bytes) -> None:
+    """What is refused may hold anything, an address or a terminal's codes: an error is made of fixed words alone."""
+    refused = None
+    try:
+        read_documents(text)
+    except DocumentError as error:
+        refused = error
+    if refused is not None:
+        assert re.fullmatch(r"line \d+: [A-Za-z0-9 ,'-]+", str(refused))
+
+
+# The fuzz target
+
+
+@given(hit_documents() | st.binary(max_size=100))
+@settings(max_examples=300)
+def test_the_fuzz_targets_invariant(data: bytes) -> None:
+    """Documents with accidents, and noise: parsed or refused, and what is parsed is written and read the same."""
+    fuzz_document.check(data)
+
+
+@given(st.integers(0, 2**16 - 1), st.integers(0, 255), hit_documents() | st.binary(max_size=30))
+def test_the_fuzz_targets_accidents(place: int, lost: int, instead: bytes) -> None:
+    """The same for what happens to a good file."""
+    fuzz_document.check(place.to_bytes(2, "big") + bytes([lost]) + instead)
+
+
+def test_the_fuzz_targets_good_file_is_good() -> None:
+    """What the fuzz target spoils was good before, with every line there is."""
+    first, second = read_documents(fuzz_document.GOOD_FILE)
+    assert None not in (first.ip_country_transports, first.geoip, first.geoip6, second.epsilon)
