@@ -1,0 +1,201 @@
+"""Any file at all: what it is, how it is read, and what is printed."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import subprocess
+import sys
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+from backports import zstd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from obfstats.publish.audit import Audit, Finding, Kind, UnknownFileError, audit, describe
+from obfstats.publish.logfiles import LogFileError, find
+from tests.formats.documents import EXTENDED, TICKETS, hit_documents
+from tests.formats.lines import EXAMPLE, hit_lines
+from tests.publish.auditing import NOW, audited, audited_bytes, printed
+from tests.publish.logs import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TABLES = b"""\
+Daily rounded total requests by country
+2012-02-07 14:01:04 de 16
+Daily rounded unique IPs by country
+2012-02-07 14:01:04 de 8
+"""
+TOR = b"""\
+bridge-stats-end 2012-02-10 09:22:04 (86400 s)
+bridge-ips de=16,us=8
+bridge-ip-versions v4=16,v6=8
+bridge-ip-transports <OR>=8,obfs3=16
+"""
+KINDS = {Kind.LOG: EXAMPLE, Kind.DOCUMENTS: TICKETS, Kind.TABLES: TABLES, Kind.TOR: TOR}
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    "as it is": bytes, "gzip": gzip.compress, "xz": lzma.compress, "Zstandard": zstd.compress,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_says_itself_what_it_is(kind: Kind) -> None:
+    """A log, documents, tables and tor's lines need no option."""
+    assert audited_bytes(KINDS[kind]).kind is kind
+
+
+@pytest.mark.parametrize("kind", [Kind.DOCUMENTS, Kind.TABLES, Kind.TOR])
+def test_what_may_be_published_has_no_alarm(kind: Kind) -> None:
+    """The samples are as they should be."""
+    assert not audited_bytes(KINDS[kind]).has_alarm
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_first_line_does_not_hide_what_a_file_is(kind: Kind) -> None:
+    """One line that was torn in front of a good one."""
+    assert audited_bytes(EXAMPLE[5:20] + b"\n" + KINDS[kind] * 2).kind is kind
+
+
+def test_in_doubt_it_is_a_log() -> None:
+    """As many lines of a log as of something else: the one that must stay."""
+    assert audited_bytes(TICKETS + EXAMPLE * 4).kind is Kind.LOG
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\n",
+        b"\0" * 100_000,
+        b"hello\n",
+        EXAMPLE[:40],
+        b"[\n  {}\n]\n",
+        b"@type bridge-extra-info 1.3\n",
+        b"x" * 3_000_000,
+    ],
+    ids=["empty line", "NULs", "prose", "torn log", "JSON", "another type", "no line's end"],
+)
+def test_something_else_is_refused_in_one_sentence(content: bytes) -> None:
+    """Nobody is told that there is nothing wrong with a file that was not understood."""
+    with pytest.raises(UnknownFileError, match=r"is neither a statistics log nor .*; is it the right file\?$"):
+        audited_bytes(content)
+
+
+def test_an_empty_file_gives_nothing_away() -> None:
+    """A bridge without a client has one; it is not called a wrong one."""
+    with pytest.raises(UnknownFileError, match="is empty"):
+        audited_bytes(b"")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", COMPRESSED)
+def test_compressed_files_are_read(kind: Kind, way: str, tmp_path: Path) -> None:
+    """What was rotated and compressed says the same as before."""
+    plain, compressed = tmp_path / "plain", tmp_path / "compressed"
+    plain.write_bytes(KINDS[kind])
+    compressed.write_bytes(COMPRESSED[way](KINDS[kind]))
+    assert audited(compressed) == audited(plain)
+
+
+@pytest.mark.parametrize("way", ["gzip", "xz", "Zstandard"])
+def test_a_compressed_file_that_was_cut_off_is_an_error(way: str, tmp_path: Path) -> None:
+    """Half a file is not called harmless."""
+    path = tmp_path / "clients.log"
+    path.write_bytes(COMPRESSED[way](os.urandom(1000).hex().encode())[:-10])
+    with pytest.raises(LogFileError, match="is damaged or cut off"):
+        audited(path)
+
+
+def test_a_compressed_file_that_is_damaged_is_an_error(tmp_path: Path) -> None:
+    """Zstandard has errors of its own."""
+    path = tmp_path / "clients.log"
+    good = bytearray(zstd.compress(os.urandom(1000).hex().encode()))
+    good[15:25] = bytes(10)
+    path.write_bytes(good)
+    with pytest.raises(LogFileError, match="is damaged or cut off"):
+        audited(path)
+
+
+@pytest.mark.parametrize("way", COMPRESSED)
+def test_the_progress_adds_up_to_the_file(way: str, tmp_path: Path) -> None:
+    """In bytes of the file as it lies there, a piece at a time."""
+    path = tmp_path / "clients.log"
+    path.write_bytes(COMPRESSED[way](EXAMPLE * 50_000))
+    steps: list[int] = []
+    (file,) = find([str(path)])
+    audit(file, now=NOW, advance=steps.append)
+    assert sum(steps) == path.stat().st_size
+    assert len(steps) > 1
+
+
+def test_a_pipe_can_be_audited() -> None:
+    """Standard input has no permissions and no size, and is read all the same."""
+    program = """
+from datetime import UTC, datetime
+from obfstats.publish.audit import audit, describe
+from obfstats.publish.logfiles import find
+steps = []
+found = audit(find(["-"])[0], now=datetime(2027, 1, 1, tzinfo=UTC), advance=steps.append)
+print(found.kind, sum(steps))
+"""
+    result = subprocess.run([sys.executable, "-c", program], input=TICKETS, capture_output=True, check=True, timeout=60)
+    assert result.stdout.decode() == f"published documents {len(TICKETS)}\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_giant_lines_are_never_in_memory(kind: Kind, tmp_path: Path) -> None:
+    """Lines of thirty megabytes among good ones are one damaged line each."""
+    path = tmp_path / "file"
+    path.write_bytes(KINDS[kind] + b"192.0.2.77" * 3_000_000 + b"\n" + b"x" * 30_000_000)
+    tracemalloc.start()
+    found = audited(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    assert found.has_alarm
+
+
+@given(hit_documents() | st.lists(hit_lines()).map(b"".join) | st.binary(max_size=200))
+def test_anything_is_audited_or_refused(content: bytes) -> None:
+    """Whatever a file holds, there is a verdict or a named error; and every word of it can be printed."""
+    try:
+        found = audited_bytes(content)
+    except UnknownFileError:
+        return
+    for line in describe(found):
+        assert line.isprintable()
+
+
+@given(logs())
+def test_a_log_is_always_an_alarm(log: bytes) -> None:
+    """However good it is: there are hashes in it."""
+    if log:
+        assert audited_bytes(log).has_alarm
+
+
+def test_alarms_come_first_and_are_marked() -> None:
+    """What the file is, the alarms, the rest, and what to do."""
+    findings = [Finding("One."), Finding("Two.", is_alarm=True), Finding("Three."), Finding("Four.", is_alarm=True)]
+    assert list(describe(Audit(Kind.TABLES, findings))) == [
+        "These are the two tables to be published.",
+        "! Two.",
+        "! Four.",
+        "  One.",
+        "  Three.",
+        "Do not publish it: make it again with `obfstats convert`, of intervals that are over, each once.",
+    ]
+
+
+def test_what_is_good_is_said_to_be_good() -> None:
+    """The last line of a document without an alarm."""
+    assert printed(EXTENDED).endswith("\nNothing in it has to stay on this machine. Publish each interval once.")
+
+
+def test_a_log_is_not_called_harmless() -> None:
+    """The last line of a log says what to run instead."""
+    assert "run `obfstats convert` on it" in printed(EXAMPLE).splitlines()[-1]

@@ -1,0 +1,160 @@
+"""What the ticket's tables, and statistics as tor writes them, give away, said by `obfstats audit`."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from tests.publish.auditing import alarms, audited, notices, printed
+from tests.publish.converting import made
+from tests.publish.logs import line, logs
+from tests.publish.programs import run_pipeline
+from tests.publish.test_audit import TABLES, TOR
+
+REQUESTS, CLIENTS = b"Daily rounded total requests by country\n", b"Daily rounded unique IPs by country\n"
+START = "2012-02-07 14:01:04"
+
+
+def tables(*rows: str) -> bytes:
+    """Make both tables of the same rows."""
+    text = "".join(f"{row}\n" for row in rows).encode()
+    return REQUESTS + text + CLIENTS + text
+
+
+# Tables
+
+
+def test_the_sample() -> None:
+    """Every sentence of it."""
+    assert printed(TABLES).splitlines() == [
+        "These are the two tables to be published.",
+        "  1 interval begins at 2012-02-07 14:01:04.",
+        "  There are numbers of 1 country.",
+        "  1 of 1 number of clients by country and interval is 8: that somebody was there, one to eight.",
+        "Nothing in it has to stay on this machine. Publish each interval once.",
+    ]
+
+
+@given(logs())
+def test_what_convert_makes_never_alarms(log: bytes) -> None:
+    """Whatever the log was like."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clients.log"
+        path.write_bytes(log)
+        text = made(path).text
+    assert alarms(text.encode()) == []
+
+
+def test_the_tickets_own_pipeline_makes_good_tables(tmp_path: Path) -> None:
+    """The shell script of 2012 writes the same form."""
+    log = b"".join(line(country=country, client=client) for country in ("??", "de", "dk") for client in range(9))
+    (text,) = run_pipeline([log], tmp_path)
+    assert alarms(text) == []
+
+
+def test_a_row_that_is_not_rounded_is_an_alarm() -> None:
+    """In either table."""
+    text = REQUESTS + f"{START} de 17\n".encode() + CLIENTS + f"{START} de 9\n".encode()
+    assert alarms(text) == ["2 numbers are not rounded up to a multiple of 8: one client more or less shows."]
+
+
+def test_rows_sorted_by_something_else_are_an_alarm() -> None:
+    """Somebody sorted them before rounding."""
+    (text,) = alarms(tables(f"{START} dk 8", f"{START} de 8"))
+    assert text.startswith("The order of numbers is neither by size nor by name, in 1 interval")
+
+
+def test_rows_sorted_by_size_are_good() -> None:
+    """Anybody could have sorted them."""
+    assert alarms(tables(f"{START} dk 16", f"{START} de 8")) == []
+
+
+def test_an_interval_in_two_pairs_of_tables_is_an_alarm() -> None:
+    """Once from the first half of a log and once from the whole: one may be taken from the other."""
+    first, second = tables(f"{START} de 8"), tables(f"{START} de 16", f"{START} dk 8")
+    assert alarms(first + second)[0].startswith("1 interval stands there more than once, with different numbers")
+    assert alarms(first + first)[0].startswith("1 interval stands there more than once, with the same numbers")
+
+
+@pytest.mark.parametrize(("after", "expected"), [(timedelta(hours=24, minutes=29), 1), (timedelta(hours=24.5), 0)])
+def test_an_interval_that_is_not_over_is_an_alarm(after: timedelta, expected: int) -> None:
+    """`convert --all` takes it in, to look at."""
+    texts = alarms(TABLES, datetime.fromisoformat(START).replace(tzinfo=UTC) + after)
+    assert len(texts) == expected
+    assert all(f"1 interval is not over yet, the last one began at {START}" in text for text in texts)
+
+
+def test_a_restart_is_said() -> None:
+    """Tables have no lengths: nobody else could know that a day is not whole."""
+    text = tables(f"{START} de 8", "2012-02-07 19:00:00 de 8")
+    assert alarms(text) == []
+    assert any(one.startswith("1 interval was cut short by a restart") for one in notices(text))
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (f"{START} de 192.0.2.77", "something is wrong (no number behind the country)"),
+        (f"{START} de 08", "something is wrong (no number behind the country)"),
+        (f"{START} de  8", "something is wrong (no number behind the country)"),
+        (f"{START} deu 8", "a keyword that is not known"),
+        ("2012-02-30 14:01:04 de 8", "a keyword that is not known"),
+        ("total 8", "a keyword that is not known"),
+        ("", "a keyword that is not known"),
+    ],
+)
+def test_a_row_that_is_none_is_an_alarm(row: str, words: str) -> None:
+    """A torn line of the log that the shell pipeline let through, for example."""
+    assert any(words in text for text in alarms(TABLES + row.encode() + b"\n"))
+
+
+def test_a_row_without_a_heading_is_an_alarm() -> None:
+    """Nobody knows of what it is."""
+    assert any("it stands before a table's heading" in text for text in alarms(f"{START} de 8\n".encode() + TABLES))
+
+
+# Tor's lines
+
+
+def test_tors_lines_are_read_as_they_are() -> None:
+    """Its own keywords, order and case; a second over the day is only said."""
+    assert alarms(TOR) == []
+    assert any("1 interval is not of 24 hours" in one for one in notices(TOR.replace(b"86400", b"86420")))
+
+
+def test_tors_empty_lines_are_read() -> None:
+    """An interval without a client, as tor writes it."""
+    lines = TOR.splitlines()[0], b"bridge-ips ", b"bridge-ip-versions v4=0,v6=0", b"bridge-ip-transports "
+    assert alarms(b"\n".join(lines)) == []
+
+
+@pytest.mark.parametrize("other", [b"obfsproxy-reqs de=8\n", b"geoip-db-digest ABC\n", b"extra-info Unnamed ABC\n"])
+def test_lines_of_another_kind_are_an_alarm(other: bytes) -> None:
+    """What stands around tor's lines in a descriptor is not looked at, so it is not passed."""
+    assert any("a keyword that is not known" in text for text in alarms(TOR + other))
+
+
+def test_tors_numbers_are_held_to_the_same_rules() -> None:
+    """Rounded, sorted, once, whole and over."""
+    text = TOR.replace(b"de=16,us=8", b"us=8,de=17").replace(b"86400", b"3600") + TOR
+    beginnings = [one[:24] for one in alarms(text)]
+    assert beginnings == [
+        "1 interval begins before",
+        "1 interval is a part of ",
+        "1 number is not rounded ",
+        "The order of numbers is ",
+    ]
+
+
+def test_a_file_of_many_is_read_in_little_time(tmp_path: Path) -> None:
+    """Ten years of a bridge's statistics."""
+    end = datetime(2012, 2, 10, 9, 22, 4, tzinfo=UTC)
+    path = tmp_path / "bridge-stats"
+    path.write_bytes(
+        b"".join(TOR.replace(b"2012-02-10", f"{end + timedelta(days=day):%Y-%m-%d}".encode()) for day in range(3650))
+    )
+    assert not audited(path).has_alarm

@@ -1,0 +1,95 @@
+"""Long work shows how far it is: on a terminal, after a second, and without a trace."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+from contextlib import redirect_stderr
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.publish.progress import PATIENCE, Progress
+from tests.publish.logs import line
+from tests.publish.programs import ENVIRONMENT, OBFSTATS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Terminal(io.StringIO):
+    """A standard error that somebody sits at."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+class Stopwatch:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+def test_short_work_shows_nothing() -> None:
+    """Who is done within a second needs no bar."""
+    clock, terminal = Stopwatch(), Terminal()
+    with redirect_stderr(terminal), Progress(clock).of(1000) as advance:
+        for _ in range(9):
+            advance(100)
+            clock.now += PATIENCE / 10
+    assert terminal.getvalue() == ""
+
+
+def test_long_work_shows_how_much_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a second, with what was done before it; and the line is taken away at the end."""
+    monkeypatch.setenv("TERM", "xterm")
+    clock, terminal = Stopwatch(), Terminal()
+    with redirect_stderr(terminal), Progress(clock).of(1_000_000) as advance:
+        advance(500_000)
+        clock.now += PATIENCE
+        advance(250_000)
+    assert "0.8/1.0 MB" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\x1b[2K")
+
+
+def test_what_goes_to_a_file_has_no_bar() -> None:
+    """Escape codes have no place in a log."""
+    clock, shown = Stopwatch(), io.StringIO()
+    with redirect_stderr(shown), Progress(clock).of(1000) as advance:
+        clock.now += 10
+        advance(100)
+    assert shown.getvalue() == ""
+
+
+def test_a_closed_standard_error_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has None there."""
+    monkeypatch.setattr(sys, "stderr", None)
+    done = []
+    with Progress().of(1000) as advance:
+        advance(100)
+        done.append(True)
+    assert done == [True]
+
+
+def test_tables_are_the_same_on_a_terminal(tmp_path: Path) -> None:
+    """The bar is on standard error: nothing of it gets among what is printed."""
+    log = tmp_path / "log"
+    log.write_bytes(b"".join(line(client=client) for client in range(250)) * 100)
+    controller, terminal = pty.openpty()
+    try:
+        result = subprocess.run(
+            [OBFSTATS, "convert", str(log)], stdout=subprocess.PIPE, stderr=terminal, check=True, env=ENVIRONMENT
+        )
+    finally:
+        os.close(terminal)
+        os.close(controller)
+    assert result.stdout.decode().splitlines()[1] == "2012-02-07 14:01:04 de 25000"
