@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from obfstats.formats.document import read_documents
 from tests import canary
 from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, statistics_log, visit
 from tests.peers import web
@@ -33,9 +34,9 @@ DAY, MINUTE = 86_400, 60
 POLL = 0.05
 
 
-def options(geoip: Path) -> tuple[str, ...]:
+def options(geoip: Path, *more: str) -> tuple[str, ...]:
     """The program, with what Tor's form of the statistics needs, and a small buffer: batches come during the day."""
-    return counting("--geoip", str(geoip), "--stats-columns", "transport,family", "--stats-buffer", "8")
+    return counting("--geoip", str(geoip), "--stats-columns", "transport,family", "--stats-buffer", "8", *more)
 
 
 def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
@@ -89,7 +90,9 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(network: Network
     """34 addresses and a real tor, some by both transports, some twice; the numbers are next to multiples of eight."""
     hosts = {"obfs2": "127.0.0.1", "obfs3": "127.0.0.1"}
     network.wait()
-    with network.bridge("counted", options(geoip), hosts, countries=geoip, clock=clock) as bridge:
+    folder = geoip.parent / "published"
+    publishing = options(geoip, "--publish", str(folder), "--extended")
+    with network.bridge("counted", publishing, hosts, countries=geoip, clock=clock) as bridge:
         germany, turkey, iran = (
             [canary.address(code) for _ in range(n)] for code, n in {"de": 17, "tr": 8, "ir": 8}.items()
         )
@@ -101,6 +104,7 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(network: Network
         with web.serve(b"hello") as destination, network.client("visitor", OURS, bridge.line("obfs3")) as client:
             assert web.fetch_digest(client.socks(), destination) == hashlib.sha256(b"hello").hexdigest()
         end_day(bridge, clock, "obfs3")
+        assert becomes_true(lambda: any(folder.glob("2*")), SECONDS)
         published = ours(bridge, clock)
         assert published == tors(bridge)
     assert published == [
@@ -108,6 +112,12 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(network: Network
         "bridge-ip-versions v4=40,v6=0",
         "bridge-ip-transports obfs2=16,obfs3=24",
     ]
+    # The bridge's own document counts addresses, where tor counts pairs: from Turkey there are eight.
+    (document,) = read_documents(next(folder.glob("2*")).read_bytes())
+    assert document.ips == {"DE": 24, "??": 8, "IR": 8, "TR": 8}
+    assert document.ip_transports == {"obfs2": 16, "obfs3": 24}
+    assert document.ip_country_transports is not None
+    assert document.ip_country_transports["TR", "obfs3"] == document.ip_country_transports["TR", "obfs2"] == 8
 
 
 def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clock: Clock) -> None:
