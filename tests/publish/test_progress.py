@@ -10,14 +10,14 @@ import sys
 from contextlib import redirect_stderr
 from typing import TYPE_CHECKING
 
-import pytest
-
 from obfstats.publish.progress import PATIENCE, Progress
 from tests.publish.logs import line
 from tests.publish.programs import ENVIRONMENT, OBFSTATS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 class Terminal(io.StringIO):
