@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
@@ -20,7 +21,7 @@ from obfstats import __version__
 from obfstats.verbs import VERBS, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,7 +71,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     """
     taking = any(verb.takes_command and verb.name in words[:1] for verb in VERBS)
     end = words.index("--") if taking and "--" in words else len(words)
-    options, unknown = make_parser(words).parse_known_args(words[:end])
+    options, unknown = make_parser(words).parse_known_args(list(_glued(words[:end])))
     if unknown:
         # Options without their values: one may be a secret in the wrong place.
         named = [word.partition("=")[0] for word in unknown if word.startswith("-")] or unknown
@@ -80,6 +81,23 @@ def parse(words: list[str]) -> argparse.Namespace:
         if not options.command:
             options.refuse("name a transport's PROGRAM behind --")
     return options
+
+
+def _glued(words: Sequence[str]) -> Iterator[str]:
+    """Glue a value such as -05:30 to the option before it: by itself argparse would take it for an option."""
+    option = ""
+    for word in words:
+        if option and re.match("-[0-9]", word):
+            yield f"{option}={word}"
+            option = ""
+            continue
+        if option:
+            yield option
+        option = word if word.startswith("--") and "=" not in word else ""
+        if not option:
+            yield word
+    if option:
+        yield option
 
 
 def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:

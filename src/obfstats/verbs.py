@@ -99,6 +99,51 @@ def _countries(given: argparse.Namespace) -> Countries:
         options.refuse(given, str(error))
 
 
+def _describe_log2stats(parser: argparse.ArgumentParser) -> None:
+    from obfstats.publish import options  # noqa: PLC0415
+
+    options.add_log2stats(parser)
+
+
+def _log2stats(given: argparse.Namespace) -> int:
+    from hashlib import blake2b  # noqa: PLC0415
+
+    from obfstats.publish import options  # noqa: PLC0415
+    from obfstats.publish.log2stats import Surroundings  # noqa: PLC0415
+    from obfstats.publish.old_documents import OldLogs, convert_old  # noqa: PLC0415
+    from obfstats.publish.output import Output  # noqa: PLC0415
+    from obfstats.publish.progress import Progress  # noqa: PLC0415
+    from obfstats.publish.rounding import Heading  # noqa: PLC0415
+    from obfstats.record.secret import Secret  # noqa: PLC0415
+
+    options.check_log2stats(given)
+    countries, secret = _countries(given), Secret()
+
+    def digest(packed: bytes) -> bytes:
+        return blake2b(packed, digest_size=20, key=secret.key).digest()
+
+    old = OldLogs(Surroundings(countries.v4, countries.v6, secret.renew, digest), given.utc_offset, given.empty)
+    output = Output(given.format, Heading(given.fingerprint, given.extended, *countries.origins))
+    try:
+        with _standard_output() as out:
+            tell = partial(say, "obfstats log2stats")
+            return convert_old(given.logs, old, output, out=out, say=tell, progress=Progress())
+    finally:
+        secret.forget()
+
+
+def _describe_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a statistics log, documents, tables or tor's lines made of one")
+
+
+def _audit(given: argparse.Namespace) -> int:
+    from obfstats.publish.audit.printing import print_audit  # noqa: PLC0415
+    from obfstats.publish.progress import Progress  # noqa: PLC0415
+
+    with _standard_output() as out:
+        return print_audit(given.file, out=out, say=partial(say, "obfstats audit"), progress=Progress())
+
+
 def _describe_wrap(parser: argparse.ArgumentParser) -> None:
     from obfstats.proxy import settings  # noqa: PLC0415
 
@@ -124,10 +169,28 @@ def _wrap(given: argparse.Namespace) -> int:
 VERBS = (
     Verb(
         name="convert",
-        purpose="turn a bridge's statistics log into tables that may be published (ticket 5047)",
+        purpose="turn a bridge's statistics log into tables or documents that may be published (ticket 5047)",
         example="obfstats convert clients.log > tables.txt",
         describe=_describe_convert,
         run=_convert,
+        notes="  obfstats convert --format ticket --extended 'clients.log*' > documents.txt\n",
+    ),
+    Verb(
+        name="log2stats",
+        purpose="turn the log of an old obfsproxy, of obfs4proxy or of lyrebird into documents (ticket 5047)",
+        example="obfstats log2stats --utc-offset +01:00 obfsproxy.log > documents.txt",
+        describe=_describe_log2stats,
+        run=_log2stats,
+    ),
+    Verb(
+        name="audit",
+        purpose="say in plain words what a log or a document gives away",
+        example="obfstats audit clients.log",
+        describe=_describe_audit,
+        run=_audit,
+        notes="""
+exit status: 0 where nothing speaks against publishing the file, 1 where it should not leave the machine
+""",
     ),
     Verb(
         name="wrap",

@@ -11,12 +11,13 @@ import pytest
 
 import obfstats
 from obfstats import cli
+from obfstats import verbs as known
 from tests.publish.programs import OBFSTATS, run
 
-verbs = pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
+verbs = pytest.mark.parametrize("verb", known.VERBS, ids=lambda verb: verb.name)
 
 
-def options_of(verb: cli.Verb) -> list[argparse.Action]:
+def options_of(verb: known.Verb) -> list[argparse.Action]:
     """Give what a verb takes on its command line."""
     parser = argparse.ArgumentParser(add_help=False)
     verb.describe(parser)
@@ -24,17 +25,17 @@ def options_of(verb: cli.Verb) -> list[argparse.Action]:
 
 
 @verbs
-def test_help_shows_every_verb_with_an_example(verb: cli.Verb) -> None:
+def test_help_shows_every_verb_with_an_example(verb: known.Verb) -> None:
     """`obfstats --help` is the list of what it can do."""
     result = run([OBFSTATS, "--help"])
     assert (result.returncode, result.stderr) == (0, b"")
     text = result.stdout.decode()
-    assert re.search(rf"^    {verb.name} +\w", text, re.MULTILINE)
+    assert re.search(rf"^    {verb.name}\s+\w", text, re.MULTILINE)
     assert f"\n  {verb.example}\n" in text
 
 
 @verbs
-def test_a_verbs_help_explains_every_option(verb: cli.Verb) -> None:
+def test_a_verbs_help_explains_every_option(verb: known.Verb) -> None:
     """Each option stands there with words behind it, and the example again."""
     text = run([OBFSTATS, verb.name, "--help"]).stdout.decode()
     for option in options_of(verb):
@@ -45,7 +46,7 @@ def test_a_verbs_help_explains_every_option(verb: cli.Verb) -> None:
 
 
 @verbs
-def test_examples_can_be_typed(verb: cli.Verb) -> None:
+def test_examples_can_be_typed(verb: known.Verb) -> None:
     """The parser takes the example as it stands, up to what is the shell's."""
     words = shlex.split(verb.example.partition(" >")[0].partition(" |")[0])
     assert words[0] == "obfstats"

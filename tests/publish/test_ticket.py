@@ -131,7 +131,7 @@ def test_a_column_that_the_log_lacks_leaves_its_lines_out(end: str, missing: lis
     result = made_of(clients("de", 3, end), "ticket", Heading(extended=True))
     assert [word for word in ("versions", "transports") if f"obfsproxy-ip-{word} " not in result.text] == missing
     assert result.said == [
-        "some lines of --extended are left out: the log does not have both columns, transport and family"
+        "some lines of --extended are left out: the log does not name transport and family of every connection"
     ]
 
 

@@ -150,6 +150,12 @@ def check_convert(given: argparse.Namespace) -> None:
         refuse(given, "--keep-partial goes with another --format: tables do not say how long an interval was")
 
 
+def check_log2stats(given: argparse.Namespace) -> None:
+    """End the program where options do not go together."""
+    if given.format == "tor" and (given.fingerprint or given.extended):
+        refuse(given, "--fingerprint and --extended go with documents: --format ticket, json or csv")
+
+
 def _fingerprint(text: str) -> str:
     try:
         return hash_fingerprint(text)

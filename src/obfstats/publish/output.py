@@ -104,4 +104,4 @@ def _noisy(intervals: Iterable[Interval], heading: Heading, noise: Noise, say: C
 def _miss_columns(intervals: Sequence[Interval], say: Callable[[str], None]) -> None:
     """Say that lines are missing for want of columns."""
     if any(interval.counts.families is None or interval.counts.transports is None for interval in intervals):
-        say("some lines of --extended are left out: the log does not have both columns, transport and family")
+        say("some lines of --extended are left out: the log does not name transport and family of every connection")

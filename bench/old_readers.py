@@ -1,0 +1,100 @@
+"""Two readers of the old programs' logs, each a program of its own, to be measured from outside.
+
+    python -m bench.old_readers ours|literal LOG SECONDS
+
+Ours is `log2stats` as the verb calls it. The literal one does what the script of ticket 5047 (comment 1) did: for each
+line it tries a regular expression after the other, and it keeps the interval's addresses in a list until they are
+counted. It hashes nothing, and knows only what the measured logs hold. Both print the same: each whole interval's
+start, and its requests and addresses by country. The processor time from the first byte of the log on, without what
+Python and the countries take before, is written into the file SECONDS.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.clients import need_geoip
+from obfstats.publish.log2stats import Surroundings, log2stats
+from obfstats.publish.logfiles import find
+from obfstats.record.countries import Countries
+from obfstats.record.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TIME = r"(\d{4}[-/]\d\d[-/]\d\d \d\d:\d\d:\d\d) "
+_LINES = {
+    "start": re.compile(_TIME + r"\[(?:notice|NOTICE)\]:? (?:Starting.*\.|.* - launched)$"),
+    "stop": re.compile(_TIME + r"\[(?:notice|NOTICE)\]:? (?:Exiting\.|.* - terminated)$"),
+    "come": re.compile(
+        _TIME + r"(?:\[info\] ([\d.]+:\d+) \([a-z0-9]+\): Successful outbound connection to '.*'\.$"
+        r"|\[INFO\]: [a-z0-9]+\(([\d.]+:\d+)\) - new connection$)"
+    ),
+    "fail": re.compile(_TIME + r"\[WARN\]: [a-z0-9]+\(([\d.]+:\d+)\) - handshake failed: .*$"),
+}
+_DAY = timedelta(days=1)
+
+
+def ours(path: Path, countries: Countries) -> None:
+    """Read a log with our own reader."""
+    secret = Secret()
+    digest = partial(blake2b, digest_size=20, key=secret.key)
+    around = Surroundings(countries.v4, countries.v6, secret.renew, lambda packed: digest(packed).digest())
+    found = log2stats(
+        find([str(path)]), around, utc_offset=timedelta(0), empty=False, advance=lambda _size: None, fast=True
+    )
+    for counts, _ in found.counts:
+        _print(counts.start, counts.requests, counts.addresses or {})
+
+
+def literal(path: Path, countries: Countries) -> None:
+    """Read a log as the ticket's script did."""
+    start: datetime | None = None
+    clients: list[str] = []
+    with path.open() as log:
+        for line in log:
+            for kind, pattern in _LINES.items():
+                found = pattern.match(line)
+                if found is None:
+                    continue
+                moment = datetime.fromisoformat(found[1].replace("/", "-"))
+                while start is not None and moment >= start + _DAY:
+                    _write(start, clients, countries)
+                    start, clients = start + _DAY, []
+                if kind in {"start", "stop"}:
+                    start, clients = (moment if kind == "start" else None), []
+                elif kind == "come" and start is not None:
+                    clients.append(found[2] or found[3])
+                elif found[2] in clients[-1_000:]:
+                    del clients[len(clients) - 1 - clients[::-1].index(found[2])]
+                break
+
+
+def _write(start: datetime, clients: list[str], countries: Countries) -> None:
+    """Count an interval's addresses."""
+    came = [client.rpartition(":")[0] for client in clients]
+    requests = Counter(countries.lookup(address) for address in came)
+    addresses = Counter(countries.lookup(address) for address in set(came))
+    _print(start.isoformat(" "), requests, addresses)
+
+
+def _print(start: str, requests: Mapping[str, int], addresses: Mapping[str, int]) -> None:
+    if requests:
+        sys.stdout.write(f"{start} {sorted(requests.items())} {sorted(addresses.items())}\n")
+
+
+READERS = {"ours": ours, "literal": literal}
+
+if __name__ == "__main__":
+    opened = Countries.open(geoip=need_geoip())
+    before = time.process_time()
+    READERS[sys.argv[1]](Path(sys.argv[2]), opened)
+    Path(sys.argv[3]).write_text(str(time.process_time() - before))

@@ -1,0 +1,190 @@
+"""Logs of the old programs for tests: lines to put together, and everything that reading them needs of the outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+
+from obfstats.publish.log2stats import Found, Surroundings, log2stats
+from obfstats.publish.logfiles import find
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from obfstats.formats.counts import Counts
+
+DAY = 86_400
+FIRST = int(datetime(2012, 2, 9, 9, 22, 4, tzinfo=UTC).timestamp())
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+COUNTRIES = ("de", "dk", "eu", "jp", "??")
+
+
+def v4(number: int) -> str:
+    """Give an address of documentation; its country is that of its last number."""
+    return f"{('192.0.2', '198.51.100', '203.0.113')[number // 250 % 3]}.{number % 250}"
+
+
+def country(packed: bytes) -> str:
+    """Give the country that an address has in tests."""
+    return COUNTRIES[packed[-1] % 5]
+
+
+def text(seconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Write a time, so many seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).strftime(form)
+
+
+def c(seconds: int, message: str, severity: str = "info") -> str:
+    """Write a line of C obfsproxy."""
+    return f"{text(seconds)} [{severity}] {message}\n"
+
+
+def go(seconds: int, message: str, severity: str = "INFO") -> str:
+    """Write a line of obfs4proxy."""
+    return f"{text(seconds, '%Y/%m/%d %H:%M:%S')} [{severity}]: {message}\n"
+
+
+def python(seconds: int, message: str, severity: str = "DEBUG") -> str:
+    """Write a line of Python obfsproxy."""
+    return f"{text(seconds)},438 [{severity}] {message}\n"
+
+
+def come(seconds: int, client: str = "192.0.2.0:40000", transport: str = "obfs2") -> str:
+    """Write C obfsproxy's line of a client."""
+    return c(seconds, f"{client} ({transport}): Successful outbound connection to '127.0.0.1:15901'.")
+
+
+def beat(seconds: int, hours: int, addresses: int) -> str:
+    """Write a heartbeat of C obfsproxy."""
+    return c(
+        seconds,
+        f"Heartbeat: During the last {hours} hour(s) we saw {addresses + 5} connection(s) "
+        f"from {addresses} unique address(es).",
+        "notice",
+    )
+
+
+@dataclass
+class Outside:
+    """Countries, and hashes under secrets of which there is one after the other.
+
+    Attributes:
+        secrets: how many there were.
+        looked_up: addresses whose countries were asked for, with the number of the secret then.
+    """
+
+    secrets: int = 1
+    looked_up: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def surroundings(self) -> Surroundings:
+        """Give them as they are handed in."""
+        return Surroundings(self._country, self._country, self._renew, self._digest)
+
+    def _country(self, packed: bytes) -> str:
+        self.looked_up.append((self.secrets, packed))
+        return country(packed)
+
+    def _renew(self) -> None:
+        self.secrets += 1
+
+    def _digest(self, packed: bytes) -> bytes:
+        return blake2b(packed, key=b"%d" % self.secrets, digest_size=20).digest()
+
+
+def read(
+    folder: Path,
+    *logs: str | bytes,
+    fast: bool | None = None,
+    empty: bool = False,
+    utc_offset: timedelta = timedelta(0),
+    outside: Outside | None = None,
+) -> Found:
+    """Count logs.
+
+    Args:
+        folder: where to put them, as `0.log` and so on.
+        logs: what is in each.
+        fast: whether many lines are read at once.
+        empty: whether intervals without a client are given.
+        utc_offset: of the clock.
+        outside: countries and hashes.
+    """
+    names = []
+    for number, log in enumerate(logs):
+        path = folder / f"{number}.log"
+        path.write_bytes(log if isinstance(log, bytes) else log.encode())
+        names.append(str(path))
+    around = (outside or Outside()).surroundings()
+    return log2stats(
+        find(names), around, utc_offset=utc_offset, empty=empty, advance=lambda _size: None, now=NOW, fast=fast
+    )
+
+
+def counts(folder: Path, *logs: str | bytes) -> list[Counts]:
+    """Count logs both ways, see that it is the same, and give the intervals."""
+    found = read(folder, *logs, fast=False)
+    assert read(folder, *logs, fast=True) == found
+    return [one for one, _ in found.counts]
+
+
+def notes(folder: Path, *logs: str | bytes) -> list[str]:
+    """Count logs, and give what was said."""
+    return read(folder, *logs).notes
+
+
+_STEPS = (0, 0, 0, 1, 1, 60, 3_600, 30_000, 90_000, 200_000, -1, -3_600)
+_PORTS = (40_000, 40_001)
+_CLIENTS = (*(v4(number) for number in range(8)), "2001:db8::7", "2001:db8::8", "127.0.0.9")
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> list[str]:
+    """Give the lines of several programs in one log, each with what it may be followed by, some of them often."""
+    seconds = latest = FIRST
+    written = []
+    for _ in range(draw(st.integers(0, 25))):
+        seconds = max(seconds + draw(st.sampled_from(_STEPS)), latest - 3_600)
+        latest = max(latest, seconds)
+        kind = draw(st.sampled_from(("come", "come", "come", "crowd", "fail", "scrubbed", "run", "quiet")))
+        client, port = draw(st.sampled_from(_CLIENTS)), draw(st.sampled_from(_PORTS))
+        bracketed = f"[{client}]" if ":" in client else client
+        if kind == "come":
+            name = draw(st.sampled_from(("obfs2", "obfs3")))
+            written.append(draw(st.sampled_from((
+                come(seconds, f"{bracketed}:{port}", name),
+                go(seconds, f"{name}({bracketed}:{port}) - new connection"),
+                python(seconds, f"fact_s_0x7f2e: New connection from {client}:{port}."),
+            ))))  # fmt: skip
+        elif kind == "crowd":
+            # Many alike in one stretch: those are read at once.
+            some = draw(st.lists(st.integers(0, 40), min_size=1, max_size=10))
+            written += [come(seconds, f"{v4(number)}:{port}") for number in some * 8]
+        elif kind == "fail":
+            written.append(draw(st.sampled_from((
+                go(seconds, f"obfs2({bracketed}:{port}) - handshake failed: EOF", "WARN"),
+                c(seconds, f"{bracketed}:{port}: connection to 127.0.0.1:15901 failed: Connection timed out"),
+                c(seconds, "Error talking to 127.0.0.1:15901: Connection refused"),
+            ))) * draw(st.sampled_from((1, 1, 40))))  # fmt: skip
+        elif kind == "scrubbed":
+            written += [draw(st.sampled_from((
+                c(seconds, "[scrubbed] (obfs2): Successful outbound connection to '[scrubbed]'."),
+                go(seconds, f"obfs2([scrubbed]:{port}) - new connection"),
+                go(seconds, f"obfs2([scrubbed]:{port}) - handshake failed: EOF", "WARN"),
+            )))] * draw(st.sampled_from((1, 50)))  # fmt: skip
+        elif kind == "run":
+            written.append(draw(st.sampled_from((
+                c(seconds, "Starting.", "notice"), c(seconds, "Exiting.", "notice"),
+                go(seconds, "lyrebird-0.5.0 - launched", "NOTICE"), go(seconds, "lyrebird - terminated", "NOTICE"),
+                c(seconds, "\nStarting."),
+            ))))  # fmt: skip
+        else:
+            written.append(draw(st.sampled_from((
+                c(seconds, f"EOF from {bracketed}:{port}"),
+                go(seconds, f"obfs2({bracketed}:{port}) - closed connection"),
+                "what no program says\n", c(seconds, f"127.0.0.1:{port}: socks: trying to connect to 192.0.2.1:443"),
+            ))))  # fmt: skip
+    return written

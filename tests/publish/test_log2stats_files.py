@@ -1,0 +1,210 @@
+"""Logs as an operator has them: rotated, compressed, given in any order, twice, or through a pipe."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import threading
+import tracemalloc
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.publish.log2stats import log2stats
+from obfstats.publish.logfiles import LogFileError, find
+from tests.publish.oldlogs import DAY, FIRST, NOW, Outside, c, come, go, text, v4
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from obfstats.formats.counts import Counts
+    from obfstats.publish.log2stats import Found
+
+DAYS = [
+    "".join(come(FIRST + day * DAY + second * 60, f"192.0.2.{day}:{second + 1}") for second in range(1, 100))
+    for day in range(4)
+]
+START = c(FIRST, "Starting.", "notice")
+END = c(FIRST + 4 * DAY, "Exiting.", "notice")
+
+
+def count(*names: Path | str, advance: Callable[[int], None] = lambda _size: None, fast: bool | None = None) -> Found:
+    """Count logs by their names."""
+    logs = find([str(name) for name in names])
+    around = Outside().surroundings()
+    return log2stats(logs, around, utc_offset=timedelta(0), empty=False, advance=advance, now=NOW, fast=fast)
+
+
+def days(found: Found) -> list[int]:
+    """Give the number of clients of each interval, by the countries that the days above have."""
+
+    def number(counts: Counts) -> int:
+        return sum(counts.requests.values())
+
+    return [number(one) for one, _ in found.counts]
+
+
+@pytest.fixture
+def rotated(tmp_path: Path) -> list[Path]:
+    """The four days as logrotate leaves them, the newest first, as a shell's pattern has them."""
+    newest, second, third, oldest = (tmp_path / f"obfsproxy.log{end}" for end in ("", ".1", ".2.gz", ".3.xz"))
+    newest.write_text(DAYS[3] + END)
+    second.write_text(DAYS[2])
+    third.write_bytes(gzip.compress(DAYS[1].encode()))
+    oldest.write_bytes(lzma.compress((START + DAYS[0]).encode()))
+    return [newest, second, third, oldest]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_rotated_logs_are_put_in_order(rotated: list[Path], fast: bool) -> None:  # noqa: FBT001
+    """Whatever order they are given in, and compressed or not; the interval goes on from one to the next."""
+    for names in (rotated, rotated[::-1], [rotated[2], rotated[0], rotated[3], rotated[1]]):
+        found = count(*names, fast=fast)
+        assert days(found) == [99] * 4
+        assert found.notes == []
+
+
+def test_reports_are_of_each_log_in_the_order_of_the_command_line(rotated: list[Path]) -> None:
+    """Lines, clients and others."""
+    reports = count(*rotated).reports
+    assert [(report.name, report.lines, report.counted, report.other) for report in reports] == [
+        (str(rotated[0]), 100, 99, 1), (str(rotated[1]), 99, 99, 0), (str(rotated[2]), 99, 99, 0),
+        (str(rotated[3]), 100, 99, 1),
+    ]  # fmt: skip
+
+
+def test_progress_is_the_files_sizes(rotated: list[Path]) -> None:
+    """What is told in the end is everything, of compressed logs as of others."""
+    done: list[int] = []
+    count(*rotated, advance=done.append)
+    assert sum(done) == sum(path.stat().st_size for path in rotated)
+
+
+def test_a_missing_log_between_two_makes_no_difference_to_the_others(rotated: list[Path]) -> None:
+    """The days that are there are counted; a day that is not has no client."""
+    assert days(count(*rotated[:2], rotated[3])) == [99] * 3
+
+
+def test_logs_of_two_programs_side_by_side_are_merged_by_time(tmp_path: Path) -> None:
+    """Which is said, with their names; the start of one begins a new interval for both."""
+    one, other = tmp_path / "obfsproxy.log", tmp_path / "obfs4proxy.log"
+    one.write_text(START + "".join(DAYS) + END)
+    other.write_text("".join(go(FIRST + 60 + day * DAY, "obfs4(192.0.2.9:5) - new connection") for day in range(4)))
+    found = count(other, one)
+    assert days(found) == [100] * 4
+    assert [dict(counts.transports or {}) for counts, _ in found.counts] == [{"obfs2": 1, "obfs4": 1}] * 4
+    (said,) = found.notes
+    assert said == (
+        f"{other} and {one} overlap: their lines are put in order by time and counted together, "
+        "as if one program had written them"
+    )
+
+
+@pytest.mark.parametrize("way", ["same name", "hard link", "symbolic link"])
+def test_the_same_file_is_read_once(tmp_path: Path, way: str) -> None:
+    """A pattern and a name beside it may give it twice; nobody wants its clients twice."""
+    log, again = tmp_path / "obfsproxy.log", tmp_path / "again.log"
+    log.write_text(START + "".join(DAYS) + END)
+    if way == "hard link":
+        again.hardlink_to(log)
+    elif way == "symbolic link":
+        again.symlink_to(log)
+    else:
+        again = log
+    found = count(log, again)
+    assert days(found) == [99] * 4
+    assert found.notes == [f"{again} is the same file as one before it and is read once"]
+    assert len(found.reports) == 1
+
+
+def test_a_copy_is_another_log_and_is_said_to_overlap(tmp_path: Path) -> None:
+    """Nobody can know that it is one."""
+    for name in ("0.log", "1.log"):
+        (tmp_path / name).write_text(START + "".join(DAYS) + END)
+    found = count(tmp_path / "0.log", tmp_path / "1.log")
+    assert days(found) == [198] * 4
+    assert "overlap" in found.notes[0]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_pipe_is_read_once_and_takes_its_place(tmp_path: Path, fast: bool) -> None:  # noqa: FBT001
+    """It cannot be looked into and read again; a rotated log beside it is put in order all the same."""
+    pipe, newest = tmp_path / "pipe", tmp_path / "obfsproxy.log"
+    os.mkfifo(pipe)
+    newest.write_text(DAYS[2] + DAYS[3] + END)
+    writer = threading.Thread(target=pipe.write_text, args=("\n" * 3 + START + DAYS[0] + DAYS[1],))
+    writer.start()
+    found = count(newest, pipe, fast=fast)
+    writer.join()
+    assert days(found) == [99] * 4
+    assert [report.lines for report in found.reports] == [199, 202]
+
+
+def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
+    """Half of a compressed log is not a day less, it is nobody knows what."""
+    log = tmp_path / "obfsproxy.log.2.gz"
+    log.write_bytes(gzip.compress((START + "".join(DAYS)).encode())[:-20])
+    with pytest.raises(LogFileError, match="damaged or cut off"):
+        count(log)
+
+
+def test_a_log_that_has_gone_is_an_error(tmp_path: Path) -> None:
+    """It was rotated away between looking for it and reading it."""
+    log = tmp_path / "obfsproxy.log"
+    log.write_text(START)
+    found = find([str(log)])
+    log.unlink()
+    with pytest.raises(LogFileError, match="cannot read"):
+        log2stats(found, Outside().surroundings(), utc_offset=timedelta(0), empty=False, advance=lambda _size: None)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_line_of_any_length_needs_no_memory(tmp_path: Path, fast: bool) -> None:  # noqa: FBT001
+    """Three hundred megabytes without a newline, and a good log behind them."""
+    log = tmp_path / "obfsproxy.log"
+    length = 300_000_000
+    with log.open("wb") as file:
+        file.truncate(length)
+        file.seek(length)
+        file.write(("\n" + START + DAYS[0] + END).encode())
+    tracemalloc.start()
+    try:
+        found = count(log, fast=fast)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert days(found) == [99]
+    assert found.reports[0].lines == 102
+    assert peak < 30_000_000
+
+
+def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    """Three times as long, and no more memory: nothing is kept of what has been counted."""
+    date = text(FIRST)[:10]
+    day = "".join(come(FIRST, f"{v4(number)}:{number + 1}") for number in range(20_000))
+    peaks = []
+    for size in (20, 60):
+        log = tmp_path / f"{size}.log"
+        with log.open("w") as file:
+            file.writelines(day.replace(date, text(FIRST + number * DAY)[:10]) for number in range(size))
+        tracemalloc.start()
+        try:
+            assert len(count(log, fast=True).counts) == size - 1
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        log.unlink()
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_a_log_of_many_years_is_counted_day_by_day(tmp_path: Path) -> None:
+    """Small days, many of which are in one piece."""
+    log = tmp_path / "obfsproxy.log"
+    log.write_text(START + "".join(come(FIRST + hour * 3_600) for hour in range(24 * 1_000)))
+    found = count(log, fast=True)
+    assert len(found.counts) == 999
+    assert set(days(found)) == {24}
+    assert found.counts[-1][0].start == text(FIRST + 998 * DAY)

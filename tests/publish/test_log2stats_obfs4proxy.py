@@ -1,0 +1,96 @@
+"""A log that Debian's obfs4proxy writes in the test: clients, probes, and what it says of itself."""
+
+from __future__ import annotations
+
+import re
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.publish.log2stats import log2stats
+from obfstats.publish.logfiles import find
+from tests import canary
+from tests.peers import extended, managed, obfs4proxy, socks
+from tests.peers.missing import need
+from tests.proxy.visiting import HELLO, wait_until
+from tests.publish.oldlogs import DAY, Outside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLIENTS = 3
+PROBES = 2
+START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+_TIME = re.compile(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d")
+
+
+def record(folder: Path, *options: str) -> Path:
+    """Have it serve clients and probes, and give its log.
+
+    Args:
+        folder: where its state is.
+        options: of its logging.
+    """
+    argv = [obfs4proxy.PROGRAM, "-enableLogging", "-logLevel", "INFO", *options]
+    state = folder / "server"
+    with (
+        extended.orport(folder) as tor,
+        managed.server(state, tor, argv=argv, transports=["obfs4", "obfs3"]) as bridge,
+        managed.client(folder / "client", argv=[obfs4proxy.PROGRAM], transports=["obfs4"]) as client,
+    ):
+        (method,) = (line for line in bridge.said() if line.startswith("SMETHOD obfs4 "))
+        arguments = method.partition(" ARGS:")[2].replace(",", ";")
+        for _ in range(CLIENTS):
+            with socks.connect(client.methods["obfs4"], bridge.methods["obfs4"], arguments) as connection:
+                connection.sendall(HELLO)
+                assert connection.recv(1 << 10) == HELLO
+        for _ in range(PROBES):
+            # obfs3 fails as soon as a client hangs up; obfs4 would wait for up to a minute and a half.
+            with socket.socket() as probe:
+                probe.bind((canary.address(), 0))
+                probe.connect(bridge.methods["obfs3"])
+        log = state / "obfs4proxy.log"
+        wait_until(lambda: log.read_bytes().count(b"handshake failed") == PROBES)
+        bridge.child.stop()
+    return log
+
+
+def shift(log: bytes, start: datetime) -> bytes:
+    """Give a log with other times: the program stops a day after everything else.
+
+    Go's programs do not let themselves be told another time.
+    """
+    *lines, last = log.splitlines(keepends=True)
+    moved = [_TIME.sub(f"{start:%Y/%m/%d %H:%M:%S}".encode(), line) for line in lines]
+    moved.append(_TIME.sub(f"{start + timedelta(days=1):%Y/%m/%d %H:%M:%S}".encode(), last))
+    return b"".join(moved)
+
+
+@pytest.mark.parametrize("options", [(), ("-unsafeLogging",)], ids=["scrubbed", "unsafe"])
+def test_a_real_log_is_counted(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Clients are, probes are not; without -unsafeLogging nobody knows from where they came."""
+    need(obfs4proxy.PACKAGE, obfs4proxy.PROGRAM)
+    log = record(tmp_path, *options)
+    log.write_bytes(shift(log.read_bytes(), START))
+    logs = find([str(log)])
+    both = [
+        log2stats(logs, Outside().surroundings(), utc_offset=timedelta(0), empty=False, advance=lambda _size: None,
+                  now=START + timedelta(days=9), fast=fast)
+        for fast in (False, True)
+    ]  # fmt: skip
+    # The addresses of probes are in it.
+    log.unlink()
+    assert both[0] == both[1]
+    ((counts, seconds),) = both[0].counts
+    assert (counts.start, seconds) == ("2026-03-01 12:00:00", DAY)
+    if options:
+        # By its last number 127.0.0.1, from where the client's program comes, is in this country.
+        assert (counts.requests, counts.addresses) == ({"dk": CLIENTS}, {"dk": 1})
+        assert (counts.transports, counts.families) == ({"obfs4": 1}, {"v4": 1})
+    else:
+        assert (counts.requests, counts.addresses, counts.transports) == ({"??": CLIENTS}, None, None)
+        assert "no heartbeat" in both[0].notes[0]
+    assert both[0].reports[0].counted == CLIENTS + PROBES

@@ -1,0 +1,115 @@
+"""The verb `obfstats log2stats`: what is printed, what is said, how it ends."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.publish.programs import OBFSTATS, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOG = b"""\
+2012-02-09 09:22:04 [notice] Starting.
+2012-02-09 10:22:04 [info] 192.0.2.7:57437 (obfs2): trying to connect to 127.0.0.1:15901
+2012-02-09 11:22:04 [info] 198.51.100.9:57438 (obfs2): trying to connect to 127.0.0.1:15901
+2012-02-11 10:22:04 [info] 192.0.2.7:57439 (obfs2): trying to connect to 127.0.0.1:15901
+2012-02-12 10:22:04 [info] 192.0.2.7:57440 (obfs2): trying to connect to 127.0.0.1:15901
+"""
+GEOIP = "3221225984,3221226239,DE\n3325256704,3325256959,TR\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a log and GeoIP files that know its addresses."""
+    (tmp_path / "obfsproxy.log").write_bytes(LOG)
+    (tmp_path / "geoip").write_text(GEOIP)
+    (tmp_path / "geoip6").write_text("2001:db8::,2001:db8::ffff,JP\n")
+    return tmp_path
+
+
+def log2stats(folder: Path, *arguments: str) -> tuple[int, list[str], str]:
+    """Run it in that folder; gives the status, what was printed and what was said."""
+    result = run(
+        [OBFSTATS, "log2stats", "--geoip", "geoip", "--geoip6", "geoip6", *arguments, "obfsproxy.log"], folder=folder
+    )
+    said = result.stderr.decode("ascii")
+    assert not re.search(r"192\.0\.2|198\.51", said + result.stdout.decode("ascii"))
+    return result.returncode, result.stdout.decode("ascii").splitlines(), said
+
+
+def test_each_whole_day_is_a_document(folder: Path) -> None:
+    """The day without a client is none; the last is not over when the log ends, and that is said."""
+    status, lines, said = log2stats(folder, "--fingerprint", "1234567890123456789012345678901234567890")
+    assert status == 0
+    assert lines == [
+        "hashed-fingerprint 8990eeda329b57fbd72ef8f74a50c1929b9b9a31",
+        "obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04",
+        "obfsproxy-ips DE=8,TR=8",
+        "obfsproxy-reqs DE=8,TR=8",
+        "hashed-fingerprint 8990eeda329b57fbd72ef8f74a50c1929b9b9a31",
+        "obfsproxy-stats-end (86400 s) 2012-02-12 09:22:04",
+        "obfsproxy-ips DE=8",
+        "obfsproxy-reqs DE=8",
+    ]
+    assert said == (
+        "obfstats log2stats: the interval from 2012-02-12 09:22:04 is not over at the end of the logs and is left out\n"
+    )
+
+
+def test_empty_days_are_printed_where_they_are_asked_for(folder: Path) -> None:
+    """With nothing behind the keyword, as tor writes it."""
+    _, lines, _ = log2stats(folder, "--empty")
+    assert lines[3:6] == ["obfsproxy-stats-end (86400 s) 2012-02-11 09:22:04", "obfsproxy-ips ", "obfsproxy-reqs "]
+
+
+@pytest.mark.parametrize(("offset", "end"), [("+02:00", "07:22:04"), ("-05:30", "14:52:04"), ("+00:00", "09:22:04")])
+def test_local_time_becomes_utc(offset: str, end: str, folder: Path) -> None:
+    """The machine's clock was so far ahead of it."""
+    _, lines, _ = log2stats(folder, "--utc-offset", offset)
+    assert lines[0] == f"obfsproxy-stats-end (86400 s) 2012-02-10 {end}"
+
+
+def test_other_forms(folder: Path) -> None:
+    """Tor's lines, and the extended document with the source of the countries."""
+    assert log2stats(folder, "--format", "tor")[1][:4] == [
+        "bridge-stats-end 2012-02-10 09:22:04 (86400 s)",
+        "bridge-ips de=8,tr=8",
+        "bridge-ip-versions v4=8,v6=0",
+        "bridge-ip-transports obfs2=8",
+    ]
+    extended = log2stats(folder, "--extended")[1]
+    assert extended[0] == "@type obfsproxy-stats 1.0"
+    assert re.fullmatch("obfsproxy-geoip file [0-9A-F]{40}", extended[7])
+    assert log2stats(folder, "--format", "csv")[1][1].endswith(",ips,DE,,,8")
+
+
+def test_a_log_without_times_is_bad_data(folder: Path) -> None:
+    """Status 1 and a sentence that says why: before 2012-02-10 obfsproxy wrote none."""
+    (folder / "obfsproxy.log").write_bytes(re.sub(rb"(?m)^[0-9-]+ [0-9:]+ ", b"", LOG))
+    status, lines, said = log2stats(folder)
+    assert (status, lines) == (1, [])
+    assert said.count("\n") == 1
+    assert "no times" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--utc-offset", "2"], ["--utc-offset", "+25:00"], ["--format", "tables"], ["--geoip", "missing"]],
+)
+def test_bad_use_is_one_line(arguments: list[str], folder: Path) -> None:
+    """Status 2, what was wrong, and where help is."""
+    status, lines, said = log2stats(folder, *arguments)
+    assert (status, lines) == (2, [])
+    assert re.fullmatch(r"obfstats log2stats: [^\n]*; see obfstats log2stats --help\n", said)
+
+
+def test_a_log_that_is_not_there_is_said(folder: Path) -> None:
+    """As with convert."""
+    (folder / "obfsproxy.log").unlink()
+    status, lines, said = log2stats(folder)
+    assert (status, lines) == (2, [])
+    assert "No such file" in said
