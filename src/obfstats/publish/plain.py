@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from obfstats.publish.logfiles import LogFile
 
-_HASH_SIZE = 20
+_HASH_SIZE = 40
 _START = slice(0, 19)
 _COUNTRY = slice(20, 22)
 _FAMILIES = (b"v4", b"v6")

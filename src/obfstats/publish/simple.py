@@ -32,7 +32,6 @@ import argparse
 import os
 import re
 import sys
-from binascii import unhexlify
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -62,7 +61,7 @@ class Row:
     """What is known about one country in one interval of 24 hours: a row of each table."""
 
     requests: int = 0
-    clients: set[bytes] = field(default_factory=set)
+    clients: set[bytes] = field(default_factory=set)  # what their lines say behind the country, with the line's end
 
 
 def convert(
@@ -131,23 +130,28 @@ def read_log(log: BinaryIO, table: dict[bytes, Row]) -> tuple[int, int, str]:
     for line in iter(partial(log.readline, LONGEST_LINE), b""):
         lines += 1
         # The columns have fixed places: 2012-02-07 14:01:04 de and a blank are 23 bytes, the scrambled address is 40.
-        begin, scrambled, end = line[:23], line[23:63], further_columns(line[63:])
+        begin, client = line[:23], line[23:]
         row = table.get(begin)
+        wrong = ""
         if row is None and not is_date_time_country(begin):
             wrong = "it does not begin with a date, a time and a country"
-        elif len(scrambled) < 40 or scrambled.translate(None, HEX_DIGITS):
+        elif len(client) == 41 and client.translate(None, HEX_DIGITS) == b"\n":
+            pass  # 40 digits and the line's end: nearly every line
+        elif len(client) < 40 or client[:40].translate(None, HEX_DIGITS):
             wrong = "there is no scrambled address of 40 hexadecimal digits"
-        elif end is None:
+        elif further_columns(client[40:]) is None:
             wrong = "what follows the scrambled address is neither a transport nor v4 or v6"
         else:
-            if row is None:
-                row = table[begin] = Row()
-            row.requests += 1
-            row.clients.add(unhexlify(scrambled) + end)
+            client = client.removesuffix(b"\n") + b"\n"  # the end of the last line may be missing
+        if wrong:
+            damaged += 1
+            first = first or f"line {lines}: {wrong}"
+            skip_rest(log, line)
             continue
-        damaged += 1
-        first = first or f"line {lines}: {wrong}"
-        skip_rest(log, line)
+        if row is None:
+            row = table[begin] = Row()
+        row.requests += 1
+        row.clients.add(client)
     return lines, damaged, first
 
 

@@ -1,0 +1,96 @@
+"""Packing the lines of whole logs, block by block, on several threads; what is in the blocks comes in order."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from obfstats.formats.logline import LINE_LENGTH
+from obfstats.publish.blocks import PADDING, Block, blocks
+from obfstats.publish.fixed_lines import Packer, Rows
+from obfstats.publish.general_lines import Ends, Part, read_block
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from obfstats.publish.logfiles import LogFile
+
+_Result = TypeVar("_Result")
+
+_AHEAD = 2
+"""Blocks waiting for each thread."""
+
+
+class _Pending(NamedTuple):
+    """A block that is being read: what it is of the file, where its rows go, and what will have been found."""
+
+    advance: int
+    rows: Rows
+    part: Future[Part]
+
+
+class Reader:
+    """Packs the lines of logs.
+
+    Args:
+        pool: does it.
+        threads: how many it has.
+        size: bytes of a block.
+
+    Attributes:
+        ends: what stood behind the hashes so far.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, threads: int, size: int) -> None:
+        self.ends = Ends()
+        self._pool, self._size = pool, size
+        self._most = size // LINE_LENGTH + 1
+        self._ahead = _AHEAD * threads
+        self._local = threading.local()
+        self._spare = deque[Rows]()
+
+    def parts(self, log: LogFile) -> Iterator[tuple[int, Part]]:
+        """Give what is in each block, in order, and how many bytes of the file were read for it.
+
+        The rows in it are there until the next part is asked for.
+
+        Args:
+            log: what to read.
+
+        Raises:
+            LogFileError: if it cannot be read.
+        """
+        waiting = deque[_Pending]()
+        with log.open() as file:
+            try:
+                for block in blocks(log, file, self._size):
+                    rows = self._spare.pop() if self._spare else Rows.empty(self._most)
+                    waiting.append(_Pending(block.advance, rows, self._pool.submit(self._read, block, rows)))
+                    if len(waiting) > self._ahead:
+                        yield from self._first(waiting)
+                while waiting:
+                    yield from self._first(waiting)
+            finally:
+                # Nobody may read from the file any more when it is closed.
+                wait([pending.part for pending in waiting])
+
+    def both(self, work: Callable[[int], _Result]) -> list[_Result]:
+        """Do both halves of something; see `repeats.Workers`."""
+        return list(self._pool.map(work, (0, 1)))
+
+    def _first(self, waiting: deque[_Pending]) -> Iterator[tuple[int, Part]]:
+        """Give what is next, and take its memory back."""
+        pending = waiting[0]
+        yield pending.advance, pending.part.result()
+        self._spare.append(waiting.popleft().rows)
+
+    def _read(self, block: Block, rows: Rows) -> Part:
+        local = self._local
+        if not hasattr(local, "packer"):
+            local.buffer = np.empty(self._size + PADDING, np.uint8)
+            local.packer = Packer(self._most)
+        return read_block(*block.read(local.buffer), rows, local.packer, self.ends)

@@ -1,0 +1,347 @@
+"""The fast path counts what plain reading counts, whatever the log and wherever its blocks end."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import tempfile
+import threading
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from obfstats.formats.counts import Counts, Pairs
+from obfstats.formats.logline import LineError, LogLine, parse_line
+from obfstats.publish import simple
+from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.tally import Sizes, tally
+from tests.formats.lines import hit_lines, written_lines
+from tests.publish.logs import COUNTRIES, DAMAGE, ENDS, STARTS, line, logs
+from tests.publish.programs import run_pipeline
+from tests.publish.test_tables import batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from obfstats.publish.report import Report
+
+TINY = Sizes(block=101, quiet=3, limit=5)
+"""Blocks of hardly more than a line, intervals that are over at once, memory for hardly any row."""
+
+sizes = st.builds(
+    Sizes,
+    block=st.integers(101, 400) | st.just(1 << 20),
+    quiet=st.integers(0, 20) | st.just(1 << 17),
+    limit=st.integers(0, 20) | st.just(1 << 20),
+)
+
+
+def by_hand(log: bytes) -> list[Counts]:
+    """Count a log in the plainest way: its good lines, read by the grammar, in sets."""
+    intervals = defaultdict[str, list[LogLine]](list)
+    for one in log.split(b"\n"):
+        try:
+            read = parse_line(one)
+        except LineError:
+            continue
+        intervals[read.start].append(read)
+    return [counts_by_hand(start, intervals[start]) for start in sorted(intervals)]
+
+
+def counts_by_hand(start: str, lines: Sequence[LogLine]) -> Counts:
+    """Count the lines of one interval."""
+    has_transport = all(one.transport is not None for one in lines)
+    has_family = all(one.family is not None for one in lines)
+    addresses = {(one.country, one.hash) for one in lines}
+    pairs = {
+        (one.country, one.hash, one.transport if has_transport else None, one.family if has_family else None)
+        for one in lines
+    }
+    by_family = {(one.country, one.hash, one.family or "") for one in lines}
+    by_transport = {(one.country, one.hash, one.transport or "") for one in lines}
+    return Counts(
+        start,
+        Counter(one.country for one in lines),
+        Counter(one.country for one in set(lines)),
+        Counter(country for country, _ in addresses),
+        Pairs(
+            Counter(country for country, *_ in pairs),
+            Counter(str(family) for *_, family in pairs) if has_family else None,
+            Counter(str(transport) for *_, transport, _ in pairs) if has_transport else None,
+        ),
+        Counter(family for *_, family in by_family) if has_family else None,
+        Counter(transport for *_, transport in by_transport) if has_transport else None,
+        Counter((country, transport) for country, _, transport in by_transport) if has_transport else None,
+    )
+
+
+def counted(*logs: bytes, sizes: Sizes = TINY) -> tuple[list[Counts], list[Report]]:
+    """Count logs that are files."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"clients.log.{number}" for number in range(len(logs))]
+        for path, log in zip(paths, logs, strict=True):
+            path.write_bytes(log)
+        counts, reports = tally(find([str(path) for path in paths]), sizes=sizes)
+        assert [report.name for report in reports] == [str(path) for path in paths]
+        return counts, reports
+
+
+def same_as_simple(log: bytes, counts: Sequence[Counts], report: Report) -> None:
+    """See that the simple script finds as many lines, as much damage, the same first one, and the same two tables."""
+    table: dict[bytes, simple.Row] = {}
+    assert (report.lines, report.damaged, report.first) == simple.read_log(io.BytesIO(log), table)
+    assert {begin.decode(): (row.requests, len(row.clients)) for begin, row in table.items()} == {
+        f"{one.start} {country} ": (number, one.lines[country])
+        for one in counts
+        for country, number in one.requests.items()
+    }
+
+
+# Whatever the log
+
+
+@given(logs(), sizes)
+@settings(deadline=None, max_examples=200)
+def test_good_logs(log: bytes, sizes: Sizes) -> None:
+    """All numbers are those of sets, wherever blocks end, whenever intervals are over and repeats thrown away."""
+    counts, (report,) = counted(log, sizes=sizes)
+    assert counts == by_hand(log)
+    same_as_simple(log, counts, report)
+
+
+@given(st.lists(hit_lines() | written_lines() | st.sampled_from(sorted(DAMAGE.values())), max_size=12), sizes)
+@settings(deadline=None, max_examples=300)
+def test_damaged_logs(lines: list[bytes], sizes: Sizes) -> None:
+    """The same lines are left out as by the simple script, in the same words."""
+    log = b"".join(lines)
+    counts, (report,) = counted(log, sizes=sizes)
+    assert counts == by_hand(log)
+    same_as_simple(log, counts, report)
+
+
+@given(st.binary(max_size=300), sizes)
+@settings(deadline=None)
+def test_noise(noise: bytes, sizes: Sizes) -> None:
+    """What is no log has damaged lines only. It does not begin as an archive does."""
+    log = b"\n" + noise
+    counts, (report,) = counted(log, sizes=sizes)
+    same_as_simple(log, counts, report)
+
+
+@given(st.integers(0, 62), st.integers(0, 255), st.integers(0, 99))
+@settings(deadline=None, max_examples=300)
+def test_every_byte_of_a_line_counts(place: int, byte: int, number: int) -> None:
+    """One wrong byte anywhere in a line of a block that is whole otherwise."""
+    lines = [line(client=client) for client in range(100)]
+    lines[number] = lines[number][:place] + bytes((byte,)) + lines[number][place + 1 :]
+    log = b"".join(lines)
+    counts, (report,) = counted(log, sizes=Sizes())
+    assert counts == by_hand(log)
+    same_as_simple(log, counts, report)
+
+
+@given(st.lists(logs(), min_size=25, max_size=25, unique=True))
+@settings(batches, max_examples=10)
+def test_the_tickets_pipeline_agrees(batch: list[bytes]) -> None:
+    """The contract, byte for byte."""
+    with tempfile.TemporaryDirectory() as folder:
+        for log, tables in zip(batch, run_pipeline(batch, Path(folder)), strict=True):
+            assert tables_of(counted(log)[0]) == tables
+
+
+def tables_of(counts: Sequence[Counts]) -> bytes:
+    """Write the ticket's two tables."""
+    tables = {
+        "Daily rounded total requests by country": [one.requests for one in counts],
+        "Daily rounded unique IPs by country": [one.lines for one in counts],
+    }
+    rows = []
+    for heading, numbers in tables.items():
+        rows.append(heading)
+        for one, of_interval in zip(counts, numbers, strict=True):
+            rows += [f"{one.start} {code} {-(-of_interval[code] // 8) * 8}" for code in sorted(of_interval)]
+    return "\n".join([*rows, ""]).encode()
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_line_in_the_middle(kind: str) -> None:
+    """Behind each kind of damage the lines stand elsewhere, and are counted."""
+    good = [line(client=client % 50) for client in range(1000)]
+    log = b"".join([*good[:500], DAMAGE[kind], *good[500:]])
+    counts, (report,) = counted(log, sizes=Sizes(block=6400))
+    assert (report.lines, report.damaged) == (1001, 1)
+    assert report.first.startswith("line 501: ")
+    assert counts == by_hand(b"".join(good))
+
+
+def test_a_giant_line_is_never_held() -> None:
+    """Of a line of many blocks its beginning is looked at, in a file and in a stream."""
+    log = line(client=1) + line()[:-1] + b"x" * 10_000 + b"\n" + line(client=2) + b"y" * 5_000
+    for packed in (log, gzip.compress(log)):
+        counts, (report,) = counted(packed)
+        assert counts == by_hand(log)
+        same_as_simple(log, counts, report)
+
+
+# Exactness
+
+
+def digits(number: int, places: Iterable[int]) -> str:
+    """Write a number in hexadecimal digits at some places of forty, and zeros elsewhere."""
+    written = ["0"] * 40
+    for place in places:
+        written[place] = f"{number & 15:x}"
+        number >>= 4
+    return "".join(written)
+
+
+# Where in the hash the digits of each word stand, and of the bits that the sorted word has.
+WORDS = {
+    "the first word differs": range(1, 17),
+    "the second word differs": range(17, 33),
+    "the third word differs": (0, *range(33, 40)),
+    "the last digits differ": range(37, 40),
+    "the first digits differ": range(3),
+}
+
+
+@pytest.mark.parametrize("places", WORDS.values(), ids=WORDS)
+def test_hashes_that_differ_a_little_are_different_clients(places: Sequence[int]) -> None:
+    """However alike two hashes are, the numbers are exact: hundreds that have all but a few digits in common."""
+    hashes = [digits(number, places) for number in range(512)]
+    log = "".join(f"{STARTS[0]} {country} {one}\n" for country in ("de", "??") for one in hashes * 2).encode()
+    (counts,), _ = counted(log, sizes=Sizes())
+    assert counts.requests == {"de": 1024, "??": 1024}
+    assert counts.lines == counts.addresses == {"de": 512, "??": 512}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(COUNTRIES),
+            st.integers(0, 2),
+            st.integers(0, 2),
+            st.integers(0, 2),
+            st.sampled_from(ENDS),
+        ),
+        max_size=60,
+    ),
+    sizes,
+)
+@settings(deadline=None, max_examples=200)
+def test_rows_alike_in_some_words(rows: list[tuple[str, int, int, int, str]], sizes: Sizes) -> None:
+    """Rows that have a word or two in common, and different columns: no two are mixed up, none is parted."""
+    log = b"".join(
+        f"{STARTS[0]} {country} {hexadecimal(first, second, third)}{end}\n".encode()
+        for country, first, second, third, end in rows
+    )
+    assert counted(log, sizes=sizes)[0] == by_hand(log)
+
+
+def hexadecimal(first: int, second: int, third: int) -> str:
+    """Make a hash whose digits in each of the three words are a number's, beginning with the ones that are sorted."""
+    return f"{third:x}{first:016x}{second:016x}{third:07x}"
+
+
+# Several logs
+
+
+@given(st.lists(logs(), min_size=1, max_size=4), sizes)
+@settings(deadline=None, max_examples=100)
+def test_several_logs_are_counted_as_one(several: list[bytes], sizes: Sizes) -> None:
+    """In whatever order they are named, and however their intervals are mixed."""
+    whole = b"".join(log if log.endswith(b"\n") or not log else log + b"\n" for log in several)
+    counts, reports = counted(*several, sizes=sizes)
+    assert counts == by_hand(whole)
+    for log, report in zip(several, reports, strict=True):
+        assert report.lines == log.count(b"\n") + (not log.endswith(b"\n") and bool(log))
+
+
+def test_an_interval_that_comes_again_is_still_one() -> None:
+    """Days of two bridges, one file behind the other: each client of both is counted once."""
+    days = [b"".join(line(start, client=client) for client in range(20)) for start in STARTS[:3]]
+    log = b"".join(days + days)
+    assert counted(log)[0] == by_hand(log)
+
+
+def test_the_progress_adds_up(tmp_path: Path) -> None:
+    """What is said to have been read is the file's size, compressed or not, and also where all begins again."""
+    days = [b"".join(line(start, client=client) for client in range(20)) for start in STARTS[:3]]
+    for name, log in {"once": b"".join(days), "again": b"".join(days + days)}.items():
+        for path, packed in {name: log, f"{name}.gz": gzip.compress(log), f"{name}.xz": lzma.compress(log)}.items():
+            (tmp_path / path).write_bytes(packed)
+            read: list[int] = []
+            tally(find([str(tmp_path / path)]), read.append, sizes=TINY)
+            assert sum(read) == len(packed)
+            assert (min(read) < 0) == (name == "again")
+
+
+# What it is read from
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
+def test_compressed_logs(compress: type[bytes]) -> None:
+    """They are counted as what they are unpacked."""
+    log = b"".join(line(start, client=client) for start in STARTS[:2] for client in range(200))
+    assert counted(compress(log))[0] == by_hand(log)
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """Even where an interval comes again: nothing of it is forgotten before the end."""
+    log = b"".join(line(start, client=client) for start in STARTS[:3] * 2 for client in range(20))
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(log,))
+    writer.start()
+    counts, (report,) = tally(find([str(path)]), sizes=TINY)
+    writer.join()
+    assert counts == by_hand(log)
+    assert report.lines == 120
+
+
+def test_a_log_that_is_gone_ends_with_a_sentence(tmp_path: Path) -> None:
+    """Found, and removed before it was read."""
+    path = tmp_path / "clients.log"
+    path.write_bytes(line())
+    logs = find([str(path)])
+    path.unlink()
+    with pytest.raises(LogFileError, match="No such file or directory"):
+        tally(logs)
+
+
+def test_a_broken_archive_ends_with_a_sentence(tmp_path: Path) -> None:
+    """Half a file is not counted as if it were whole."""
+    path = tmp_path / "clients.log.gz"
+    path.write_bytes(gzip.compress(b"".join(line(client=client) for client in range(200)))[:-20])
+    with pytest.raises(LogFileError, match="damaged or cut off"):
+        tally(find([str(path)]))
+
+
+def test_a_log_that_grows_is_read_as_far_as_it_was(tmp_path: Path) -> None:
+    """What comes later is left for the next time."""
+    path = tmp_path / "clients.log"
+    path.write_bytes(line())
+    logs = find([str(path)])
+    path.write_bytes(line() * 2)
+    assert tally(logs)[1][0].lines == 1
+
+
+def test_a_log_that_shrinks_is_read_to_its_end(tmp_path: Path) -> None:
+    """Somebody empties it after it was found."""
+    path = tmp_path / "clients.log"
+    path.write_bytes(line() * 2)
+    logs = find([str(path)])
+    path.write_bytes(line())
+    assert tally(logs)[1][0].lines == 1
+
+
+def test_no_logs_no_lines() -> None:
+    """Nothing is nothing."""
+    assert tally([]) == ([], [])
+    assert counted(b"")[0] == []
