@@ -6,7 +6,9 @@ long ones by tally.py, where numpy is installed. Both give the same numbers.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO
 
 from obfstats.publish import plain
@@ -81,10 +83,14 @@ def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[lis
     is_short = all(log.is_plain for log in logs) and sum(log.size or 0 for log in logs) <= _SHORT
     if is_short:
         return plain.count(logs, advance)
+    # numpy would start a thread for each processor, to multiply matrices; there are none here, and it takes a while.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        from obfstats.publish.tally import tally  # noqa: PLC0415 - numpy is an extra, and takes a while to load
+        import_module("numpy")
     except ImportError:
         return plain.count(logs, advance)
+    from obfstats.publish.tally import tally  # noqa: PLC0415 - an extra, which takes a while to load
+
     return tally(logs, advance)
 
 

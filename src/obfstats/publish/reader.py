@@ -79,8 +79,12 @@ class Reader:
                 wait([pending.part for pending in waiting])
 
     def both(self, work: Callable[[int], _Result]) -> list[_Result]:
-        """Do both halves of something; see `repeats.Workers`."""
-        return list(self._pool.map(work, (0, 1)))
+        """Do both halves of something, one of them here; see `repeats.Workers`."""
+        second = self._pool.submit(work, 1)
+        try:
+            return [work(0), second.result()]
+        finally:
+            wait([second])
 
     def _first(self, waiting: deque[_Pending]) -> Iterator[tuple[int, Part]]:
         """Give what is next, and take its memory back."""

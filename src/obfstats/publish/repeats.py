@@ -42,8 +42,6 @@ _ALL_BITS = np.uint64(2**64 - 1)
 _COUNTRY = _ALL_BITS << COUNTRY_SHIFT
 _END = np.uint64(((1 << END_BITS) - 1) << int(END_SHIFT))
 _FIRST_KEYS = np.arange(len(COUNTRIES) + 1, dtype=WORD) << COUNTRY_SHIFT
-
-
 _NO_PAIRS = np.empty((2, 0), np.intp)
 
 
@@ -146,8 +144,13 @@ class _Search:
         pairs = [_NO_PAIRS]
         while begin < stop:
             end = self.border(min(begin + _AT_ONCE, stop))
-            found, countries = self._look(self.keys[begin:end])
-            again += np.bincount(countries.view(np.int64), minlength=len(again))
+            found = self._look(self.keys[begin:end])
+            lowest, highest = (int(self.keys[place] >> COUNTRY_SHIFT) for place in (begin, end - 1))
+            if lowest == highest:
+                again[lowest] += found.shape[1]
+            else:
+                countries = self._rows.kinds.take(found[1]) >> COUNTRY_SHIFT
+                again += np.bincount(countries.view(np.int64), minlength=len(again))
             if self._want_pairs:
                 pairs.append(found)
             begin = end
@@ -160,21 +163,20 @@ class _Search:
             rows, np.sum([one.again for one in found], axis=0), np.concatenate([one.pairs for one in found], axis=1)
         )
 
-    def _look(self, keys: Words) -> tuple[Places, Words]:
-        """Give the pairs of equal rows of some whole neighbourhoods, and their countries' numbers."""
+    def _look(self, keys: Words) -> Places:
+        """Give the pairs of equal rows of some whole neighbourhoods."""
         alike = np.flatnonzero(keys[1:] ^ keys[:-1] <= self._place)
-        lower = keys.take(alike)
-        pairs = np.stack((lower, keys.take(alike + 1)))
-        pairs &= self._place
-        places = pairs.view(np.intp)
-        equal = self._are_equal(places)
+        places = np.empty((2, len(alike)), WORD)
+        np.bitwise_and(keys.take(alike), self._place, out=places[0])
+        np.bitwise_and(keys.take(alike + 1), self._place, out=places[1])
+        pairs = places.view(np.intp)
+        equal = self._are_equal(pairs)
         if equal.all():
-            return places, lower >> COUNTRY_SHIFT
+            return pairs
         # Whoever has a neighbour that is not equal may have an equal one further on: all of that neighbourhood.
         neighbourhoods = np.cumsum(np.diff(alike, prepend=alike[0]) != 1)
         is_mixed = np.isin(neighbourhoods, neighbourhoods[~equal])
-        places = np.concatenate((places[:, ~is_mixed], self._sort_all(np.unique(places[:, is_mixed]))), axis=1)
-        return places, self._rows.kinds.take(places[1]) >> COUNTRY_SHIFT
+        return np.concatenate((pairs[:, ~is_mixed], self._sort_all(np.unique(pairs[:, is_mixed]))), axis=1)
 
     def _sort_all(self, places: Places) -> Places:
         """Sort some rows by all of their words, and give the pairs of equal ones."""

@@ -14,9 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-# numpy would start a thread for each processor, to multiply matrices; there are none here, and starting takes a while.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 from obfstats.formats.logline import LINE_LENGTH
 from obfstats.publish.counting import Counting, ReappearedError
 from obfstats.publish.fixed_lines import START_LENGTH, is_start
@@ -77,7 +74,8 @@ def tally(
         counting = Counting(reader, advance, memory, sizes.limit, quiet=quiet)
         if not _is_counted(counting, logs, order):
             advance(-counting.advanced)
-            counting = Counting(reader, advance, memory, sizes.limit, last=_last_blocks(reader, logs, order))
+            last = _last_blocks(reader, logs, order)
+            counting = Counting(reader, advance, memory, sizes.limit, last=last)
             if not _is_counted(counting, logs, order):
                 raise LogFileError("a log changed while it was read; try again")
         return counting.counts(), [counting.reports[place] for place in range(len(logs))]
