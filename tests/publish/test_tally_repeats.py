@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obfstats.publish.fixed_lines import COUNTRIES, COUNTRY_SHIFT, END_SHIFT, Rows
-from obfstats.publish.repeats import find_repeats
+from obfstats.publish.tally.fixed_lines import COUNTRIES, COUNTRY_SHIFT, END_SHIFT, Rows
+from obfstats.publish.tally.repeats import find_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable

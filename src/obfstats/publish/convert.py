@@ -1,7 +1,7 @@
 """From statistics logs to what may be published: the verb `obfstats convert`.
 
 Logs are counted as if they were one. Short ones are counted in plain Python, which has begun before numpy is loaded;
-long ones by tally.py, where numpy is installed. Both give the same numbers.
+long ones by tally/, where numpy is installed. Both give the same numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Logs to numbers in plain Python: where numpy is not installed, for short logs, and on the bridge itself.
 
 The reading is simple.py's, which needs nothing but the standard library; what is made of it here are all the numbers
-that any document holds. tally.py gives the same, faster.
+that any document holds. tally/ gives the same, faster.
 """
 
 from __future__ import annotations

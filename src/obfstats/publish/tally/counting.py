@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from obfstats.publish.interval_rows import IntervalRows
 from obfstats.publish.report import Report
+from obfstats.publish.tally.interval_rows import IntervalRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from obfstats.formats.counts import Counts
-    from obfstats.publish.general_lines import Part
     from obfstats.publish.logfiles import LogFile
-    from obfstats.publish.memory import Memory
-    from obfstats.publish.reader import Reader
+    from obfstats.publish.tally.general_lines import Part
+    from obfstats.publish.tally.memory import Memory
+    from obfstats.publish.tally.reader import Reader
 
 
 class ReappearedError(Exception):

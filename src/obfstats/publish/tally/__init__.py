@@ -1,4 +1,4 @@
-"""Logs to numbers with numpy: as plain.py counts, for logs of any length.
+"""Logs to numbers with numpy: as ../plain.py counts, for logs of any length.
 
 Blocks of lines are packed into words (fixed_lines.py, general_lines.py) at the same time on every processor, and come
 back in order. An interval is counted and its rows are forgotten as soon as no line of it has come for a while, since
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import LINE_LENGTH
-from obfstats.publish.counting import Counting, ReappearedError
-from obfstats.publish.fixed_lines import START_LENGTH, is_start
 from obfstats.publish.logfiles import READING_ERRORS, LogFileError, reading_error
-from obfstats.publish.memory import Memory
-from obfstats.publish.reader import Reader
+from obfstats.publish.tally.counting import Counting, ReappearedError
+from obfstats.publish.tally.fixed_lines import START_LENGTH, is_start
+from obfstats.publish.tally.memory import Memory
+from obfstats.publish.tally.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from obfstats.formats.counts import Pairs
-from obfstats.publish.fixed_lines import COUNTRIES, END_BITS, END_SHIFT
-from obfstats.publish.repeats import columns_of, find_repeats
+from obfstats.publish.tally.fixed_lines import COUNTRIES, END_BITS, END_SHIFT
+from obfstats.publish.tally.repeats import columns_of, find_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from obfstats.publish.fixed_lines import Rows, Words
-    from obfstats.publish.repeats import Numbers, Workers
+    from obfstats.publish.tally.fixed_lines import Rows, Words
+    from obfstats.publish.tally.repeats import Numbers, Workers
 
 _Label = TypeVar("_Label", bound="Hashable")
 

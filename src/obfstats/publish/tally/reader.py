@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from obfstats.formats.logline import LINE_LENGTH
-from obfstats.publish.blocks import PADDING, Block, blocks
-from obfstats.publish.fixed_lines import Packer, Rows
-from obfstats.publish.general_lines import Ends, Part, read_block
+from obfstats.publish.tally.blocks import PADDING, Block, blocks
+from obfstats.publish.tally.fixed_lines import Packer, Rows
+from obfstats.publish.tally.general_lines import Ends, Part, read_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from obfstats.publish.fixed_lines import COUNTRIES, COUNTRY_SHIFT, END_BITS, END_SHIFT, WORD
+from obfstats.publish.tally.fixed_lines import COUNTRIES, COUNTRY_SHIFT, END_BITS, END_SHIFT, WORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from obfstats.publish.fixed_lines import Rows, Words
+    from obfstats.publish.tally.fixed_lines import Rows, Words
 
     Places = NDArray[np.intp]
     Numbers = NDArray[np.int64]

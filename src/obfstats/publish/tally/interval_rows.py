@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from obfstats.formats.counts import Counts, Pairs
-from obfstats.publish.column_numbers import ColumnNumbers, by_country
-from obfstats.publish.fixed_lines import COUNTRIES, Rows, different
-from obfstats.publish.repeats import find_repeats
+from obfstats.publish.tally.column_numbers import ColumnNumbers, by_country
+from obfstats.publish.tally.fixed_lines import COUNTRIES, Rows, different
+from obfstats.publish.tally.repeats import find_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from obfstats.publish.general_lines import Run
-    from obfstats.publish.memory import Memory
-    from obfstats.publish.repeats import Workers
+    from obfstats.publish.tally.general_lines import Run
+    from obfstats.publish.tally.memory import Memory
+    from obfstats.publish.tally.repeats import Workers
 
 _SAMPLED = np.uint64(0x3F)
 """One in 64 clients is looked at to find out whether most rows repeat others."""

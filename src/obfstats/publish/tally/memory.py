@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from obfstats.publish.fixed_lines import WORD, Rows
+from obfstats.publish.tally.fixed_lines import WORD, Rows
 
 if TYPE_CHECKING:
-    from obfstats.publish.fixed_lines import Words
+    from obfstats.publish.tally.fixed_lines import Words
 
 _LEAST = 1 << 14
 """Rows that there is room for at least."""

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH
-from obfstats.publish.fixed_lines import (
+from obfstats.publish.logfiles import LogFileError
+from obfstats.publish.simple import HEX_DIGITS, further_columns, read_log
+from obfstats.publish.tally.fixed_lines import (
     END_BITS,
     END_SHIFT,
     NO_COUNTRY,
@@ -28,8 +30,6 @@ from obfstats.publish.fixed_lines import (
     is_start,
     starting_alike,
 )
-from obfstats.publish.logfiles import LogFileError
-from obfstats.publish.simple import HEX_DIGITS, further_columns, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
