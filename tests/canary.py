@@ -21,9 +21,22 @@ COUNTRIES = {"de": 64, "tr": 128, "ir": 192}
 """Second bytes of the test's own networks, 127.64.0.0/16 and so on, and the country its GeoIP file gives them."""
 
 _NOWHERE = 250
-# Cookies and keys are nothing but random bytes, and there are hundreds of them.
-_RANDOM = re.compile(r"cookie|/keys/")
+# Cookies and keys are nothing but random bytes, and so is what tor compresses.
+_RANDOM = re.compile(r"cookie|/keys/|/diff-cache/")
 _HASH = re.compile(rb"(?<![0-9a-f])[0-9a-f]{40,}(?![0-9a-f])")
+# What may be one of the addresses, at any place: there are thousands of them, too many to look for one by one.
+_CANDIDATES = {
+    "text": re.compile(rb"(?=(127\.\d{1,3}\.\d{1,3}\.\d{1,3}))"),
+    "number": re.compile(rb"(?=(21[34]\d{7}))"),
+    "hex": re.compile(rb"(?=(7f[0-9a-f]{6}))"),
+    "reversed hex": re.compile(rb"(?=([0-9a-f]{6}7f))"),
+    "packed": re.compile(rb"(?=(\x7f.{3}))", re.DOTALL),
+    "hex number": re.compile(rb"(?=(0x7f[0-9a-f]{6}))"),
+    "dashed text": re.compile(rb"(?=(127-\d{1,3}-\d{1,3}-\d{1,3}))"),
+}
+_SHORTER = 2
+"""Digits that a candidate may have too many: what follows an address may be a digit."""
+
 _handed_out: dict[str, list[bytes]] = {}
 _numbers = {second: itertools.count() for second in (*COUNTRIES.values(), _NOWHERE)}
 
@@ -61,16 +74,16 @@ def findings(texts: Iterable[tuple[str, bytes]]) -> Iterator[str]:
     Args:
         texts: what to search, each with a name for it.
     """
-    names = ("text", "number", "hex", "reversed hex", "packed", "hex number", "dashed text")
+    wanted = dict(zip(_CANDIDATES, map(frozenset, zip(*_handed_out.values(), strict=True)), strict=False))
     for where, content in texts:
         # Eight hex digits of an address turn up in thousands of hashes by chance, so those are not looked into.
         lowered = _HASH.sub(b"hash", content.lower())
-        for written in _handed_out.values():
-            for name, form in zip(names, written, strict=True):
-                # Four packed bytes turn up in random data by chance; the other forms do not.
-                if name == "packed" and _RANDOM.search(where):
-                    continue
-                if form in (content if name == "packed" else lowered):
+        for name, written in wanted.items():
+            # Four packed bytes turn up in random data by chance; the other forms do not.
+            if name == "packed" and _RANDOM.search(where):
+                continue
+            for candidate in _CANDIDATES[name].findall(content if name == "packed" else lowered):
+                if any(candidate[: len(candidate) - more] in written for more in range(_SHORTER + 1)):
                     yield f"{where}: a client's address as {name}"
 
 

@@ -14,10 +14,10 @@ FORMS = range(7)
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_an_address_is_found(form: int) -> None:
-    """Among other words, in capital letters too where there are any."""
+    """Among other words and between digits, in capital letters too where there are any."""
     written = canary.forms(canary.address())[form]
     shouted = written if len(written) == 4 else written.upper()
-    for content in (b"seen " + written + b" today", b"seen " + shouted + b"\n"):
+    for content in (b"seen " + written + b" today", b"seen " + shouted + b"\n", b"127." + written + b"127"):
         assert list(canary.findings([("a file", content)])) != []
 
 
