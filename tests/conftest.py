@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,12 @@ settings.load_profile("patient")
 
 _reported: list[tuple[str, bytes]] = []
 _found: list[str] = []
+
+
+def pytest_configure() -> None:
+    """Let signals mean what they mean by default: a shell ignores two of them for what it runs in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture
