@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from obfstats.publish import plain
 from obfstats.publish.intervals import Rule, finished, measured
-from obfstats.publish.ledger import LedgerError
 from obfstats.publish.logfiles import LogFileError, find
-from obfstats.publish.output import Output, render
 from obfstats.publish.tables import tables
 
 if TYPE_CHECKING:
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from obfstats.formats.counts import Counts
     from obfstats.publish.logfiles import LogFile
+    from obfstats.publish.output import Output
     from obfstats.publish.progress import Progress
     from obfstats.publish.report import Report
 
@@ -30,8 +29,8 @@ _SHORT = 4_000_000
 """Bytes up to which plain Python is through before numpy is loaded and has begun."""
 
 
-class _NoLogError(Exception):
-    """A file is no statistics log; the text says so to the operator."""
+class _NothingWrittenError(Exception):
+    """Nothing can be published; the text says why to the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def convert(
             counts, reports = _count(logs, advance)
         status = _judge(logs, reports, conversion, say)
         text = _write(counts, conversion, say)
-    except (LogFileError, LedgerError, _NoLogError) as error:
+    except (LogFileError, _NothingWrittenError) as error:
         say(str(error))
         return 2
     out.write(text)
@@ -104,7 +103,7 @@ def _judge(
         name, lines, damaged = report.name, report.lines, report.damaged
         if lines and lines == damaged:
             first = report.first
-            raise _NoLogError(
+            raise _NothingWrittenError(
                 f"{name} is not a statistics log, not one line is as it should be ({first}); is it the right file?"
             )
         if damaged:
@@ -122,4 +121,11 @@ def _judge(
 def _write(counts: Sequence[Counts], conversion: Conversion, say: Callable[[str], None]) -> bytes:
     if conversion.output is None:
         return tables(finished(counts, conversion.rule, say))
-    return render(measured(counts, conversion.rule, say), conversion.output, say)
+    # Tables need none of what documents do, and are through before it would be loaded.
+    from obfstats.publish.ledger import LedgerError  # noqa: PLC0415
+    from obfstats.publish.output import render  # noqa: PLC0415
+
+    try:
+        return render(measured(counts, conversion.rule, say), conversion.output, say)
+    except LedgerError as error:
+        raise _NothingWrittenError(str(error)) from None

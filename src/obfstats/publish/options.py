@@ -1,4 +1,4 @@
-"""What the command lines of the verbs that publish have in common."""
+"""What the command lines of the verbs that publish have in common; what an option needs is loaded when it is given."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from obfstats.publish.intervals import TIME, Rule
 from obfstats.publish.logfiles import STANDARD_INPUT
-from obfstats.publish.noise import parse_epsilon
-from obfstats.publish.rounding import hash_fingerprint
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -157,6 +155,8 @@ def check_log2stats(given: argparse.Namespace) -> None:
 
 
 def _fingerprint(text: str) -> str:
+    from obfstats.publish.rounding import hash_fingerprint  # noqa: PLC0415
+
     try:
         return hash_fingerprint(text)
     except ValueError as error:
@@ -164,6 +164,8 @@ def _fingerprint(text: str) -> str:
 
 
 def _epsilon(text: str) -> Fraction:
+    from obfstats.publish.noise import parse_epsilon  # noqa: PLC0415
+
     try:
         return parse_epsilon(text)
     except ValueError as error:

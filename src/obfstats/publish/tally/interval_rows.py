@@ -13,18 +13,19 @@ import numpy as np
 
 from obfstats.formats.counts import Counts, Pairs
 from obfstats.publish.tally.column_numbers import ColumnNumbers, by_country
-from obfstats.publish.tally.fixed_lines import COUNTRIES, Rows, different
+from obfstats.publish.tally.fixed_lines import COUNTRIES, WORD, Rows, different
 from obfstats.publish.tally.repeats import find_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from obfstats.publish.tally.fixed_lines import Words
     from obfstats.publish.tally.general_lines import Run
     from obfstats.publish.tally.memory import Memory
     from obfstats.publish.tally.repeats import Workers
 
-_SAMPLED = np.uint64(0x3F)
-"""One in 64 clients is looked at to find out whether most rows repeat others."""
+_SAMPLED = np.uint8(0x3F)
+"""One in 64 clients is looked at to find out whether most rows repeat others: whose last digits are noughts here."""
 
 
 class IntervalRows:
@@ -42,6 +43,8 @@ class IntervalRows:
         self._room = memory.take(0)
         self._count = 0
         self._ends: set[int] = set()
+        self._sample: list[Words] = []
+        self._sampled = 0
         # Of the rows that are left after repeated ones were thrown away.
         self._requests = np.zeros(len(COUNTRIES), np.int64)
         self._different = np.zeros(len(COUNTRIES), np.int64)
@@ -106,8 +109,11 @@ class IntervalRows:
 
     def _mostly_repeated(self) -> bool:
         """Tell whether more than half of the rows seem to repeat others, judging by a few clients."""
-        first = self._rows().hashes[:, 0]
-        sample = first[first & _SAMPLED == 0]
+        rows = self._room.part(self._sampled, self._count)
+        last_digits = rows.kinds.view(np.uint8)[:: WORD.itemsize]
+        self._sample.append(rows.hashes[:, 0][last_digits & _SAMPLED == 0])
+        self._sampled = self._count
+        sample = np.concatenate(self._sample)
         return 2 * len(different(sample)) <= len(sample)
 
     def _settle(self, *, throw_away: bool) -> None:
@@ -121,5 +127,6 @@ class IntervalRows:
             is_kept = np.ones(self._count, np.bool_)
             is_kept[repeats.pairs[1]] = False
             self._count = int(np.count_nonzero(is_kept))
+            self._sample, self._sampled = [], 0
             rows.hashes[: self._count] = rows.hashes[is_kept]
             rows.kinds[: self._count] = rows.kinds[is_kept]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_AHEAD = 2
+_AHEAD = 4
 """Blocks waiting for each thread."""
 
 

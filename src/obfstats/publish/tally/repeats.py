@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_AT_ONCE = 1 << 13
+_AT_ONCE = 1 << 15
 """Rows worked on at a time: what is between the steps is so short that the system is not asked for memory each time."""
 
 _FEW = 1 << 17
