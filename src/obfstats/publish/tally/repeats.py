@@ -144,13 +144,9 @@ class _Search:
         pairs = [_NO_PAIRS]
         while begin < stop:
             end = self.border(min(begin + _AT_ONCE, stop))
-            found = self._look(self.keys[begin:end])
-            lowest, highest = (int(self.keys[place] >> COUNTRY_SHIFT) for place in (begin, end - 1))
-            if lowest == highest:
-                again[lowest] += found.shape[1]
-            else:
-                countries = self._rows.kinds.take(found[1]) >> COUNTRY_SHIFT
-                again += np.bincount(countries.view(np.int64), minlength=len(again))
+            countries, found = self._look(self.keys[begin:end])
+            countries >>= COUNTRY_SHIFT
+            again += np.bincount(countries.view(np.int64), minlength=len(again))
             if self._want_pairs:
                 pairs.append(found)
             begin = end
@@ -163,20 +159,22 @@ class _Search:
             rows, np.sum([one.again for one in found], axis=0), np.concatenate([one.pairs for one in found], axis=1)
         )
 
-    def _look(self, keys: Words) -> Places:
-        """Give the pairs of equal rows of some whole neighbourhoods."""
+    def _look(self, keys: Words) -> tuple[Words, Places]:
+        """Give the pairs of equal rows of some whole neighbourhoods, and before them words with their countries."""
         alike = np.flatnonzero(keys[1:] ^ keys[:-1] <= self._place)
+        first = keys.take(alike)
         places = np.empty((2, len(alike)), WORD)
-        np.bitwise_and(keys.take(alike), self._place, out=places[0])
+        np.bitwise_and(first, self._place, out=places[0])
         np.bitwise_and(keys.take(alike + 1), self._place, out=places[1])
         pairs = places.view(np.intp)
         equal = self._are_equal(pairs)
         if equal.all():
-            return pairs
+            return first, pairs
         # Whoever has a neighbour that is not equal may have an equal one further on: all of that neighbourhood.
         neighbourhoods = np.cumsum(np.diff(alike, prepend=alike[0]) != 1)
         is_mixed = np.isin(neighbourhoods, neighbourhoods[~equal])
-        return np.concatenate((pairs[:, ~is_mixed], self._sort_all(np.unique(pairs[:, is_mixed]))), axis=1)
+        pairs = np.concatenate((pairs[:, ~is_mixed], self._sort_all(np.unique(pairs[:, is_mixed]))), axis=1)
+        return self._rows.kinds.take(pairs[1]), pairs
 
     def _sort_all(self, places: Places) -> Places:
         """Sort some rows by all of their words, and give the pairs of equal ones."""
