@@ -64,15 +64,7 @@ class Row:
     clients: set[bytes] = field(default_factory=set)  # what their lines say behind the country, with the line's end
 
 
-def convert(
-    paths: Sequence[str],
-    *,
-    take_all: bool,
-    now: datetime,
-    out: BinaryIO,
-    say: Callable[[str], None],
-    write: Callable[[dict[bytes, Row], BinaryIO], None] | None = None,
-) -> int:
+def convert(paths: Sequence[str], *, take_all: bool, now: datetime, out: BinaryIO, say: Callable[[str], None]) -> int:
     """Read the logs, as if they were one, and write the tables.
 
     Args:
@@ -81,7 +73,6 @@ def convert(
         now: the time, UTC.
         out: takes the tables, as bytes.
         say: takes sentences for the operator. No byte of a log but an interval's start is ever in one.
-        write: writes something else instead of the tables; for programs that build on this file.
 
     Returns:
         The exit status: 0; 1 if more than 1 % of a log is damaged (the tables are written all the same); 2 if one
@@ -115,7 +106,7 @@ def convert(
         read_before.add((file.st_dev, file.st_ino))
     if not take_all:
         leave_out_unfinished(table, now, say)
-    (write or write_tables)(table, out)
+    write_tables(table, out)
     return status
 
 
