@@ -15,9 +15,8 @@ Rules:
 - What cannot be read cannot refuse: with one damaged line a ledger is of no use before somebody has put it right, and
   it is left as it is. A torn last line is another matter: it never reached the disk whole, so nothing was released by
   it, and it is cut off; a bridge must start after a power failure. One that only lacks its newline counts, and gets it.
-- The file is its owner's alone: 0600 whatever the umask. A link, a pipe, somebody else's or a looser file is refused.
-- One program at a time has it: a lock on the file itself. Lines are only ever added. If the disk does not take one
-  whole, it is cut off again, and the file is read anew before the next.
+- The file is its owner's alone, one program at a time has it, and lines are only ever added (ownfile.py). If the disk
+  does not take one whole, it is cut off again, and the file is read anew before the next.
 - A ledger that was moved or deleted while it was open takes nothing more.
 
 Starts that differ are different intervals, also where they overlap. A bridge that was restarted begins a new interval
@@ -31,11 +30,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import stat
 from typing import TYPE_CHECKING, Self
 
+from obfstats.ownfile import OwnFileError, check, leads_to, lock, open_or_make
 from obfstats.publish.ledger_line import LedgerLine, is_torn, parse_line, write_line
 
 if TYPE_CHECKING:
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
 
 MAX_LEDGER_LENGTH = 1 << 24
 """Bytes: several hundred years of days."""
-
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class LedgerError(Exception):
@@ -83,17 +79,15 @@ class Ledger:
             LedgerError: if it cannot be used, or another program is using it.
         """
         try:
-            descriptor, is_new = _open_or_make(path)
+            descriptor, is_new = open_or_make(path)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise LedgerError(f"{path} is a symbolic link; name the ledger itself") from None
             raise LedgerError(f"cannot open the ledger {path}: {error.strerror}; name another place for it") from None
         try:
             if is_new:
-                os.fchmod(descriptor, 0o600)
                 _sync_folder(path)
-            _check_file(path, os.fstat(descriptor))
-            _lock(path, descriptor)
+            _take(path, descriptor)
             return cls(path, descriptor)
         except OSError as error:
             os.close(descriptor)
@@ -166,7 +160,7 @@ class Ledger:
         if self._descriptor < 0:
             raise LedgerError(f"the ledger {self._path} is closed; open it again")
         try:
-            if not _leads_to(self._path, self._descriptor):
+            if not leads_to(self._path, self._descriptor):
                 raise LedgerError(f"the ledger {self._path} was moved or deleted; put it back and start again")
             if self._is_in_doubt:
                 self._read()
@@ -206,17 +200,6 @@ class Ledger:
         self._is_in_doubt = False
 
 
-def _open_or_make(path: Path) -> tuple[int, bool]:
-    """Give a descriptor, and whether the file is new."""
-    try:
-        return os.open(path, _FLAGS), False
-    except FileNotFoundError:
-        # Two programs may begin at the same moment: who makes the file, and who has it, is settled one by one.
-        with contextlib.suppress(FileExistsError):
-            return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600), True
-    return os.open(path, _FLAGS), False
-
-
 def _sync_folder(path: Path) -> None:
     """See to it that a new file is still there after the power has failed."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -226,31 +209,14 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _check_file(path: Path, status: os.stat_result) -> None:
-    """Refuse whatever somebody else could read, write or have put there."""
-    if not stat.S_ISREG(status.st_mode):
-        raise LedgerError(f"{path} is not a regular file; name one, or a new one")
-    if status.st_uid != os.geteuid():
-        raise LedgerError(f"{path} belongs to somebody else; name a file of this user's")
-    if status.st_nlink != 1:
-        raise LedgerError(f"{path} has a second name (a hard link); remove that, or name another file")
-    if status.st_mode & 0o077:
-        raise LedgerError(f"{path} is open to others ({stat.S_IMODE(status.st_mode):04o}); run: chmod 600 {path}")
-
-
-def _lock(path: Path, descriptor: int) -> None:
+def _take(path: Path, descriptor: int) -> None:
+    """See that the file is for this program alone."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LedgerError(f"the ledger {path} is in use by another program; wait until that has ended") from None
-
-
-def _leads_to(path: Path, descriptor: int) -> bool:
-    """Tell whether the path leads to the open file."""
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+        check(path, descriptor)
+    except OwnFileError as error:
+        raise LedgerError(str(error)) from None
+    if not lock(descriptor):
+        raise LedgerError(f"the ledger {path} is in use by another program; wait until that has ended")
 
 
 def _read_whole(path: Path, descriptor: int) -> bytes:

@@ -2,9 +2,7 @@ r"""The statistics log's file: whole lines are appended, a batch at a time, and 
 
 Rules (facts about faults that this file answers):
 
-- Only the operator reads it: 0600 whatever the umask. A link, a pipe, somebody else's or a looser file is refused, and
-  so is a file that holds anything but a log.
-- One program writes it: a lock on the file itself; a second program is refused.
+- Only the operator reads it and one program writes it (ownfile.py). A file that holds anything but a log is refused.
 - A batch is one write. If the disk takes only part of it, the part is cut off again, so that a reader sees whole
   lines. Whatever could not be written is kept, up to a bound, and tried again later; what is beyond the bound is
   dropped, a whole batch at a time (dropping some lines of a sorted batch would favour a country), and counted.
@@ -20,12 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH, is_cut_short, is_line
+from obfstats.ownfile import OwnFileError, check, leads_to, lock, open_or_make
 from obfstats.record.errors import LogInUseError, RecordError
 from obfstats.record.rewriting import Rewriting, remove_copy
 
@@ -41,7 +38,6 @@ FIRST_RETRY, LAST_RETRY = 1.0, 600.0
 
 _HEAD = 1 << 16
 _TELLING = len("2012-")
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Journal:
@@ -153,12 +149,8 @@ class Journal:
 
     def _follow(self) -> None:
         """Open the path anew if it no longer leads to the open file."""
-        try:
-            there = os.lstat(self.path)
-            if os.path.samestat(there, os.fstat(self._descriptor)):
-                return
-        except FileNotFoundError:
-            pass
+        if leads_to(self.path, self._descriptor):
+            return
         fresh = _open(self.path)
         os.close(self._descriptor)
         self._descriptor = fresh
@@ -179,16 +171,13 @@ def make_folder_of(path: Path) -> None:
 def _open(path: Path) -> int:
     """Open, check, lock and seal."""
     try:
-        descriptor, made = _open_or_make(path)
+        descriptor, _ = open_or_make(path)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise RecordError(f"{path} is a symbolic link; name the file itself") from None
         raise RecordError(f"cannot open the log {path}: {error.strerror}; name another with --stats-log") from None
     try:
-        if made:
-            os.fchmod(descriptor, 0o600)
-        _check_file(path, os.fstat(descriptor))
-        _lock(path, descriptor)
+        _take(path, descriptor)
         _check_content(path, descriptor)
         _seal(descriptor)
     except OSError as error:
@@ -200,34 +189,14 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _open_or_make(path: Path) -> tuple[int, bool]:
-    """Give a descriptor, and whether the file is new."""
+def _take(path: Path, descriptor: int) -> None:
+    """See that the file is for this program alone."""
     try:
-        return os.open(path, _FLAGS), False
-    except FileNotFoundError:
-        # Two programs may begin at the same moment: who makes the file, and who has it, is settled one by one.
-        with contextlib.suppress(FileExistsError):
-            return os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600), True
-    return os.open(path, _FLAGS), False
-
-
-def _check_file(path: Path, status: os.stat_result) -> None:
-    """Refuse whatever somebody else could read, write or have put there."""
-    if not stat.S_ISREG(status.st_mode):
-        raise RecordError(f"{path} is not a regular file; name one, or a new one")
-    if status.st_uid != os.geteuid():
-        raise RecordError(f"{path} belongs to somebody else; name a file of this user's")
-    if status.st_nlink != 1:
-        raise RecordError(f"{path} has a second name (a hard link); remove that, or name another file")
-    if status.st_mode & 0o077:
-        raise RecordError(f"{path} is open to others ({stat.S_IMODE(status.st_mode):04o}); run: chmod 600 {path}")
-
-
-def _lock(path: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LogInUseError(f"{path} is in use by another program; give each its own with --stats-log") from None
+        check(path, descriptor)
+    except OwnFileError as error:
+        raise RecordError(str(error)) from None
+    if not lock(descriptor):
+        raise LogInUseError(f"{path} is in use by another program; give each its own with --stats-log")
 
 
 def _check_content(path: Path, descriptor: int) -> None:

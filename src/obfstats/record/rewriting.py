@@ -22,6 +22,7 @@ import os
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import MAX_LINE_LENGTH
+from obfstats.ownfile import leads_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +117,7 @@ class Rewriting:
         Raises:
             OSError: if it was rotated away.
         """
-        if not os.path.samestat(os.lstat(self._path), os.fstat(self._old)):
+        if not leads_to(self._path, self._old):
             raise OSError(errno.ESTALE, "the log was rotated away meanwhile")
 
     def _copy_rest(self) -> None:
