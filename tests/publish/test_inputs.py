@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import subprocess
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 from backports import zstd
+from hypothesis import given
+from hypothesis import strategies as st
 
 from obfstats.publish import convert
 from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.xz import unpack_xz
 from tests.publish.converting import made
 from tests.publish.logs import line
 from tests.publish.programs import ENVIRONMENT, OBFSTATS, run
@@ -28,6 +33,8 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "zst": zstd.compress,
 }
+
+ANOTHER = bz2.compress(LOG[640:])
 
 compressed = pytest.mark.parametrize("kind", COMPRESSORS)
 
@@ -68,6 +75,47 @@ def test_a_stream_that_is_cut_off_is_said(kind: str, tmp_path: Path) -> None:
     assert result.said == [
         f"cannot read {log}: what it is compressed with is damaged or cut off; unpack what can be had"
     ]
+
+
+@compressed
+@pytest.mark.parametrize("behind", [b"X" + b"0" * 99, ANOTHER])
+def test_what_is_damaged_behind_a_first_stream_is_said(kind: str, behind: bytes, tmp_path: Path) -> None:
+    """Not taken for nothing, as if the log ended there; nor is what was compressed in another way."""
+    log = tmp_path / "log"
+    log.write_bytes(COMPRESSORS[kind](LOG[:640]) + behind)
+    result = made(log)
+    assert (result.status, result.text) == (2, "")
+    assert "damaged or cut off" in result.said[0]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 3)), min_size=1, max_size=5), st.integers(1, 200))
+def test_an_xz_file_may_have_padding_between_its_streams(streams: list[tuple[bytes, int]], size: int) -> None:
+    """In multiples of four bytes; in whatever pieces it is read, all of it is there."""
+    packed = b"".join(lzma.compress(content) + bytes(4 * padding) for content, padding in streams)
+    with unpack_xz(io.BytesIO(packed)) as file:
+        assert b"".join(iter(lambda: file.read(size), b"")) == b"".join(content for content, _ in streams)
+
+
+@given(st.integers(1, 100).filter(lambda padding: padding % 4))
+def test_other_padding_is_damage(padding: int) -> None:
+    """As for the xz program itself."""
+    with (
+        unpack_xz(io.BytesIO(lzma.compress(LOG) + bytes(padding) + lzma.compress(LOG))) as file,
+        pytest.raises(lzma.LZMAError),
+    ):
+        file.read()
+
+
+def test_a_little_xz_of_much_is_never_much_in_memory() -> None:
+    """A hundred megabytes of noughts are fifteen kilobytes of xz; what it looks back on are eight megabytes."""
+    packed = lzma.compress(bytes(100_000_000))
+    tracemalloc.start()
+    with unpack_xz(io.BytesIO(packed)) as file:
+        size = sum(map(len, iter(lambda: file.read(1 << 16), b"")))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size == 100_000_000
+    assert peak < 12_000_000
 
 
 def test_what_is_compressed_in_another_way_is_no_log(tmp_path: Path) -> None:

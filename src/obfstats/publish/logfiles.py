@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
+from obfstats.publish.xz import unpack_xz
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -169,7 +171,7 @@ def _unpack(raw: io.BufferedReader, magic: bytes) -> BinaryIO:
     if magic.startswith(_GZIP):
         return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
     if magic.startswith(_XZ):
-        return cast("BinaryIO", lzma.LZMAFile(raw))
+        return unpack_xz(cast("BinaryIO", raw))
     if magic.startswith(_ZSTANDARD):
         return _unpack_zstandard(raw)
     return raw
