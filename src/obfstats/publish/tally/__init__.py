@@ -5,6 +5,8 @@ back in order. An interval is counted and its rows are forgotten as soon as no l
 a recorder writes one interval after the other: so memory holds the clients of one interval, and not the log. Where
 lines of such an interval turn up again after all (logs of several bridges in one file, or named twice), everything
 begins again, first looking where each interval has its last line. What can be read only once, a pipe, is kept whole.
+Logs that have a new interval every few lines are left to plain.py: here each interval takes as long as thousands of
+lines.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import LINE_LENGTH
+from obfstats.publish import plain
 from obfstats.publish.logfiles import READING_ERRORS, LogFileError, reading_error
 from obfstats.publish.tally.counting import Counting, ReappearedError
 from obfstats.publish.tally.fixed_lines import START_LENGTH, is_start
+from obfstats.publish.tally.general_lines import ScatteredError
 from obfstats.publish.tally.memory import Memory
 from obfstats.publish.tally.reader import Reader
 
@@ -66,18 +70,23 @@ def tally(
     sizes = sizes or Sizes()
     threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
-        reader = Reader(pool, threads, sizes.block)
+        is_read_once = any(log.is_read_once for log in logs)
+        reader = Reader(pool, threads, sizes.block, take_scattered=is_read_once)
         order = _by_first_start(logs)
         # What has been read of a pipe is gone, so nothing is taken to be over before its end.
-        quiet = None if any(log.is_read_once for log in logs) else sizes.quiet
+        quiet = None if is_read_once else sizes.quiet
         memory = Memory(sum(log.size or 0 for log in logs) // LINE_LENGTH)
         counting = Counting(reader, advance, memory, sizes.limit, quiet=quiet)
-        if not _is_counted(counting, logs, order):
-            advance(-counting.advanced)
-            last = _last_blocks(reader, logs, order)
-            counting = Counting(reader, advance, memory, sizes.limit, last=last)
+        try:
             if not _is_counted(counting, logs, order):
-                raise LogFileError("a log changed while it was read; try again")
+                advance(-counting.advanced)
+                last = _last_blocks(reader, logs, order)
+                counting = Counting(reader, advance, memory, sizes.limit, last=last)
+                if not _is_counted(counting, logs, order):
+                    raise LogFileError("a log changed while it was read; try again")
+        except ScatteredError:
+            advance(-counting.advanced)
+            return plain.count(logs, advance)
         return counting.counts(), [counting.reports[place] for place in range(len(logs))]
 
 

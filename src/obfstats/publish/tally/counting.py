@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from obfstats.publish.report import Report
+from obfstats.publish.tally.general_lines import ScatteredError
 from obfstats.publish.tally.interval_rows import IntervalRows
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from obfstats.publish.tally.general_lines import Part
     from obfstats.publish.tally.memory import Memory
     from obfstats.publish.tally.reader import Reader
+
+
+_MANY, _FEW = 1000, 300
+"""Intervals from which on, and lines in each on the average up to which, plain Python is faster."""
 
 
 class ReappearedError(Exception):
@@ -66,6 +71,7 @@ class Counting:
         Raises:
             LogFileError: if it cannot be read.
             ReappearedError: if an interval was not over.
+            ScatteredError: if this is not the way to count it, and the reader may say so.
         """
         lines = damaged = 0
         first = ""
@@ -79,6 +85,8 @@ class Counting:
             self._close(self._now_over(part, (place, number)))
             self.advanced += advance
             self._advance(advance)
+            if not self._reader.take_scattered and self._is_scattered():
+                raise ScatteredError
         self.reports[place] = Report(log.name, lines, damaged, first)
 
     def counts(self) -> list[Counts]:
@@ -95,6 +103,10 @@ class Counting:
                 self._open[run.start] = IntervalRows(run.start, self._memory, self._limit, self._reader.both)
             self._open[run.start].add(run)
             self._last_seen[run.start] = self._lines
+
+    def _is_scattered(self) -> bool:
+        intervals = len(self._open) + len(self._over)
+        return intervals > _MANY and intervals * _FEW > self._lines
 
     def _now_over(self, part: Part, where: tuple[int, int]) -> list[bytes]:
         """Give the intervals that are over with a block, or taken to be."""

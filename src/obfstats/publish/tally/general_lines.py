@@ -9,16 +9,13 @@ same there. The lines that are damaged are the same ones as for simple.py, and t
 from __future__ import annotations
 
 import io
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH
-from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.simple import HEX_DIGITS, further_columns, read_log
 from obfstats.publish.tally.fixed_lines import (
-    END_BITS,
     END_SHIFT,
     NO_COUNTRY,
     START_LENGTH,
@@ -32,9 +29,9 @@ from obfstats.publish.tally.fixed_lines import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
+
+    from obfstats.publish.tally.ends import Ends
 
     Words = NDArray[np.uint64]
     Bytes = NDArray[np.uint8]
@@ -54,8 +51,15 @@ _NO_END = np.uint64(2**64 - 1)
 _FEW = 100
 """Lines so few that packing them takes as long for one as for all."""
 
+_SCATTERED = 1000
+"""Different intervals of one block from which on plain Python is faster, and needs less memory."""
+
 _MANY = 30
 """Different ends of lines of one length, from which on each line is looked at by itself."""
+
+
+class ScatteredError(Exception):
+    """There are so many intervals of so few lines that this is not the way to count them. No bridge writes that."""
 
 
 class Run(NamedTuple):
@@ -88,35 +92,7 @@ class Part(NamedTuple):
     runs: list[Run]
 
 
-class Ends:
-    """Numbers for what stands behind the hashes; several threads may ask for them."""
-
-    def __init__(self) -> None:
-        self._numbers = {b"": 0}
-        self._lock = threading.Lock()
-
-    def number(self, end: bytes) -> int:
-        """Give the number of an end, a new one if it has none yet.
-
-        Args:
-            end: the columns, with their blanks and without the line's end.
-
-        Raises:
-            LogFileError: if there are more than three words of a line have room for.
-        """
-        with self._lock:
-            number = self._numbers.setdefault(end, len(self._numbers))
-        if number >> END_BITS:
-            raise LogFileError(f"the logs name more than {1 << END_BITS:,} transports; are they a bridge's?")
-        return number
-
-    def all(self) -> list[bytes]:
-        """Give every end; its place is its number."""
-        with self._lock:
-            return list(self._numbers)
-
-
-def read_block(block: Bytes, size: int, rows: Rows, packer: Packer, ends: Ends) -> Part:
+def read_block(block: Bytes, size: int, rows: Rows, packer: Packer, ends: Ends, *, take_scattered: bool = True) -> Part:
     """Read the lines of one block.
 
     Args:
@@ -125,13 +101,18 @@ def read_block(block: Bytes, size: int, rows: Rows, packer: Packer, ends: Ends) 
         rows: memory for all lines of the block.
         packer: packs blocks of this size.
         ends: gives numbers to what stands behind the hashes.
+        take_scattered: whether to go on where lines are of very many intervals.
+
+    Raises:
+        LogFileError: if there are too many different ends.
+        ScatteredError: if lines are of very many intervals.
     """
     if size % LINE_LENGTH == 0:
         lines = block[:size].reshape(-1, LINE_LENGTH)
         runs = _fixed_runs(lines, rows, packer)
         if runs is not None:
             return Part(len(lines), 0, None, runs)
-    return _SortingOut(block, size, rows, packer, ends).part()
+    return _SortingOut(block, size, rows, packer, ends, take_scattered=take_scattered).part()
 
 
 def _fixed_runs(lines: Bytes, rows: Rows, packer: Packer) -> list[Run] | None:
@@ -153,7 +134,10 @@ def _fixed_runs(lines: Bytes, rows: Rows, packer: Packer) -> list[Run] | None:
 class _SortingOut:
     """Takes a block apart that has damaged lines, lines of different lengths or of different intervals."""
 
-    def __init__(self, block: Bytes, size: int, rows: Rows, packer: Packer, ends: Ends) -> None:
+    def __init__(
+        self, block: Bytes, size: int, rows: Rows, packer: Packer, ends: Ends, *, take_scattered: bool
+    ) -> None:
+        self._take_scattered = take_scattered
         self._block, self._rows, self._packer, self._ends = block, rows, packer, ends
         self._stops = _line_ends(block, size)
         self._begins: Places = np.concatenate((np.zeros(1, np.intp), self._stops[:-1] + 1))
@@ -201,7 +185,10 @@ class _SortingOut:
             return
         is_good = look_at_each(lines)
         lines, numbers, ends = lines[is_good], numbers[is_good], ends[is_good]
-        for same in by_start(lines):
+        intervals = by_start(lines)
+        if len(intervals) > _SCATTERED and not self._take_scattered:
+            raise ScatteredError
+        for same in intervals:
             if is_start(lines[same[0], :START_LENGTH].tobytes()) and not self._add(
                 lines[same], numbers[same], ends[same]
             ):
@@ -274,7 +261,7 @@ def look_at_each(lines: Bytes) -> NDArray[np.bool_]:
     return is_good
 
 
-def by_start(lines: Bytes) -> Iterator[Places]:
+def by_start(lines: Bytes) -> list[Places]:
     """Give the places of those lines together whose intervals have the same start; the dates have digits only."""
     # 14 digits are 56 bits: the first 6, the next 6 in the free bits of those, and the seconds where - and - stood.
     columns = lines.view(WORD) & np.uint64(0x0F0F0F0F0F0F0F0F)
@@ -284,4 +271,4 @@ def by_start(lines: Bytes) -> Iterator[Places]:
     keys |= (columns[:, 2] & np.uint64(0x0F0000)) << np.uint64(40)
     order = keys.argsort(kind="stable")
     sorted_keys = keys[order]
-    yield from np.split(order, np.flatnonzero(sorted_keys[1:] != sorted_keys[:-1]) + 1) if len(order) else ()
+    return np.split(order, np.flatnonzero(sorted_keys[1:] != sorted_keys[:-1]) + 1) if len(order) else []

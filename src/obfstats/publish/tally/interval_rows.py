@@ -28,6 +28,9 @@ _SAMPLED = np.uint8(0x3F)
 """One in 64 clients is looked at to find out whether most rows repeat others: whose last digits are noughts here."""
 
 
+_NOBODY = np.zeros(len(COUNTRIES), np.int64)
+
+
 class IntervalRows:
     """One interval's rows.
 
@@ -46,8 +49,7 @@ class IntervalRows:
         self._sample: list[Words] = []
         self._sampled = 0
         # Of the rows that are left after repeated ones were thrown away.
-        self._requests = np.zeros(len(COUNTRIES), np.int64)
-        self._different = np.zeros(len(COUNTRIES), np.int64)
+        self._requests = self._different = _NOBODY
 
     def add(self, run: Run) -> None:
         """Add rows."""
@@ -114,14 +116,16 @@ class IntervalRows:
         self._sample.append(rows.hashes[:, 0][last_digits & _SAMPLED == 0])
         self._sampled = self._count
         sample = np.concatenate(self._sample)
-        return 2 * len(different(sample)) <= len(sample)
+        # Where far fewer rows than that are looked at, some other client has many.
+        is_one_sided = 2 * len(sample) * (int(_SAMPLED) + 1) < self._count
+        return is_one_sided or 2 * len(different(sample)) <= len(sample)
 
     def _settle(self, *, throw_away: bool) -> None:
         """Count the rows, and throw repeated ones away or leave them for good."""
         rows = self._rows()
         keys = self._memory.keys(self._count)
         repeats = find_repeats(rows, keys, self._workers, with_ends=self._ends != {0}, want_pairs=throw_away)
-        self._requests += repeats.rows - self._different
+        self._requests = self._requests + repeats.rows - self._different
         self._different = repeats.rows - repeats.again
         if throw_away:
             is_kept = np.ones(self._count, np.bool_)

@@ -15,8 +15,11 @@ from obfstats.publish.tally.fixed_lines import WORD, Rows
 if TYPE_CHECKING:
     from obfstats.publish.tally.fixed_lines import Words
 
-_LEAST = 1 << 14
+_LEAST = 1 << 6
 """Rows that there is room for at least."""
+
+_WORTH_KEEPING = 1 << 14
+"""Rows from which on room is used again; less is made as fast as it is found."""
 
 _MOST_AT_FIRST = 1 << 24
 """Rows that room is made for before they have come; room that is not used is only a number."""
@@ -45,7 +48,8 @@ class Memory:
 
     def give_back(self, rows: Rows) -> None:
         """Take room back."""
-        self._spare.append(rows)
+        if len(rows.kinds) >= _WORTH_KEEPING:
+            self._spare.append(rows)
 
     def keys(self, count: int) -> Words:
         """Give room for a word of each row, until the next time."""

@@ -11,8 +11,9 @@ import numpy as np
 
 from obfstats.formats.logline import LINE_LENGTH
 from obfstats.publish.tally.blocks import PADDING, Block, blocks
+from obfstats.publish.tally.ends import Ends
 from obfstats.publish.tally.fixed_lines import Packer, Rows
-from obfstats.publish.tally.general_lines import Ends, Part, read_block
+from obfstats.publish.tally.general_lines import Part, read_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,13 +41,16 @@ class Reader:
         pool: does it.
         threads: how many it has.
         size: bytes of a block.
+        take_scattered: whether to go on where lines are of very many intervals.
 
     Attributes:
         ends: what stood behind the hashes so far.
+        take_scattered: the same.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, threads: int, size: int) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, threads: int, size: int, *, take_scattered: bool) -> None:
         self.ends = Ends()
+        self.take_scattered = take_scattered
         self._pool, self._size = pool, size
         self._most = size // LINE_LENGTH + 1
         self._ahead = _AHEAD * threads
@@ -63,6 +67,7 @@ class Reader:
 
         Raises:
             LogFileError: if it cannot be read.
+            ScatteredError: if its lines are of very many intervals.
         """
         waiting = deque[_Pending]()
         with log.open() as file:
@@ -97,4 +102,5 @@ class Reader:
         if not hasattr(local, "packer"):
             local.buffer = np.empty(self._size + PADDING, np.uint8)
             local.packer = Packer(self._most)
-        return read_block(*block.read(local.buffer), rows, local.packer, self.ends)
+        content = block.read(local.buffer)
+        return read_block(*content, rows, local.packer, self.ends, take_scattered=self.take_scattered)
