@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from obfstats import __version__
+from obfstats.printable import one_line
 from obfstats.verbs import VERBS, say
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the program with status 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

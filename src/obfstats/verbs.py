@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from obfstats.printable import one_line
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
@@ -41,7 +43,7 @@ class Verb:
 def say(who: str, sentence: str) -> None:
     """Write a line to standard error; where that is closed, nowhere: never to standard output."""
     if sys.stderr is not None:
-        print(f"{who}: {sentence}", file=sys.stderr)
+        print(f"{who}: {one_line(sentence)}", file=sys.stderr)
 
 
 def _standard_output() -> BinaryIO:
@@ -77,8 +79,11 @@ def _output(given: argparse.Namespace) -> Output:
     if not (given.geoip or given.geoip6 or given.epsilon):
         return Output(given.format, heading)
     countries = _countries(given)
-    if given.geoip or given.geoip6:
-        heading = Heading(given.fingerprint, given.extended, *countries.origins)
+    geoip, geoip6 = countries.origins
+    # What nobody named is this machine's, which need not be the bridge's.
+    heading = Heading(
+        given.fingerprint, given.extended, geoip if given.geoip else None, geoip6 if given.geoip6 else None
+    )
     if not given.epsilon:
         return Output(given.format, heading)
     codes = countries.codes
@@ -189,7 +194,8 @@ VERBS = (
         describe=_describe_audit,
         run=_audit,
         notes="""
-exit status: 0 where nothing speaks against publishing the file, 1 where it should not leave the machine
+exit status: 0 where nothing speaks against publishing the file, 1 where it should not leave the machine,
+2 where it cannot be read or is none of these
 """,
     ),
     Verb(

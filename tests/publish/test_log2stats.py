@@ -387,7 +387,7 @@ def test_a_log_without_times_is_a_clear_error(tmp_path: Path) -> None:
         said[0]
         == f"{tmp_path / '0.log'} has no line with a time of one of the known programs, and nothing of it is counted"
     )
-    assert said[1] == "2 lines have no time and are left out: obfsproxy wrote no times before 2012-02-10"
+    assert said[1] == "2 lines without a time are left out: obfsproxy wrote no times before its version of 2012-02-10"
 
 
 @pytest.mark.parametrize("log", [b"\x7fELF\0\0\xff" * 10_000, b"Feb 10 22:37:00 tor[1]: hello\n", b"\n" * 50])

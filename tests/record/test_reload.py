@@ -244,7 +244,7 @@ def test_what_is_written_while_the_file_is_read_is_a_change(geoip: Path) -> None
         by_rewriting(geoip, NEW_GEOIP)
         return parse_v4(text)
 
-    source = Source.open(Choice(geoip, True, parse_slowly, AF_INET))
+    source = Source.open(Choice(geoip, True, geoip, parse_slowly, AF_INET))
     assert source.changed()
 
 

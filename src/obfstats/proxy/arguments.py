@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from obfstats import __version__
-from obfstats.proxy.logs import one_line
+from obfstats.printable import one_line
 from obfstats.proxy.settings import add_limits, add_log, add_statistics
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.pluggable import Upstream, UpstreamError, parse_upstream

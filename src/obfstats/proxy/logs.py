@@ -21,6 +21,7 @@ import time
 from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, TextIO
 
+from obfstats.printable import one_line
 from obfstats.wire import lines
 
 if TYPE_CHECKING:
@@ -187,11 +188,6 @@ class _ToTor(logging.Handler):
         if record.levelno >= logging.WARNING:
             severity = "error" if record.levelno >= logging.ERROR else "warning"
         self._say(lines.log(severity, record.getMessage()))
-
-
-def one_line(text: str) -> str:
-    """Write what cannot be shown, line ends among it, as escapes."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def refuse(reason: str, who: str = "obfsproxy") -> int:

@@ -130,7 +130,7 @@ class Publisher:
         """Make the document and have it written."""
         epsilon = self._publishing.epsilon
         how = "rounded" if epsilon is None else f"discrete-laplace epsilon={write_epsilon(epsilon)}"
-        return self._releases.release(self._document(counts, countries), how)
+        return self._releases.release(self._document(counts, countries), how, _log.warning)
 
     def _document(self, counts: Counts, countries: Countries | None) -> Document:
         given = self._publishing.heading

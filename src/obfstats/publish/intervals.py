@@ -63,10 +63,12 @@ def finished(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -
         rule: what is taken in.
         say: takes a sentence for the operator about what is left out.
     """
-    newest = (rule.now - OVER_AFTER).strftime(TIME)
-    early = [one.start for one in counts if one.start > newest and not rule.unfinished]
-    _say(early, "not over yet", "--all", say)
-    return [one for one in counts if one.start not in early]
+    if rule.unfinished:
+        return list(counts)
+    over = [one for one in counts if rule.now - _moment(one.start) >= OVER_AFTER]
+    kept = {one.start for one in over}
+    _say([one.start for one in counts if one.start not in kept], "not over yet", "--all", say)
+    return over
 
 
 def measured(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -> list[Interval]:
@@ -81,9 +83,10 @@ def measured(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -
     """
     lengths = dict(zip((one.start for one in counts), _lengths(counts), strict=True))
     over = finished(counts, rule, say)
-    short = [one.start for one in over if lengths[one.start] < INTERVAL_SECONDS and not rule.partial]
-    _say(short, "cut short by a restart", "--keep-partial", say)
-    intervals = [_interval(one, lengths[one.start], rule.now) for one in over if one.start not in short]
+    whole = [one for one in over if rule.partial or lengths[one.start] == INTERVAL_SECONDS]
+    kept = {one.start for one in whole}
+    _say([one.start for one in over if one.start not in kept], "cut short by a restart", "--keep-partial", say)
+    intervals = [_interval(one, lengths[one.start], rule.now) for one in whole]
     return [interval for interval in intervals if interval is not None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("ticket", "tor", "json", "csv")
 TABLES = "tables"
+
+LEDGER_NAME = ".obfstats.ledger"
+"""Hidden, so that no pattern takes it for a log."""
 
 _FORMAT_HELP = "ticket: one document an interval (docs/document.md); tor: the lines that tor writes of its own clients"
 
@@ -53,7 +57,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         "--ledger",
         type=Path,
         metavar="FILE",
-        help="remembers which intervals have been released with noise (default: the first log's name and .ledger)",
+        help=f"remembers which intervals have been released with noise (default: {LEDGER_NAME} in the logs' folder)",
     )
     noise.add_argument(
         "--geoip",
@@ -118,8 +122,11 @@ def add_epsilon(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 
 
 def read_rule(given: argparse.Namespace) -> Rule:
-    """Take which intervals are published."""
-    return Rule(given.as_of or datetime.now(UTC), unfinished=given.all, partial=given.keep_partial)
+    """Take which intervals are published; ends the program where they would not be over."""
+    now = datetime.now(UTC)
+    if given.as_of is not None and given.as_of > now and not given.all:
+        refuse(given, "--as-of is in the future, and nobody knows what is over by then: to look at it, add --all")
+    return Rule(given.as_of or now, unfinished=given.all, partial=given.keep_partial)
 
 
 def refuse(given: argparse.Namespace, sentence: str) -> NoReturn:
@@ -129,12 +136,18 @@ def refuse(given: argparse.Namespace, sentence: str) -> NoReturn:
 
 
 def read_ledger(given: argparse.Namespace) -> Path:
-    """Take where releases are remembered; ends the program where nobody can know."""
+    """Take where releases are remembered: one file for a folder, for logs change their names.
+
+    Ends the program where it is not clear which folder that is.
+    """
     if given.ledger is not None:
         return Path(given.ledger)
-    if given.logs[0] == STANDARD_INPUT:
-        refuse(given, "standard input has no name to remember: give --ledger FILE")
-    return Path(f"{given.logs[0]}.ledger")
+    folders = {os.path.realpath(os.path.dirname(log)) for log in given.logs}  # noqa: PTH120 - a pattern is no path
+    if STANDARD_INPUT in given.logs:
+        refuse(given, "standard input has no folder to keep a ledger in: give --ledger FILE")
+    if len(folders) > 1 or not os.path.isdir(*folders):
+        refuse(given, "the logs are not in one folder, where the ledger would be: give --ledger FILE")
+    return Path(*folders, LEDGER_NAME)
 
 
 def check_convert(given: argparse.Namespace) -> None:

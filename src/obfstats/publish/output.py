@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from obfstats.formats.document import write_document
 from obfstats.publish import export, tor
+from obfstats.publish.fitting import write_fitting
 from obfstats.publish.ledger import Ledger
 from obfstats.publish.noise import write_epsilon
 from obfstats.publish.rounding import Heading, noisy_document, rounded_document
@@ -81,7 +81,7 @@ def render(intervals: Sequence[Interval], output: Output, say: Callable[[str], N
         return export.to_json(documents)
     if output.form == "csv":
         return export.to_csv(documents)
-    return b"".join(map(write_document, documents))
+    return b"".join(write_fitting(document, say) for document in documents)
 
 
 def _noisy(intervals: Iterable[Interval], heading: Heading, noise: Noise, say: Callable[[str], None]) -> list[Document]:

@@ -21,10 +21,12 @@ import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from obfstats.formats.document import DocumentError, read_documents, write_document
+from obfstats.formats.document import DocumentError, read_documents
+from obfstats.publish.fitting import write_fitting
 from obfstats.publish.ledger import Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from obfstats.formats.document import Document
@@ -66,12 +68,13 @@ class Releases:
             self.ledger.close()
             raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
 
-    def release(self, document: Document, how: str) -> Path:
+    def release(self, document: Document, how: str, say: Callable[[str], None]) -> Path:
         """Publish a document.
 
         Args:
             document: what is published; its interval was never released before.
             how: what the ledger is to know of it.
+            say: takes a sentence for the operator about what is left out of it.
 
         Returns:
             Where it is.
@@ -84,7 +87,7 @@ class Releases:
         hidden = self._hidden(name)
         with contextlib.suppress(FileNotFoundError):
             hidden.unlink()
-        _write(hidden, write_document(document))
+        _write(hidden, write_fitting(document, say))
         self.ledger.release(_start(document), document.seconds, how)
         return self._show(hidden, name)
 

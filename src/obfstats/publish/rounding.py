@@ -7,6 +7,7 @@ other number: each further one would cost privacy of its own (noise.py).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from obfstats.publish.intervals import Interval
 
 _Name = TypeVar("_Name")
+
+_FINGERPRINT = re.compile("[0-9A-Fa-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def hash_fingerprint(fingerprint: str) -> str:
     Raises:
         ValueError: if it is something else.
     """
-    if len(fingerprint) != 40 or not fingerprint.isascii() or not fingerprint.isalnum():
+    if not _FINGERPRINT.fullmatch(fingerprint):
         raise ValueError("a fingerprint has 40 hexadecimal digits")
     return sha1(bytes.fromhex(fingerprint), usedforsecurity=False).hexdigest()
 

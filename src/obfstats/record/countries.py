@@ -63,8 +63,8 @@ class Countries:
             RecordError: if a named file cannot be read or holds no range.
         """
         return cls._of(
-            Source.open(Choice(geoip or TOR_GEOIP, geoip is not None, parse_v4, AF_INET)),
-            Source.open(Choice(geoip6 or TOR_GEOIP6, geoip6 is not None, parse_v6, AF_INET6)),
+            Source.open(Choice(geoip or TOR_GEOIP, geoip is not None, TOR_GEOIP, parse_v4, AF_INET)),
+            Source.open(Choice(geoip6 or TOR_GEOIP6, geoip6 is not None, TOR_GEOIP6, parse_v6, AF_INET6)),
         )
 
     @classmethod

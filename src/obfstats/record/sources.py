@@ -39,12 +39,14 @@ class Choice(NamedTuple):
     Attributes:
         path: the file.
         named: whether the operator named it: then it must be right, and nothing takes its place.
+        tors: where the file stands that comes with tor.
         parse: makes a table of its content.
         family: the address family, AF_INET or AF_INET6.
     """
 
     path: Path
     named: bool
+    tors: Path
     parse: Callable[[bytes], V4Table | V6Table]
     family: int
 
@@ -73,7 +75,7 @@ class Source:
         self.words = words
         self.digest = file.digest
         self.codes = codes
-        name = "file" if choice.named else "tor"
+        name = "tor" if choice.path.absolute() == choice.tors else "file"
         self.origin = (
             GeoIpSource("iptocc", version("iptocc")) if file.digest is None else GeoIpSource(name, file.digest)
         )

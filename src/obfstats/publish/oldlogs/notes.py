@@ -92,8 +92,8 @@ class Notes:
             lines = _number(self.impossible, "line is", "lines are")
             said.append(f"{lines} dated before 2012 or in the future and left out: a clock was wrong")
         if self.without_time:
-            lines = _number(self.without_time, "line has", "lines have")
-            said.append(f"{lines} no time and are left out: obfsproxy wrote no times before 2012-02-10")
+            lines = _number(self.without_time, "line without a time is", "lines without a time are")
+            said.append(f"{lines} left out: obfsproxy wrote no times before its version of 2012-02-10")
         if self.after_stop:
             lines = _number(self.after_stop, "connection", "connections")
             said.append(f"{lines} left out: the program had said that it stopped, and not that it started again")

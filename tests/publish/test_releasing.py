@@ -1,0 +1,186 @@
+"""Releasing with noise from the command line: each interval once, whatever its log is called by now."""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.formats.document import Document, read_documents
+from obfstats.publish.fitting import write_fitting
+from tests.publish.logs import line
+from tests.publish.programs import OBFSTATS, run
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+LOG = b"".join(line("2012-02-09 09:22:04", client=client) for client in range(20))
+LEDGER = ".obfstats.ledger"
+
+
+@pytest.fixture
+def countries(tmp_path: Path) -> list[str]:
+    """The options that name the bridge's GeoIP files."""
+    folder = tmp_path / "tor"
+    folder.mkdir()
+    (folder / "geoip").write_text("2130706432,2147483647,DE\n")
+    (folder / "geoip6").write_text("2001:db8::,2001:db8::ffff,TR\n")
+    return ["--geoip", str(folder / "geoip"), "--geoip6", str(folder / "geoip6")]
+
+
+def release(countries: list[str], *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Release logs with noise."""
+    words = ["--format", "ticket", "--epsilon", "0.5", *countries, *map(str, arguments)]
+    return run([OBFSTATS, "convert", *words])
+
+
+def intervals(result: subprocess.CompletedProcess[bytes]) -> int:
+    """How many were released."""
+    assert result.returncode == 0
+    return len(read_documents(result.stdout))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log of one day."""
+    path = tmp_path / "clients.log"
+    path.write_bytes(LOG)
+    return path
+
+
+def test_a_second_release_is_refused(countries: list[str], log: Path) -> None:
+    """And said, with the ledger's name; the log can still be converted with everything else beside it."""
+    assert intervals(release(countries, log)) == 1
+    again = release(countries, log)
+    assert intervals(again) == 0
+    assert again.stderr.decode() == (
+        "obfstats convert: the interval from 2012-02-09 09:22:04 has been released before and is left out: "
+        f"{log.parent / LEDGER} says so\n"
+    )
+    rounded = run([OBFSTATS, "convert", "--format", "ticket", f"{log}*"])
+    assert (rounded.returncode, rounded.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("how", ["rotated", "packed", "copied", "pattern", "linked"])
+def test_another_name_is_no_other_log(how: str, countries: list[str], log: Path) -> None:
+    """A log is rotated, packed, copied, or named by a pattern; its intervals are the same."""
+    assert intervals(release(countries, log)) == 1
+    other = log.with_name("clients.log.1")
+    if how == "rotated":
+        log.rename(other)
+    elif how == "packed":
+        other.write_bytes(gzip.compress(log.read_bytes()))
+    elif how == "copied":
+        other.write_bytes(log.read_bytes())
+    elif how == "pattern":
+        other = log.with_name("clients.*")
+    else:
+        log.parent.with_name("link").symlink_to(log.parent)
+        other = log.parent.with_name("link") / log.name
+    again = release(countries, other)
+    assert intervals(again) == 0
+    assert b"released before" in again.stderr
+
+
+def test_logs_of_several_folders_need_a_ledger_that_is_named(countries: list[str], log: Path) -> None:
+    """Nobody could know where to look for it the next time. So it is with standard input."""
+    other = log.parent / "other" / "clients.log"
+    other.parent.mkdir()
+    other.write_bytes(LOG.replace(b"02-09", b"02-10"))
+    for names in ((log, other), (log.parent / "*" / "clients.log",), ("-",)):
+        result = release(countries, *names)
+        assert (result.returncode, result.stdout) == (2, b"")
+        assert b"give --ledger FILE" in result.stderr
+    assert intervals(release(countries, "--ledger", log.parent / "all", log, other)) == 2
+    assert intervals(release(countries, "--ledger", log.parent / "all", other)) == 0
+
+
+def test_a_name_is_printed_so_that_it_can_be_read(countries: list[str], log: Path) -> None:
+    """Colours and line ends in it are for no terminal."""
+    ledger = log.with_name("\x1b[31mred\nledger")
+    release(countries, "--ledger", ledger, log)
+    for result in (
+        release(countries, "--ledger", ledger, log),
+        run([OBFSTATS, "convert", "--geoip", str(ledger) + "2", "--format", "ticket", "--extended", str(log)]),
+        run([OBFSTATS, "convert", "--\x1b[31m\n", str(log)]),
+    ):
+        assert result.stderr.endswith(b"\n")
+        assert result.stderr.decode()[:-1].isprintable()
+        assert "\\x1b[31m" in result.stderr.decode()
+
+
+@pytest.mark.parametrize(("named", "said"), [((0, 1), ["geoip", "geoip6"]), ((2, 3), ["geoip6"]), ((), [])])
+def test_only_files_that_were_named_are_said_to_be_the_countries_source(
+    named: tuple[int, ...], said: list[str], countries: list[str], log: Path
+) -> None:
+    """This machine's own need not be the bridge's."""
+    options = countries if said == ["geoip", "geoip6"] else [countries[place] for place in named]
+    result = run([OBFSTATS, "convert", "--format", "ticket", "--extended", *options, str(log)])
+    assert result.returncode == 0
+    lines = [one.split()[0] for one in result.stdout.decode().splitlines() if "geoip" in one]
+    assert lines == [f"obfsproxy-{name}" for name in said]
+
+
+def test_what_is_over_in_the_future_is_not_known_yet(log: Path) -> None:
+    """A whole day that ends tomorrow would be made of the half that is there."""
+    command = [OBFSTATS, "convert", "--format", "ticket", "--as-of", "2999-01-01 00:00:00", str(log)]
+    result = run(command)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert b"--as-of is in the future" in result.stderr
+    assert run([*command, "--all"]).returncode == 0
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01 00:00:00", "0500-01-01 00:00:00", "2012-02-10 09:52:03"])
+def test_nothing_is_over_before_it_has_begun(moment: str, log: Path) -> None:
+    """However early that is."""
+    result = run([OBFSTATS, "convert", "--format", "ticket", "--as-of", moment, str(log)])
+    assert (result.returncode, result.stdout) == (0, b"")
+    assert b"not over yet" in result.stderr
+
+
+# Documents that are too long
+
+
+def document(countries: int, transports: int) -> Document:
+    """One with a number for every country and transport."""
+    names = [f"transport{number}" for number in range(transports)]
+    codes = [f"{chr(65 + number // 26)}{chr(65 + number % 26)}" for number in range(countries)]
+    return Document(
+        end="2012-02-10 09:22:04",
+        seconds=86400,
+        ips=dict.fromkeys(codes, 8),
+        requests=dict.fromkeys(codes, 8),
+        ip_transports=dict.fromkeys(names, 8),
+        ip_country_transports={(code, name): 8 for code in codes for name in names},
+    )
+
+
+@pytest.mark.parametrize(
+    ("countries", "transports", "left_out"),
+    [(250, 5, ""), (600, 10, "transports by country"), (2, 4000, "transports")],
+)
+def test_a_document_that_is_too_long_loses_its_longest_lines(countries: int, transports: int, left_out: str) -> None:
+    """Whole lines and no others; what is left can be read, and what is gone is said."""
+    whole = document(countries, transports)
+    said: list[str] = []
+    (read,) = read_documents(write_fitting(whole, said.append))
+    assert (read.ips, read.requests) == (whole.ips, whole.requests)
+    assert read.ip_country_transports == (None if left_out else whole.ip_country_transports)
+    assert read.ip_transports == (None if left_out == "transports" else whole.ip_transports)
+    assert said == (
+        [f"the document that ends 2012-02-10 09:22:04 would be too long: its {left_out} are left out"]
+        if left_out
+        else []
+    )
+
+
+def test_one_long_document_does_not_take_others_with_it(tmp_path: Path) -> None:
+    """From the command line, with a log that names two thousand transports."""
+    log = tmp_path / "clients.log"
+    many = (line("2012-02-10 09:22:04", client=number % 256, end=f" transport_{number:020}") for number in range(2000))
+    log.write_bytes(LOG.replace(b"\n", b" obfs3\n") + b"".join(many))
+    result = run([OBFSTATS, "convert", "--format", "ticket", "--extended", str(log)])
+    assert result.returncode == 0
+    assert [one.ip_transports is None for one in read_documents(result.stdout)] == [False, True]
