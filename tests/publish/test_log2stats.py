@@ -28,7 +28,7 @@ HOUR = 3_600
 
 
 def test_the_tickets_four_days_come_out_of_a_log(tmp_path: Path) -> None:
-    """Comment 1's example, to the last byte; only the fingerprint is hashed, as comment 3 has it."""
+    """Comment 1's example, sorted by size and with the fingerprint hashed, as comment 3 has it."""
     # By their last numbers: de, dk, eu, jp, ??.
     de, dk, eu, jp, nowhere = (f"192.0.2.{number}:40000" for number in (10, 11, 12, 13, 14))
     fourth = FIRST + 3 * DAY + 2 * HOUR
