@@ -84,7 +84,7 @@ def test_other_forms(folder: Path) -> None:
     extended = log2stats(folder, "--extended")[1]
     assert extended[0] == "@type obfsproxy-stats 1.0"
     assert re.fullmatch("obfsproxy-geoip file [0-9A-F]{40}", extended[7])
-    assert log2stats(folder, "--format", "csv")[1][1].endswith(",ips,DE,,,8")
+    assert ",ips,DE,,,8," in log2stats(folder, "--format", "csv")[1][1]
 
 
 def test_a_log_without_times_is_bad_data(folder: Path) -> None:
