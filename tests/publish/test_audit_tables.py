@@ -90,9 +90,19 @@ def test_an_interval_that_is_not_over_is_an_alarm(after: timedelta, expected: in
 
 def test_a_restart_is_said() -> None:
     """Tables have no lengths: nobody else could know that a day is not whole."""
-    text = tables(f"{START} de 8", "2012-02-07 19:00:00 de 8")
+    text = tables(f"{START} de 8", "2012-02-08 13:01:04 de 8")
     assert alarms(text) == []
     assert any(one.startswith("1 interval was cut short by a restart") for one in notices(text))
+
+
+def test_a_part_of_a_day_is_an_alarm_as_in_a_document() -> None:
+    """Ten minutes with one client are ten minutes in which it came."""
+    text = tables(f"{START} de 8", "2012-02-07 14:11:04 de 8")
+    (said,) = alarms(text)
+    assert said == (
+        "1 interval was cut short by a restart, the shortest to 600 seconds: that dates clients to it, and tables do "
+        "not say how long it was. Tor does not publish less than 23 hours."
+    )
 
 
 @pytest.mark.parametrize(

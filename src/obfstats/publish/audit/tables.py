@@ -21,6 +21,7 @@ from obfstats.formats.document import Document
 from obfstats.publish.audit.findings import Finding, not_over, numbered, twice
 from obfstats.publish.audit.numbers import Numbers
 from obfstats.publish.audit.recognising import CLIENTS_HEADING, REQUESTS_HEADING
+from obfstats.publish.audit.spans import SHORTEST
 from obfstats.publish.audit.strangers import Strangers
 from obfstats.publish.simple import OVER_AFTER, is_date_time_country
 
@@ -100,9 +101,12 @@ def _intervals(tables: _Tables, now: datetime) -> Iterator[Finding]:
     early = sum(now - moment < OVER_AFTER for moment in moments)
     if early:
         yield not_over(early, f"the last one began at {starts[-1]}")
-    short = sum((later - earlier).total_seconds() < INTERVAL_SECONDS for earlier, later in pairwise(moments))
+    lengths = [int((later - earlier).total_seconds()) for earlier, later in pairwise(moments)]
+    short = [length for length in lengths if length < INTERVAL_SECONDS]
     if short:
         yield Finding(
-            f"{numbered(short, 'interval was', 'intervals were')} cut short by a restart: their numbers are of less "
-            "than a day, which tables do not say."
+            f"{numbered(len(short), 'interval was', 'intervals were')} cut short by a restart, the shortest to "
+            f"{numbered(min(short), 'second')}: that dates clients to it, and tables do not say how long it was. Tor "
+            "does not publish less than 23 hours.",
+            is_alarm=min(short) < SHORTEST,
         )
