@@ -207,8 +207,35 @@ def test_an_unknown_line_still_has_to_be_a_line() -> None:
 
 @pytest.mark.parametrize("minor", [b"0", b"1", b"17"])
 def test_a_later_minor_version_is_read(minor: bytes) -> None:
-    """What is new in it stands on lines of its own."""
-    assert read_documents(EXTENDED.replace(b"1.0", b"1." + minor)) == read_documents(EXTENDED)
+    """What is new in it stands on lines of its own; who passes it on says the same version, and the new lines."""
+    text = EXTENDED.replace(b"1.0", b"1." + minor)
+    (document,) = read_documents(text)
+    assert [replace(document, minor=0)] == read_documents(EXTENDED)
+    assert document.minor == int(minor)
+    (later,) = read_documents(text + b"obfsproxy-later x\n", keep_unknown=True)
+    assert write_document(later) == text + b"obfsproxy-later x\n"
+
+
+def test_a_new_line_stands_behind_the_intervals_end() -> None:
+    """In front of it nobody could tell whose document it belongs to."""
+    for text in (b"obfsproxy-later x\n" + TICKETS, b"@type obfsproxy-stats 1.7\nobfsproxy-later x\n" + TICKETS):
+        with pytest.raises(DocumentError, match="it stands before obfsproxy-stats-end"):
+            read_documents(text, keep_unknown=True)
+
+
+def test_noise_without_an_epsilon_is_none() -> None:
+    """Nought would hide everything, and what stands there would have nothing to do with anybody."""
+    for nought in (b"0", b"0.0", b"0.000000"):
+        with pytest.raises(DocumentError, match="an epsilon of nought"):
+            read_documents(NOISY.replace(b"0.5", nought))
+
+
+@pytest.mark.parametrize("name", [b"v4", b"v6"])
+def test_a_family_is_no_transport(name: bytes) -> None:
+    """In a log it would be read as one, so no transport has its name."""
+    for text in (b"obfsproxy-ip-transports %s=8\n", b"obfsproxy-ip-country-transports DE/%s=8\n"):
+        with pytest.raises(DocumentError, match="a family's name in a transport's place"):
+            read_documents(TICKETS + text % name)
 
 
 @pytest.mark.parametrize(

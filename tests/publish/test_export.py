@@ -73,7 +73,7 @@ def _source(said: dict[str, str] | None) -> GeoIpSource | None:
 @given(st.lists(days(), max_size=3))
 def test_json_holds_every_field(given_documents: list[Document]) -> None:
     """And nothing else: whoever reads it has the documents again."""
-    plain = [replace(document, is_typed=False) for document in given_documents]
+    plain = [replace(document, is_typed=False, minor=0) for document in given_documents]
     for document, read in zip(plain, read_json(to_json(given_documents)), strict=True):
         for field in fields(Document):
             there, wanted = getattr(read, field.name), getattr(document, field.name)

@@ -78,6 +78,7 @@ class Document:
         geoip: where the countries of IPv4 addresses come from.
         geoip6: the same for IPv6.
         is_typed: whether it begins with its type.
+        minor: its version is 1 and this; 0 where it does not say its type.
         unknown: lines of a later version, in their order, as they stand.
     """
 
@@ -93,6 +94,7 @@ class Document:
     geoip: GeoIpSource | None = None
     geoip6: GeoIpSource | None = None
     is_typed: bool = False
+    minor: int = 0
     unknown: tuple[str, ...] = field(default=())
 
 
@@ -130,7 +132,7 @@ def sorted_by_size(numbers: Mapping[str, int]) -> list[str]:
 def _lines(document: Document) -> Iterator[str]:
     """Give a document's lines, in order."""
     if document.is_typed:
-        yield f"@type {TYPE}"
+        yield f"@type {TYPE}{document.minor}"
     if document.fingerprint is not None:
         yield f"hashed-fingerprint {document.fingerprint}"
     yield f"obfsproxy-stats-end ({document.seconds} s) {document.end}"
@@ -189,16 +191,18 @@ def _read(first: int, lines: list[bytes], *, keep_unknown: bool) -> Document:
             raise DocumentError(number, "a byte that is not ASCII") from None
         keyword, blank, arguments = text.partition(" ")
         known = READERS.get(keyword)
+        if known is None and not (
+            keep_unknown and _KEYWORD.fullmatch(keyword) and _ARGUMENTS.fullmatch(blank + arguments)
+        ):
+            raise DocumentError(number, "a line that is not known")
+        if "end" not in values and (known is None or known[0] not in HEADING):
+            raise DocumentError(number, "it stands before obfsproxy-stats-end")
         if known is None:
-            if not keep_unknown or not _KEYWORD.fullmatch(keyword) or not _ARGUMENTS.fullmatch(blank + arguments):
-                raise DocumentError(number, "a line that is not known")
             unknown.append(text)
             continue
         name, read = known
         if name in values:
             raise DocumentError(number, "a second line of its kind")
-        if name not in HEADING and "end" not in values:
-            raise DocumentError(number, "it stands before obfsproxy-stats-end")
         try:
             value = read(arguments)
         except ValueError as error:
@@ -209,7 +213,7 @@ def _read(first: int, lines: list[bytes], *, keep_unknown: bool) -> Document:
             values[name] = value
     if "end" not in values:
         raise DocumentError(first + 1, "a document without obfsproxy-stats-end")
-    document = Document(**values, unknown=tuple(unknown))  # type: ignore[arg-type]
+    document = Document(**values, is_typed="minor" in values, unknown=tuple(unknown))  # type: ignore[arg-type]
     if document.epsilon is None and any(number < 0 for number in _numbers(document)):
         raise DocumentError(first + 1, "a number below zero in a document without noise")
     return document

@@ -15,10 +15,10 @@ from obfstats.formats.logline import TRANSPORT_NAME
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TYPE = "obfsproxy-stats 1.0"
-"""The type and version that is written."""
+TYPE = "obfsproxy-stats 1."
+"""The type and the major version; the minor one follows."""
 
-_TYPE = re.compile(r"obfsproxy-stats 1\.[0-9]{1,4}")
+_TYPE = re.compile(r"obfsproxy-stats 1\.(0|[1-9][0-9]{0,3})")
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
 _STATS_END = re.compile(rf"\((?P<a>[0-9]{{1,9}}) s\) (?P<b>{_TIME})|(?P<c>{_TIME}) \((?P<d>[0-9]{{1,9}}) s\)")
@@ -51,9 +51,8 @@ def _whole(pattern: re.Pattern[str], text: str, what: str) -> re.Match[str]:
     return match
 
 
-def _read_type(text: str) -> bool:
-    _whole(_TYPE, text, "another type of document, or another version")
-    return True
+def _read_type(text: str) -> int:
+    return int(_whole(_TYPE, text, "another type of document, or another version")[1])
 
 
 def _read_fingerprint(text: str) -> str:
@@ -73,7 +72,10 @@ def _read_end(text: str) -> tuple[str, int]:
 
 
 def _read_epsilon(text: str) -> str:
-    return _whole(_NOISE, text, "no noise that is known")[1]
+    epsilon = _whole(_NOISE, text, "no noise that is known")[1]
+    if not epsilon.strip("0."):
+        raise ValueError("an epsilon of nought")
+    return epsilon
 
 
 def _read_geoip(text: str) -> GeoIpSource:
@@ -106,7 +108,10 @@ def _read_family(text: str) -> str:
 
 
 def _read_transport(text: str) -> str:
-    return _whole(TRANSPORT_NAME, text, "no transport's name")[0]
+    name = _whole(TRANSPORT_NAME, text, "no transport's name")[0]
+    if _FAMILY.fullmatch(name):
+        raise ValueError("a family's name in a transport's place")
+    return name
 
 
 def _read_country_transport(text: str) -> tuple[str, str]:
@@ -114,11 +119,11 @@ def _read_country_transport(text: str) -> tuple[str, str]:
     return _read_code(code), _read_transport(transport)
 
 
-HEADING = frozenset({"is_typed", "fingerprint", "end"})
+HEADING = frozenset({"minor", "fingerprint", "end"})
 """The values that stand in front of the numbers."""
 
 READERS: dict[str, tuple[str, Callable[[str], object]]] = {
-    "@type": ("is_typed", _read_type),
+    "@type": ("minor", _read_type),
     "hashed-fingerprint": ("fingerprint", _read_fingerprint),
     "obfsproxy-stats-end": ("end", _read_end),
     "obfsproxy-noise": ("epsilon", _read_epsilon),

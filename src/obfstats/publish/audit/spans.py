@@ -45,7 +45,7 @@ class Spans:
     def add(self, document: Document) -> None:
         """Take one document's interval."""
         end = _seconds(datetime.fromisoformat(document.end).replace(tzinfo=UTC))
-        numbers = replace(document, fingerprint=None, geoip=None, geoip6=None, is_typed=False)
+        numbers = replace(document, fingerprint=None, geoip=None, geoip6=None, is_typed=False, minor=0)
         digest = blake2b(write_document(numbers), digest_size=16).digest()
         self._of_bridge[document.fingerprint].append(_Span(end - document.seconds, end, digest))
 
