@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
+import os
 import shutil
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,8 +30,6 @@ from tests.publish.converting import NOW, made
 from tests.record.surroundings import DAY, MovedClock, countries
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from obfstats.formats.document import Document
     from obfstats.record.store import Store
 
@@ -262,6 +263,23 @@ def test_a_folder_that_takes_nothing_is_said_once_and_tried_again(
     hidden.rename(bridge.folder)
     bridge.tick(31)
     assert bridge.names() == [FIRST]
+
+
+def test_a_document_that_could_not_be_given_its_name_gets_it_later(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger knows of its release already, so nobody would make it again."""
+    bridge.visit(9)
+
+    def fail(_path: Path, _target: Path) -> Path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", fail)
+        bridge.end_day()
+    assert not list(bridge.folder.glob("2*"))
+    bridge.tick(31)
+    assert bridge.document().requests == {"DE": 16}
 
 
 def test_a_killed_program_leaves_nothing_half_done(bridge: Bridge) -> None:

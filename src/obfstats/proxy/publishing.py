@@ -93,6 +93,8 @@ class Publisher:
         finished = {each.label.rstrip(): each.countries for each in self._recorder.finished()}
         self._waiting.update(finished)
         try:
+            if self._is_refused:
+                self._releases.finish()
             for start in sorted(self._waiting):
                 await self._publish(start, self._waiting[start])
                 del self._waiting[start]

@@ -63,7 +63,7 @@ class Releases:
             raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
         self.ledger = Ledger.open(folder / LEDGER_NAME)
         try:
-            self._finish()
+            self.finish()
         except OSError as error:
             self.ledger.close()
             raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
@@ -95,8 +95,12 @@ class Releases:
         """Give the ledger back."""
         self.ledger.close()
 
-    def _finish(self) -> None:
-        """Give documents their names whose release the ledger knows, and throw others away."""
+    def finish(self) -> None:
+        """Give documents their names whose release the ledger knows, and throw others away.
+
+        Raises:
+            OSError: if the folder does not take it; it may be tried again.
+        """
         for hidden in self.folder.glob(f".*{_SUFFIX}.new"):
             try:
                 (document,) = read_documents(hidden.read_bytes())
