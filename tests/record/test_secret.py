@@ -32,14 +32,17 @@ sys.stdin.readline()
 """
 
 
-def copies_in_memory(pid: int, needle: bytes) -> int:
+def copies_in_memory(pid: int, needle: bytes, *, with_stack: bool = True) -> int:
     """Count a needle in everything that a process has mapped and can be read."""
-    return sum(content.count(needle) for content in mapped(pid))
+    return sum(content.count(needle) for content in mapped(pid, with_stack=with_stack))
 
 
 @pytest.mark.parametrize("way", ["close", "renew"])
 def test_no_copy_of_the_secret_is_left_in_a_living_process(tmp_path: Path, way: str) -> None:
-    """After 1,000 hashes S is in memory in one place; after the wipe, or with its successor, in none."""
+    """After 1,000 hashes S is in memory in one place; after the wipe, or with its successor, in none.
+
+    Until then some builds of CPython have what their last hash left on the stack (stack.py).
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", COUNTING_PROCESS, str(tmp_path / "log"), way],
         stdin=subprocess.PIPE,
@@ -49,8 +52,8 @@ def test_no_copy_of_the_secret_is_left_in_a_living_process(tmp_path: Path, way: 
     assert process.stdout is not None
     with process:
         key = process.stdout.read(Secret.SIZE)
-        before = copies_in_memory(process.pid, key)
-        halves_before = copies_in_memory(process.pid, key[:16])
+        before = copies_in_memory(process.pid, key, with_stack=False)
+        halves_before = copies_in_memory(process.pid, key[:16], with_stack=False)
         process.stdin.write(b"\n")
         process.stdin.flush()
         assert process.stdout.read(4) == b"done"

@@ -6,6 +6,7 @@ Whoever has S can try all addresses against the log's hashes, so the day's priva
   a forked child. The kernel writes the random bytes into that page; no Python object ever holds them.
 - Hashing is `hashlib.blake2b(packed, digest_size=20, key=secret.key)`, built anew for each address. Keeping a keyed
   hash object and copying it would be faster, but such an object is a second copy of S on the ordinary heap.
+- What a hash leaves of S on the stack is written over when S is renewed or forgotten (stack.py).
 - Renewing overwrites S in place. Forgetting overwrites it with zeros, then gives the page back; afterwards `key`
   raises, so that nothing can ever be hashed under zeros.
 """
@@ -19,6 +20,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from obfstats.record.pages import Pages
+from obfstats.record.stack import wipe_stack_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +82,7 @@ class Secret:
         if self._forgotten:
             raise ValueError("this secret has been forgotten")
         self._fill(self._page.address, self.SIZE)
+        wipe_stack_below()
 
     def forget(self) -> None:
         """Overwrite S with zeros and give its page back. Calling it again does nothing."""
@@ -88,6 +91,7 @@ class Secret:
         self._forgotten = True
         self._key.release()
         self._page.forget()
+        wipe_stack_below()
 
     def abandon(self) -> None:
         """In a forked child, where the page is not mapped: never touch it, never hash with it."""
