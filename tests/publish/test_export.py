@@ -1,156 +1,287 @@
-"""JSON and CSV hold what the document holds: each number in its place, and no order that tells more."""
+"""JSON and CSV: all that the documents hold, in the documents' order, and nothing that a spreadsheet would run."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections import Counter
-from dataclasses import fields, replace
+import re
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from hypothesis import assume, given
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.formats.document import Document, GeoIpSource, read_documents, write_document
+from obfstats.publish import export
 from obfstats.publish.export import to_csv, to_json
-from tests.formats.documents import EXTENDED, NOISY, documents
+from tests.formats.documents import EXTENDED, NOISY, TICKETS, documents
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from random import Random
 
-NUMBERS = ("ips", "requests", "ip_versions", "ip_transports", "ip_country_transports")
+Name = TypeVar("Name")
+
+HEAD = "start,end,seconds,measure,country,transport,family,count,hashed_fingerprint,noise,geoip,geoip6"
+ABOUT = "7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e,,tor B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042,iptocc 3.3.170"
+EMPTY = Document("2012-02-10 09:22:04", 86_400)
+MEASURES = ("ips", "reqs", "ip-versions", "ip-transports", "ip-country-transports")
 
 
-def begins(document: Document) -> str:
-    """When its interval began."""
-    return str(datetime.fromisoformat(document.end) - timedelta(seconds=document.seconds))
-
-
-@st.composite
-def days(draw: st.DrawFn) -> Document:
-    """Give any document whose interval began after year 1."""
-    document = draw(documents(unknown=False))
-    assume(datetime.fromisoformat(document.end) - datetime(1, 1, 1) > timedelta(seconds=document.seconds))  # noqa: DTZ001
-    return document
-
-
-def read_json(text: bytes) -> list[Document]:
-    """Make documents of JSON again, field by field."""
-    read = []
-    for one in json.loads(text):
-        said: dict[str, Any] = dict(one)
-        assert said.pop("start") == str(datetime.fromisoformat(said["end"]) - timedelta(seconds=said["seconds"]))
-        noise = said.pop("noise", None)
-        assert noise is None or noise.pop("distribution") == "discrete-laplace"
-        pairs = said.pop("ip_country_transports", None)
-        read.append(
-            Document(
-                end=said.pop("end"),
-                seconds=said.pop("seconds"),
-                fingerprint=said.pop("hashed_fingerprint", None),
-                epsilon=noise and noise.pop("epsilon"),
-                ips=said.pop("ips", None),
-                requests=said.pop("reqs", None),
-                ip_versions=said.pop("ip_versions", None),
-                ip_transports=said.pop("ip_transports", None),
-                ip_country_transports=None
-                if pairs is None
-                else {(key.split("/")[0], key.split("/")[1]): number for key, number in pairs.items()},
-                geoip=_source(said.pop("geoip", None)),
-                geoip6=_source(said.pop("geoip6", None)),
-            )
-        )
-        assert (said, noise or {}) == ({}, {})
+def objects(of: list[Document]) -> list[dict[str, object]]:
+    """Write documents as JSON and read it as another program would."""
+    read = json.loads(to_json(of))
+    assert isinstance(read, list)
     return read
 
 
-def _source(said: dict[str, str] | None) -> GeoIpSource | None:
-    return None if said is None else GeoIpSource(**said)
+def rows(of: list[Document]) -> list[dict[str, str]]:
+    """Write documents as CSV and read it as another program would; a row of another length fails."""
+    head, *body = csv.reader(io.StringIO(to_csv(of).decode(), newline=""))
+    assert ",".join(head) == HEAD
+    return [dict(zip(head, row, strict=True)) for row in body]
 
 
-@given(st.lists(days(), max_size=3))
-def test_json_holds_every_field(given_documents: list[Document]) -> None:
-    """And nothing else: whoever reads it has the documents again."""
-    plain = [replace(document, is_typed=False, minor=0) for document in given_documents]
-    for document, read in zip(plain, read_json(to_json(given_documents)), strict=True):
-        for field in fields(Document):
-            there, wanted = getattr(read, field.name), getattr(document, field.name)
-            # No country at all and no line are both nothing to a mapping that is empty.
-            assert there == wanted or (not there and not wanted), field.name
+def began(document: Document) -> str | None:
+    """Count back from the end to the start, by days and seconds; None where the calendar has no such day."""
+    end = datetime.fromisoformat(document.end)
+    if (end - datetime.fromisoformat("0001-01-01")).total_seconds() < document.seconds:
+        return None
+    return (end - timedelta(*divmod(document.seconds, 86_400))).isoformat(" ")
 
 
-@given(st.lists(days(), max_size=3))
-def test_csv_has_a_row_for_each_number(given_documents: list[Document]) -> None:
-    """With all that is needed to know what it counts, and under what noise."""
-    wanted = Counter[tuple[str, ...]]()
-    for document in given_documents:
-        interval = (begins(document), document.end, str(document.seconds))
-        source = (
-            document.fingerprint or "",
-            f"discrete-laplace epsilon={document.epsilon}" if document.epsilon else "",
-            *(" ".join(one) if one else "" for one in (document.geoip, document.geoip6)),
-        )
-        rows = [
-            *(("ips", code, "", "", str(number)) for code, number in (document.ips or {}).items()),
-            *(("reqs", code, "", "", str(number)) for code, number in (document.requests or {}).items()),
-            *(("ip-versions", "", "", name, str(number)) for name, number in (document.ip_versions or {}).items()),
-            *(("ip-transports", "", name, "", str(number)) for name, number in (document.ip_transports or {}).items()),
-            *(
-                ("ip-country-transports", code, name, "", str(number))
-                for (code, name), number in (document.ip_country_transports or {}).items()
-            ),
-        ]
-        wanted.update((*interval, *row, *source) for row in rows or [("", "", "", "", "")])
-    head, *rows_read = csv.reader(io.StringIO(to_csv(given_documents).decode()))
-    assert ",".join(head) == (
-        "start,end,seconds,measure,country,transport,family,count,hashed_fingerprint,noise,geoip,geoip6"
-    )
-    assert Counter(map(tuple, rows_read)) == wanted
+def as_the_document_has_them(document: Document) -> dict[str, list[tuple[str, int]]]:
+    """Give the names and numbers of each line as they stand in the written document."""
+    lines = {}
+    for text in write_document(document).decode().splitlines():
+        keyword, _, cells = text.partition(" ")
+        measure = keyword.removeprefix("obfsproxy-")
+        if measure in MEASURES:
+            split = [cell.rpartition("=") for cell in cells.split(",")] if cells else []
+            lines[measure] = [(name, int(number)) for name, _, number in split]
+    return lines
 
 
-@given(days(), st.randoms(use_true_random=False))
-def test_the_order_of_arrival_tells_nothing(document: Document, random: Random) -> None:
-    """The same numbers are the same bytes, in whatever order they were counted."""
-    changes: dict[str, Any] = {}
-    for name in NUMBERS:
-        cells = list((getattr(document, name) or {}).items())
-        random.shuffle(cells)
-        changes[name] = dict(cells) if getattr(document, name) is not None else None
-    shuffled = replace(document, **changes)
-    assert write_document(shuffled) == write_document(document)
-    assert to_json([shuffled]) == to_json([document])
-    assert to_csv([shuffled]) == to_csv([document])
+def source(of: GeoIpSource | None) -> dict[str, str] | None:
+    """Give a source of countries as JSON has it."""
+    return None if of is None else {"name": of.name, "version": of.version}
 
 
-def test_the_order_is_the_documents() -> None:
-    """Countries by size, all else by name."""
-    (document,) = read_documents(EXTENDED)
-    rows = list(csv.DictReader(io.StringIO(to_csv([document]).decode())))
-    assert [(row["measure"], row["country"], row["count"]) for row in rows[:6]] == [
-        ("ips", "DE", "48"),
-        ("ips", "EU", "48"),
-        ("ips", "AU", "32"),
-        ("reqs", "DE", "64"),
-        ("reqs", "EU", "56"),
-        ("reqs", "AU", "32"),
+def line_of(of: GeoIpSource | None) -> str:
+    """Give a source of countries as the document's line has it."""
+    return "" if of is None else f"{of.name} {of.version}"
+
+
+# By example
+
+
+def test_json_of_a_document_with_every_line() -> None:
+    """Names, values, what is a number and what is text."""
+    assert objects(read_documents(EXTENDED)) == [
+        {
+            "start": "2012-02-09 09:22:04",
+            "end": "2012-02-10 09:22:04",
+            "seconds": 86_400,
+            "hashed_fingerprint": "7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e",
+            "ips": {"DE": 48, "EU": 48, "AU": 32},
+            "reqs": {"DE": 64, "EU": 56, "AU": 32},
+            "ip_versions": {"v4": 112, "v6": 16},
+            "ip_transports": {"obfs2": 8, "obfs3": 120},
+            "ip_country_transports": {"DE/obfs3": 48, "EU/obfs3": 48, "AU/obfs2": 8, "AU/obfs3": 24},
+            "geoip": {"name": "tor", "version": "B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042"},
+            "geoip6": {"name": "iptocc", "version": "3.3.170"},
+        }
     ]
-    (said,) = json.loads(to_json([document]))
-    assert list(said["ips"]) == ["DE", "EU", "AU"]
-    assert list(said["ip_transports"]) == ["obfs2", "obfs3"]
 
 
-def test_noise_is_told_from_rounding() -> None:
-    """In each row, since rows are torn from their file."""
-    (document,) = read_documents(NOISY)
-    rows = list(csv.DictReader(io.StringIO(to_csv([document]).decode())))
-    assert {row["noise"] for row in rows} == {"discrete-laplace epsilon=0.5"}
-    assert [int(row["count"]) for row in rows] == [45, 29, 1, 0, -2]
-    assert json.loads(to_json([document]))[0]["noise"] == {"distribution": "discrete-laplace", "epsilon": "0.5"}
+def test_csv_of_a_document_with_every_line() -> None:
+    """Byte for byte: each number in its row, each name in its column, the rest in every row."""
+    interval = "2012-02-09 09:22:04,2012-02-10 09:22:04,86400"
+    cells = [
+        *("ips,DE,,,48", "ips,EU,,,48", "ips,AU,,,32"),
+        *("reqs,DE,,,64", "reqs,EU,,,56", "reqs,AU,,,32"),
+        *("ip-versions,,,v4,112", "ip-versions,,,v6,16"),
+        *("ip-transports,,obfs2,,8", "ip-transports,,obfs3,,120"),
+        *("ip-country-transports,DE,obfs3,,48", "ip-country-transports,EU,obfs3,,48"),
+        *("ip-country-transports,AU,obfs2,,8", "ip-country-transports,AU,obfs3,,24"),
+    ]
+    expected = "".join(f"{line}\n" for line in [HEAD, *(f"{interval},{cell},{ABOUT}" for cell in cells)])
+    assert to_csv(read_documents(EXTENDED)).decode() == expected
 
 
-def test_nothing_is_an_empty_list() -> None:
-    """And a head without rows."""
-    assert json.loads(to_json([])) == []
-    assert to_csv([]).count(b"\n") == 1
+def test_a_day_with_noise_says_so_in_both() -> None:
+    """Who adds numbers up has to know that they are noisy, and how much; they may be below zero."""
+    noisy = read_documents(NOISY)
+    assert objects(noisy)[0]["noise"] == {"distribution": "discrete-laplace", "epsilon": "0.5"}
+    assert objects(noisy)[0]["ips"] == {"DE": 45, "AU": 29, "??": 1, "DK": 0, "EU": -2}
+    assert {row["noise"] for row in rows(noisy)} == {"discrete-laplace epsilon=0.5"}
+    assert [row["count"] for row in rows(noisy)] == ["45", "29", "1", "0", "-2"]
+
+
+def test_the_modules_example_is_what_is_written() -> None:
+    """Head and first row of the ticket's document."""
+    assert export.__doc__ is not None
+    head, first = to_csv(read_documents(TICKETS)).decode().splitlines()[:2]
+    assert f"\n    {head}\n    {first}\n" in export.__doc__
+
+
+# Of any documents
+
+
+@given(st.lists(documents(unknown=False), max_size=3))
+def test_json_holds_what_the_documents_hold(several: list[Document]) -> None:
+    """An object a document, field by field; what a document does not say is not there, what is empty is empty."""
+    read = objects(several)
+    assert len(read) == len(several)
+    for one, document in zip(read, several, strict=True):
+        cells = document.ip_country_transports
+        expected = {
+            "start": began(document),
+            "end": document.end,
+            "seconds": document.seconds,
+            "hashed_fingerprint": document.fingerprint,
+            "noise": document.epsilon and {"distribution": "discrete-laplace", "epsilon": document.epsilon},
+            "ips": document.ips,
+            "reqs": document.requests,
+            "ip_versions": document.ip_versions,
+            "ip_transports": document.ip_transports,
+            "ip_country_transports": None if cells is None else {f"{key[0]}/{key[1]}": cells[key] for key in cells},
+            "geoip": source(document.geoip),
+            "geoip6": source(document.geoip6),
+        }
+        assert one == {name: value for name, value in expected.items() if value is not None}
+
+
+@given(documents(unknown=False))
+def test_json_has_the_documents_order(document: Document) -> None:
+    """Each of its objects is in the order of the line, which tells nothing of the order in which clients came."""
+    (one,) = objects([document])
+    for measure, cells in as_the_document_has_them(document).items():
+        numbers = one[measure.replace("-", "_")]
+        assert isinstance(numbers, dict)
+        assert list(numbers.items()) == cells
+
+
+@given(st.lists(documents(unknown=False), max_size=3))
+def test_csv_holds_what_the_documents_hold(several: list[Document]) -> None:
+    """Row by row: every number once, in the document's order, in its columns, under what the document says."""
+    expected = []
+    for document in several:
+        numbers = []
+        for measure, cells in as_the_document_has_them(document).items():
+            for name, number in cells:
+                country, transport, family = {
+                    "ips": (name, "", ""),
+                    "reqs": (name, "", ""),
+                    "ip-versions": ("", "", name),
+                    "ip-transports": ("", name, ""),
+                    "ip-country-transports": (name[:2], name[3:], ""),
+                }[measure]
+                numbers.append((measure, country, transport, family, str(number)))
+        expected += [
+            {
+                "start": began(document) or "",
+                "end": document.end,
+                "seconds": str(document.seconds),
+                "measure": measure,
+                "country": country,
+                "transport": transport,
+                "family": family,
+                "count": count,
+                "hashed_fingerprint": document.fingerprint or "",
+                "noise": "" if document.epsilon is None else f"discrete-laplace epsilon={document.epsilon}",
+                "geoip": line_of(document.geoip),
+                "geoip6": line_of(document.geoip6),
+            }
+            for measure, country, transport, family, count in numbers or [("", "", "", "", "")]
+        ]
+    assert rows(several) == expected
+
+
+@given(documents(unknown=False), st.randoms(use_true_random=False))
+def test_the_order_in_memory_is_not_written(document: Document, random: Random) -> None:
+    """Equal values give equal bytes, in both: the order in which clients came cannot show."""
+
+    def shuffled(numbers: Mapping[Name, int] | None) -> dict[Name, int] | None:
+        cells = list((numbers or {}).items())
+        random.shuffle(cells)
+        return None if numbers is None else dict(cells)
+
+    other = replace(
+        document,
+        ips=shuffled(document.ips),
+        requests=shuffled(document.requests),
+        ip_versions=shuffled(document.ip_versions),
+        ip_transports=shuffled(document.ip_transports),
+        ip_country_transports=shuffled(document.ip_country_transports),
+    )
+    assert to_json([other]) == to_json([document])
+    assert to_csv([other]) == to_csv([document])
+
+
+@given(documents(unknown=False))
+def test_no_field_begins_a_formula(document: Document) -> None:
+    """A spreadsheet runs what begins so; a count may begin with minus, as it is a number and nothing else."""
+    for row in rows([document]):
+        assert re.fullmatch(r"|0|-?[1-9][0-9]*", row["count"])
+        for name, text in row.items():
+            assert name == "count" or not text.startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@given(documents())
+def test_nothing_else_is_written(document: Document) -> None:
+    """The type, and lines of a later version, which may hold anything, change no byte."""
+    bare = replace(document, is_typed=False, unknown=())
+    assert to_json([document]) == to_json([bare])
+    assert to_csv([document]) == to_csv([bare])
+
+
+# Next to nothing
+
+
+def test_no_document_is_an_empty_array_and_a_head() -> None:
+    """Programs that read them need no case of their own for it."""
+    assert to_json([]) == b"[]\n"
+    assert to_csv([]).decode() == f"{HEAD}\n"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(EMPTY, id="nothing counted"),
+        pytest.param(replace(EMPTY, ips={}, requests={}), id="nobody came"),
+        pytest.param(replace(EMPTY, ip_versions={}, ip_transports={}, ip_country_transports={}), id="extended"),
+    ],
+)
+def test_an_interval_without_numbers_is_not_lost_in_csv(document: Document) -> None:
+    """One row, with neither measure nor count, between those of other intervals."""
+    written = to_csv([*read_documents(NOISY), document, *read_documents(NOISY)]).decode().splitlines()
+    assert len(written) == 1 + 5 + 1 + 5
+    assert written[6] == "2012-02-09 09:22:04,2012-02-10 09:22:04,86400,,,,,,,,,"
+
+
+def test_an_interval_without_numbers_keeps_what_is_said_of_it() -> None:
+    """Fingerprint, noise and the countries' sources, in the same columns as elsewhere."""
+    (document,) = read_documents(EXTENDED)
+    said = replace(EMPTY, fingerprint=document.fingerprint, epsilon="1", geoip=document.geoip, geoip6=document.geoip6)
+    about = ABOUT.replace(",,", ",discrete-laplace epsilon=1,")
+    expected = f"2012-02-09 09:22:04,2012-02-10 09:22:04,86400,,,,,,{about}"
+    assert to_csv([said]).decode().splitlines()[1:] == [expected]
+
+
+def test_json_tells_an_empty_measure_from_none() -> None:
+    """Nobody came, or nobody counted."""
+    interval = {"start": "2012-02-09 09:22:04", "end": "2012-02-10 09:22:04", "seconds": 86_400}
+    assert objects([EMPTY, replace(EMPTY, ips={})]) == [interval, {**interval, "ips": {}}]
+
+
+def test_a_start_that_no_calendar_has_is_left_out() -> None:
+    """A document may say so: no error, and nothing false; one second less has a start."""
+    first = replace(EMPTY, end="0001-01-02 00:00:00")
+    before = replace(first, seconds=86_401)
+    assert objects([first])[0]["start"] == rows([first])[0]["start"] == "0001-01-01 00:00:00"
+    assert "start" not in objects([before])[0]
+    assert rows([before])[0]["start"] == ""
