@@ -140,6 +140,11 @@ def test_a_wrap_publishes_too(tmp_path: Path) -> None:
     [
         (("--aggregate",), "--aggregate goes with --publish DIR"),
         (("--forget-after", "1"), "--forget-after goes with --publish DIR"),
+        (("--forget-after", "0"), "--forget-after goes with --publish DIR"),
+        (
+            ("--publish", "x", "--aggregate", "--forget-after", "0"),
+            "--aggregate writes no log: leave --forget-after out",
+        ),
         (("--epsilon", "0.5"), "--epsilon goes with --publish DIR"),
         (("--publish", "x", "--no-stats"), "--publish needs statistics: leave --no-stats out"),
         (("--publish", "x", "--aggregate", "--stats-log", "y"), "--aggregate writes no log: leave --stats-log out"),

@@ -63,7 +63,7 @@ def test_a_second_release_is_refused(countries: list[str], log: Path) -> None:
     assert (rounded.returncode, rounded.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("how", ["rotated", "packed", "copied", "pattern", "linked"])
+@pytest.mark.parametrize("how", ["rotated", "packed", "copied", "pattern", "linked", "file linked"])
 def test_another_name_is_no_other_log(how: str, countries: list[str], log: Path) -> None:
     """A log is rotated, packed, copied, or named by a pattern; its intervals are the same."""
     assert intervals(release(countries, log)) == 1
@@ -76,6 +76,10 @@ def test_another_name_is_no_other_log(how: str, countries: list[str], log: Path)
         other.write_bytes(log.read_bytes())
     elif how == "pattern":
         other = log.with_name("clients.*")
+    elif how == "file linked":
+        other = log.parent / "elsewhere" / "clients.log"
+        other.parent.mkdir()
+        other.symlink_to(log)
     else:
         log.parent.with_name("link").symlink_to(log.parent)
         other = log.parent.with_name("link") / log.name

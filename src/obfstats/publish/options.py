@@ -142,7 +142,7 @@ def read_ledger(given: argparse.Namespace) -> Path:
     """
     if given.ledger is not None:
         return Path(given.ledger)
-    folders = {os.path.realpath(os.path.dirname(log)) for log in given.logs}  # noqa: PTH120 - a pattern is no path
+    folders = {os.path.dirname(os.path.realpath(log)) for log in given.logs}  # noqa: PTH120 - a pattern is no path
     if STANDARD_INPUT in given.logs:
         refuse(given, "standard input has no folder to keep a ledger in: give --ledger FILE")
     if len(folders) > 1 or not os.path.isdir(*folders):

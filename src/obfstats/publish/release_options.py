@@ -70,14 +70,14 @@ def read_publishing(given: argparse.Namespace) -> Publishing | None:
     """
     if given.publish is None:
         for option in ("forget_after", "aggregate", "fingerprint", "extended", "epsilon"):
-            if getattr(given, option) not in {None, False}:
+            if _is_given(getattr(given, option)):
                 raise ValueError(f"--{option.replace('_', '-')} goes with --publish DIR")
         return None
     if given.no_stats:
         raise ValueError("--publish needs statistics: leave --no-stats out")
     if given.aggregate:
         for option in ("stats_log", "stats_columns", "forget_after"):
-            if getattr(given, option):
+            if _is_given(getattr(given, option)):
                 raise ValueError(f"--aggregate writes no log: leave --{option.replace('_', '-')} out")
     return Publishing(
         folder=given.publish,
@@ -92,3 +92,8 @@ def _hours(text: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", text):
         raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a number of hours from 0 to 99999")
     return int(text)
+
+
+def _is_given(value: object) -> bool:
+    """Tell whether an option was given; nought hours are an answer, too."""
+    return bool(value) or (value == 0 and value is not False)
