@@ -282,6 +282,30 @@ def test_a_document_that_could_not_be_given_its_name_gets_it_later(
     assert bridge.document().requests == {"DE": 16}
 
 
+def test_what_cannot_be_published_is_remembered(bridge: Bridge) -> None:
+    """A file beside the log that cannot be read holds up every day; the next program knows of each of them."""
+    broken = bridge.home / "clients.log-20990101.gz"
+    broken.write_bytes(b"\x1f\x8bbroken")
+    os.utime(broken, (2**32, 2**32))
+    bridge.visit(9)
+    bridge.end_day()
+    bridge.visit(9)
+    bridge.end_day()
+    assert not list(bridge.folder.glob("2*"))
+    lines = (bridge.folder / ".ledger").read_text().splitlines()
+    assert [line.endswith(" over") for line in lines] == [True, True]
+
+
+def test_a_log_that_was_rotated_away_is_an_empty_one(bridge: Bridge) -> None:
+    """Nobody has to come before a day without anybody is published."""
+    bridge.visit(9)
+    bridge.end_day()
+    assert len(list(bridge.folder.glob("2*"))) == 1
+    bridge.log.rename(bridge.home / "clients.log.1")
+    bridge.end_day()
+    assert len(list(bridge.folder.glob("2*"))) == 2
+
+
 def test_a_killed_program_leaves_nothing_half_done(bridge: Bridge) -> None:
     """Between ledger and name: the next start gives the document its name. Before the ledger: it is made anew."""
     bridge.visit(9)

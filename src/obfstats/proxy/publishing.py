@@ -33,7 +33,7 @@ from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from obfstats.formats.counts import Counts
@@ -95,6 +95,8 @@ class Publisher:
         try:
             if self._is_refused:
                 self._releases.finish()
+            if self._waiting and not isinstance(self._store, Aggregate):
+                await on_a_thread("publish", partial(self._mark_over, sorted(self._waiting)))
             for start in sorted(self._waiting):
                 await self._publish(start, self._waiting[start])
                 del self._waiting[start]
@@ -125,8 +127,12 @@ class Publisher:
             self._store.forget(start)
 
     def _count_and_release(self, start: str, countries: Countries | None) -> Path:
-        self._releases.ledger.mark_over(start, INTERVAL_SECONDS)
         return self._release(count_interval(find([str(path) for path in self._logs(start)]), start), countries)
+
+    def _mark_over(self, starts: Iterable[str]) -> None:
+        """Remember what is to be published before anything is, for that may fail, and be tried by another program."""
+        for start in starts:
+            self._releases.ledger.mark_over(start, INTERVAL_SECONDS)
 
     def _release(self, counts: Counts, countries: Countries | None) -> Path:
         """Make the document and have it written."""
@@ -149,7 +155,9 @@ class Publisher:
         if not isinstance(self._store, Journal):
             return
         path = self._store.path
-        yield path
+        # Rotated away, it comes again with the next batch.
+        if path.exists():
+            yield path
         since = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
         for beside in path.parent.iterdir():
             rest = beside.name.removeprefix(path.name)
@@ -205,6 +213,8 @@ class Publisher:
 
 def _first_start(path: Path) -> str:
     """Give the start of the interval that the log's first line belongs to; empty if there is none."""
+    if not path.exists():
+        return ""
     with path.open("rb") as log:
         head = log.read(_HEAD).decode("ascii", "replace")
     starts = (line[: len(_SHAPE)] for line in head.split("\n"))
