@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from obfstats.publish import simple
 from obfstats.publish.plain import counts_of
 from obfstats.record.aggregate import Aggregate
+from obfstats.record.pages import Pages
 from obfstats.record.recorder import Recorder
 from tests.record.remains import mapped
 from tests.record.surroundings import DAY, Bench, MovedClock, countries
@@ -89,12 +90,46 @@ def test_an_interval_that_nobody_came_in_is_nought() -> None:
 
 
 def test_thousands_of_clients_are_told_apart() -> None:
-    """While the block grows, nobody is lost and nobody counts twice."""
+    """Over several blocks nobody is lost and nobody counts twice."""
     store = Aggregate()
     for _ in range(2):
-        store.append(f"{START} ", [message(client=client) for client in range(5000)], 0.0)
+        store.append(f"{START} ", [message(client=client) for client in range(20_000)], 0.0)
     counts = store.counts(START)
-    assert (counts.requests, counts.addresses) == ({"de": 10_000}, {"de": 5000})
+    assert (counts.requests, counts.addresses) == ({"de": 40_000}, {"de": 20_000})
+    assert len(store._intervals[START].clients._blocks) == 3
+
+
+def test_pages_are_overwritten_before_they_are_given_back() -> None:
+    """The kernel may hand them to nobody else, but to a swap file of before."""
+
+    class Kept:
+        """Memory that is not given back, so that somebody can look at it afterwards."""
+
+        def __len__(self) -> int:
+            return 4096
+
+        def close(self) -> None:
+            """Give nothing back."""
+
+    pages = Pages(4096)
+    memory = pages.memory
+    memory[:5] = b"a key"
+    pages.memory = Kept()  # type: ignore[assignment]
+    pages.forget()
+    assert memory[:] == bytes(4096)
+
+
+def test_an_interval_that_a_set_clock_cut_short_is_wiped() -> None:
+    """Nobody will ever ask for its numbers; a clock that is set every day must not fill the memory."""
+    recorder, store = in_memory(clock := MovedClock(), buffer=2)
+    for day in range(5):
+        for number in range(6):
+            recorder.record(f"192.0.2.{number}", "obfs3")
+        assert len(store._intervals) == 1
+        clock.set_wall(3600 * (day + 1))
+        recorder.tick()
+        assert store._intervals == {}
+    recorder.close()
 
 
 def test_beyond_the_bound_connections_are_counted_and_clients_are_not() -> None:
@@ -182,8 +217,11 @@ def test_a_forked_child_counts_nothing_and_touches_nothing() -> None:
     recorder.close()
 
 
-def test_no_file_is_opened(tmp_path: Path) -> None:
-    """`Recorder.open(None)`: both columns are counted, and the folder stays empty."""
+def test_no_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Recorder.open(None)`: wherever a log could go by itself there is none."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("HOME", "XDG_STATE_HOME", "TMPDIR"):
+        monkeypatch.setenv(variable, str(tmp_path))
     recorder = Recorder.open(None, clock=MovedClock())
     recorder.record("192.0.2.1", "obfs3")
     recorder.tick()

@@ -5,24 +5,28 @@ and at the same moments, so the numbers are those that the log would have given.
 
 - Of a client it keeps what the log would: the keyed hash, and which transports it came by; in pages of their own
   (pages.py), which are overwritten with zeros when the interval is published, or the program ends.
-- It is bounded: beyond MOST_CLIENTS new clients of an interval are no longer told apart from those who came before, and
-  `overflowed` says so. Connections are counted all the same.
+- It is bounded: beyond MOST_ENTRIES, which is half a million clients with a transport each, those who are new are not
+  told apart from those who came before, and `overflowed` says so. Connections are counted all the same.
 - A program that ends takes the running interval with it, as tor does.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from obfstats.formats.counts import Counts, Pairs
 from obfstats.record.pages import Pages
 
-MOST_CLIENTS = 1_000_000
-"""Clients, and pairs of client and transport, of one interval: 48 MB at most."""
+if TYPE_CHECKING:
+    from mmap import mmap
+
+MOST_ENTRIES = 1_000_000
+"""Of one interval: a client takes one, and one more for each transport it came by. They take 50 MB."""
 
 _DIGEST = slice(3, 43)
 _FURTHER = slice(44, None)
-_FIRST_SIZE = 1 << 10
+_FIRST_SIZE = 1 << 14
 # 20 bytes of digest, two for the transport's number, one that says the slot is taken, one to fill up.
 _SLOT = 24
 _TAKEN = b"\1\0"
@@ -42,11 +46,11 @@ class Aggregate:
         locked: whether the kernel agreed to keep everything so far out of swap.
     """
 
-    def __init__(self, most: int = MOST_CLIENTS) -> None:
+    def __init__(self, most: int = MOST_ENTRIES) -> None:
         """Begin with nothing.
 
         Args:
-            most: clients, and pairs of client and transport, that are told apart in an interval.
+            most: clients, and pairs of client and transport, that are remembered in an interval.
         """
         self.held = self.dropped = 0
         self.overflowed, self.locked = False, True
@@ -145,7 +149,10 @@ class _Interval:
 
 
 class _Clients:
-    """A set of (digest, number) in one block of memory, so that it can be wiped.
+    """A set of (digest, number) in blocks of memory, so that it can be wiped.
+
+    Each block is twice as large as the one before it and takes what comes when that is half full. Nothing moves when
+    there is need for more: nobody waits for it, and nothing of it is ever twice in memory.
 
     Attributes:
         is_full: whether somebody has been turned away.
@@ -155,48 +162,45 @@ class _Clients:
         self.is_full = False
         self._most = most
         self._count = 0
-        self._pages = Pages(_FIRST_SIZE * _SLOT)
+        self._blocks = [Pages(_FIRST_SIZE * _SLOT)]
+        self._room = _FIRST_SIZE // 2
 
     @property
     def is_locked(self) -> bool:
         """Whether the kernel keeps it out of swap."""
-        return self._pages.locked
+        return all(block.locked for block in self._blocks)
 
     def add(self, digest: bytes, number: int) -> bool:
         """Take somebody in; False where they are in it already, or where it is full."""
         key = digest + number.to_bytes(2, "big") + _TAKEN
-        place = self._find(key)
-        block = self._pages.memory
-        if block[place + _SLOT - 2]:
-            return False
+        place = 0
+        for block in self._blocks:
+            place = _find(block.memory, key)
+            if block.memory[place + _SLOT - 2]:
+                return False
         if self._count >= self._most:
             self.is_full = True
             return False
-        block[place : place + _SLOT] = key
+        if not self._room:
+            size = 2 * len(self._blocks[-1].memory)
+            self._blocks.append(Pages(size))
+            self._room = size // _SLOT // 2
+            place = _find(self._blocks[-1].memory, key)
+        self._blocks[-1].memory[place : place + _SLOT] = key
+        self._room -= 1
         self._count += 1
-        if self._count * 2 * _SLOT > len(block):
-            self._grow()
         return True
 
     def forget(self) -> None:
         """Overwrite everything with zeros. Nothing may be asked of it afterwards."""
-        self._pages.forget()
+        for block in self._blocks:
+            block.forget()
 
-    def _find(self, key: bytes) -> int:
-        """Give the place of the key, or the free one where it belongs."""
-        block, size = self._pages.memory, len(self._pages.memory)
-        place = int.from_bytes(key[:8], "big") % (size // _SLOT) * _SLOT
-        while block[place + _SLOT - 2] and block[place : place + _SLOT] != key:
-            place = (place + _SLOT) % size
-        return place
 
-    def _grow(self) -> None:
-        """Move to pages of twice the size, and wipe the old ones."""
-        before = self._pages
-        old, self._pages = before.memory, Pages(2 * len(before.memory))
-        for first in range(0, len(old), _SLOT):
-            if old[first + _SLOT - 2]:
-                key = old[first : first + _SLOT]
-                place = self._find(key)
-                self._pages.memory[place : place + _SLOT] = key
-        before.forget()
+def _find(block: mmap, key: bytes) -> int:
+    """Give the place of the key, or the free one where it belongs."""
+    size = len(block)
+    place = int.from_bytes(key[:8], "big") % (size // _SLOT) * _SLOT
+    while block[place + _SLOT - 2] and block[place : place + _SLOT] != key:
+        place = (place + _SLOT) % size
+    return place

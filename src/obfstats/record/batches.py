@@ -6,7 +6,8 @@
 - Every batch but the closing one has exactly as many lines as there is capacity: no client is written alone.
 - Both together hold at most that many lines: that is what a crash can lose.
 - A tick writes the closing batch, after a random delay; a client's call never does, unless closing batch and buffer are
-  full together. So its moment says nothing of a client.
+  full together. So its moment says nothing of a client. In that case, too, its interval is reported as finished only
+  after the delay: what is published then must not date a client.
 - A full buffer is written when one client more comes. Every tick sets the file's times, so that they do not keep that
   client's moment.
 - What is left at the end is never written (step 6, decision 6).
@@ -51,7 +52,7 @@ class Batches:
         """
         self.buffer: list[str] = []
         self.room = capacity
-        self._finished: deque[str] = deque(maxlen=SOME)
+        self._finished: deque[tuple[str, float]] = deque(maxlen=SOME)
         self._journal = journal
         self._capacity = capacity
         self._delay = delay
@@ -95,10 +96,10 @@ class Batches:
         self._journal.retry(now)
         self._journal.touch()
 
-    def take_finished(self) -> list[str]:
-        """Give the labels of intervals whose last lines have been handed over, each once."""
-        finished = list(self._finished)
-        self._finished.clear()
+    def take_finished(self, now: float) -> list[str]:
+        """Give the labels of intervals whose last lines have been handed over and whose moment has come, each once."""
+        finished = [label for label, due in self._finished if now >= due]
+        self._finished = deque(((label, due) for label, due in self._finished if now < due), maxlen=SOME)
         return finished
 
     def forget(self) -> None:
@@ -110,7 +111,7 @@ class Batches:
     def _write_closing(self, now: float) -> None:
         if self._closing:
             self._journal.append(self._closing_label, self._closing, now)
-        self._finished.append(self._closing_label)
+        self._finished.append((self._closing_label, self._closing_due))
         self._closing.clear()
         self._closing_label = ""
         self.room = self._capacity

@@ -213,7 +213,7 @@ class Recorder:
 
     def finished(self) -> list[Finished]:
         """Give the intervals that are over and wholly written, each once."""
-        written = [] if self.store.held else self._batches.take_finished()
+        written = [] if self.store.held else self._batches.take_finished(self._boot())
         finished = [each for each in self._finishing if each.label in written]
         for each in finished:
             self._finishing.remove(each)
@@ -253,6 +253,7 @@ class Recorder:
         if self._interval.clock_was_set(now, wall):
             self._clock_was_set = True
             self._batches.drop_interval()
+            self.store.forget(self._interval.label.rstrip())
             self._renew()
             self._interval = Interval(now, wall, ago=self._closing_delay())
         elif self._interval.is_over(now):
@@ -262,7 +263,7 @@ class Recorder:
     def _end_interval(self, now: float) -> None:
         """Step 3: the lines that are left are for later; TS moves on."""
         self._ended = self._counted(INTERVAL)
-        self._finishing.append(Finished(self._interval.label, self.countries))
+        self._finishing.append(Finished(self._interval.label, self.countries, self._batches.counted))
         self._batches.end_interval(self._interval.label, now)
         self._renew()
         self._interval.step(now)

@@ -28,7 +28,9 @@ class Finished(NamedTuple):
     Attributes:
         label: what its lines begin with: its start in UTC, `YYYY-MM-DD HH:MM:SS`, and a blank.
         countries: who gave its addresses their countries.
+        connections: how many were counted, and not rounded: so many lines were handed to the log.
     """
 
     label: str
     countries: Countries
+    connections: int

@@ -28,5 +28,8 @@ class Store(Protocol):
     def touch(self) -> None:
         """Set the file's times to now."""
 
+    def forget(self, start: str) -> None:
+        """Take notice that nobody will ask for the interval that began then, `YYYY-MM-DD HH:MM:SS`."""
+
     def close(self) -> None:
         """Stop; what is held is not written."""
