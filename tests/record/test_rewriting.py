@@ -134,3 +134,14 @@ def test_the_copy_can_be_read_by_its_owner_alone(journal: Journal) -> None:
         os.umask(before)
     assert (journal.path.parent / ".log.new").stat().st_mode & 0o777 == 0o600
     rewriting.abandon()
+
+
+def test_a_log_that_was_emptied_meanwhile_is_not_brought_back(journal: Journal) -> None:
+    """Whoever rotates by copying has the old lines; the new ones must not get lost, nor the old ones come again."""
+    rewriting = journal.rewriting()
+    rewriting.copy(lambda _start: True)
+    os.truncate(journal.path, 0)
+    journal.append(NEW, [message(7)], 0.0)
+    with pytest.raises(OSError, match="rotated away"):
+        journal.take_over(rewriting)
+    assert [line[-1] for line in lines(journal.path)] == ["7"]

@@ -115,9 +115,9 @@ class Rewriting:
         """See that the log still has its name.
 
         Raises:
-            OSError: if it was rotated away.
+            OSError: if it was rotated away, or emptied behind a copy of it.
         """
-        if not leads_to(self._path, self._old):
+        if not leads_to(self._path, self._old) or os.fstat(self._old).st_size < self._read:
             raise OSError(errno.ESTALE, "the log was rotated away meanwhile")
 
     def _copy_rest(self) -> None:
