@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,9 +39,11 @@ EXAMPLE = b"""2012-02-10 09:22:04 (86400 s) over
 """
 LAST = EXAMPLE.splitlines()[-1]
 
-STARTS = st.datetimes().map(lambda moment: moment.replace(microsecond=0).isoformat(" "))
+_LAST_START = datetime(9900, 1, 1)  # noqa: DTZ001 - what is drawn has no zone either
+STARTS = st.datetimes(max_value=_LAST_START).map(lambda moment: moment.replace(microsecond=0).isoformat(" "))
 EPSILONS = st.decimals("0.000001", "20", places=6)
-WAYS = st.none() | st.just("rounded") | EPSILONS.map(lambda epsilon: f"discrete-laplace epsilon={epsilon:f}")
+NOISES = EPSILONS.map(lambda epsilon: f"discrete-laplace epsilon={epsilon:f}")
+WAYS = st.none() | st.sampled_from(("rounded", "given up")) | NOISES
 LINES = st.builds(LedgerLine, STARTS, st.integers(1, 999_999_999), WAYS)
 
 
@@ -188,6 +191,7 @@ def test_any_bytes_are_a_line_or_refused(text: bytes) -> None:
 DAMAGED = {
     "empty": b"",
     "no length": b"2012-02-10 09:22:04 released rounded",
+    "interval that ends in no year": b"9999-12-31 00:00:00 (86400 s) over",
     "length of nought": b"2012-02-10 09:22:04 (0 s) over",
     "no state": b"2012-02-10 09:22:04 (86400 s)",
     "another state": b"2012-02-10 09:22:04 (86400 s) begun",
@@ -268,7 +272,7 @@ def test_any_file_is_read_whole_or_refused(
         assert "\n" not in said
     else:
         with ledger:
-            assert {line.start for line in lines if line.how} == {
+            assert {line.start for line in lines if line.how not in (None, "given up")} == {
                 line.start for line in lines if ledger.is_released(line.start)
             }
 
@@ -480,3 +484,17 @@ def test_a_killed_process_never_releases_twice(tmp_path: Path) -> None:
     assert len({line[:19] for line in lines}) == len(lines)
     # What was being released when it was killed is on the disk and was never told: one at most for each kill.
     assert len(told) <= len(lines) <= len(told) + KILLS
+
+
+def test_what_was_given_up_is_over_for_good(tmp_path: Path) -> None:
+    """Neither this program nor the next is told to release it."""
+    path = tmp_path / "ledger"
+    with Ledger.open(path) as ledger:
+        ledger.mark_over(START, DAY)
+        ledger.give_up(START, DAY)
+        ledger.mark_over(START, DAY)
+        assert ledger.over() == []
+    with Ledger.open(path) as ledger:
+        assert ledger.over() == []
+        assert not ledger.is_released(START)
+    assert path.read_text() == f"{START} (86400 s) over\n{START} (86400 s) given up\n"

@@ -3,6 +3,7 @@
     2012-02-10 09:22:04 (86400 s) over                                        run to its end, not released yet
     2012-02-10 09:22:04 (86400 s) released rounded
     2012-02-11 09:22:04 (86400 s) released discrete-laplace epsilon=0.5
+    2012-02-12 09:22:04 (86400 s) given up                                    never to be released: lines are missing
 
 Noise hides a client once. Who sees the same number twice, with fresh noise each time, sees more, and the mean of many
 releases is the number itself. So what has been released is remembered where a restart does not forget it, before it is
@@ -34,7 +35,7 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from obfstats.ownfile import OwnFileError, check, leads_to, lock, open_or_make
-from obfstats.publish.ledger_line import LedgerLine, is_torn, parse_line, write_line
+from obfstats.publish.ledger_line import GIVEN_UP, LedgerLine, is_torn, parse_line, write_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,7 @@ class Ledger:
         self._is_in_doubt = False
         self._over: set[str] = set()
         self._released: set[str] = set()
+        self._given_up: set[str] = set()
         self._read()
 
     @classmethod
@@ -113,8 +115,8 @@ class Ledger:
         return start in self._released
 
     def over(self) -> list[str]:
-        """Give the starts of the intervals that are over and not released, in order."""
-        return sorted(self._over - self._released)
+        """Give the starts of the intervals that are over, neither released nor given up, in order."""
+        return sorted(self._over - self._released - self._given_up)
 
     def mark_over(self, start: str, seconds: int) -> None:
         """Remember that an interval is over and has to be released. For one that is known nothing happens.
@@ -132,6 +134,22 @@ class Ledger:
         if start not in self._over and start not in self._released:
             self._append(line)
             self._over.add(start)
+
+    def give_up(self, start: str, seconds: int) -> None:
+        """Remember that an interval will never be released, so that nobody tries again.
+
+        Args:
+            start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
+            seconds: its length.
+
+        Raises:
+            LedgerError: if it could not be written.
+            ValueError: if there is no such start or length.
+        """
+        line = write_line(LedgerLine(start, seconds, GIVEN_UP))
+        self._settle()
+        self._append(line)
+        self._given_up.add(start)
 
     def release(self, start: str, seconds: int, how: str) -> None:
         """Remember that an interval is released. Release it only after this has returned.
@@ -183,6 +201,7 @@ class Ledger:
         *lines, last = _read_whole(self._path, self._descriptor).split(b"\n")
         over: set[str] = set()
         released: set[str] = set()
+        given_up: set[str] = set()
         for number, line in enumerate([*lines, last] if last and not is_torn(last) else lines, 1):
             try:
                 known = parse_line(line)
@@ -191,12 +210,12 @@ class Ledger:
                     f"line {number} of the ledger {self._path} is damaged, so that nobody can tell what has been"
                     " released; write that line anew, or remove it if its interval was never published"
                 ) from None
-            (over if known.how is None else released).add(known.start)
+            {None: over, GIVEN_UP: given_up}.get(known.how, released).add(known.start)
         if is_torn(last):
             os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - len(last))
         elif last:
             _write_through(self._descriptor, b"\n")
-        self._over, self._released = over, released
+        self._over, self._released, self._given_up = over, released, given_up
         self._is_in_doubt = False
 
 

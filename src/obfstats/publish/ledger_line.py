@@ -1,8 +1,9 @@
-"""One line of a ledger: an interval that is over, or one that has been released, and how. Pure: bytes and values.
+"""One line of a ledger: an interval that is over, that has been released, and how, or that never will be. Pure.
 
     2012-02-10 09:22:04 (86400 s) over
     2012-02-10 09:22:04 (86400 s) released rounded
     2012-02-11 09:22:04 (86400 s) released discrete-laplace epsilon=0.5
+    2012-02-12 09:22:04 (86400 s) given up
 
 The first field is the interval's start, UTC, as it stands in the log. The grammar is strict and the same in both
 directions: what `write_line` gives `parse_line` takes, and what `parse_line` takes `write_line` gives back.
@@ -12,17 +13,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from obfstats.publish.noise import parse_epsilon
 
 ROUNDED = "rounded"
 
+GIVEN_UP = "given up"
+"""What stands instead of a way to release an interval where it never will be."""
+
 NOISE = "discrete-laplace epsilon="
 """What stands before epsilon."""
 
 _LINE = re.compile(
-    rb"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) \(([1-9][0-9]{0,8}) s\) (?:over|released ([ -~]+))"
+    rb"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) \(([1-9][0-9]{0,8}) s\) "
+    rb"(?:over|(given up)|released ([ -~]+))"
 )
 # Each line begins like this, with any digits; what is behind it is not long.
 _SHAPE = b"0000-00-00 00:00:00 ("
@@ -36,7 +41,7 @@ class LedgerLine:
     Attributes:
         start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
         seconds: its length.
-        how: `rounded`, or `discrete-laplace epsilon=` and epsilon; None for an interval that is over and not released.
+        how: `rounded`, or `discrete-laplace epsilon=` and epsilon; GIVEN_UP; None for one that is over and waits.
     """
 
     start: str
@@ -53,12 +58,12 @@ def parse_line(line: bytes) -> LedgerLine:
     match = _LINE.fullmatch(line)
     if match is None:
         raise ValueError("no line of a ledger")
-    start, how = match[1].decode("ascii"), None if match[3] is None else match[3].decode("ascii")
-    if not _is_real(start):
+    start, how = match[1].decode("ascii"), None if match[4] is None else match[4].decode("ascii")
+    if not _is_real(start, int(match[2])):
         raise ValueError("no such date or time")
     if how is not None and not _is_known(how):
         raise ValueError("no way to release an interval")
-    return LedgerLine(start, int(match[2]), how)
+    return LedgerLine(start, int(match[2]), how if match[3] is None else GIVEN_UP)
 
 
 def write_line(line: LedgerLine) -> bytes:
@@ -67,7 +72,7 @@ def write_line(line: LedgerLine) -> bytes:
     Raises:
         ValueError: if a field is not of the grammar; nothing that cannot be read again is ever written.
     """
-    state = "over" if line.how is None else f"released {line.how}"
+    state = {None: "over", GIVEN_UP: GIVEN_UP}.get(line.how, f"released {line.how}")
     text = f"{line.start} ({line.seconds} s) {state}".encode("utf-8", "surrogatepass")
     if parse_line(text) != line:
         raise ValueError("a field holds what belongs into another")
@@ -86,11 +91,12 @@ def is_torn(line: bytes) -> bool:
     return False
 
 
-def _is_real(start: str) -> bool:
-    """Tell whether there is such a date and time; written back, because Python 3.14 reads 24:00:00 as a day later."""
+def _is_real(start: str, seconds: int) -> bool:
+    """Tell whether there is such an interval; written back, because Python 3.14 reads 24:00:00 as a day later."""
     try:
-        return datetime.fromisoformat(start).isoformat(" ") == start
-    except ValueError:
+        began = datetime.fromisoformat(start)
+        return began.isoformat(" ") == start and began + timedelta(seconds=seconds) > began
+    except (ValueError, OverflowError):
         return False
 
 
