@@ -13,8 +13,9 @@ from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.logs import Show
 from obfstats.proxy.outcomes import Outcomes
 from obfstats.proxy.service import Surroundings
-from obfstats.proxy.serving import REPORTS, _until_report
+from obfstats.proxy.ticking import REPORTS, Ticker
 from obfstats.wire.endpoint import Endpoint
+from tests.record.surroundings import MovedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,10 +34,11 @@ def test_reports_come_at_moments_of_their_own() -> None:
         drawn.append((low, high))
         return 321.0
 
-    assert _until_report(around(safe=True, draw=draw)) == 321.0
-    assert drawn == [REPORTS] == [(60.0, 600.0)]
-    assert _until_report(around(safe=False, draw=draw)) == 60.0
-    assert len(drawn) == 1
+    ticker = Ticker(MovedClock(), around(safe=True, draw=draw), None, None, [])
+    assert ticker.until_report() == 321.0
+    assert drawn == [REPORTS, REPORTS] == [(60.0, 600.0)] * 2
+    assert Ticker(MovedClock(), around(safe=False, draw=draw), None, None, []).until_report() == 60.0
+    assert len(drawn) == 2
 
 
 @pytest.mark.parametrize(("safe", "number"), [(True, 8), (False, 1)])

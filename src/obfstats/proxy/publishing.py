@@ -2,30 +2,30 @@
 
 - An interval is over for the world when its last lines are written, at a random moment within ten minutes of its end
   (record/batches.py). Only intervals that one program has run through from beginning to end are published.
-- The ledger in DIR knows an interval as over before its document is made: if the program is killed in between, the next
-  one makes it, from the log.
-- What is in the log is counted by publish/plain.py, on a thread of its own; of logs that were rotated away the numbered
-  and the dated ones beside it are read as well.
-- Whatever cannot be written is tried again with the next tick. Lines go only when their interval has been published, or
-  can no longer be: because a restart cut it short.
+- The ledger in DIR knows every interval that is over before any document is made: if the program is killed in between,
+  the next one makes it, from the log.
+- What is in the log is counted on a thread of its own, with what it was rotated into (publish/own_log.py). Where lines
+  of an interval are missing its numbers are no day's numbers: it is given up, and the ledger knows that.
+- Whatever cannot be written or read is tried again with the next tick, and holds up nothing else. Lines go only when
+  their interval has been published, or can no longer be: because a restart cut it short, or it was given up.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.formats.counts import INTERVAL_SECONDS
+from obfstats.proxy.forgetting import Forgetting
 from obfstats.proxy.logs import NOTICE
 from obfstats.proxy.threads import on_a_thread
-from obfstats.publish.intervals import TIME, Interval
+from obfstats.publish.intervals import Interval
 from obfstats.publish.ledger import LedgerError
-from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.noise import write_epsilon
-from obfstats.publish.plain import count_interval
+from obfstats.publish.own_log import count_interval
 from obfstats.publish.release import ReleaseError, Releases
 from obfstats.publish.rounding import Heading, noisy_document, rounded_document
 from obfstats.record import RecordError
@@ -33,7 +33,7 @@ from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from obfstats.formats.counts import Counts
@@ -41,14 +41,11 @@ if TYPE_CHECKING:
     from obfstats.publish.release_options import Publishing
     from obfstats.record import Countries, Recorder
     from obfstats.record.clock import Clock
+    from obfstats.record.seen import Finished
 
 MOST_WAITING = 3
 """Intervals that are kept in memory while the folder takes no documents (`--aggregate`)."""
 
-_ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{8,14})(?:\.(?:gz|xz|zst))?")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
-_SHAPE = "2012-02-07 14:01:04"
-_HEAD = 1 << 16
 _DAY = timedelta(seconds=INTERVAL_SECONDS)
 
 _log = logging.getLogger(__name__)
@@ -79,60 +76,97 @@ class Publisher:
         self._publishing = publishing
         self._recorder = recorder
         self._store = recorder.store
-        self._clock = clock
-        self._waiting: dict[str, Countries | None] = {}
+        self._waiting: dict[str, Finished | None] = {}
+        self._forgetting: Forgetting | None = None
         if isinstance(self._store, Journal):
             self._waiting = dict.fromkeys(self._releases.ledger.over())
-        self._is_refused = False
+            self._forgetting = Forgetting(self._store, clock, publishing.forget_after)
+        self._looks_whole = True
+        self._is_busy = False
+        self._refused = ""
         self._is_said: set[str] = set()
 
     async def look(self) -> None:
-        """Publish what is over, and forget what is old."""
+        """Publish what is over, and forget what is old. While a folder lets an earlier call wait, take notice alone."""
+        for finished in self._recorder.finished():
+            self._waiting[finished.label.rstrip()] = finished
+            self._looks_whole = True
         if isinstance(self._store, Aggregate):
-            self._warn_of(self._store)
-        finished = {each.label.rstrip(): each.countries for each in self._recorder.finished()}
-        self._waiting.update(finished)
-        try:
-            if self._is_refused:
-                self._releases.finish()
-            if self._waiting and not isinstance(self._store, Aggregate):
-                await on_a_thread("publish", partial(self._mark_over, sorted(self._waiting)))
-            for start in sorted(self._waiting):
-                await self._publish(start, self._waiting[start])
-                del self._waiting[start]
-            await self._forget()
-        except (OSError, LogFileError, LedgerError) as error:
-            self._refuse(error)
+            self._keep_within_bounds(self._store)
+        if self._is_busy:
             return
-        if self._is_refused:
-            self._is_refused = False
-            _log.log(NOTICE, "%s takes documents again", self._publishing.folder)
+        self._is_busy = True
+        try:
+            reasons = [*await self._publish_all(), *await self._forget()]
+        finally:
+            self._is_busy = False
+        self._say(reasons)
 
-    async def _publish(self, start: str, countries: Countries | None) -> None:
+    async def _publish_all(self) -> list[str]:
+        """Publish whatever waits; give the reasons why something still does."""
+        reasons = []
+        if self._refused:
+            try:
+                await on_a_thread("publish", self._releases.finish)
+            except OSError as error:
+                reasons.append(_reason(error))
+        try:
+            if isinstance(self._store, Journal) and self._waiting:
+                await on_a_thread("publish", partial(self._mark_over, sorted(self._waiting)))
+        except (OSError, LedgerError) as error:
+            return [*reasons, _reason(error)]
+        for start, finished in sorted(self._waiting.items()):
+            try:
+                await self._publish(start, finished)
+            except (OSError, LogFileError, LedgerError) as error:
+                reasons.append(_reason(error))
+            else:
+                self._waiting.pop(start, None)
+                self._store.forget(start)
+        return reasons
+
+    async def _publish(self, start: str, finished: Finished | None) -> None:
         """Publish one interval, unless it has been.
 
         Args:
             start: of the interval.
-            countries: who gave its addresses their countries; None where that was an earlier program's affair.
+            finished: what the recorder says of it; None where that was an earlier program's affair.
         """
-        ledger = self._releases.ledger
-        if isinstance(self._store, Aggregate):
-            work = partial(self._release, self._store.counts(start), countries)
-        else:
-            work = partial(self._count_and_release, start, countries)
-        if not ledger.is_released(start):
-            where = await on_a_thread("publish", work)
-            _log.log(NOTICE, "the interval from %s is published: %s", start, where)
-        if isinstance(self._store, Aggregate):
-            self._store.forget(start)
-
-    def _count_and_release(self, start: str, countries: Countries | None) -> Path:
-        return self._release(count_interval(find([str(path) for path in self._logs(start)]), start), countries)
+        if self._releases.ledger.is_released(start):
+            return
+        countries = finished.countries if finished else None
+        if isinstance(self._store, Journal):
+            counts = await on_a_thread("publish", partial(self._counts, self._store.path, start, finished))
+        elif isinstance(self._store, Aggregate):
+            counts = self._store.counts(start)
+        if counts is None:
+            _log.warning(
+                "the interval from %s is not published: lines of it are missing from the log and from what stands"
+                " beside it",
+                start,
+            )
+            return
+        where = await on_a_thread("publish", partial(self._release, counts, countries))
+        _log.log(NOTICE, "the interval from %s is published: %s", start, where)
 
     def _mark_over(self, starts: Iterable[str]) -> None:
         """Remember what is to be published before anything is, for that may fail, and be tried by another program."""
         for start in starts:
             self._releases.ledger.mark_over(start, INTERVAL_SECONDS)
+
+    def _counts(self, log: Path, start: str, finished: Finished | None) -> Counts | None:
+        """Count an interval from the log; None where it has to be given up.
+
+        What an earlier program has seen nobody knows; then nothing at all is taken for something that is missing.
+        """
+        counts, error = count_interval(log, start)
+        found = sum(counts.requests.values())
+        if found >= finished.connections if finished else found and error is None:
+            return counts
+        if error is not None:
+            raise error
+        self._releases.ledger.give_up(start, INTERVAL_SECONDS)
+        return None
 
     def _release(self, counts: Counts, countries: Countries | None) -> Path:
         """Make the document and have it written."""
@@ -150,47 +184,28 @@ class Publisher:
         codes = (countries or self._recorder.countries).codes or ()
         return noisy_document(interval, heading, codes, self._publishing.epsilon)
 
-    def _logs(self, start: str) -> Iterator[Path]:
-        """Give the files that may hold an interval's lines: the log, and what it was rotated into since then."""
-        if not isinstance(self._store, Journal):
-            return
-        path = self._store.path
-        # Rotated away, it comes again with the next batch.
-        if path.exists():
-            yield path
-        since = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
-        for beside in path.parent.iterdir():
-            rest = beside.name.removeprefix(path.name)
-            if rest != beside.name and _ROTATED.fullmatch(rest) and beside.stat().st_mtime >= since:
-                yield beside
-
-    async def _forget(self) -> None:
-        """Take old intervals out of the log."""
-        if not isinstance(self._store, Journal):
-            return
-        now = datetime.fromtimestamp(self._clock.wall(), UTC)
-        newest = (now - _DAY - self._publishing.forget_after).strftime(TIME)
+    async def _forget(self) -> list[str]:
+        """Take old intervals out of the log; give the reason if that cannot be done."""
+        if self._forgetting is None:
+            return []
         needed = {*self._waiting, *(label.rstrip() for label in self._recorder.unfinished())}
-
-        def keep(start: str) -> bool:
-            return start in needed or start > newest or _TIME.fullmatch(start) is None
-
-        if keep(_first_start(self._store.path)):
-            return
-        rewriting = self._store.rewriting()
         try:
-            await on_a_thread("forget", partial(rewriting.copy, keep))
-        except OSError:
-            # Not where this is cut off: the thread may still be writing.
-            rewriting.abandon()
-            raise
-        self._store.take_over(rewriting)
-        _log.log(NOTICE, "lines of intervals up to %s are taken out of the log", newest)
+            await self._forgetting.look(needed, whole=self._looks_whole)
+        except OSError as error:
+            return [_reason(error)]
+        self._looks_whole = False
+        return []
 
-    def _warn_of(self, store: Aggregate) -> None:
-        """Say once what limits an aggregate has met."""
+    def _keep_within_bounds(self, store: Aggregate) -> None:
+        """Give up what has waited too long in memory, and say once what limits an aggregate has met."""
+        for start in sorted(self._waiting)[:-MOST_WAITING]:
+            del self._waiting[start]
+            store.forget(start)
+            _log.warning("the interval from %s is given up: it could not be published for too long", start)
         sentences = {
-            "a million clients came in one interval: of further ones only connections are counted": store.overflowed,
+            "more clients came in one interval than are told apart: of further ones only connections are counted": (
+                store.overflowed
+            ),
             "the kernel does not lock memory (ulimit -l): hashes could reach a swap file": not store.locked,
         }
         for sentence, is_so in sentences.items():
@@ -198,24 +213,18 @@ class Publisher:
                 self._is_said.add(sentence)
                 _log.warning("%s", sentence)
 
-    def _refuse(self, error: Exception) -> None:
-        """Say once that something cannot be written, and keep within bounds."""
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        if not self._is_refused:
-            self._is_refused = True
+    def _say(self, reasons: list[str]) -> None:
+        """Say once that something cannot be done, and once that everything can again."""
+        reason = reasons[0] if reasons else ""
+        if reason and reason != self._refused:
             _log.warning("cannot publish (%s): it is tried again every half minute", reason)
-        if isinstance(self._store, Aggregate):
-            for start in sorted(self._waiting)[:-MOST_WAITING]:
-                del self._waiting[start]
-                self._store.forget(start)
-                _log.warning("the interval from %s is given up: it could not be published for too long", start)
+        elif self._refused and not reason:
+            _log.log(NOTICE, "%s takes documents again", self._publishing.folder)
+        self._refused = reason
 
 
-def _first_start(path: Path) -> str:
-    """Give the start of the interval that the log's first line belongs to; empty if there is none."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as log:
-        head = log.read(_HEAD).decode("ascii", "replace")
-    starts = (line[: len(_SHAPE)] for line in head.split("\n"))
-    return next((start for start in starts if _TIME.fullmatch(start)), "")
+def _reason(error: OSError | LogFileError | LedgerError) -> str:
+    """Say what is in the way. An OSError's text begins with its number, which is nobody's affair."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)

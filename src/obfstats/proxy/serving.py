@@ -1,4 +1,4 @@
-"""The program while it runs: listeners, ticks, signals, and its end.
+"""The program while it runs: listeners, signals, and its end.
 
 On SIGTERM and SIGINT, and at the end of standard input where tor asks for that, nothing is flushed, S is wiped first
 of all, and the process is gone within a second (ticket 5047, step 6). SIGHUP opens the logs anew and reads the GeoIP
@@ -27,6 +27,7 @@ from obfstats.proxy.heartbeat import Heartbeat
 from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE, Gate, Limits
 from obfstats.proxy.listener import Listener
 from obfstats.proxy.service import Surroundings
+from obfstats.proxy.ticking import Ticker
 
 if TYPE_CHECKING:
     import socket
@@ -36,13 +37,6 @@ if TYPE_CHECKING:
     from obfstats.proxy.statistics import Statistics
     from obfstats.record.clock import Clock
     from obfstats.wire.endpoint import Endpoint
-
-TICK = 30.0
-"""Seconds between looks at the interval's end: timers sleep through a suspend, so none is set for the end itself."""
-
-REPORTS = (60.0, 600.0)
-"""Seconds between two reports of what was refused or shed: drawn anew each time, or a report would tell the minute in
-which a client came. With safe logging off it is always the first."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What is listened to. A program may block them until the loop runs, which unblocks them."""
@@ -199,7 +193,10 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
     services = [entrance.service for entrance in entrances]
     if companion is not None:
         companion.begin(stop)
-    begin(_tick(program, listeners, services))
+    recorder = None if statistics is None else statistics.recorder
+    heartbeat = Heartbeat(program.clock.boot(), recorder, program.around.show, program.name) if program.beats else None
+    ticker = Ticker(program.clock, program.around, statistics, heartbeat, [*listeners, *services])
+    begin(ticker.run(begin))
     reason = ""
     try:
         reason = await stopped
@@ -235,43 +232,6 @@ def _obey_signals(program: Program, stop: Callable[[str], None], renew: Callable
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGHUP, renew)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
-
-async def _tick(program: Program, listeners: Sequence[Listener], services: Sequence[Service]) -> None:
-    """Let the interval end on a quiet day too, and say what went wrong, at moments that are no client's."""
-    around, statistics, now = program.around, program.statistics, program.clock.boot()
-    recorder = None if statistics is None else statistics.recorder
-    heartbeat = Heartbeat(now, recorder, around.show, program.name) if program.beats else None
-    due = now + _until_report(around)
-    while True:
-        await asyncio.sleep(TICK)
-        now = program.clock.boot()
-        try:
-            if recorder is not None:
-                recorder.tick()
-            if heartbeat is not None:
-                heartbeat.tick(now)
-            if now >= due:
-                due = now + _until_report(around)
-                _report(around, listeners, services)
-            if statistics is not None:
-                await statistics.look()
-        except Exception as error:  # noqa: BLE001 - whatever it is, intervals must go on ending
-            privacy.report(error)
-
-
-def _until_report(around: Surroundings) -> float:
-    """Draw the seconds until the next report."""
-    return around.draw(*REPORTS) if around.show.safe else REPORTS[0]
-
-
-def _report(around: Surroundings, listeners: Sequence[Listener], services: Sequence[Service]) -> None:
-    for sentence in around.gate.report(around.show):
-        _log.warning("%s", sentence)
-    for listener in listeners:
-        listener.report()
-    for service in services:
-        service.report()
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, ended: partial[None]) -> None:

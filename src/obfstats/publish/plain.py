@@ -1,4 +1,4 @@
-"""Logs to numbers in plain Python: where numpy is not installed, for short logs, and on the bridge itself.
+"""Logs to numbers in plain Python: where numpy is not installed, for short logs, and on the bridge itself (own_log.py).
 
 The reading is simple.py's, which needs nothing but the standard library; what is made of it here are all the numbers
 that any document holds. tally/ gives the same, faster.
@@ -7,14 +7,13 @@ that any document holds. tally/ gives the same, faster.
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.formats.counts import Counts, Pairs
 from obfstats.publish.logfiles import READING_ERRORS, reading_error
 from obfstats.publish.report import Report
-from obfstats.publish.simple import LONGEST_LINE, Row, read_log, skip_rest
+from obfstats.publish.simple import Row, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,23 +54,6 @@ def count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list
     return counts_of(table), reports
 
 
-def count_interval(logs: Iterable[LogFile], start: str) -> Counts:
-    """Count one interval alone, without keeping anything of the others; damaged lines are left out.
-
-    Args:
-        logs: where its lines are.
-        start: `YYYY-MM-DD HH:MM:SS`.
-
-    Raises:
-        LogFileError: if one cannot be read.
-    """
-    table: dict[bytes, Row] = {}
-    for log in logs:
-        _read(log, table, only=start.encode())
-    counts = counts_of(table)
-    return counts[0] if counts else Counts(start, {}, {}, {}, Pairs({}))
-
-
 def counts_of(table: Mapping[bytes, Row]) -> list[Counts]:
     """Make the numbers of each interval, sorted by start.
 
@@ -84,30 +66,14 @@ def counts_of(table: Mapping[bytes, Row]) -> list[Counts]:
     ]
 
 
-def _read(log: LogFile, table: dict[bytes, Row], only: bytes | None = None) -> Report:
+def _read(log: LogFile, table: dict[bytes, Row]) -> Report:
     """Read one log into the table."""
     with log.open() as file:
         try:
-            lines, damaged, first = read_log(file if only is None else cast("BinaryIO", _Only(file, only)), table)
+            lines, damaged, first = read_log(file, table)
         except READING_ERRORS as error:
             raise reading_error(log.name, error) from None
     return Report(log.name, lines, damaged, first)
-
-
-class _Only:
-    """A log of which only the lines that begin in one way are seen, and none that is longer than a line can be."""
-
-    def __init__(self, log: BinaryIO, begin: bytes) -> None:
-        self._log = log
-        self._begin = begin
-
-    def readline(self, _size: int = -1, /) -> bytes:
-        """Give the next such line."""
-        for line in iter(partial(self._log.readline, LONGEST_LINE), b""):
-            if len(line) < LONGEST_LINE and line.startswith(self._begin):
-                return line
-            skip_rest(self._log, line)
-        return b""
 
 
 def _counts(start: str, rows: Mapping[str, Row]) -> Counts:

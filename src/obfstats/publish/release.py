@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -99,23 +100,35 @@ class Releases:
         """Give documents their names whose release the ledger knows, and throw others away.
 
         Raises:
-            OSError: if the folder does not take it; it may be tried again.
+            OSError: if the folder does not take one of them; it may be tried again.
         """
+        trouble = None
         for hidden in self.folder.glob(f".*{_SUFFIX}.new"):
             try:
-                (document,) = read_documents(hidden.read_bytes())
-            except (DocumentError, ValueError):
-                hidden.unlink()
-                continue
-            if self.ledger.is_released(_start(document)):
-                self._show(hidden, _name(document))
-            else:
-                hidden.unlink()
+                self._finish(hidden)
+            except OSError as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    def _finish(self, hidden: Path) -> None:
+        # Reading a pipe that somebody put there would never end.
+        if not stat.S_ISREG(hidden.lstat().st_mode):
+            return
+        try:
+            (document,) = read_documents(hidden.read_bytes())
+        except (DocumentError, ValueError):
+            hidden.unlink()
+            return
+        if self.ledger.is_released(_start(document)):
+            self._show(hidden, _name(document))
+        else:
+            hidden.unlink()
 
     def _show(self, hidden: Path, name: str) -> Path:
         """Give a document its name; one that is there already stays."""
         shown = self.folder / name
-        if shown.exists():
+        if shown.is_file():
             hidden.unlink()
         else:
             hidden.rename(shown)

@@ -1,0 +1,98 @@
+"""A bridge's own log: one interval counted, wherever its lines are by now.
+
+    clients.log              the log
+    clients.log.1            what it was rotated into: by number,
+    clients.log-20261123.gz  or by date; compressed or not
+
+Plain Python and no library, for it runs on the bridge. Nothing of other intervals is kept. Whatever cannot be read is
+left out and told; it is for the caller to know whether that matters.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from obfstats.formats.counts import Counts, Pairs
+from obfstats.publish.logfiles import READING_ERRORS, LogFileError, find, reading_error
+from obfstats.publish.plain import counts_of
+from obfstats.publish.simple import LONGEST_LINE, Row, read_log, skip_rest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{8,14})(?:\.(?:gz|xz|zst))?")
+
+
+def count_interval(log: Path, start: str) -> tuple[Counts, LogFileError | None]:
+    """Count one interval; damaged lines are left out.
+
+    Args:
+        log: the log; what it was rotated into stands beside it.
+        start: `YYYY-MM-DD HH:MM:SS`.
+
+    Returns:
+        Its numbers, and why a file was not read, or not to its end; None where all were.
+
+    Raises:
+        OSError: if the log's folder cannot be read.
+    """
+    table: dict[bytes, Row] = {}
+    error = None
+    for path in _files(log, start):
+        try:
+            _read(path, start.encode(), table)
+        except LogFileError as unreadable:
+            error = error or unreadable
+    counts = counts_of(table)
+    return counts[0] if counts else Counts(start, {}, {}, {}, Pairs({})), error
+
+
+def _files(log: Path, start: str) -> Iterator[Path]:
+    """Give the files that may hold an interval's lines: the log, and what it was rotated into since then.
+
+    Who else may write into the folder could put a pipe or a link there; neither is ever opened.
+    """
+    since = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
+    for path in sorted(log.parent.iterdir()):
+        rest = path.name.removeprefix(log.name)
+        is_rotated = rest != path.name and _ROTATED.fullmatch(rest) is not None
+        if path != log and not is_rotated:
+            continue
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        # The log itself may have been rotated away; it comes again with the next batch.
+        if stat.S_ISREG(status.st_mode) and (path == log or status.st_mtime >= since):
+            yield path
+
+
+def _read(path: Path, start: bytes, table: dict[bytes, Row]) -> None:
+    """Read one file into the table."""
+    for log in find([str(path)]):
+        with log.open() as file:
+            try:
+                read_log(cast("BinaryIO", _Only(file, start)), table)
+            except READING_ERRORS as error:
+                raise reading_error(log.name, error) from None
+
+
+class _Only:
+    """A log of which only the lines that begin in one way are seen, and none that is longer than a line can be."""
+
+    def __init__(self, log: BinaryIO, begin: bytes) -> None:
+        self._log = log
+        self._begin = begin
+
+    def readline(self, _size: int = -1, /) -> bytes:
+        """Give the next such line."""
+        for line in iter(partial(self._log.readline, LONGEST_LINE), b""):
+            if len(line) < LONGEST_LINE and line.startswith(self._begin):
+                return line
+            skip_rest(self._log, line)
+        return b""

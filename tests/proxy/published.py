@@ -1,0 +1,97 @@
+"""A bridge that publishes, on a clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from obfstats.formats.document import read_documents
+from obfstats.proxy.publishing import Publisher
+from obfstats.publish.release_options import Publishing
+from obfstats.publish.rounding import Heading
+from obfstats.record.aggregate import Aggregate
+from obfstats.record.journal import Journal
+from obfstats.record.recorder import COLUMNS, Recorder
+from tests.record.surroundings import DAY, MovedClock, countries
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+
+    from obfstats.formats.document import Document
+    from obfstats.record.store import Store
+
+FIRST = "2012-02-08-14-01-04-obfsproxy-stats"
+SECOND = "2012-02-09-14-01-04-obfsproxy-stats"
+
+
+@dataclass
+class Bridge:
+    """A recorder and its publisher on a clock that the test moves; started as often as the test likes."""
+
+    home: Path
+    clock: MovedClock = field(default_factory=MovedClock)
+    forget_after: float = 48.0
+    aggregate: bool = False
+    epsilon: Fraction | None = None
+    heading: Heading = field(default_factory=lambda: Heading(extended=True))
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Start it."""
+        self.start()
+
+    @property
+    def log(self) -> Path:
+        """The statistics log."""
+        return self.home / "clients.log"
+
+    @property
+    def folder(self) -> Path:
+        """Where documents are."""
+        return self.home / "public"
+
+    def start(self) -> None:
+        """Start the program, as after a stop."""
+        store: Store = Aggregate() if self.aggregate else Journal(self.log, warn=self.said.append)
+        geoip = countries()
+        geoip.codes = ("??", "de", "jp", "tr")
+        self.recorder = Recorder(
+            store, geoip, clock=self.clock, closing_delay=lambda: 300.0, buffer=3, columns=COLUMNS
+        )  # fmt: skip
+        given = Publishing(
+            self.folder, self.heading, self.epsilon, timedelta(hours=self.forget_after), self.aggregate
+        )  # fmt: skip
+        self.publisher = Publisher(given, self.recorder, self.clock)
+
+    def stop(self) -> None:
+        """End it."""
+        self.recorder.close()
+        self.publisher._releases.close()
+
+    def visit(self, number: int, network: str = "192.0.2", transport: str = "obfs3") -> None:
+        """Have so many clients come."""
+        for client in range(number):
+            self.recorder.record(f"{network}.{client}", transport)
+
+    def tick(self, seconds: float = 0.0) -> None:
+        """Let time pass, then do what the program does twice a minute."""
+        self.clock.pass_time(seconds)
+        self.recorder.tick()
+        asyncio.run(self.publisher.look())
+
+    def end_day(self) -> None:
+        """Let an interval end, and its closing batch be written."""
+        self.tick(DAY)
+        self.tick(301)
+
+    def names(self) -> list[str]:
+        """What an outsider sees in the folder."""
+        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+
+    def document(self, name: str = FIRST) -> Document:
+        """Read one."""
+        (document,) = read_documents((self.folder / name).read_bytes())
+        return document

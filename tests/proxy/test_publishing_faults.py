@@ -1,0 +1,203 @@
+"""What may be in the way of a document: it comes when that is gone, once, and holds up nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from obfstats.proxy import publishing
+from obfstats.publish.own_log import count_interval
+from tests.proxy.published import FIRST, SECOND, Bridge
+from tests.record.surroundings import DAY
+
+
+@pytest.fixture
+def bridge(tmp_path: Path) -> Bridge:
+    """A bridge with a log."""
+    return Bridge(tmp_path)
+
+
+def test_one_interval_that_cannot_be_published_does_not_hold_up_another(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor does it keep old lines in the log; what is in the way is said with its name, and a second thing as well."""
+    bridge.visit(9)
+    (bridge.folder / FIRST / "full").mkdir(parents=True)
+    bridge.end_day()
+    bridge.visit(2)
+    bridge.end_day()
+    assert bridge.document(SECOND).ips == {"DE": 8}
+    assert f"{FIRST}" in caplog.text
+    shutil.rmtree(bridge.folder / FIRST)
+    bridge.tick(31)
+    assert bridge.document().ips == {"DE": 16}
+
+
+def test_a_folder_that_takes_nothing_is_said_once_and_tried_again(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Clients never notice; the document comes when the folder is back."""
+    bridge.visit(9)
+    hidden = bridge.home / "away"
+    bridge.folder.rename(hidden)
+    bridge.end_day()
+    bridge.tick(31)
+    assert [record.levelname for record in caplog.records if "cannot publish" in record.message] == ["WARNING"]
+    hidden.rename(bridge.folder)
+    bridge.tick(31)
+    assert bridge.names() == [FIRST]
+
+
+def test_a_document_that_could_not_be_given_its_name_gets_it_later(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ledger knows of its release already, so nobody makes it again, and nothing is left to complain of."""
+    caplog.set_level("INFO")
+    bridge.visit(9)
+
+    def fail(_path: Path, _target: Path) -> Path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", fail)
+        bridge.end_day()
+    assert not list(bridge.folder.glob("2*"))
+    bridge.tick(31)
+    assert bridge.document().requests == {"DE": 16}
+    assert "takes documents again" in caplog.text
+
+
+def test_a_damaged_file_beside_a_whole_log_holds_up_nothing(bridge: Bridge) -> None:
+    """Every line is there without it; nor does a directory, a link to nowhere or a pipe with such a name."""
+    (bridge.home / "clients.log-20990101.gz").write_bytes(b"\x1f\x8bbroken")
+    (bridge.home / "clients.log.1").mkdir()
+    (bridge.home / "clients.log.2").symlink_to("nowhere")
+    os.mkfifo(bridge.home / "clients.log.3")
+    for beside in bridge.home.glob("clients.log[-.]?*"):
+        os.utime(beside, (2**32, 2**32), follow_symlinks=False)
+    bridge.visit(9)
+    bridge.end_day()
+    assert bridge.names() == [FIRST]
+
+
+def test_a_damaged_file_that_may_have_what_is_missing_is_waited_for(bridge: Bridge) -> None:
+    """Its interval comes when it can be read; the next one is published meanwhile."""
+    bridge.visit(9)
+    lines = bridge.log.read_bytes()
+    rotated = bridge.home / "clients.log.1.gz"
+    rotated.write_bytes(gzip.compress(lines)[:40])
+    bridge.log.write_bytes(b"")
+    os.utime(rotated, (2**32, 2**32))
+    bridge.end_day()
+    bridge.visit(9)
+    bridge.end_day()
+    assert bridge.names() == [SECOND]
+    rotated.write_bytes(gzip.compress(lines))
+    os.utime(rotated, (2**32, 2**32))
+    bridge.tick(31)
+    assert bridge.names() == [FIRST, SECOND]
+    assert bridge.document().requests == {"DE": 16}
+
+
+def test_a_file_that_was_rotated_away_before_an_interval_is_not_opened(tmp_path: Path) -> None:
+    """It cannot hold any of its lines, so whether it can be read does not matter."""
+    old = tmp_path / "clients.log.7.gz"
+    old.write_bytes(b"\x1f\x8bbroken")
+    assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04")[1] is not None
+    os.utime(old, (1_000_000_000, 1_000_000_000))
+    assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04")[1] is None
+
+
+def test_an_interval_with_lines_missing_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody deleted the log at noon: half a day is not published as a whole one, after a restart neither."""
+    bridge.visit(9)
+    bridge.log.unlink()
+    bridge.visit(9)
+    bridge.end_day()
+    assert bridge.names() == []
+    assert "lines of it are missing" in caplog.text
+    bridge.stop()
+    bridge.start()
+    bridge.tick(31)
+    bridge.end_day()
+    assert bridge.names() == ["2012-02-09-14-06-05-obfsproxy-stats"]
+
+
+def test_an_earlier_programs_interval_without_a_line_is_given_up(bridge: Bridge) -> None:
+    """Nobody knows any more whether somebody came; to say that nobody did would be a guess."""
+    bridge.visit(9)
+    (bridge.folder / f".{FIRST}.new" / "full").mkdir(parents=True)
+    bridge.end_day()
+    bridge.stop()
+    shutil.rmtree(bridge.folder / f".{FIRST}.new")
+    bridge.log.unlink()
+    bridge.start()
+    bridge.tick(31)
+    assert bridge.names() == []
+    assert (bridge.folder / ".ledger").read_text().endswith(" given up\n")
+
+
+def test_a_line_of_the_future_does_not_keep_the_old_ones(tmp_path: Path) -> None:
+    """Somebody had set the clock; the log's first line is years ahead. What is no line at all stays to be looked at."""
+    damaged, future = "what is this", f"2038-01-01 00:00:00 de {1:040x}"
+    log = tmp_path / "clients.log"
+    log.write_text(f"{damaged}\n{future}\n")
+    log.chmod(0o600)
+    bridge = Bridge(tmp_path, forget_after=0.0)
+    bridge.visit(9)
+    bridge.end_day()
+    assert log.read_text().splitlines() == [damaged, future]
+
+
+def test_a_folder_that_never_answers_is_asked_once(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that hangs: later ticks go by, and do not pile up behind it."""
+    asked = []
+
+    async def hang(name: str, _work: object) -> None:
+        asked.append(name)
+        await asyncio.Event().wait()
+
+    async def ticks() -> None:
+        first = asyncio.create_task(bridge.publisher.look())
+        await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.wait_for(bridge.publisher.look(), 10)
+        first.cancel()
+
+    bridge.visit(9)
+    bridge.clock.pass_time(DAY)
+    bridge.recorder.tick()
+    bridge.clock.pass_time(301)
+    bridge.recorder.tick()
+    monkeypatch.setattr(publishing, "on_a_thread", hang)
+    asyncio.run(ticks())
+    assert asked == ["publish"]
+
+
+def test_a_pipe_in_the_folder_does_not_stop_the_start(bridge: Bridge) -> None:
+    """Under the name of a document that is being written: it is not one, and nobody reads it."""
+    bridge.stop()
+    os.mkfifo(bridge.folder / f".{FIRST}.new")
+    bridge.start()
+    bridge.tick()
+    assert bridge.names() == []
+
+
+def test_a_killed_program_leaves_nothing_half_done(bridge: Bridge) -> None:
+    """Between ledger and name: the next start gives the document its name. Before the ledger: it is made anew."""
+    bridge.visit(9)
+    bridge.end_day()
+    (bridge.folder / FIRST).rename(bridge.folder / f".{FIRST}.new")
+    text = (bridge.folder / f".{FIRST}.new").read_bytes()
+    (bridge.folder / f".{SECOND}.new").write_bytes(text.replace(b"02-08", b"02-09"))
+    bridge.stop()
+    bridge.start()
+    assert bridge.names() == [FIRST]
+    assert [path.name for path in bridge.folder.iterdir() if path.name.endswith(".new")] == []
+    assert (bridge.folder / FIRST).read_bytes() == text

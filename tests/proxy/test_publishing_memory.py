@@ -1,0 +1,112 @@
+"""Publishing without a log, and with noise."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.proxy.publishing import Publisher
+from obfstats.publish.ledger import Ledger
+from obfstats.publish.release_options import Publishing
+from obfstats.publish.rounding import Heading
+from obfstats.record.aggregate import Aggregate
+from obfstats.record.errors import RecordError
+from obfstats.record.recorder import COLUMNS, Recorder
+from tests.proxy.published import FIRST, SECOND, Bridge
+from tests.record.surroundings import MovedClock, countries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_new_countries_are_not_those_of_the_day_before(tmp_path: Path) -> None:
+    """The files were replaced during the day; the document covers the list that its clients were looked up in."""
+    bridge = Bridge(tmp_path, epsilon=Fraction(1, 2))
+    bridge.visit(3)
+    fresh = countries()
+    fresh.codes = ("??", "fr")
+    bridge.recorder.replace_countries(fresh)
+    bridge.end_day()
+    assert set(bridge.document().ips or {}) == {"??", "DE", "JP", "TR"}
+
+
+def test_in_memory_documents_are_those_of_the_log(tmp_path: Path) -> None:
+    """The same clients at the same moments: byte for byte, and no file but the document and the ledger."""
+    texts = []
+    for place, aggregate in (("log", False), ("memory", True)):
+        (tmp_path / place).mkdir()
+        bridge = Bridge(tmp_path / place, aggregate=aggregate)
+        for _ in range(2):
+            bridge.visit(10)
+            bridge.visit(5, "198.51.100", "obfs2")
+            bridge.visit(3, transport="obfs2")
+            bridge.end_day()
+        texts.append([(bridge.folder / name).read_bytes() for name in (FIRST, SECOND)])
+    assert texts[0] == texts[1]
+    assert [path.name for path in (tmp_path / "memory").iterdir()] == ["public"]
+
+
+def test_in_memory_nothing_stays_of_a_published_interval(tmp_path: Path) -> None:
+    """Its pages are overwritten and given back as soon as the document is out."""
+    bridge = Bridge(tmp_path, aggregate=True)
+    bridge.visit(10)
+    store = bridge.recorder.store
+    assert isinstance(store, Aggregate)
+    pages = store._intervals["2012-02-07 14:01:04"].clients._blocks[0]
+    bridge.end_day()
+    assert pages.memory.closed
+    assert store._intervals == {}
+
+
+def test_in_memory_what_cannot_be_published_does_not_pile_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Three intervals are kept while the folder is away; older ones are given up, and that is said."""
+    bridge = Bridge(tmp_path, aggregate=True)
+    hidden = tmp_path / "away"
+    bridge.folder.rename(hidden)
+    for _ in range(5):
+        bridge.visit(2)
+        bridge.end_day()
+    assert len([record for record in caplog.records if "is given up" in record.message]) == 2
+    hidden.rename(bridge.folder)
+    bridge.tick(31)
+    assert len(bridge.names()) == 3
+
+
+def test_in_memory_limits_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """More clients than are told apart: the numbers are too low, and the operator knows."""
+    bridge = Bridge(tmp_path, aggregate=True)
+    store = bridge.recorder.store
+    assert isinstance(store, Aggregate)
+    store._most = 5
+    bridge.visit(20)
+    for _ in range(3):
+        bridge.tick(31)
+    assert [record.message for record in caplog.records if "clients came" in record.message] == [
+        "more clients came in one interval than are told apart: of further ones only connections are counted"
+    ]
+
+
+def test_noise_covers_every_country_of_the_list(tmp_path: Path) -> None:
+    """Those that nobody came from as well; no connections, no further lines; the document says what was done."""
+    bridge = Bridge(tmp_path, epsilon=Fraction(1, 2))
+    bridge.visit(10)
+    bridge.end_day()
+    document = bridge.document()
+    assert document.epsilon == "0.5"
+    assert set(document.ips or {}) == {"??", "DE", "JP", "TR"}
+    assert (document.requests, document.ip_versions, document.ip_transports) == (None, None, None)
+    bridge.publisher._releases.close()
+    with Ledger.open(bridge.folder / ".ledger") as ledger:
+        assert ledger.is_released("2012-02-07 14:01:04")
+
+
+def test_noise_needs_a_list_of_countries(tmp_path: Path) -> None:
+    """The registries' data has none: said at the start, with what to do."""
+    recorder = Recorder(Aggregate(), countries(), clock=MovedClock(), columns=COLUMNS)
+    given = Publishing(tmp_path, Heading(), Fraction(1), timedelta(0), aggregate=True)
+    with pytest.raises(RecordError, match="install tor-geoipdb"):
+        Publisher(given, recorder, MovedClock())
+    recorder.close()
