@@ -146,7 +146,7 @@ def read_ledger(given: argparse.Namespace) -> Path:
     if STANDARD_INPUT in given.logs:
         refuse(given, "standard input has no folder to keep a ledger in: give --ledger FILE")
     if len(folders) > 1 or not os.path.isdir(*folders):
-        refuse(given, "the logs are not in one folder, where the ledger would be: give --ledger FILE")
+        refuse(given, "the logs are not in one folder that is there, for the ledger: give --ledger FILE")
     return Path(*folders, LEDGER_NAME)
 
 
