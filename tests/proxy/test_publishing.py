@@ -45,6 +45,14 @@ def test_an_interval_is_published_when_its_last_line_is_written(bridge: Bridge) 
     assert (bridge.folder / FIRST).read_text() == converted.text
 
 
+def test_the_longest_line_is_counted(bridge: Bridge) -> None:
+    """A transport's name of 32 letters, and both columns: a line of a hundred bytes, and the day is whole."""
+    bridge.visit(9, transport="t" * 32)
+    bridge.end_day()
+    assert {len(line) for line in bridge.log.read_bytes().splitlines(keepends=True)} == {100}
+    assert bridge.document().ip_transports == {"t" * 32: 16}
+
+
 def test_others_may_read_documents_and_nothing_else(bridge: Bridge) -> None:
     """Documents are made to be read, whatever the umask; log and ledger are not."""
     bridge.visit(1)

@@ -201,3 +201,27 @@ def test_a_killed_program_leaves_nothing_half_done(bridge: Bridge) -> None:
     assert bridge.names() == [FIRST]
     assert [path.name for path in bridge.folder.iterdir() if path.name.endswith(".new")] == []
     assert (bridge.folder / FIRST).read_bytes() == text
+
+
+def test_a_rotated_log_that_is_being_compressed_is_counted_once(bridge: Bridge) -> None:
+    """For a moment both are there."""
+    bridge.visit(9)
+    bridge.log.rename(bridge.home / "clients.log.1")
+    (bridge.home / "clients.log.1.gz").write_bytes(gzip.compress((bridge.home / "clients.log.1").read_bytes())[:40])
+    bridge.recorder.reopen()
+    bridge.end_day()
+    assert bridge.document().requests == {"DE": 16}
+
+
+def test_a_log_that_is_being_rotated_by_copying_is_not_counted_twice(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between the copy and the emptying every line is there twice; the next tick finds it once."""
+    bridge.visit(9)
+    shutil.copy(bridge.log, bridge.home / "clients.log.1")
+    bridge.end_day()
+    assert bridge.names() == []
+    assert "stand twice" in caplog.text
+    (bridge.home / "clients.log.1").unlink()
+    bridge.tick(31)
+    assert bridge.document().requests == {"DE": 16}

@@ -161,8 +161,10 @@ class Publisher:
         """
         counts, error = count_interval(log, start)
         found = sum(counts.requests.values())
-        if found >= finished.connections if finished else found and error is None:
+        if found == finished.connections if finished else found and error is None:
             return counts
+        if finished and found > finished.connections:
+            raise LogFileError(f"lines from {start} stand twice, in the log and in a copy beside it: move that away")
         if error is not None:
             raise error
         self._releases.ledger.give_up(start, INTERVAL_SECONDS)

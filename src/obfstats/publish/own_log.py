@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_COMPRESSED = frozenset({".gz", ".xz", ".zst"})
 _ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{8,14})(?:\.(?:gz|xz|zst))?")
 
 
@@ -67,6 +68,9 @@ def _files(log: Path, start: str) -> Iterator[Path]:
             status = path.lstat()
         except FileNotFoundError:
             continue
+        # While it is being compressed there are two of it for a moment, and the first is whole.
+        if path.suffix in _COMPRESSED and path.with_suffix("").exists():
+            continue
         # The log itself may have been rotated away; it comes again with the next batch.
         if stat.S_ISREG(status.st_mode) and (path == log or status.st_mtime >= since):
             yield path
@@ -92,7 +96,8 @@ class _Only:
     def readline(self, _size: int = -1, /) -> bytes:
         """Give the next such line."""
         for line in iter(partial(self._log.readline, LONGEST_LINE), b""):
-            if len(line) < LONGEST_LINE and line.startswith(self._begin):
+            is_whole = len(line) < LONGEST_LINE or line.endswith(b"\n")
+            if is_whole and line.startswith(self._begin):
                 return line
             skip_rest(self._log, line)
         return b""
