@@ -13,7 +13,7 @@ from obfstats.publish.tally.fixed_lines import COUNTRIES, COUNTRY_SHIFT, END_SHI
 from obfstats.publish.tally.repeats import find_repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,9 +38,14 @@ def packed(table: Words) -> Rows:
     return rows
 
 
+def room(count: int) -> Words:
+    """Give memory for keys."""
+    return np.empty(count, np.uint64)
+
+
 def check(table: Words, *, with_ends: bool) -> None:
     """See that every repeated row is found once, beside an equal one, and counted for its country."""
-    repeats = find_repeats(packed(table), np.empty(len(table), np.uint64), both, with_ends=with_ends, want_pairs=True)
+    repeats = find_repeats(packed(table), room, both, with_ends=with_ends, want_pairs=True)
     compared = table if with_ends else table[:, :4]
     different, once = np.unique(compared, axis=0, return_index=True)
     firsts, seconds = repeats.pairs
@@ -51,6 +56,9 @@ def check(table: Words, *, with_ends: bool) -> None:
     countries = table[:, 3].astype(np.intp)
     assert (repeats.rows == np.bincount(countries, minlength=len(COUNTRIES))).all()
     assert (repeats.rows - repeats.again == np.bincount(countries[once], minlength=len(COUNTRIES))).all()
+    spoiled = find_repeats(packed(table), room, None, with_ends=with_ends, may_spoil=True)
+    assert (spoiled.rows == repeats.rows).all()
+    assert (spoiled.again == repeats.again).all()
 
 
 small = st.integers(0, 2)
@@ -87,12 +95,19 @@ def test_many_rows(highest: tuple[int, ...], *, with_ends: bool) -> None:
     check(table[random.integers(0, len(table), MANY)], with_ends=with_ends)
 
 
-def test_rows_whose_places_leave_no_room_for_all_digits() -> None:
-    """With more than four million rows the last digits are looked at only when neighbours are compared."""
+@pytest.mark.parametrize("may_spoil", [False, True], ids=["kept", "spoiled"])
+@pytest.mark.parametrize("hashes", [1, 2], ids=["alike", "mixed"])
+@pytest.mark.parametrize("countries", [[0, 7, 936], range(len(COUNTRIES))], ids=["few", "all"])
+def test_more_than_four_million_rows(countries: Sequence[int], hashes: int, *, may_spoil: bool) -> None:
+    """Places take the room of digits; where few countries come these make room, else the digits are looked up."""
     count = (1 << 22) + 2
-    rows = Rows.empty(count)
-    rows.hashes[:] = 0
-    rows.kinds[:] = np.arange(count) // 2
-    np.random.default_rng(5047).shuffle(rows.kinds)
-    repeats = find_repeats(rows, np.empty(count, np.uint64), both, with_ends=False)
-    assert (repeats.rows[0], repeats.again[0]) == (count, count // 2)
+    table = np.zeros((count // 2, 5), np.uint64)
+    numbers = np.arange(count // 2)
+    table[:, 0] = numbers % hashes
+    table[:, 2] = numbers // hashes
+    table[:, 3] = np.array(countries)[numbers // hashes // 2 % len(countries)]
+    rows = packed(table[np.random.default_rng(5047).permutation(count) // 2])
+    repeats = find_repeats(rows, room, both, with_ends=False, may_spoil=may_spoil)
+    expected = np.bincount(table[:, 3].astype(np.intp), minlength=len(COUNTRIES))
+    assert (repeats.rows == 2 * expected).all()
+    assert (repeats.again == expected).all()

@@ -13,10 +13,10 @@ import numpy as np
 
 from obfstats.formats.counts import Pairs
 from obfstats.publish.tally.fixed_lines import COUNTRIES, END_BITS, END_SHIFT
-from obfstats.publish.tally.repeats import columns_of, find_repeats
+from obfstats.publish.tally.repeats import END, find_repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from obfstats.publish.tally.fixed_lines import Rows, Words
     from obfstats.publish.tally.repeats import Numbers, Workers
@@ -33,7 +33,7 @@ class ColumnNumbers:
 
     Args:
         rows: its rows; none is there twice.
-        keys: room for as many words.
+        room: gives memory for so many words.
         ends: what stands behind the rows' hashes, by number.
         workers: do both halves of what can be done at the same time.
 
@@ -41,11 +41,11 @@ class ColumnNumbers:
         repeated: rows whose address has another row that is not among these, by country's number.
     """
 
-    def __init__(self, rows: Rows, keys: Words, ends: Mapping[int, bytes], workers: Workers) -> None:
+    def __init__(self, rows: Rows, room: Callable[[int], Words], ends: Mapping[int, bytes], workers: Workers) -> None:
         self._columns = {number: _read(end) for number, end in ends.items()}
         self._has_transport = all(transport for transport, _ in self._columns.values())
         self._has_family = all(family for _, family in self._columns.values())
-        same = find_repeats(rows, keys, workers, with_ends=False, want_pairs=True)
+        same = find_repeats(rows, room, workers, with_ends=False, want_pairs=True)
         self.repeated = same.again
         is_several = np.zeros(len(rows.kinds), np.bool_)
         is_several[same.pairs.ravel()] = True
@@ -53,7 +53,7 @@ class ColumnNumbers:
         kinds = rows.kinds >> END_SHIFT
         self._single_kinds, self._single_numbers = np.unique(kinds[~is_several], return_counts=True)
         several = np.flatnonzero(is_several)
-        words = columns_of(rows, several, with_ends=False)
+        words = np.stack((*rows.hashes.take(several, axis=0).T, rows.kinds.take(several) & ~END))
         order = np.lexsort(words)
         is_new = np.zeros(len(order), np.bool_)
         is_new[1:] = (np.diff(words[:, order]) != 0).any(axis=0)

@@ -73,7 +73,7 @@ class IntervalRows:
         self._count = 0
 
     def counts(self, ends: Sequence[bytes]) -> Counts:
-        """Give the interval's numbers.
+        """Give the interval's numbers, for once, at the end.
 
         Args:
             ends: what may stand behind the hashes, by number.
@@ -85,7 +85,7 @@ class IntervalRows:
         if not has_columns:
             return Counts(start, requests, lines, lines, Pairs(lines))
         present = {number: ends[number] for number in self._ends}
-        numbers = ColumnNumbers(self._rows(), self._memory.keys(self._count), present, self._workers)
+        numbers = ColumnNumbers(self._rows(), self._memory.keys, present, self._workers)
         addresses = by_country(self._different - numbers.repeated)
         return Counts(
             start,
@@ -121,10 +121,16 @@ class IntervalRows:
         return is_one_sided or 2 * len(different(sample)) <= len(sample)
 
     def _settle(self, *, throw_away: bool) -> None:
-        """Count the rows, and throw repeated ones away or leave them for good."""
+        """Count the rows, and throw repeated ones away, or all: then they must not be looked at any more."""
         rows = self._rows()
-        keys = self._memory.keys(self._count)
-        repeats = find_repeats(rows, keys, self._workers, with_ends=self._ends != {0}, want_pairs=throw_away)
+        repeats = find_repeats(
+            rows,
+            self._memory.keys,
+            self._workers,
+            with_ends=self._ends != {0},
+            want_pairs=throw_away,
+            may_spoil=not throw_away,
+        )
         self._requests = self._requests + repeats.rows - self._different
         self._different = repeats.rows - repeats.again
         if throw_away:

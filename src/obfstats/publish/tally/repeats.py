@@ -1,15 +1,9 @@
 """Finding equal rows among millions, exactly.
 
-A row is three words (fixed_lines.py). So many rows are sorted fastest by a single word, a key, which cannot hold all of
-a row; so it has the country, eight digits of the hash or what there is room for of them, and the row's place:
-
-    63       54 53           22 21           0
-    country     8 digits        place
-
-Rows whose keys differ above the place are different. Neighbours whose keys do not are looked at again, in all that the
-keys leave out. Mostly they are equal, for most equal rows are a client that came again. Where some are not, the rows of
-that neighbourhood are sorted once more by everything they have. So the numbers are exact whatever the hashes are; what
-depends on them is only how long it takes.
+Rows are sorted by keys (keys.py), which do not hold all of them. Rows whose keys differ above the place are different.
+Neighbours whose keys do not are looked at again, in all that the keys leave out. Mostly they are equal, for most equal
+rows are a client that came again. Where some are not, the rows of that neighbourhood are sorted once more by everything
+they have. So the numbers are exact whatever the hashes are; what depends on them is only how long it takes.
 """
 
 from __future__ import annotations
@@ -18,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from obfstats.publish.tally.fixed_lines import COUNTRIES, COUNTRY_SHIFT, END_BITS, END_SHIFT, WORD
+from obfstats.publish.tally.fixed_lines import COUNTRIES, END_BITS, END_SHIFT
+from obfstats.publish.tally.keys import AT_ONCE, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +27,12 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_AT_ONCE = 1 << 15
-"""Rows worked on at a time: what is between the steps is so short that the system is not asked for memory each time."""
-
 _FEW = 1 << 17
 """Rows so few that sharing the work out takes longer than doing it."""
 
-_ALL_BITS = np.uint64(2**64 - 1)
-_COUNTRY = _ALL_BITS << COUNTRY_SHIFT
-_END = np.uint64(((1 << END_BITS) - 1) << int(END_SHIFT))
-_FIRST_KEYS = np.arange(len(COUNTRIES) + 1, dtype=WORD) << COUNTRY_SHIFT
+END = np.uint64(((1 << END_BITS) - 1) << int(END_SHIFT))
+"""The end's bits of a third word."""
+
 _NO_PAIRS = np.empty((2, 0), np.intp)
 
 
@@ -66,41 +57,41 @@ class Repeats(NamedTuple):
     pairs: Places
 
 
-def find_repeats(rows: Rows, keys: Words, workers: Workers, *, with_ends: bool, want_pairs: bool = False) -> Repeats:
+def find_repeats(
+    rows: Rows,
+    room: Callable[[int], Words],
+    workers: Workers | None,
+    *,
+    with_ends: bool,
+    want_pairs: bool = False,
+    may_spoil: bool = False,
+) -> Repeats:
     """Find the rows that are equal to another.
 
     Args:
         rows: where to look.
-        keys: room for as many words.
-        workers: do both halves of what can be done at the same time.
+        room: gives memory for so many keys.
+        workers: do both halves of what can be done at the same time; None where there is nobody to share it with.
         with_ends: whether rows are different if only their ends are; if not, and in any case where all have the same
             end, country and hash are looked at alone.
         want_pairs: whether to say which rows they are, and not only how many.
+        may_spoil: whether the rows are not needed any more; then their own memory may do for the keys.
     """
-    search = _Search(rows, keys, with_ends=with_ends, want_pairs=want_pairs)
-    count = len(keys)
-    if count <= _FEW:
-        search.write_keys(0, count)
+    layout = Layout(rows.kinds)
+    count = len(rows.kinds)
+    spoils = may_spoil and layout.is_whole and not with_ends
+    keys = rows.kinds if spoils else room(count)
+    search = _Search(rows, keys, layout, with_ends=with_ends, want_pairs=want_pairs)
+    if workers is None or count <= _FEW:
+        layout.write(rows.kinds, keys, 0, count)
         keys.sort()
         return search.result([search.scan(0, count)])
     borders = [0, count // 2, count]
-    workers(lambda half: search.write_keys(borders[half], borders[half + 1]))
+    workers(lambda half: layout.write(rows.kinds, keys, borders[half], borders[half + 1]))
     keys.partition(borders[1])
     workers(lambda half: keys[borders[half] : borders[half + 1]].sort())
     borders[1] = search.border(borders[1])
     return search.result(workers(lambda half: search.scan(borders[half], borders[half + 1])))
-
-
-def columns_of(rows: Rows, places: Places, *, with_ends: bool) -> Words:
-    """Give the three words of some rows, one below the other.
-
-    Args:
-        rows: of which.
-        places: where they are.
-        with_ends: whether to leave the ends in.
-    """
-    kinds = rows.kinds.take(places)
-    return np.stack((*rows.hashes.take(places, axis=0).T, kinds if with_ends else kinds & ~_END))
 
 
 class _Found(NamedTuple):
@@ -111,31 +102,21 @@ class _Found(NamedTuple):
 
 
 class _Search:
-    """One search: what is sorted, and what is looked at again."""
+    """One search: what is sorted, and what is looked at again. Pairs are of places among the keys until the end."""
 
-    def __init__(self, rows: Rows, keys: Words, *, with_ends: bool, want_pairs: bool) -> None:
+    def __init__(self, rows: Rows, keys: Words, layout: Layout, *, with_ends: bool, want_pairs: bool) -> None:
         self.keys = keys
-        self._rows, self._with_ends, self._want_pairs = rows, with_ends, want_pairs
-        self._place_bits = max(len(keys) - 1, 0).bit_length()
-        self._place = np.uint64((1 << self._place_bits) - 1)
-
-    def write_keys(self, begin: int, stop: int) -> None:
-        """Make the keys of some rows."""
-        for here in range(begin, stop, _AT_ONCE):
-            there = min(here + _AT_ONCE, stop)
-            kinds, keys = self._rows.kinds[here:there], self.keys[here:there]
-            np.left_shift(kinds, np.uint64(END_BITS), out=keys)
-            keys &= ~_COUNTRY
-            keys |= kinds & _COUNTRY
-            keys &= ~self._place
-            keys |= np.arange(here, there, dtype=WORD)
+        self._rows, self._layout, self._want_pairs = rows, layout, want_pairs
+        # Of the third word a second look needs nothing if it is in the keys; and then it may be gone.
+        self._needed = np.uint64(2**64 - 1) if with_ends else ~END
+        self._has_all = layout.is_whole and not with_ends
 
     def border(self, place: int) -> int:
         """Give the first place from this one on where no neighbourhood is cut in two, in the sorted keys."""
         if place in (0, len(self.keys)):
             return place
         # No country has the highest number, so there always is a following one.
-        following = (self.keys[place - 1] | self._place) + np.uint64(1)
+        following = (self.keys[place - 1] | self._layout.place) + np.uint64(1)
         return int(self.keys.searchsorted(following))
 
     def scan(self, begin: int, stop: int) -> _Found:
@@ -143,10 +124,9 @@ class _Search:
         again = np.zeros(len(COUNTRIES), np.int64)
         pairs = [_NO_PAIRS]
         while begin < stop:
-            end = self.border(min(begin + _AT_ONCE, stop))
-            countries, found = self._look(self.keys[begin:end])
-            countries >>= COUNTRY_SHIFT
-            again += np.bincount(countries.view(np.int64), minlength=len(again))
+            end = self.border(min(begin + AT_ONCE, stop))
+            seconds, found = self._look(self.keys[begin:end])
+            again += self._layout.by_country(seconds)
             if self._want_pairs:
                 pairs.append(found)
             begin = end
@@ -154,35 +134,43 @@ class _Search:
 
     def result(self, found: list[_Found]) -> Repeats:
         """Put together what was found."""
-        rows = np.diff(self.keys.searchsorted(_FIRST_KEYS))
+        rows = self._layout.sorted_by_country(self.keys)
         return Repeats(
             rows, np.sum([one.again for one in found], axis=0), np.concatenate([one.pairs for one in found], axis=1)
         )
 
     def _look(self, keys: Words) -> tuple[Words, Places]:
-        """Give the pairs of equal rows of some whole neighbourhoods, and before them words with their countries."""
-        alike = np.flatnonzero(keys[1:] ^ keys[:-1] <= self._place)
-        first = keys.take(alike)
-        places = np.empty((2, len(alike)), WORD)
-        np.bitwise_and(first, self._place, out=places[0])
-        np.bitwise_and(keys.take(alike + 1), self._place, out=places[1])
-        pairs = places.view(np.intp)
+        """Find the pairs of equal rows in some whole neighbourhoods; give a key of each pair, and their places."""
+        alike = np.flatnonzero(keys[1:] ^ keys[:-1] <= self._layout.place)
+        first, second = keys.take(alike), keys.take(alike + 1)
+        pairs = self._places(first, second)
         equal = self._are_equal(pairs)
         if equal.all():
             return first, pairs
         # Whoever has a neighbour that is not equal may have an equal one further on: all of that neighbourhood.
         neighbourhoods = np.cumsum(np.diff(alike, prepend=alike[0]) != 1)
         is_mixed = np.isin(neighbourhoods, neighbourhoods[~equal])
-        pairs = np.concatenate((pairs[:, ~is_mixed], self._sort_all(np.unique(pairs[:, is_mixed]))), axis=1)
-        return self._rows.kinds.take(pairs[1]), pairs
+        mixed = np.unique((first[is_mixed], second[is_mixed]))
+        first_again, second_again = self._sort_all(mixed)
+        first = np.concatenate((first[~is_mixed], first_again))
+        second = np.concatenate((second[~is_mixed], second_again))
+        return first, self._places(first, second)
 
-    def _sort_all(self, places: Places) -> Places:
-        """Sort some rows by all of their words, and give the pairs of equal ones."""
-        words = columns_of(self._rows, places, with_ends=self._with_ends)
+    def _places(self, first: Words, second: Words) -> Places:
+        places = np.empty((2, len(first)), first.dtype)
+        np.bitwise_and(first, self._layout.place, out=places[0])
+        np.bitwise_and(second, self._layout.place, out=places[1])
+        return places.view(np.intp)
+
+    def _sort_all(self, keys: Words) -> tuple[Words, Words]:
+        """Sort some rows by all that they have, and give the keys of equal ones."""
+        places = (keys & self._layout.place).view(np.intp)
+        third = keys & ~self._layout.place if self._has_all else self._rows.kinds.take(places) & self._needed
+        words = np.stack((*self._rows.hashes.take(places, axis=0).T, third))
         order = np.lexsort(words)
-        words, places = words[:, order], places[order]
+        words, keys = words[:, order], keys[order]
         equal = (words[:, 1:] == words[:, :-1]).all(axis=0)
-        return np.stack((places[:-1][equal], places[1:][equal]))
+        return keys[:-1][equal], keys[1:][equal]
 
     def _are_equal(self, pairs: Places) -> NDArray[np.bool_]:
         """Compare rows whose keys are equal but for the place."""
@@ -190,9 +178,7 @@ class _Search:
         different = hashes.take(pairs[0], axis=0)
         different ^= hashes.take(pairs[1], axis=0)
         joined: Words = different[:, 0] | different[:, 1]
-        # Countries and the other digits were in the keys already, unless these had no room for all.
-        if self._with_ends or self._place_bits > END_BITS:
-            apart = kinds.take(pairs[0]) ^ kinds.take(pairs[1])
-            joined |= apart if self._with_ends else apart & ~_END
+        if not self._has_all:
+            joined |= (kinds.take(pairs[0]) ^ kinds.take(pairs[1])) & self._needed
         equal: NDArray[np.bool_] = joined == 0
         return equal
