@@ -20,7 +20,8 @@ from obfstats.formats.counts import Counts, Pairs
 from obfstats.formats.logline import LineError, LogLine, parse_line
 from obfstats.publish import simple
 from obfstats.publish.logfiles import LogFileError, find
-from obfstats.publish.tally import Sizes, tally
+from obfstats.publish.tally import tally
+from obfstats.publish.tally.sizes import Sizes
 from tests.formats.lines import hit_lines, written_lines
 from tests.publish.logs import COUNTRIES, DAMAGE, ENDS, STARTS, line, logs
 from tests.publish.programs import run_pipeline

@@ -53,9 +53,10 @@ class LogFile:
     Attributes:
         name: what to call it in a message; printable.
         path: where it is; None for standard input.
-        size: bytes of the file, compressed or not; None where nobody knows.
+        size: bytes of the file, compressed or not; None where nobody knows. What is behind them is not read.
         compressed: whether it is.
         identity: tells the file from every other; None for standard input.
+        begin: where reading begins; a whole log's 0, if it is not a plain one.
     """
 
     name: str
@@ -63,6 +64,7 @@ class LogFile:
     size: int | None
     compressed: bool
     identity: tuple[int, int] | None
+    begin: int = 0
 
     @property
     def is_plain(self) -> bool:

@@ -1,19 +1,20 @@
 """Logs to numbers with numpy: as ../plain.py counts, for logs of any length.
 
-Blocks of lines are packed into words (fixed_lines.py, general_lines.py) at the same time on every processor, and come
-back in order. An interval is counted and its rows are forgotten as soon as no line of it has come for a while, since
-a recorder writes one interval after the other: so memory holds the clients of one interval, and not the log. Where
-lines of such an interval turn up again after all (logs of several bridges in one file, or named twice), everything
-begins again, first looking where each interval has its last line. What can be read only once, a pipe, is kept whole.
-Logs that have a new interval every few lines are left to plain.py: here each interval takes as long as thousands of
-lines.
+Logs of many intervals are cut in two (halves.py), and each half is counted in a process of its own (halved.py). All
+others, and those where that turns out to be wrong, are counted in one: blocks of lines are packed into words
+(fixed_lines.py, general_lines.py) at the same time on every processor, and come back in order.
+
+An interval is counted and its rows are forgotten as soon as no line of it has come for a while, since a recorder writes
+one interval after the other: so memory holds the clients of one interval or two, and not the log. Where lines of such
+an interval turn up again after all (logs of several bridges in one file, or named twice), everything begins again,
+first looking where each interval has its last line. What can be read only once, a pipe, is kept whole. Logs that have a
+new interval every few lines are left to plain.py: here each interval takes as long as thousands of lines.
 """
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import LINE_LENGTH
@@ -22,8 +23,10 @@ from obfstats.publish.logfiles import READING_ERRORS, LogFileError, reading_erro
 from obfstats.publish.tally.counting import Counting, ReappearedError
 from obfstats.publish.tally.fixed_lines import START_LENGTH, is_start
 from obfstats.publish.tally.general_lines import ScatteredError
+from obfstats.publish.tally.halved import count_halves
 from obfstats.publish.tally.memory import Memory
 from obfstats.publish.tally.reader import Reader
+from obfstats.publish.tally.sizes import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,21 +36,6 @@ if TYPE_CHECKING:
     from obfstats.publish.report import Report
 
 _MOST_THREADS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What time and memory depend on, and numbers do not.
-
-    Attributes:
-        block: bytes of a block.
-        quiet: lines of other intervals after which an interval is taken to be over.
-        limit: rows of an interval that may be kept before repeated ones are thrown away.
-    """
-
-    block: int = LINE_LENGTH << 15
-    quiet: int = 1 << 17
-    limit: int = 1 << 20
 
 
 def tally(
@@ -69,13 +57,16 @@ def tally(
     """
     sizes = sizes or Sizes()
     threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    order = _by_first_start(logs)
+    if threads > 1 and (counted := count_halves([(place, logs[place]) for place in order], advance, sizes)) is not None:
+        counts, readings = counted
+        return counts, [readings[place].report(log) for place, log in enumerate(logs)]
     with ThreadPoolExecutor(threads) as pool:
         is_read_once = any(log.is_read_once for log in logs)
         reader = Reader(pool, threads, sizes.block, take_scattered=is_read_once)
-        order = _by_first_start(logs)
         # What has been read of a pipe is gone, so nothing is taken to be over before its end.
         quiet = None if is_read_once else sizes.quiet
-        memory = Memory(sum(log.size or 0 for log in logs) // LINE_LENGTH)
+        memory = Memory(_size(logs) // LINE_LENGTH)
         counting = Counting(reader, advance, memory, sizes.limit, quiet=quiet)
         try:
             if not _is_counted(counting, logs, order):
@@ -87,7 +78,11 @@ def tally(
         except ScatteredError:
             advance(-counting.advanced)
             return plain.count(logs, advance)
-        return counting.counts(), [counting.reports[place] for place in range(len(logs))]
+        return counting.counts(), [counting.readings[place].report(log) for place, log in enumerate(logs)]
+
+
+def _size(logs: Iterable[LogFile]) -> int:
+    return sum(log.size or 0 for log in logs)
 
 
 def _is_counted(counting: Counting, logs: Sequence[LogFile], order: Iterable[int]) -> bool:

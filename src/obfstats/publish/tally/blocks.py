@@ -100,7 +100,7 @@ def _blocks_of_file(log: LogFile, file: int, size: int) -> Iterator[Block]:
     """Find the blocks of a regular file."""
     # What is appended while the log is read is left for another time: who reads it twice must read the same.
     length = min(os.fstat(file).st_size, log.size or 0)
-    begin = 0
+    begin = log.begin
     while begin < length:
         stop = kept = min(begin + size, length)
         if stop < length:

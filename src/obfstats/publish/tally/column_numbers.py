@@ -35,13 +35,15 @@ class ColumnNumbers:
         rows: its rows; none is there twice.
         room: gives memory for so many words.
         ends: what stands behind the rows' hashes, by number.
-        workers: do both halves of what can be done at the same time.
+        workers: do both halves of what can be done at the same time; None where there is nobody to share it with.
 
     Attributes:
         repeated: rows whose address has another row that is not among these, by country's number.
     """
 
-    def __init__(self, rows: Rows, room: Callable[[int], Words], ends: Mapping[int, bytes], workers: Workers) -> None:
+    def __init__(
+        self, rows: Rows, room: Callable[[int], Words], ends: Mapping[int, bytes], workers: Workers | None
+    ) -> None:
         self._columns = {number: _read(end) for number, end in ends.items()}
         self._has_transport = all(transport for transport, _ in self._columns.values())
         self._has_family = all(family for _, family in self._columns.values())

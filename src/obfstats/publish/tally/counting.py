@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.publish.report import Report
 from obfstats.publish.tally.general_lines import ScatteredError
@@ -26,6 +26,33 @@ class ReappearedError(Exception):
     """A line belongs to an interval that has been counted already."""
 
 
+class Reading(NamedTuple):
+    """How the reading of a log, or of a part of it, went.
+
+    Attributes:
+        lines: how many there are.
+        damaged: how many of them are left out.
+        first: the first of those, counted from 0, and what is wrong with it; None where nothing is.
+    """
+
+    lines: int
+    damaged: int
+    first: tuple[int, str] | None
+
+    def and_then(self, following: Reading) -> Reading:
+        """Give what the reading of both is, one behind the other."""
+        first = self.first
+        if first is None and following.first is not None:
+            number, reason = following.first
+            first = self.lines + number, reason
+        return Reading(self.lines + following.lines, self.damaged + following.damaged, first)
+
+    def report(self, log: LogFile) -> Report:
+        """Say it of a whole log."""
+        first = f"line {self.first[0] + 1}: {self.first[1]}" if self.first else ""
+        return Report(log.name, self.lines, self.damaged, first)
+
+
 class Counting:
     """Counts logs, one after the other.
 
@@ -38,7 +65,7 @@ class Counting:
         last: the log and the block in it that have each interval's last line, where that is known.
 
     Attributes:
-        reports: what each log was like, by its place.
+        readings: what each log was like, by its place.
         advanced: bytes that have been read in all.
     """
 
@@ -52,7 +79,7 @@ class Counting:
         quiet: int | None = None,
         last: Mapping[bytes, tuple[int, int]] | None = None,
     ) -> None:
-        self.reports: dict[int, Report] = {}
+        self.readings: dict[int, Reading] = {}
         self.advanced = 0
         self._reader, self._advance, self._memory, self._limit = reader, advance, memory, limit
         self._quiet, self._last = quiet, last
@@ -73,13 +100,9 @@ class Counting:
             ReappearedError: if an interval was not over.
             ScatteredError: if this is not the way to count it, and the reader may say so.
         """
-        lines = damaged = 0
-        first = ""
+        reading = Reading(0, 0, None)
         for number, (advance, part) in enumerate(self._reader.parts(log)):
-            if part.first is not None and not first:
-                first = f"line {lines + part.first[0] + 1}: {part.first[1]}"
-            lines += part.lines
-            damaged += part.damaged
+            reading = reading.and_then(Reading(part.lines, part.damaged, part.first))
             self._lines += part.lines
             self._add(part)
             self._close(self._now_over(part, (place, number)))
@@ -87,7 +110,7 @@ class Counting:
             self._advance(advance)
             if not self._reader.take_scattered and self._is_scattered():
                 raise ScatteredError
-        self.reports[place] = Report(log.name, lines, damaged, first)
+        self.readings[place] = reading
 
     def counts(self) -> list[Counts]:
         """Give the numbers of all intervals, sorted by start; for once, at the end."""
@@ -100,7 +123,7 @@ class Counting:
             if run.start in self._over:
                 raise ReappearedError
             if run.start not in self._open:
-                self._open[run.start] = IntervalRows(run.start, self._memory, self._limit, self._reader.both)
+                self._open[run.start] = IntervalRows(run.start, self._memory, self._limit, self._reader.workers())
             self._open[run.start].add(run)
             self._last_seen[run.start] = self._lines
 

@@ -38,10 +38,10 @@ class IntervalRows:
         start: the interval's start.
         memory: where they are kept.
         limit: how many there may be before repeated ones are thrown away.
-        workers: do both halves of what can be done at the same time.
+        workers: do both halves of what can be done at the same time; None where there is nobody to share it with.
     """
 
-    def __init__(self, start: bytes, memory: Memory, limit: int, workers: Workers) -> None:
+    def __init__(self, start: bytes, memory: Memory, limit: int, workers: Workers | None) -> None:
         self._start, self._memory, self._limit, self._workers = start, memory, limit, workers
         self._room = memory.take(0)
         self._count = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,8 +17,10 @@ from obfstats.publish.tally.general_lines import Part, read_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
 
     from obfstats.publish.logfiles import LogFile
+    from obfstats.publish.tally.repeats import Workers
 
 _Result = TypeVar("_Result")
 
@@ -38,8 +40,8 @@ class Reader:
     """Packs the lines of logs.
 
     Args:
-        pool: does it.
-        threads: how many it has.
+        pool: does it; None for doing it when it is asked for, here.
+        threads: how many the pool has.
         size: bytes of a block.
         take_scattered: whether to go on where lines are of very many intervals.
 
@@ -48,7 +50,7 @@ class Reader:
         take_scattered: the same.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, threads: int, size: int, *, take_scattered: bool) -> None:
+    def __init__(self, pool: Executor | None, threads: int, size: int, *, take_scattered: bool) -> None:
         self.ends = Ends()
         self.take_scattered = take_scattered
         self._pool, self._size = pool, size
@@ -74,7 +76,7 @@ class Reader:
             try:
                 for block in blocks(log, file, self._size):
                     rows = self._spare.pop() if self._spare else Rows.empty(self._most)
-                    waiting.append(_Pending(block.advance, rows, self._pool.submit(self._read, block, rows)))
+                    waiting.append(_Pending(block.advance, rows, self._begin(block, rows)))
                     if len(waiting) > self._ahead:
                         yield from self._first(waiting)
                 while waiting:
@@ -83,13 +85,27 @@ class Reader:
                 # Nobody may read from the file any more when it is closed.
                 wait([pending.part for pending in waiting])
 
-    def both(self, work: Callable[[int], _Result]) -> list[_Result]:
-        """Do both halves of something, one of them here; see `repeats.Workers`."""
-        second = self._pool.submit(work, 1)
-        try:
-            return [work(0), second.result()]
-        finally:
-            wait([second])
+    def workers(self) -> Workers | None:
+        """Give who does both halves of something, one of them here; None without a pool."""
+        pool = self._pool
+        if pool is None:
+            return None
+
+        def both(work: Callable[[int], _Result]) -> list[_Result]:
+            second = pool.submit(work, 1)
+            try:
+                return [work(0), second.result()]
+            finally:
+                wait([second])
+
+        return both
+
+    def _begin(self, block: Block, rows: Rows) -> Future[Part]:
+        if self._pool is not None:
+            return self._pool.submit(self._read, block, rows)
+        part = Future[Part]()
+        part.set_result(self._read(block, rows))
+        return part
 
     def _first(self, waiting: deque[_Pending]) -> Iterator[tuple[int, Part]]:
         """Give what is next, and take its memory back."""
