@@ -6,7 +6,9 @@ long ones by tally/, where numpy is installed. Both give the same numbers.
 
 from __future__ import annotations
 
+import gc
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,7 +19,7 @@ from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.tables import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from obfstats.formats.counts import Counts
     from obfstats.publish.logfiles import LogFile
@@ -84,13 +86,26 @@ def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[lis
         return plain.count(logs, advance)
     # numpy would start a thread for each processor, to multiply matrices; there are none here, and it takes a while.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        import_module("numpy")
-    except ImportError:
-        return plain.count(logs, advance)
-    from obfstats.publish.tally import tally  # noqa: PLC0415 - an extra, which takes a while to load
+    with _no_search_for_cycles():
+        try:
+            import_module("numpy")
+        except ImportError:
+            return plain.count(logs, advance)
+        from obfstats.publish.tally import tally  # noqa: PLC0415 - an extra, which takes a while to load
 
-    return tally(logs, advance)
+        return tally(logs, advance)
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Let Python not look for what nobody needs any more: numpy has a lot to look through, and numbers need nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _judge(

@@ -123,7 +123,7 @@ class Counting:
             if run.start in self._over:
                 raise ReappearedError
             if run.start not in self._open:
-                self._open[run.start] = IntervalRows(run.start, self._memory, self._limit, self._reader.workers())
+                self._open[run.start] = IntervalRows(run.start, self._memory, self._limit, self._reader.workers)
             self._open[run.start].add(run)
             self._last_seen[run.start] = self._lines
 

@@ -71,7 +71,7 @@ def count_halves(
 
 def _count_half(half: Half, sizes: Sizes, advance: Callable[[int], None]) -> tuple[list[Counts], dict[int, Reading]]:
     """Count some logs alone; whatever is odd about them is an error."""
-    reader = Reader(None, 0, sizes.block, take_scattered=False)
+    reader = Reader(sizes.block, take_scattered=False)
     memory = Memory(sum((log.size or 0) - log.begin for _, log in half) // LINE_LENGTH)
     counting = Counting(reader, advance, memory, sizes.limit, quiet=sizes.quiet)
     for place, log in half:
