@@ -176,20 +176,27 @@ def _read_digits(distances: Words, values: Words) -> bool:
     # A digit's value is its distance from 0 or, if that is less, from ten before a. Distances are never negative but
     # come round at 256. Of what is no digit most have a value above 15 then; but : to ? have those of a to f, and W to
     # ` those of 0 to 9. A sign below 0 takes from its neighbour; but only words of digits have the distances of digits.
-    distance_bytes, value_bytes = distances.view(np.uint8), values.view(np.uint8)
-    np.subtract(distance_bytes, np.uint8(ord("a") - 10 - ord("0")), out=value_bytes)
-    np.minimum(distance_bytes, value_bytes, out=value_bytes)
-    return bool(value_bytes.max() <= 0xF)
+    return _nearer(distances, ord("a") - 10 - ord("0"), values) <= 0xF
 
 
 def _were_digits(distances: Words, values: Words) -> bool:
-    """Tell whether all of what was read were digits; both arguments are used up."""
-    # Bit 5 of a distance is there for letters (49 and more) and for what is taken for 0 to 9, and not for digits and
-    # what is taken for letters. Bit 4 of a value and six is there for letters and for what is taken for them.
-    distances >>= np.uint64(1)
-    values += np.uint64(6 * _EACH_BYTE)
-    values ^= distances
-    return not int(np.bitwise_or.reduce(values, axis=None)) & 0x10 * _EACH_BYTE
+    """Tell whether all of what was read were digits; the values are used up."""
+    # From a itself, no letter is further than 9, nor is g to j; but : to ? are, and W to `.
+    return _nearer(distances, ord("a") - ord("0"), values) <= 9
+
+
+def _nearer(distances: Words, other: int, nearer: Words) -> int:
+    """Give the greatest of all signs' distances, each from 0 or from another sign, whichever it is nearer to.
+
+    Args:
+        distances: those from 0.
+        other: that of the other sign from 0.
+        nearer: takes the less of both.
+    """
+    of_signs, nearer_bytes = distances.view(np.uint8), nearer.view(np.uint8)
+    np.subtract(of_signs, np.uint8(other), out=nearer_bytes)
+    np.minimum(of_signs, nearer_bytes, out=nearer_bytes)
+    return int(nearer_bytes.max())
 
 
 def countries(third: Words, codes: Words, found: Words) -> None:
