@@ -50,7 +50,7 @@ def test_halves_have_the_numbers_of_the_whole() -> None:
     )
     assert (program.returncode, program.stderr) == (0, "")
     happened = json.loads(program.stdout)
-    assert min(happened.values()) > 10, happened
+    assert min(happened.values()) > 5, happened
 
 
 COUNT_FORKS = """
@@ -74,6 +74,53 @@ def test_the_program_counts_a_million_lines_in_halves(tmp_path: Path) -> None:
     )
     assert program.stderr.split() == (["os.fork"] * 2 if len(os.sched_getaffinity(0)) > 1 else [])
     assert program.stdout.count("de 600000") == 2
+
+
+COUNT_ALL = """
+import os, resource, signal, sys
+from obfstats.publish import plain
+from obfstats.publish.logfiles import find
+from obfstats.publish.tally import tally
+from obfstats.publish.tally.sizes import Sizes
+forks = 0
+def fail(number):
+    def hook(event, _):
+        global forks
+        forks += event == "os.fork"
+        if event == "os.fork" and forks == number:
+            raise OSError("no further process")
+    sys.addaudithook(hook)
+{condition}
+before = os.listdir("/proc/self/fd")
+found = tally(find(sys.argv[1:]), sizes=Sizes(halved=1))
+assert os.listdir("/proc/self/fd") == before
+resource.setrlimit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE)[1:] * 2)
+assert found == plain.count(find(sys.argv[1:]), lambda _: None)
+print(forks)
+"""
+CONDITIONS = {
+    "few files may be open": ("fail(0); resource.setrlimit(resource.RLIMIT_NOFILE, (20, 1000))", "0"),
+    "the end of processes is ignored": ("fail(0); signal.signal(signal.SIGCHLD, signal.SIG_IGN)", "0"),
+    "there is no process": ("fail(1)", "1"),
+    "there is only one": ("fail(2)", "2"),
+}
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor has nothing to share out")
+@pytest.mark.parametrize(("condition", "forks"), CONDITIONS.values(), ids=CONDITIONS)
+def test_logs_that_cannot_be_halved_are_counted_whole(tmp_path: Path, condition: str, forks: str) -> None:
+    """Whatever is lacking, the numbers are the same, and nothing is left open."""
+    names = [str(tmp_path / f"clients.log.{number:02}") for number in range(40)]
+    for number, name in enumerate(names):
+        Path(name).write_bytes(line(STARTS[number // 20]) * 10 + line(STARTS[number // 20 + 1]) * 10)
+    program = subprocess.run(
+        [sys.executable, "-c", COUNT_ALL.format(condition=condition), *names],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert (program.stdout, program.stderr) == (f"{forks}\n", "")
 
 
 @given(st.lists(logs() | st.sampled_from(sorted(DAMAGE.values())), min_size=1, max_size=4))
@@ -113,11 +160,14 @@ def test_an_interval_that_goes_on_in_the_next_log_is_not_cut() -> None:
     assert halved([first, first]) is None
 
 
-def test_long_intervals_are_left_whole() -> None:
-    """Two of them at the same time would be in memory."""
+@pytest.mark.parametrize("pieces", [1, 7, 50])
+def test_long_intervals_are_left_whole(pieces: int) -> None:
+    """Two of them at the same time would be in memory; in however many pieces the log was rotated."""
     log = line(STARTS[0]) * 100 + line(STARTS[1]) * 100
-    assert halved([log], longest=50 * len(line())) is None
-    assert halved([log], longest=100 * len(line())) is not None
+    size = -(-len(log) // len(line()) // pieces) * len(line())
+    logs = [log[begin : begin + size] for begin in range(0, len(log), size)]
+    assert halved(logs, longest=50 * len(line())) is None
+    assert pieces == 50 or halved(logs, longest=100 * len(line())) is not None
 
 
 def test_a_log_that_is_rotated_meanwhile_is_read_on(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.publish.test_tally_repeats import both, packed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from obfstats.publish.tally.fixed_lines import Rows
+    from obfstats.publish.tally.fixed_lines import Rows, Words
 
 START = b"2012-02-07 14:01:04"
 LIMIT, RUN = 10_000, 1_000
@@ -33,6 +33,12 @@ class Watched(Memory):
     """Memory that remembers how much was wanted at once."""
 
     most = 0
+    most_keys = 0
+
+    def keys(self, count: int) -> Words:
+        """Give room for keys, as ever."""
+        self.most_keys = max(self.most_keys, count)
+        return super().keys(count)
 
     def take(self, count: int) -> Rows:
         """Give room, as ever."""
@@ -78,6 +84,19 @@ def test_clients_that_come_once_are_all_kept() -> None:
         rows.add(Run(START, packed(table[first : first + RUN]), frozenset((0,))))
     assert rows.counts([b""]).addresses == {"??": 50 * RUN}
     assert memory.most > 2 * LIMIT
+
+
+@pytest.mark.parametrize(("end", "keys"), [(b"", 0), (b" obfs3", RUN)], ids=["plain", "with a column"])
+def test_plain_rows_are_sorted_where_they_stand(end: bytes, keys: int) -> None:
+    """Only of columns more is asked after rows have been sorted."""
+    memory = Watched(0)
+    rows = IntervalRows(START, memory, LIMIT, both)
+    table = np.zeros((RUN, 5), np.uint64)
+    table[:, 2] = np.arange(RUN)
+    table[:, 4] = bool(end)
+    rows.add(Run(START, packed(table), frozenset((int(bool(end)),))))
+    assert rows.counts([b"", end]).addresses == {"??": RUN}
+    assert memory.most_keys == keys
 
 
 def scattered(count: int) -> bytes:

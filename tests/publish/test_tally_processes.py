@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +87,22 @@ def test_whoever_interrupts_the_original_ends_the_copies() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         in_processes([waiting, waiting], interrupt)
+
+
+ORPHANS = """
+import os, signal
+from obfstats.publish.tally.processes import in_processes
+def talk(advance):
+    while True:
+        advance(1)
+in_processes([talk, talk], lambda _: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_copies_do_not_outlive_the_original() -> None:
+    """They hold its standard output: as long as one is there, that does not end."""
+    program = subprocess.run([sys.executable, "-c", ORPHANS], capture_output=True, check=False, timeout=60)
+    assert (program.returncode, program.stdout, program.stderr) == (-signal.SIGKILL, b"", b"")
 
 
 def test_a_process_with_a_thread_is_not_copied() -> None:

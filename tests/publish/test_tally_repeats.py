@@ -97,7 +97,7 @@ def test_many_rows(highest: tuple[int, ...], *, with_ends: bool) -> None:
 
 @pytest.mark.parametrize("may_spoil", [False, True], ids=["kept", "spoiled"])
 @pytest.mark.parametrize("hashes", [1, 2], ids=["alike", "mixed"])
-@pytest.mark.parametrize("countries", [[0, 7, 936], range(len(COUNTRIES))], ids=["few", "all"])
+@pytest.mark.parametrize("countries", [[0, 7, 12, 936], range(len(COUNTRIES))], ids=["four", "all"])
 def test_more_than_four_million_rows(countries: Sequence[int], hashes: int, *, may_spoil: bool) -> None:
     """Places take the room of digits; where few countries come these make room, else the digits are looked up."""
     count = (1 << 22) + 2

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import LINE_LENGTH
+from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.tally.counting import Counting
 from obfstats.publish.tally.halves import halve
 from obfstats.publish.tally.memory import Memory
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from obfstats.publish.tally.halves import Half
     from obfstats.publish.tally.sizes import Sizes
 
-_MOST_LOGS = 100
-"""Logs that are open at the same time."""
-
 
 def count_halves(
     logs: Sequence[tuple[int, LogFile]], advance: Callable[[int], None], sizes: Sizes
@@ -43,13 +41,9 @@ def count_halves(
     Returns:
         Every interval, sorted by start, and what each log was like, by its place; None if this is not the way to count
         them, and then nothing is advanced in all.
-
-    Raises:
-        LogFileError: if one cannot be opened.
     """
     size = sum(log.size or 0 for _, log in logs)
-    is_worth_it = size >= sizes.halved and len(logs) <= _MOST_LOGS and all(log.is_plain for _, log in logs)
-    if not is_worth_it or not may_fork():
+    if size < sizes.halved or not all(log.is_plain for _, log in logs) or not may_fork():
         return None
     done = 0
 
@@ -59,7 +53,11 @@ def count_halves(
         advance(size)
 
     with ExitStack() as opened:
-        halves = halve([(place, log, opened.enter_context(log.open())) for place, log in logs], sizes.longest)
+        try:
+            halves = halve([(place, log, opened.enter_context(log.open())) for place, log in logs], sizes.longest)
+        except (OSError, LogFileError):
+            # Too many logs to be open at the same time, or what will be said when they are read.
+            return None
         if halves is None:
             return None
         found = in_processes([partial(_count_half, half, sizes) for half in halves], advance_both)

@@ -52,7 +52,7 @@ def halve(logs: Sequence[tuple[int, LogFile, BinaryIO]], longest: int) -> tuple[
         Both halves: places and open logs. None if there is no such place near the middle, or an interval is too long.
     """
     opened = [(place, _open_part(log, file, 0, log.size or 0)) for place, log, file in logs]
-    if any(_has_longer_interval(log, longest) for _, log in opened):
+    if _has_longer_interval([log for _, log in opened], longest):
         return None
     left = sum(log.size or 0 for _, log in opened) // 2
     for number, (place, log) in enumerate(opened):
@@ -73,10 +73,16 @@ def _open_part(log: LogFile, file: BinaryIO, begin: int, size: int) -> OpenLog:
     return OpenLog(log.name, log.path, size, log.compressed, log.identity, begin, file=file)
 
 
-def _has_longer_interval(log: OpenLog, length: int) -> bool:
-    """Tell whether lines so far from each other are of one interval."""
-    starts = [_line_from(log, place)[1] for place in range(0, log.size or 0, length)]
-    return any(one == following for one, following in pairwise(starts))
+def _has_longer_interval(logs: Sequence[OpenLog], length: int) -> bool:
+    """Tell whether lines so far from each other are of one interval, in logs that stand behind each other."""
+    starts = []
+    passed = 0
+    for log in logs:
+        size = log.size or 0
+        starts += [_line_from(log, place)[1] for place in range(-passed % length, size, length)]
+        passed += size
+    # Where a log's last line has begun already there is no start.
+    return any(one == following for one, following in pairwise(filter(None, starts)))
 
 
 def _nearest_border(log: OpenLog, middle: int) -> int | None:

@@ -1,6 +1,6 @@
 """Counting logs of any kind, in one process.
 
-Blocks are packed at the same time on every processor. Where lines of an interval turn up again that was taken to be
+Blocks are packed on several processors at the same time. Where lines of an interval turn up again that was taken to be
 over (logs of several bridges in one file, or named twice), everything begins again, first looking where each interval
 has its last line. What can be read only once, a pipe, is kept whole.
 """
