@@ -85,3 +85,16 @@ def leads_to(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.lstat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def sync_folder(folder: Path) -> None:
+    """See to it that names that were made or changed in a folder are still there after the power has failed.
+
+    Raises:
+        OSError: if the disk does not take them.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -34,7 +34,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Self
 
-from obfstats.ownfile import OwnFileError, check, leads_to, lock, open_or_make
+from obfstats.ownfile import OwnFileError, check, leads_to, lock, open_or_make, sync_folder
 from obfstats.publish.ledger_line import GIVEN_UP, LedgerLine, is_torn, parse_line, write_line
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Ledger:
             raise LedgerError(f"cannot open the ledger {path}: {error.strerror}; name another place for it") from None
         try:
             if is_new:
-                _sync_folder(path)
+                sync_folder(path.parent)
             _take(path, descriptor)
             return cls(path, descriptor)
         except OSError as error:
@@ -217,15 +217,6 @@ class Ledger:
             _write_through(self._descriptor, b"\n")
         self._over, self._released, self._given_up = over, released, given_up
         self._is_in_doubt = False
-
-
-def _sync_folder(path: Path) -> None:
-    """See to it that a new file is still there after the power has failed."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _take(path: Path, descriptor: int) -> None:

@@ -4,7 +4,7 @@
     DIR/.ledger                                which intervals have been released (ledger.py)
     DIR/.2012-...-obfsproxy-stats.new          one that is being written
 
-The order of things, so that a program may be killed at any of them:
+The order of things, so that a program may be killed at any of them, or the power fail:
 
 1. The document is written under a hidden name and is on the disk.
 2. The ledger knows that the interval is released, on the disk.
@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import DocumentError, read_documents
+from obfstats.ownfile import sync_folder
 from obfstats.publish.fitting import write_fitting
 from obfstats.publish.ledger import Ledger
 
@@ -89,6 +90,8 @@ class Releases:
         with contextlib.suppress(FileNotFoundError):
             hidden.unlink()
         _write(hidden, write_fitting(document, say))
+        # Its name as well: a ledger that knows of a document that is gone would cost the day.
+        sync_folder(self.folder)
         self.ledger.release(_start(document), document.seconds, how)
         return self._show(hidden, name)
 
@@ -132,11 +135,7 @@ class Releases:
             hidden.unlink()
         else:
             hidden.rename(shown)
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(self.folder)
         return shown
 
     def _hidden(self, name: str) -> Path:
