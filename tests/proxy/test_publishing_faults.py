@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gzip
 import os
 import shutil
 from pathlib import Path
@@ -86,25 +85,6 @@ def test_a_damaged_file_beside_a_whole_log_holds_up_nothing(bridge: Bridge) -> N
     assert bridge.names() == [FIRST]
 
 
-def test_a_damaged_file_that_may_have_what_is_missing_is_waited_for(bridge: Bridge) -> None:
-    """Its interval comes when it can be read; the next one is published meanwhile."""
-    bridge.visit(9)
-    lines = bridge.log.read_bytes()
-    rotated = bridge.home / "clients.log.1.gz"
-    rotated.write_bytes(gzip.compress(lines)[:40])
-    bridge.log.write_bytes(b"")
-    os.utime(rotated, (2**32, 2**32))
-    bridge.end_day()
-    bridge.visit(9)
-    bridge.end_day()
-    assert bridge.names() == [SECOND]
-    rotated.write_bytes(gzip.compress(lines))
-    os.utime(rotated, (2**32, 2**32))
-    bridge.tick(31)
-    assert bridge.names() == [FIRST, SECOND]
-    assert bridge.document().requests == {"DE": 16}
-
-
 def test_a_file_that_was_rotated_away_before_an_interval_is_not_opened(tmp_path: Path) -> None:
     """It cannot hold any of its lines, so whether it can be read does not matter."""
     old = tmp_path / "clients.log.7.gz"
@@ -112,35 +92,6 @@ def test_a_file_that_was_rotated_away_before_an_interval_is_not_opened(tmp_path:
     assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04")[1] is not None
     os.utime(old, (1_000_000_000, 1_000_000_000))
     assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04")[1] is None
-
-
-def test_an_interval_with_lines_missing_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody deleted the log at noon: half a day is not published as a whole one, after a restart neither."""
-    bridge.visit(9)
-    bridge.log.unlink()
-    bridge.visit(9)
-    bridge.end_day()
-    assert bridge.names() == []
-    assert "lines of it are missing" in caplog.text
-    bridge.stop()
-    bridge.start()
-    bridge.tick(31)
-    bridge.end_day()
-    assert bridge.names() == ["2012-02-09-14-06-05-obfsproxy-stats"]
-
-
-def test_an_earlier_programs_interval_without_a_line_is_given_up(bridge: Bridge) -> None:
-    """Nobody knows any more whether somebody came; to say that nobody did would be a guess."""
-    bridge.visit(9)
-    (bridge.folder / f".{FIRST}.new" / "full").mkdir(parents=True)
-    bridge.end_day()
-    bridge.stop()
-    shutil.rmtree(bridge.folder / f".{FIRST}.new")
-    bridge.log.unlink()
-    bridge.start()
-    bridge.tick(31)
-    assert bridge.names() == []
-    assert (bridge.folder / ".ledger").read_text().endswith(" given up\n")
 
 
 def test_a_line_of_the_future_does_not_keep_the_old_ones(tmp_path: Path) -> None:
@@ -201,27 +152,3 @@ def test_a_killed_program_leaves_nothing_half_done(bridge: Bridge) -> None:
     assert bridge.names() == [FIRST]
     assert [path.name for path in bridge.folder.iterdir() if path.name.endswith(".new")] == []
     assert (bridge.folder / FIRST).read_bytes() == text
-
-
-def test_a_rotated_log_that_is_being_compressed_is_counted_once(bridge: Bridge) -> None:
-    """For a moment both are there."""
-    bridge.visit(9)
-    bridge.log.rename(bridge.home / "clients.log.1")
-    (bridge.home / "clients.log.1.gz").write_bytes(gzip.compress((bridge.home / "clients.log.1").read_bytes())[:40])
-    bridge.recorder.reopen()
-    bridge.end_day()
-    assert bridge.document().requests == {"DE": 16}
-
-
-def test_a_log_that_is_being_rotated_by_copying_is_not_counted_twice(
-    bridge: Bridge, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Between the copy and the emptying every line is there twice; the next tick finds it once."""
-    bridge.visit(9)
-    shutil.copy(bridge.log, bridge.home / "clients.log.1")
-    bridge.end_day()
-    assert bridge.names() == []
-    assert "stand twice" in caplog.text
-    (bridge.home / "clients.log.1").unlink()
-    bridge.tick(31)
-    assert bridge.document().requests == {"DE": 16}

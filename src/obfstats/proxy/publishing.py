@@ -2,8 +2,9 @@
 
 - An interval is over for the world when its last lines are written, at a random moment within ten minutes of its end
   (record/batches.py). Only intervals that one program has run through from beginning to end are published.
-- The ledger in DIR knows every interval that is over before any document is made: if the program is killed in between,
-  the next one makes it, from the log.
+- The ledger in DIR knows of an interval that is over, and whose lines were all there, before its document is made: if
+  the program is killed in between, the next one makes it, from the log. What is not known to be whole never gets there,
+  for the next program could not tell: it knows no number to compare with.
 - What is in the log is counted on a thread of its own, with what it was rotated into (publish/own_log.py). Where lines
   of an interval are missing its numbers are no day's numbers: it is given up, and the ledger knows that.
 - Whatever cannot be written or read is tried again with the next tick, and holds up nothing else. Lines go only when
@@ -25,7 +26,7 @@ from obfstats.publish.intervals import Interval
 from obfstats.publish.ledger import LedgerError
 from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.noise import write_epsilon
-from obfstats.publish.own_log import count_interval
+from obfstats.publish.own_log import count_interval, sync
 from obfstats.publish.release import ReleaseError, Releases
 from obfstats.publish.rounding import Heading, noisy_document, rounded_document
 from obfstats.record import RecordError
@@ -33,7 +34,6 @@ from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from obfstats.formats.counts import Counts
@@ -110,11 +110,6 @@ class Publisher:
                 await on_a_thread("publish", self._releases.finish)
             except OSError as error:
                 reasons.append(_reason(error))
-        try:
-            if isinstance(self._store, Journal) and self._waiting:
-                await on_a_thread("publish", partial(self._mark_over, sorted(self._waiting)))
-        except (OSError, LedgerError) as error:
-            return [*reasons, _reason(error)]
         for start, finished in sorted(self._waiting.items()):
             try:
                 await self._publish(start, finished)
@@ -149,19 +144,17 @@ class Publisher:
         where = await on_a_thread("publish", partial(self._release, counts, countries))
         _log.log(NOTICE, "the interval from %s is published: %s", start, where)
 
-    def _mark_over(self, starts: Iterable[str]) -> None:
-        """Remember what is to be published before anything is, for that may fail, and be tried by another program."""
-        for start in starts:
-            self._releases.ledger.mark_over(start, INTERVAL_SECONDS)
-
     def _counts(self, log: Path, start: str, finished: Finished | None) -> Counts | None:
         """Count an interval from the log; None where it has to be given up.
 
-        What an earlier program has seen nobody knows; then nothing at all is taken for something that is missing.
+        What an earlier program has seen is not known any more; then nothing at all is taken for something that is
+        missing.
         """
         counts, error = count_interval(log, start)
         found = sum(counts.requests.values())
         if found == finished.connections if finished else found and error is None:
+            sync(log, start)
+            self._releases.ledger.mark_over(start, INTERVAL_SECONDS)
             return counts
         if finished and found > finished.connections:
             raise LogFileError(f"lines from {start} stand twice, in the log and in a copy beside it: move that away")

@@ -10,6 +10,7 @@ left out and told; it is for the caller to know whether that matters.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from datetime import UTC, datetime
@@ -17,12 +18,12 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from obfstats.formats.counts import Counts, Pairs
+from obfstats.ownfile import sync_folder
 from obfstats.publish.logfiles import READING_ERRORS, LogFileError, find, reading_error
 from obfstats.publish.plain import counts_of
 from obfstats.publish.simple import LONGEST_LINE, Row, read_log, skip_rest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _COMPRESSED = frozenset({".gz", ".xz", ".zst"})
@@ -44,20 +45,47 @@ def count_interval(log: Path, start: str) -> tuple[Counts, LogFileError | None]:
     """
     table: dict[bytes, Row] = {}
     error = None
-    for path in _files(log, start):
+    files = _files(log, start)
+    for path in files:
         try:
             _read(path, start.encode(), table)
         except LogFileError as unreadable:
             error = error or unreadable
+    if error is None and _files(log, start) != files:
+        error = LogFileError(f"{log} was rotated while it was counted; count it again")
     counts = counts_of(table)
     return counts[0] if counts else Counts(start, {}, {}, {}, Pairs({})), error
 
 
-def _files(log: Path, start: str) -> Iterator[Path]:
-    """Give the files that may hold an interval's lines: the log, and what it was rotated into since then.
+def sync(log: Path, start: str) -> None:
+    """See to it that what `count_interval` has found is still there after the power has failed.
+
+    Args:
+        log: the log.
+        start: of the interval.
+
+    Raises:
+        OSError: if the disk does not take it.
+    """
+    for path in _files(log, start):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            # What cannot be opened had no part in the numbers.
+            continue
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folder(log.parent)
+
+
+def _files(log: Path, start: str) -> dict[Path, int]:
+    """Give the files that may hold an interval's lines, with their inodes: the log, and what it was rotated into since.
 
     Who else may write into the folder could put a pipe or a link there; neither is ever opened.
     """
+    files = {}
     since = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
     for path in sorted(log.parent.iterdir()):
         rest = path.name.removeprefix(log.name)
@@ -73,7 +101,8 @@ def _files(log: Path, start: str) -> Iterator[Path]:
             continue
         # The log itself may have been rotated away; it comes again with the next batch.
         if stat.S_ISREG(status.st_mode) and (path == log or status.st_mtime >= since):
-            yield path
+            files[path] = status.st_ino
+    return files
 
 
 def _read(path: Path, start: bytes, table: dict[bytes, Row]) -> None:

@@ -1,0 +1,162 @@
+"""A document is of a whole day or there is none, wherever the log's lines are by then, and whatever is missing."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from obfstats.publish.own_log import count_interval
+from tests.proxy.published import FIRST, SECOND, Bridge
+from tests.record.surroundings import DAY
+
+
+@pytest.fixture
+def bridge(tmp_path: Path) -> Bridge:
+    """A bridge with a log."""
+    return Bridge(tmp_path)
+
+
+def test_a_damaged_file_that_may_have_what_is_missing_is_waited_for(bridge: Bridge) -> None:
+    """Its interval comes when it can be read; the next one is published meanwhile."""
+    bridge.visit(9)
+    lines = bridge.log.read_bytes()
+    rotated = bridge.home / "clients.log.1.gz"
+    rotated.write_bytes(gzip.compress(lines)[:40])
+    bridge.log.write_bytes(b"")
+    os.utime(rotated, (2**32, 2**32))
+    bridge.end_day()
+    bridge.visit(9)
+    bridge.end_day()
+    assert bridge.names() == [SECOND]
+    rotated.write_bytes(gzip.compress(lines))
+    os.utime(rotated, (2**32, 2**32))
+    bridge.tick(31)
+    assert bridge.names() == [FIRST, SECOND]
+    assert bridge.document().requests == {"DE": 16}
+
+
+def test_an_interval_with_lines_missing_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody deleted the log at noon: half a day is not published as a whole one, after a restart neither."""
+    bridge.visit(9)
+    bridge.log.unlink()
+    bridge.visit(9)
+    bridge.end_day()
+    assert bridge.names() == []
+    assert "lines of it are missing" in caplog.text
+    bridge.stop()
+    bridge.start()
+    bridge.tick(31)
+    bridge.end_day()
+    assert bridge.names() == ["2012-02-09-14-06-05-obfsproxy-stats"]
+
+
+def test_an_earlier_programs_interval_without_a_line_is_given_up(bridge: Bridge) -> None:
+    """Nobody knows any more whether somebody came; to say that nobody did would be a guess."""
+    bridge.visit(9)
+    (bridge.folder / f".{FIRST}.new" / "full").mkdir(parents=True)
+    bridge.end_day()
+    bridge.stop()
+    shutil.rmtree(bridge.folder / f".{FIRST}.new")
+    bridge.log.unlink()
+    bridge.start()
+    bridge.tick(31)
+    assert bridge.names() == []
+    assert (bridge.folder / ".ledger").read_text().endswith(" given up\n")
+
+
+def test_a_rotated_log_that_is_being_compressed_is_counted_once(bridge: Bridge) -> None:
+    """For a moment both are there."""
+    bridge.visit(9)
+    bridge.log.rename(bridge.home / "clients.log.1")
+    (bridge.home / "clients.log.1.gz").write_bytes(gzip.compress((bridge.home / "clients.log.1").read_bytes())[:40])
+    bridge.recorder.reopen()
+    bridge.end_day()
+    assert bridge.document().requests == {"DE": 16}
+
+
+def test_a_log_that_is_being_rotated_by_copying_is_not_counted_twice(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between the copy and the emptying every line is there twice; the next tick finds it once."""
+    bridge.visit(9)
+    shutil.copy(bridge.log, bridge.home / "clients.log.1")
+    bridge.end_day()
+    assert bridge.names() == []
+    assert "stand twice" in caplog.text
+    (bridge.home / "clients.log.1").unlink()
+    bridge.tick(31)
+    assert bridge.document().requests == {"DE": 16}
+
+
+@pytest.mark.parametrize("beside", ["copied", "damaged"])
+def test_what_was_not_known_to_be_whole_is_not_published_after_a_restart(bridge: Bridge, beside: str) -> None:
+    """The next program has no number to compare with: it would take a line that stands twice for two clients."""
+    bridge.visit(9)
+    rotated = bridge.home / "clients.log.1"
+    if beside == "copied":
+        shutil.copy(bridge.log, rotated)
+    else:
+        lines = bridge.log.read_bytes().splitlines(keepends=True)
+        rotated.write_bytes(gzip.compress(b"".join(lines[3:]))[:40])
+        os.utime(rotated, (2**32, 2**32))
+        bridge.log.write_bytes(b"".join(lines[:3]))
+    bridge.end_day()
+    bridge.stop()
+    if beside == "damaged":
+        rotated.unlink()
+    bridge.start()
+    bridge.tick(31)
+    assert bridge.names() == []
+
+
+def test_a_log_that_is_rotated_while_it_is_counted_is_counted_again(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under its new name it would be read a second time, and what had that name before not at all."""
+    bridge.visit(9)
+    rotated = bridge.home / "clients.log.1"
+    bridge.log.rename(rotated)
+    bridge.recorder.reopen()
+    bridge.visit(9, "198.51.100")
+    bridge.tick(DAY)
+    bridge.clock.pass_time(301)
+    bridge.recorder.tick()
+    start = bridge.log.read_text()[:19]
+    opened = Path.open
+
+    def rotate_and_open(path: Path, mode: str = "r") -> object:
+        if path == rotated and bridge.log.exists():
+            rotated.rename(bridge.home / "clients.log.2")
+            bridge.log.rename(rotated)
+        return opened(path, mode)
+
+    with monkeypatch.context() as rotating:
+        rotating.setattr(Path, "open", rotate_and_open)
+        assert "was rotated" in str(count_interval(bridge.log, start)[1])
+    counts, error = count_interval(bridge.log, start)
+    assert sum(counts.requests.values()) == 18
+    assert error is None
+
+
+def test_after_a_power_failure_nothing_is_missing_that_a_ledger_knows_of(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is on the disk before its interval is said to be over, a document and its name before it is released."""
+    bridge.visit(9)
+    synced = []
+    real = os.fsync
+
+    def sync(descriptor: int) -> None:
+        real(descriptor)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(bridge.home).as_posix())
+
+    bridge.tick(DAY)
+    with monkeypatch.context() as watched:
+        watched.setattr(os, "fsync", sync)
+        bridge.tick(301)
+    ledger, hidden = "public/.ledger", f"public/.{FIRST}.new"
+    assert synced == ["clients.log", ".", ledger, hidden, "public", ledger, "public", ".clients.log.new"]
