@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from obfstats.publish.own_log import count_interval
+from obfstats.publish.own_log import MOST_LINES, count_interval
 from tests.proxy.published import FIRST, SECOND, Bridge
 from tests.record.surroundings import DAY
 
@@ -160,3 +160,23 @@ def test_after_a_power_failure_nothing_is_missing_that_a_ledger_knows_of(
         bridge.tick(301)
     ledger, hidden = "public/.ledger", f"public/.{FIRST}.new"
     assert synced == ["clients.log", ".", ledger, hidden, "public", ledger, "public", ".clients.log.new"]
+
+
+def test_a_large_log_is_counted_a_part_at_a_time(tmp_path: Path) -> None:
+    """Its lines are not all in memory at once; wherever a part ends, nothing is lost or counted twice."""
+    start = "2012-02-07 14:01:04"
+    for number in (MOST_LINES - 1, MOST_LINES, MOST_LINES + 1, 2 * MOST_LINES):
+        lines = (f"{start} de {client % 7777:040x}\n" for client in range(number))
+        (tmp_path / "clients.log").write_text("".join(lines))
+        counts, error = count_interval(tmp_path / "clients.log", start)
+        assert (counts.requests, counts.addresses, error) == ({"de": number}, {"de": 7777}, None)
+
+
+def test_a_damaged_file_whose_lines_are_all_there_holds_up_nothing(bridge: Bridge) -> None:
+    """Its checksum alone was cut off: as many lines are found as clients came."""
+    bridge.visit(9)
+    (bridge.home / "clients.log.1.gz").write_bytes(gzip.compress(bridge.log.read_bytes())[:-8])
+    os.utime(bridge.home / "clients.log.1.gz", (2**32, 2**32))
+    bridge.log.write_bytes(b"")
+    bridge.end_day()
+    assert bridge.document().requests == {"DE": 16}

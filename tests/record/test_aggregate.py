@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obfstats.publish import simple
-from obfstats.publish.plain import counts_of
+from obfstats.publish import plain
+from obfstats.publish.logfiles import find
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.pages import Pages
 from obfstats.record.recorder import Recorder
@@ -25,7 +25,6 @@ from tests.record.surroundings import DAY, Bench, MovedClock, countries
 
 if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
-    from obfstats.publish.simple import Row
 
 START = "2012-02-07 14:01:04"
 ADDRESSES = ("192.0.2.1", "192.0.2.2", "198.51.100.1", "203.0.113.9", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.1")
@@ -51,10 +50,7 @@ def in_memory(clock: MovedClock, buffer: int = 100) -> tuple[Recorder, Aggregate
 
 def of_log(path: Path) -> list[Counts]:
     """The numbers that a log gives."""
-    table: dict[bytes, Row] = {}
-    with path.open("rb") as log:
-        simple.read_log(log, table)
-    return counts_of(table)
+    return plain.count(find([str(path)]), lambda _: None)[0]
 
 
 @given(visits, visits, st.sampled_from((1, 3, 100)))

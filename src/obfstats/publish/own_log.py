@@ -20,11 +20,16 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from obfstats.formats.counts import Counts, Pairs
 from obfstats.ownfile import sync_folder
 from obfstats.publish.logfiles import READING_ERRORS, LogFileError, find, reading_error
-from obfstats.publish.plain import counts_of
-from obfstats.publish.simple import LONGEST_LINE, Row, read_log, skip_rest
+from obfstats.publish.plain import Row, counts_of, take_over
+from obfstats.publish.simple import LONGEST_LINE, read_log, skip_rest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from obfstats.publish.simple import Table
+
+MOST_LINES = 10_000
+"""Lines that are held before their clients are told apart: clients come often, and a bridge may be a small machine."""
 
 _COMPRESSED = frozenset({".gz", ".xz", ".zst"})
 _ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{8,14})(?:\.(?:gz|xz|zst))?")
@@ -43,17 +48,17 @@ def count_interval(log: Path, start: str) -> tuple[Counts, LogFileError | None]:
     Raises:
         OSError: if the log's folder cannot be read.
     """
-    table: dict[bytes, Row] = {}
+    rows: dict[bytes, Row] = {}
     error = None
     files = _files(log, start)
     for path in files:
         try:
-            _read(path, start.encode(), table)
+            _read(path, start.encode(), rows)
         except LogFileError as unreadable:
             error = error or unreadable
     if error is None and _files(log, start) != files:
         error = LogFileError(f"{log} was rotated while it was counted; count it again")
-    counts = counts_of(table)
+    counts = counts_of(rows)
     return counts[0] if counts else Counts(start, {}, {}, {}, Pairs({})), error
 
 
@@ -105,25 +110,38 @@ def _files(log: Path, start: str) -> dict[Path, int]:
     return files
 
 
-def _read(path: Path, start: bytes, table: dict[bytes, Row]) -> None:
-    """Read one file into the table."""
+def _read(path: Path, start: bytes, rows: dict[bytes, Row]) -> None:
+    """Read one file into rows."""
+    table: Table = {}
     for log in find([str(path)]):
         with log.open() as file:
+            only = cast("BinaryIO", _Only(file, start))
             try:
-                read_log(cast("BinaryIO", _Only(file, start)), table)
+                while read_log(only, table)[0]:
+                    take_over(table, rows)
             except READING_ERRORS as error:
                 raise reading_error(log.name, error) from None
+            finally:
+                take_over(table, rows)
 
 
 class _Only:
-    """A log of which only the lines that begin in one way are seen, and none that is longer than a line can be."""
+    """A log of which only the lines that begin in one way are seen, and none that is longer than a line can be.
+
+    It seems to end after so many lines as may be in memory at once, and goes on when it is read again.
+    """
 
     def __init__(self, log: BinaryIO, begin: bytes) -> None:
         self._log = log
         self._begin = begin
+        self._left = MOST_LINES
 
     def readline(self, _size: int = -1, /) -> bytes:
         """Give the next such line."""
+        if self._left == 0:
+            self._left = MOST_LINES
+            return b""
+        self._left -= 1
         for line in iter(partial(self._log.readline, LONGEST_LINE), b""):
             is_whole = len(line) < LONGEST_LINE or line.endswith(b"\n")
             if is_whole and line.startswith(self._begin):

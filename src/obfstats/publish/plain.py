@@ -7,23 +7,38 @@ that any document holds. tally/ gives the same, faster.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.formats.counts import Counts, Pairs
 from obfstats.publish.logfiles import READING_ERRORS, reading_error
 from obfstats.publish.report import Report
-from obfstats.publish.simple import Row, read_log
+from obfstats.publish.simple import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from obfstats.publish.logfiles import LogFile
+    from obfstats.publish.simple import Table
 
 _HASH_SIZE = 40
 _START = slice(0, 19)
 _COUNTRY = slice(20, 22)
 _FAMILIES = (b"v4", b"v6")
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known about one country in one interval.
+
+    Attributes:
+        requests: how many lines.
+        clients: which different ones, as they end behind the country.
+    """
+
+    requests: int = 0
+    clients: set[bytes] = field(default_factory=set)
 
 
 class _Columns(NamedTuple):
@@ -46,33 +61,44 @@ def count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list
     Raises:
         LogFileError: if one cannot be read.
     """
-    table: dict[bytes, Row] = {}
+    rows: dict[bytes, Row] = {}
     reports = []
     for log in logs:
-        reports.append(_read(log, table))
+        reports.append(_read(log, rows))
         advance(log.size or 0)
-    return counts_of(table), reports
+    return counts_of(rows), reports
 
 
-def counts_of(table: Mapping[bytes, Row]) -> list[Counts]:
+def take_over(table: Table, rows: dict[bytes, Row]) -> None:
+    """Empty what simple.py has read, which grows with the log, into rows, which grow with the clients."""
+    for begin, clients in table.items():
+        row = rows.setdefault(begin, Row())
+        row.requests += len(clients)
+        row.clients.update(clients)
+    table.clear()
+
+
+def counts_of(rows: Mapping[bytes, Row]) -> list[Counts]:
     """Make the numbers of each interval, sorted by start.
 
     Args:
-        table: what simple.py has read: how lines begin, and how many and which clients have that.
+        rows: by how lines begin.
     """
     return [
-        _counts(start.decode(), {begin[_COUNTRY].decode(): table[begin] for begin in begins})
-        for start, begins in groupby(sorted(table), key=lambda begin: begin[_START])
+        _counts(start.decode(), {begin[_COUNTRY].decode(): rows[begin] for begin in begins})
+        for start, begins in groupby(sorted(rows), key=lambda begin: begin[_START])
     ]
 
 
-def _read(log: LogFile, table: dict[bytes, Row]) -> Report:
-    """Read one log into the table."""
+def _read(log: LogFile, rows: dict[bytes, Row]) -> Report:
+    """Read one log into rows."""
+    table: Table = {}
     with log.open() as file:
         try:
             lines, damaged, first = read_log(file, table)
         except READING_ERRORS as error:
             raise reading_error(log.name, error) from None
+    take_over(table, rows)
     return Report(log.name, lines, damaged, first)
 
 

@@ -33,7 +33,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -55,13 +54,9 @@ TRANSPORT_AND_KIND = re.compile(rb"((?: (?!v[46]\b)(?:[A-Za-z_][A-Za-z0-9_]{0,31
 # end) no more is ever held in memory.
 LONGEST_LINE = 100
 
-
-@dataclass(slots=True)
-class Row:
-    """What is known about one country in one interval of 24 hours: a row of each table."""
-
-    requests: int = 0
-    clients: set[bytes] = field(default_factory=set)  # what their lines say behind the country, with the line's end
+# For each interval of 24 hours and country, which is how a line begins: who came, as often as he came. That is what the
+# lines say behind the country, with the line's end.
+Table = dict[bytes, list[bytes]]
 
 
 def convert(paths: Sequence[str], *, take_all: bool, now: datetime, out: BinaryIO, say: Callable[[str], None]) -> int:
@@ -78,7 +73,7 @@ def convert(paths: Sequence[str], *, take_all: bool, now: datetime, out: BinaryI
         The exit status: 0; 1 if more than 1 % of a log is damaged (the tables are written all the same); 2 if one
         cannot be read or is no statistics log (nothing is written).
     """
-    table: dict[bytes, Row] = {}
+    table: Table = {}
     status = 0
     read_before = set()
     for path in paths:
@@ -110,7 +105,7 @@ def convert(paths: Sequence[str], *, take_all: bool, now: datetime, out: BinaryI
     return status
 
 
-def read_log(log: BinaryIO, table: dict[bytes, Row]) -> tuple[int, int, str]:
+def read_log(log: BinaryIO, table: Table) -> tuple[int, int, str]:
     """Count every line of a log into the table.
 
     Returns:
@@ -122,9 +117,9 @@ def read_log(log: BinaryIO, table: dict[bytes, Row]) -> tuple[int, int, str]:
         lines += 1
         # The columns have fixed places: 2012-02-07 14:01:04 de and a blank are 23 bytes, the scrambled address is 40.
         begin, client = line[:23], line[23:]
-        row = table.get(begin)
+        clients = table.get(begin)
         wrong = ""
-        if row is None and not is_date_time_country(begin):
+        if clients is None and not is_date_time_country(begin):
             wrong = "it does not begin with a date, a time and a country"
         elif len(client) == 41 and client.translate(None, HEX_DIGITS) == b"\n":
             pass  # 40 digits and the line's end: nearly every line
@@ -139,10 +134,9 @@ def read_log(log: BinaryIO, table: dict[bytes, Row]) -> tuple[int, int, str]:
             first = first or f"line {lines}: {wrong}"
             skip_rest(log, line)
             continue
-        if row is None:
-            row = table[begin] = Row()
-        row.requests += 1
-        row.clients.add(client)
+        if clients is None:
+            clients = table[begin] = []
+        clients.append(client)
     return lines, damaged, first
 
 
@@ -170,7 +164,7 @@ def skip_rest(log: BinaryIO, line: bytes) -> None:
         line = log.readline(1 << 16)
 
 
-def leave_out_unfinished(table: dict[bytes, Row], now: datetime, say: Callable[[str], None]) -> None:
+def leave_out_unfinished(table: Table, now: datetime, say: Callable[[str], None]) -> None:
     """Remove the intervals that are not over yet, those of the future as well, and say which."""
     newest = f"{now - OVER_AFTER:%Y-%m-%d %H:%M:%S}".encode()
     unfinished = [begin for begin in table if begin[:19] > newest]
@@ -184,13 +178,13 @@ def leave_out_unfinished(table: dict[bytes, Row], now: datetime, say: Callable[[
         say(f"{several} are not over yet and left out; --all takes them in")
 
 
-def write_tables(table: dict[bytes, Row], out: BinaryIO) -> None:
+def write_tables(table: Table, out: BinaryIO) -> None:
     """Write both tables, sorted by date, time and country."""
     rows = sorted(table.items())
     out.write(b"Daily rounded total requests by country\n")
-    out.writelines(b"%s%d\n" % (begin, round_up(row.requests)) for begin, row in rows)
+    out.writelines(b"%s%d\n" % (begin, round_up(len(clients))) for begin, clients in rows)
     out.write(b"Daily rounded unique IPs by country\n")
-    out.writelines(b"%s%d\n" % (begin, round_up(len(row.clients))) for begin, row in rows)
+    out.writelines(b"%s%d\n" % (begin, round_up(len(set(clients)))) for begin, clients in rows)
     out.flush()
 
 
