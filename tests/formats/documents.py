@@ -43,7 +43,7 @@ obfsproxy-ips DE=45,AU=29,??=1,DK=0,EU=-2
 """A day with noise."""
 
 CODES = st.just("??") | st.from_regex(r"[A-Z][A-Z0-9]", fullmatch=True)
-NAMES = st.sampled_from(TRANSPORTS) | st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,31}", fullmatch=True)
+NAMES = st.sampled_from(TRANSPORTS) | st.from_regex(r"(?!v[46]\Z)[A-Za-z_][A-Za-z0-9_]{0,31}", fullmatch=True)
 UNKNOWN = st.sampled_from(("obfsproxy-later", "router-digest x", "@later 1.0", "later  two blanks ", "a ~!@#$%^&*()="))
 
 
