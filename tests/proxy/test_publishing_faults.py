@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import shutil
+import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +16,9 @@ from obfstats.proxy import publishing
 from obfstats.publish.own_log import count_interval
 from tests.proxy.published import FIRST, SECOND, Bridge
 from tests.record.surroundings import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -138,6 +143,35 @@ def test_a_pipe_in_the_folder_does_not_stop_the_start(bridge: Bridge) -> None:
     bridge.start()
     bridge.tick()
     assert bridge.names() == []
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """End a call of this thread that waits for ever, after ten seconds."""
+
+    def ring(_signal: int, _frame: object) -> None:
+        raise AssertionError("a call waits for ever")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("alarm")
+def test_a_pipe_in_the_logs_place_stops_nobody(bridge: Bridge) -> None:
+    """Who may write into the folder could put one there: clients are counted on, and the log comes back."""
+    bridge.visit(9)
+    bridge.log.rename(bridge.home / "clients.log.1")
+    os.mkfifo(bridge.log)
+    bridge.tick(31)
+    bridge.tick(31)
+    bridge.visit(9)
+    assert "not a regular file" in "".join(bridge.said)
+    bridge.log.unlink()
+    bridge.end_day()
+    assert bridge.document().requests == {"DE": 24}
 
 
 def test_a_killed_program_leaves_nothing_half_done(bridge: Bridge) -> None:

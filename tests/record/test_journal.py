@@ -165,17 +165,45 @@ def test_a_batch_is_written_sorted(tmp_path: Path, order: list[str]) -> None:
 
 
 def test_rotation_by_rename_is_followed(tmp_path: Path) -> None:
-    """The next batch goes into a new file of the old name, 0600 and locked; the old file keeps what it has."""
+    """With the next tick there is a new file of the old name, 0600 and locked; the old file keeps what it has."""
     path = tmp_path / "log"
     journal = open_journal(path)
     append(journal, [LINE])
     path.rename(tmp_path / "log.1")
     append(journal, batch(2))
+    journal.retry(0.0)
     assert (tmp_path / "log.1").read_text() == LINE
     assert path.read_text() == "".join(batch(2))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with pytest.raises(RecordError, match="in use"):
         open_journal(path)
+
+
+def test_a_new_log_is_never_born_with_a_client(tmp_path: Path) -> None:
+    """A file keeps the moment of its birth for ever, so a batch that a client made full waits for the tick."""
+    path = tmp_path / "log"
+    journal = open_journal(path)
+    path.rename(tmp_path / "log.1")
+    for number in (1, 2):
+        append(journal, [LINE])
+        assert not path.exists()
+        assert journal.held == number
+    journal.retry(0.0)
+    assert (path.read_text(), journal.held) == (LINE * 2, 0)
+
+
+def test_a_folder_that_is_away_is_tried_ever_more_rarely(tmp_path: Path) -> None:
+    """Ticks come all the time; one warning, and no work for each of them."""
+    folder, warnings = tmp_path / "folder", list[str]()
+    folder.mkdir()
+    journal = open_journal(folder / "log", warnings)
+    folder.rename(tmp_path / "away")
+    journal.retry(0.0)
+    folder.mkdir()
+    journal.retry(0.5)
+    assert (list(folder.iterdir()), len(warnings)) == ([], 1)
+    journal.retry(1.0)
+    assert [path.name for path in folder.iterdir()] == ["log"]
 
 
 def test_rotation_by_copying_and_truncating_is_followed(tmp_path: Path) -> None:
@@ -197,6 +225,7 @@ def test_a_loose_file_put_in_the_place_of_the_log_gets_nothing(tmp_path: Path) -
     path.chmod(0o644)
     for now in (0.0, 0.5, 2.0):
         append(journal, [LINE], now)
+        journal.retry(now)
     assert (path.read_bytes(), journal.held, len(warnings)) == (b"", 3, 1)
     path.chmod(0o600)
     journal.retry(LAST_RETRY)

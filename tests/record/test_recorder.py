@@ -388,6 +388,7 @@ def test_a_full_disk_costs_no_client_anything(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     folder.rename(hidden)
     bench.fill(16)
+    bench.recorder.tick()
     assert len(bench.warnings) == 1
     hidden.rename(folder)
     bench.clock.pass_time(601)

@@ -1,4 +1,4 @@
-"""Following a rotated log at a word (SIGHUP), instead of with the next batch."""
+"""Following a rotated log at a word (SIGHUP), instead of with the next tick."""
 
 from __future__ import annotations
 

@@ -74,6 +74,7 @@ def test_a_log_that_was_rotated_away_meanwhile_stays_as_it_is(journal: Journal, 
     with pytest.raises(OSError, match="rotated away"):
         journal.take_over(rewriting)
     journal.append(NEW, [message(1)], 0.0)
+    journal.retry(0.0)
     assert len(lines(tmp_path / "log.1")) == 5003
     assert len(lines(journal.path)) == 1
     assert sorted(one.name for one in tmp_path.iterdir()) == ["log", "log.1"]

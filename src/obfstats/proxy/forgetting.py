@@ -15,14 +15,12 @@ from obfstats.publish.intervals import TIME
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from obfstats.record.clock import Clock
     from obfstats.record.journal import Journal
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _SHAPE = "2012-02-07 14:01:04"
-_HEAD = 1 << 16
 _DAY = timedelta(seconds=INTERVAL_SECONDS)
 
 _log = logging.getLogger(__name__)
@@ -60,7 +58,7 @@ class Forgetting:
             # What is damaged stays: it is the operator's to look at.
             return start in needed or start > newest or _TIME.fullmatch(start) is None
 
-        if not whole and keep(_first_start(self._journal.path)):
+        if not whole and keep(_first_start(self._journal.head())):
             return
         rewriting = self._journal.rewriting()
         try:
@@ -76,11 +74,7 @@ class Forgetting:
         _log.log(NOTICE, "lines of intervals up to %s are taken out of the log", newest)
 
 
-def _first_start(path: Path) -> str:
-    """Give the start of the interval that the log's first line belongs to; empty if there is none."""
-    if not path.exists():
-        return ""
-    with path.open("rb") as log:
-        head = log.read(_HEAD).decode("ascii", "replace")
-    starts = (line[: len(_SHAPE)] for line in head.split("\n"))
+def _first_start(head: bytes) -> str:
+    """Give the start of the interval that a log's first line belongs to; empty if there is none."""
+    starts = (line[: len(_SHAPE)] for line in head.decode("ascii", "replace").split("\n"))
     return next((start for start in starts if _TIME.fullmatch(start)), "")

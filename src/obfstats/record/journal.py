@@ -8,8 +8,8 @@ Rules (facts about faults that this file answers):
   dropped, a whole batch at a time (dropping some lines of a sorted batch would favour a country), and counted.
 - A last line that a killed program left torn is sealed with a newline at the next open, so that nothing merges with
   it; readers count it as damaged.
-- A log that was rotated away is followed: before each batch, and when it is asked for, the path is looked at, and
-  opened anew where another file, or none, stands there.
+- A log that was rotated away is followed: with each tick, and when it is asked for, the path is looked at, and opened
+  anew where another file, or none, stands there. Never with a client: until then its batch is held.
 
 A batch is written sorted: its bytes are a function of the set of its lines alone (design, decision 4).
 """
@@ -82,11 +82,14 @@ class Journal:
         else:
             self._held.append((start + f"\n{start}".join(sorted(messages)) + "\n").encode("ascii"))
             self.held += len(messages)
-        self.retry(now)
+        # This may be a client's moment: a log that is made anew would be born then, and its folder changed.
+        if self._is_in_place():
+            self.retry(now)
 
     def retry(self, now: float) -> None:
         """Write what is held, unless the last failure was too short a while ago."""
-        if (self._held or self._retry_after) and now >= self._retry_at:
+        is_due = self._held or self._retry_after or not self._is_in_place()
+        if is_due and now >= self._retry_at:
             self._try(now)
 
     def reopen(self, now: float) -> None:
@@ -102,6 +105,14 @@ class Journal:
         """Set the file's times to now: called at moments that are no client's, it hides whose line was the last."""
         with contextlib.suppress(OSError):
             os.utime(self._descriptor)
+
+    def head(self) -> bytes:
+        """Give the beginning of the log, of whole lines mostly; nothing if it was rotated away.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
+        return os.pread(self._descriptor, _HEAD, 0) if self._is_in_place() else b""
 
     def rewriting(self) -> Rewriting:
         """Begin to take old intervals out of the log; `take_over` ends it.
@@ -149,6 +160,13 @@ class Journal:
         if self._retry_after:
             self._retry_after, self._retry_at = 0.0, float("-inf")
             self._warn(f"{self.path} is written again; lines lost so far: {self.dropped}")
+
+    def _is_in_place(self) -> bool:
+        """Tell whether the log still has its name."""
+        try:
+            return leads_to(self.path, self._descriptor)
+        except OSError:
+            return False
 
     def _follow(self) -> None:
         """Open the path anew if it no longer leads to the open file."""

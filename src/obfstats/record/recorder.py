@@ -224,7 +224,7 @@ class Recorder:
         return [self._interval.label, *(each.label for each in self._finishing)]
 
     def reopen(self) -> None:
-        """Follow a log that was rotated away at once (SIGHUP), instead of with the next batch; S and TS stay."""
+        """Follow a log that was rotated away at once (SIGHUP), instead of with the next tick; S and TS stay."""
         self.store.reopen(self._boot())
 
     def replace_countries(self, countries: Countries) -> None:
