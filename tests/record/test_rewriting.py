@@ -56,14 +56,17 @@ def test_the_lines_that_are_to_go_are_gone_and_the_others_stay(journal: Journal)
 
 
 def test_what_is_appended_meanwhile_is_there(journal: Journal) -> None:
-    """Lines that come between the copy and the change of files, and behind it."""
+    """Lines that come between the copy and the change of files, and behind it.
+
+    Whatever they are labelled: somebody may have set the clock back to a day that was being forgotten.
+    """
     rewriting = journal.rewriting()
     rewriting.copy(is_new)
     journal.append(NEW, [message(7)], 0.0)
     journal.append(OLD, [message(8)], 0.0)
     journal.take_over(rewriting)
     journal.append(NEW, [message(9)], 0.0)
-    assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7", "9"]
+    assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7", "8", "9"]
 
 
 def test_a_log_that_was_rotated_away_meanwhile_stays_as_it_is(journal: Journal, tmp_path: Path) -> None:
@@ -124,6 +127,21 @@ def test_a_disk_that_does_not_take_the_copy_changes_nothing(journal: Journal) ->
     rewriting.abandon()
     journal.append(NEW, [message(1)], 0.0)
     assert journal.path.read_bytes() == before + f"{NEW}{message(1)}\n".encode()
+
+
+def test_a_disk_that_is_nearly_full_is_left_to_the_next_lines(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy would take what little there is, again and again; nothing that clients bring would be written."""
+    real = os.statvfs(journal.path)
+    nearly_full = os.statvfs_result([*real[:4], (3 << 20) // real.f_frsize, *real[5:]])
+    rewriting = journal.rewriting()
+    with monkeypatch.context() as full:
+        full.setattr(os, "fstatvfs", lambda _descriptor: nearly_full)
+        with pytest.raises(OSError, match="No space left"):
+            rewriting.copy(lambda _: True)
+    assert (journal.path.parent / ".log.new").stat().st_size == 0
+    rewriting.abandon()
 
 
 def test_the_copy_can_be_read_by_its_owner_alone(journal: Journal) -> None:

@@ -8,6 +8,7 @@
   the log's name in one step. At every moment there is a whole log under that name.
 - The lock goes with the name: the new file is locked before it has it.
 - A log that was rotated away meanwhile stays as it is.
+- The copy does not take the room that the next lines need: on a disk that is nearly full it is given up before.
 - A copy that was left behind by a killed program is removed when the log is opened again.
 
 What the disk keeps of a file that is gone is the disk's affair; nothing here can promise that away.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _START = slice(0, 19)
+_SPARE, _MOST_PARTS = 1 << 22, 16
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -91,6 +93,8 @@ class Rewriting:
         """
         try:
             self._check_name()
+            # What was appended since is new, whatever its label says: somebody may have set the clock back.
+            self._keep = lambda _start: True
             self._copy_rest()
             _write_all(self._new, self._torn)
             os.fchmod(self._new, 0o600)
@@ -129,6 +133,7 @@ class Rewriting:
             self._torn = rest[: MAX_LINE_LENGTH + 1]
             kept = list(self._kept(lines))
             self.forgotten += len(lines) - len(kept)
+            _leave_room(self._new)
             _write_all(self._new, b"".join(line + b"\n" for line in kept))
 
     def _kept(self, lines: list[bytes]) -> Iterator[bytes]:
@@ -150,6 +155,18 @@ def remove_copy(path: Path) -> None:
 
 def _copy_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
+
+
+def _leave_room(descriptor: int) -> None:
+    """See that the disk is not filled to its end.
+
+    Raises:
+        OSError: if there is little room left.
+    """
+    disk = os.fstatvfs(descriptor)
+    # A disk may be small, or say nothing of its size.
+    if disk.f_bavail * disk.f_frsize < min(_SPARE, disk.f_blocks * disk.f_frsize // _MOST_PARTS):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
