@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.proxy import publishing, threads
 from obfstats.proxy.publishing import Publisher
 from obfstats.publish.ledger import Ledger
 from obfstats.publish.release_options import Publishing
@@ -16,10 +20,10 @@ from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import COLUMNS, Recorder
 from tests.proxy.published import FIRST, SECOND, Bridge
-from tests.record.surroundings import MovedClock, countries
+from tests.record.surroundings import DAY, MovedClock, countries
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 def test_new_countries_are_not_those_of_the_day_before(tmp_path: Path) -> None:
@@ -101,6 +105,74 @@ def test_noise_covers_every_country_of_the_list(tmp_path: Path) -> None:
     bridge.publisher._releases.close()
     with Ledger.open(bridge.folder / ".ledger") as ledger:
         assert ledger.is_released("2012-02-07 14:01:04")
+
+
+def test_noise_is_drawn_once_however_often_a_release_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of many tries would be the number itself; and until its release nobody else may read even the one."""
+    bridge = Bridge(tmp_path, epsilon=Fraction(1, 2))
+    bridge.visit(10)
+    hidden, real, drawn = bridge.folder / f".{FIRST}.new", os.fsync, list[tuple[bytes, int]]()
+
+    def refuse_the_ledger(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == ".ledger" and hidden.exists():
+            drawn.append((hidden.read_bytes(), hidden.stat().st_mode & 0o777))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", refuse_the_ledger)
+        bridge.end_day()
+        for _ in range(3):
+            bridge.tick(31)
+    assert len(drawn) == 4
+    assert len(set(drawn)) == 1
+    bridge.tick(31)
+    assert drawn[0] == ((bridge.folder / FIRST).read_bytes(), 0o600)
+
+
+def test_nothing_is_written_that_a_ledger_would_not_know_of(tmp_path: Path) -> None:
+    """Without one no document is made, hidden or not."""
+    bridge = Bridge(tmp_path, aggregate=True, epsilon=Fraction(1, 2))
+    bridge.visit(10)
+    ledger = bridge.folder / ".ledger"
+    ledger.rename(tmp_path / "away")
+    bridge.end_day()
+    assert list(bridge.folder.iterdir()) == []
+    (tmp_path / "away").rename(ledger)
+    bridge.tick(31)
+    assert bridge.names() == [FIRST]
+
+
+def test_what_is_given_up_while_another_is_published_is_no_empty_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder hangs for days; when it goes on, the interval in hand comes out, and those still in memory."""
+    bridge = Bridge(tmp_path, aggregate=True)
+    real = threads.on_a_thread
+
+    async def hang_for_days(name: str, work: Callable[[], object]) -> object:
+        if work == bridge.publisher._releases.finish:
+            return await real(name, work)
+        monkeypatch.setattr(publishing, "on_a_thread", real)
+        for _ in range(4):
+            bridge.visit(9)
+            bridge.clock.pass_time(DAY)
+            bridge.recorder.tick()
+            bridge.clock.pass_time(301)
+            bridge.recorder.tick()
+            await bridge.publisher.look()
+        return await real(name, work)
+
+    away = tmp_path / "away"
+    bridge.folder.rename(away)
+    for _ in range(2):
+        bridge.visit(9)
+        bridge.end_day()
+    away.rename(bridge.folder)
+    monkeypatch.setattr(publishing, "on_a_thread", hang_for_days)
+    bridge.tick(31)
+    bridge.tick(31)
+    assert [bridge.document(name).ips for name in bridge.names()] == [{"DE": 16}] * 4
 
 
 def test_noise_needs_a_list_of_countries(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ class Publisher:
         self._recorder = recorder
         self._store = recorder.store
         self._waiting: dict[str, Finished | None] = {}
+        self._documents: dict[str, Document] = {}
+        self._in_hand = ""
         self._forgetting: Forgetting | None = None
         if isinstance(self._store, Journal):
             self._waiting = dict.fromkeys(self._releases.ledger.over())
@@ -110,14 +112,20 @@ class Publisher:
                 await on_a_thread("publish", self._releases.finish)
             except OSError as error:
                 reasons.append(_reason(error))
-        for start, finished in sorted(self._waiting.items()):
+        for start in sorted(self._waiting):
+            if start not in self._waiting:
+                continue
+            self._in_hand = start
             try:
-                await self._publish(start, finished)
+                await self._publish(start, self._waiting[start])
             except (OSError, LogFileError, LedgerError) as error:
                 reasons.append(_reason(error))
             else:
                 self._waiting.pop(start, None)
+                self._documents.pop(start, None)
                 self._store.forget(start)
+            finally:
+                self._in_hand = ""
         return reasons
 
     async def _publish(self, start: str, finished: Finished | None) -> None:
@@ -166,8 +174,11 @@ class Publisher:
     def _release(self, counts: Counts, countries: Countries | None) -> Path:
         """Make the document and have it written."""
         epsilon = self._publishing.epsilon
+        # Noise is drawn once: the mean of many tries is the number itself.
+        document = self._documents.get(counts.start) or self._document(counts, countries)
+        self._documents[counts.start] = document
         how = "rounded" if epsilon is None else f"discrete-laplace epsilon={write_epsilon(epsilon)}"
-        return self._releases.release(self._document(counts, countries), how, _log.warning)
+        return self._releases.release(document, how, _log.warning)
 
     def _document(self, counts: Counts, countries: Countries | None) -> Document:
         given = self._publishing.heading
@@ -193,8 +204,9 @@ class Publisher:
 
     def _keep_within_bounds(self, store: Aggregate) -> None:
         """Give up what has waited too long in memory, and say once what limits an aggregate has met."""
-        for start in sorted(self._waiting)[:-MOST_WAITING]:
+        for start in sorted(self._waiting.keys() - {self._in_hand})[:-MOST_WAITING]:
             del self._waiting[start]
+            self._documents.pop(start, None)
             store.forget(start)
             _log.warning("the interval from %s is given up: it could not be published for too long", start)
         sentences = {

@@ -114,6 +114,14 @@ class Ledger:
         """Tell whether the interval with this start has been released."""
         return start in self._released
 
+    def check(self) -> None:
+        """See that the ledger is still there, before anything is made that it has to know of.
+
+        Raises:
+            LedgerError: if it was moved or deleted, or cannot be read.
+        """
+        self._settle()
+
     def over(self) -> list[str]:
         """Give the starts of the intervals that are over, neither released nor given up, in order."""
         return sorted(self._over - self._released - self._given_up)
@@ -179,7 +187,7 @@ class Ledger:
             raise LedgerError(f"the ledger {self._path} is closed; open it again")
         try:
             if not leads_to(self._path, self._descriptor):
-                raise LedgerError(f"the ledger {self._path} was moved or deleted; put it back and start again")
+                raise LedgerError(f"the ledger {self._path} was moved or deleted; put it back")
             if self._is_in_doubt:
                 self._read()
         except OSError as error:

@@ -104,7 +104,7 @@ def _files(log: Path, start: str) -> dict[Path, int]:
         # While it is being compressed there are two of it for a moment, and the first is whole.
         if path.suffix in _COMPRESSED and path.with_suffix("").exists():
             continue
-        # The log itself may have been rotated away; it comes again with the next batch.
+        # The log itself may have been rotated away; it comes again with the next tick.
         if stat.S_ISREG(status.st_mode) and (path == log or status.st_mtime >= since):
             files[path] = status.st_ino
     return files
@@ -113,7 +113,8 @@ def _files(log: Path, start: str) -> dict[Path, int]:
 def _read(path: Path, start: bytes, rows: dict[bytes, Row]) -> None:
     """Read one file into rows."""
     table: Table = {}
-    for log in find([str(path)]):
+    # A log may be called what a command line means something else by.
+    for log in find([str(path.absolute())]):
         with log.open() as file:
             only = cast("BinaryIO", _Only(file, start))
             try:

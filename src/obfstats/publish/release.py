@@ -2,13 +2,13 @@
 
     DIR/2012-02-10-09-22-04-obfsproxy-stats    a document, named by the end of its interval, 0644
     DIR/.ledger                                which intervals have been released (ledger.py)
-    DIR/.2012-...-obfsproxy-stats.new          one that is being written
+    DIR/.2012-...-obfsproxy-stats.new          one that is being written, 0600
 
 The order of things, so that a program may be killed at any of them, or the power fail:
 
 1. The document is written under a hidden name and is on the disk.
 2. The ledger knows that the interval is released, on the disk.
-3. The document gets its name.
+3. The document gets its name, and others may read it.
 
 Killed before 2, the interval is released again from its beginning, and what was written is thrown away unseen. Killed
 before 3, the next start gives the document its name: noise that was drawn is never drawn again.
@@ -87,6 +87,7 @@ class Releases:
         """
         name = _name(document)
         hidden = self._hidden(name)
+        self.ledger.check()
         with contextlib.suppress(FileNotFoundError):
             hidden.unlink()
         _write(hidden, write_fitting(document, say))
@@ -134,6 +135,7 @@ class Releases:
         if shown.is_file():
             hidden.unlink()
         else:
+            hidden.chmod(0o644)
             hidden.rename(shown)
         sync_folder(self.folder)
         return shown
@@ -152,12 +154,11 @@ def _start(document: Document) -> str:
 
 
 def _write(path: Path, text: bytes) -> None:
-    """Write a new file that is on the disk afterwards; others may read it, for it is made to be read."""
-    descriptor = os.open(path, _FLAGS, 0o644)
+    """Write a new file that is on the disk afterwards. Nobody else may read what is not released yet."""
+    descriptor = os.open(path, _FLAGS, 0o600)
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(text)
-        os.fchmod(descriptor, 0o644)
         os.fsync(descriptor)
     except OSError:
         path.unlink()
