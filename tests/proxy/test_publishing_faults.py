@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.proxy import publishing
-from obfstats.publish.own_log import count_interval
+from obfstats.proxy.own_log import count_interval
 from tests.proxy.published import FIRST, SECOND, Bridge
 from tests.record.surroundings import DAY
 
@@ -94,9 +94,9 @@ def test_a_file_that_was_rotated_away_before_an_interval_is_not_opened(tmp_path:
     """It cannot hold any of its lines, so whether it can be read does not matter."""
     old = tmp_path / "clients.log.7.gz"
     old.write_bytes(b"\x1f\x8bbroken")
-    assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04")[1] is not None
+    assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04").error is not None
     os.utime(old, (1_000_000_000, 1_000_000_000))
-    assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04")[1] is None
+    assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04").error is None
 
 
 def test_a_line_of_the_future_does_not_keep_the_old_ones(tmp_path: Path) -> None:

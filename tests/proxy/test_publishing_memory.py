@@ -53,6 +53,18 @@ def test_in_memory_documents_are_those_of_the_log(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "memory").iterdir()] == ["public"]
 
 
+def test_a_day_without_clients_is_the_same_document_without_a_log(tmp_path: Path) -> None:
+    """Nobody came by any transport, whether that is read from a log or known."""
+    texts = []
+    for place, aggregate in (("log", False), ("memory", True)):
+        (tmp_path / place).mkdir()
+        bridge = Bridge(tmp_path / place, aggregate=aggregate)
+        bridge.end_day()
+        texts.append((bridge.folder / FIRST).read_bytes())
+    assert texts[0] == texts[1]
+    assert b"obfsproxy-ip-transports" in texts[0]
+
+
 def test_in_memory_nothing_stays_of_a_published_interval(tmp_path: Path) -> None:
     """Its pages are overwritten and given back as soon as the document is out."""
     bridge = Bridge(tmp_path, aggregate=True)

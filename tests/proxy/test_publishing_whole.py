@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from obfstats.publish.own_log import MOST_LINES, count_interval
+from obfstats.proxy.own_log import count_interval
 from tests.proxy.published import FIRST, SECOND, Bridge
 from tests.record.surroundings import DAY
 
@@ -136,8 +136,8 @@ def test_a_log_that_is_rotated_while_it_is_counted_is_counted_again(
 
     with monkeypatch.context() as rotating:
         rotating.setattr(Path, "open", rotate_and_open)
-        assert "was rotated" in str(count_interval(bridge.log, start)[1])
-    counts, error = count_interval(bridge.log, start)
+        assert "was rotated" in str(count_interval(bridge.log, start).error)
+    counts, _, error = count_interval(bridge.log, start)
     assert sum(counts.requests.values()) == 18
     assert error is None
 
@@ -160,16 +160,6 @@ def test_after_a_power_failure_nothing_is_missing_that_a_ledger_knows_of(
         bridge.tick(301)
     ledger, hidden = "public/.ledger", f"public/.{FIRST}.new"
     assert synced == ["clients.log", ".", ledger, hidden, "public", ledger, "public", ".clients.log.new"]
-
-
-def test_a_large_log_is_counted_a_part_at_a_time(tmp_path: Path) -> None:
-    """Its lines are not all in memory at once; wherever a part ends, nothing is lost or counted twice."""
-    start = "2012-02-07 14:01:04"
-    for number in (MOST_LINES - 1, MOST_LINES, MOST_LINES + 1, 2 * MOST_LINES):
-        lines = (f"{start} de {client % 7777:040x}\n" for client in range(number))
-        (tmp_path / "clients.log").write_text("".join(lines))
-        counts, error = count_interval(tmp_path / "clients.log", start)
-        assert (counts.requests, counts.addresses, error) == ({"de": number}, {"de": 7777}, None)
 
 
 def test_a_damaged_file_whose_lines_are_all_there_holds_up_nothing(bridge: Bridge) -> None:

@@ -5,7 +5,7 @@
 - The ledger in DIR knows of an interval that is over, and whose lines were all there, before its document is made: if
   the program is killed in between, the next one makes it, from the log. What is not known to be whole never gets there,
   for the next program could not tell: it knows no number to compare with.
-- What is in the log is counted on a thread of its own, with what it was rotated into (publish/own_log.py). Where lines
+- What is in the log is counted on a thread of its own, with what it was rotated into (own_log.py). Where lines
   of an interval are missing its numbers are no day's numbers: it is given up, and the ledger knows that.
 - Whatever cannot be written or read is tried again with the next tick, and holds up nothing else. Lines go only when
   their interval has been published, or can no longer be: because a restart cut it short, or it was given up.
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 from obfstats.formats.counts import INTERVAL_SECONDS
 from obfstats.proxy.forgetting import Forgetting
 from obfstats.proxy.logs import NOTICE
+from obfstats.proxy.own_log import count_interval, sync
 from obfstats.proxy.threads import on_a_thread
 from obfstats.publish.intervals import Interval
 from obfstats.publish.ledger import LedgerError
 from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.noise import write_epsilon
-from obfstats.publish.own_log import count_interval, sync
 from obfstats.publish.release import ReleaseError, Releases
 from obfstats.publish.rounding import Heading, noisy_document, rounded_document
 from obfstats.record import RecordError
@@ -158,7 +158,7 @@ class Publisher:
         What an earlier program has seen is not known any more; then nothing at all is taken for something that is
         missing.
         """
-        counts, error = count_interval(log, start)
+        counts, _, error = count_interval(log, start)
         found = sum(counts.requests.values())
         if found == finished.connections if finished else found and error is None:
             sync(log, start)

@@ -1,4 +1,4 @@
-"""Logs to numbers in plain Python: where numpy is not installed, for short logs, and on the bridge itself (own_log.py).
+"""Logs to numbers in plain Python: where numpy is not installed, and for short logs.
 
 The reading is simple.py's, which needs nothing but the standard library; what is made of it here are all the numbers
 that any document holds. tally/ gives the same, faster.
@@ -29,7 +29,7 @@ _FAMILIES = (b"v4", b"v6")
 
 
 @dataclass(slots=True)
-class Row:
+class _Row:
     """What is known about one country in one interval.
 
     Attributes:
@@ -61,36 +61,19 @@ def count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list
     Raises:
         LogFileError: if one cannot be read.
     """
-    rows: dict[bytes, Row] = {}
+    rows: dict[bytes, _Row] = {}
     reports = []
     for log in logs:
         reports.append(_read(log, rows))
         advance(log.size or 0)
-    return counts_of(rows), reports
-
-
-def take_over(table: Table, rows: dict[bytes, Row]) -> None:
-    """Empty what simple.py has read, which grows with the log, into rows, which grow with the clients."""
-    for begin, clients in table.items():
-        row = rows.setdefault(begin, Row())
-        row.requests += len(clients)
-        row.clients.update(clients)
-    table.clear()
-
-
-def counts_of(rows: Mapping[bytes, Row]) -> list[Counts]:
-    """Make the numbers of each interval, sorted by start.
-
-    Args:
-        rows: by how lines begin.
-    """
-    return [
-        _counts(start.decode(), {begin[_COUNTRY].decode(): rows[begin] for begin in begins})
-        for start, begins in groupby(sorted(rows), key=lambda begin: begin[_START])
+    starts = groupby(sorted(rows), key=lambda begin: begin[_START])
+    counts = [
+        _counts(start.decode(), {begin[_COUNTRY].decode(): rows[begin] for begin in begins}) for start, begins in starts
     ]
+    return counts, reports
 
 
-def _read(log: LogFile, rows: dict[bytes, Row]) -> Report:
+def _read(log: LogFile, rows: dict[bytes, _Row]) -> Report:
     """Read one log into rows."""
     table: Table = {}
     with log.open() as file:
@@ -98,11 +81,14 @@ def _read(log: LogFile, rows: dict[bytes, Row]) -> Report:
             lines, damaged, first = read_log(file, table)
         except READING_ERRORS as error:
             raise reading_error(log.name, error) from None
-    take_over(table, rows)
+    for begin, clients in table.items():
+        row = rows.setdefault(begin, _Row())
+        row.requests += len(clients)
+        row.clients.update(clients)
     return Report(log.name, lines, damaged, first)
 
 
-def _counts(start: str, rows: Mapping[str, Row]) -> Counts:
+def _counts(start: str, rows: Mapping[str, _Row]) -> Counts:
     """Make the numbers of one interval, from the lines of each country."""
     ends = {end: _read_columns(end) for row in rows.values() for end in {client[_HASH_SIZE:] for client in row.clients}}
     with_transport = all(columns.transport is not None for columns in ends.values())

@@ -1,7 +1,8 @@
-"""Counting without a log: each interval's numbers live in memory, and nothing about a client is ever written.
+"""Counting lines as they come: an interval's numbers, and of its clients no more than it takes to tell them apart.
 
-An Aggregate takes the place of the journal. What the journal would append it counts, batch by batch, in the same order
-and at the same moments, so the numbers are those that the log would have given.
+An Aggregate takes the place of the journal where nothing about a client is to be written. What the journal would append
+it counts, batch by batch, in the same order and at the same moments; and what the journal has written is counted by an
+Aggregate, too (proxy/own_log.py). So the numbers are the same.
 
 - Of a client it keeps what the log would: the keyed hash, and which transports it came by; in pages of their own
   (pages.py), which are overwritten with zeros when the interval is published, or the program ends.
@@ -34,6 +35,7 @@ _ADDRESS = 0
 # A transport program may make names up: further ones count as unnamed.
 _MOST_TRANSPORTS = 1000
 _UNNAMED = "<??>"
+_FAMILIES = frozenset({"v4", "v6"})
 
 
 class Aggregate:
@@ -46,11 +48,11 @@ class Aggregate:
         locked: whether the kernel agreed to keep everything so far out of swap.
     """
 
-    def __init__(self, most: int = MOST_ENTRIES) -> None:
+    def __init__(self, most: int | None = MOST_ENTRIES) -> None:
         """Begin with nothing.
 
         Args:
-            most: clients, and pairs of client and transport, that are remembered in an interval.
+            most: clients, and pairs of client and transport, that are remembered in an interval; None for all.
         """
         self.held = self.dropped = 0
         self.overflowed, self.locked = False, True
@@ -62,7 +64,7 @@ class Aggregate:
 
         Args:
             start: what each of its lines would begin with: the interval's start and a blank.
-            messages: the rest of each line, with both further columns.
+            messages: the rest of each line.
             now: boot time.
         """
         interval = self._intervals.get(start.rstrip())
@@ -72,6 +74,11 @@ class Aggregate:
             interval.count(message)
         self.overflowed = self.overflowed or interval.clients.is_full
         self.locked = self.locked and interval.clients.is_locked
+
+    def requests(self, start: str) -> int:
+        """Give the number of an interval's lines so far."""
+        interval = self._intervals.get(start)
+        return 0 if interval is None else interval.requests.total()
 
     def counts(self, start: str) -> Counts:
         """Give an interval's numbers so far."""
@@ -104,11 +111,13 @@ class _Interval:
 
     Attributes:
         clients: who came, as hashes.
+        requests: lines by country.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int | None) -> None:
         self.clients = _Clients(most)
-        self._requests, self._addresses = Counter[str](), Counter[str]()
+        self._names_transports = self._names_families = True
+        self.requests, self._addresses = Counter[str](), Counter[str]()
         self._families, self._transports = Counter[str](), Counter[str]()
         self._by_country, self._pairs_by_family = Counter[tuple[str, str]](), Counter[str]()
         self._numbers = {_UNNAMED: 1}
@@ -117,34 +126,44 @@ class _Interval:
         """Count one line, without its label."""
         country, digest = message[:2], bytes.fromhex(message[_DIGEST])
         transport, _, family = message[_FURTHER].partition(" ")
+        if not family:
+            if transport in _FAMILIES:
+                transport, family = "", transport
+            self._names_transports = self._names_transports and bool(transport)
+            self._names_families = self._names_families and bool(family)
+        self.requests[country] += 1
+        if self.clients.add(digest, _ADDRESS):
+            self._addresses[country] += 1
+            self._families[family] += 1
+        if not transport:
+            return
         if transport not in self._numbers:
             if len(self._numbers) < _MOST_TRANSPORTS:
                 self._numbers[transport] = len(self._numbers) + 1
             else:
                 transport = _UNNAMED
-        self._requests[country] += 1
-        if self.clients.add(digest, _ADDRESS):
-            self._addresses[country] += 1
-            self._families[family] += 1
         if self.clients.add(digest, self._numbers[transport]):
             self._transports[transport] += 1
             self._by_country[country, transport] += 1
             self._pairs_by_family[family] += 1
 
     def counts(self, start: str) -> Counts:
-        """Give the numbers."""
-        pairs = Counter[str]()
-        for (country, _), number in self._by_country.items():
-            pairs[country] += number
+        """Give the numbers; what depends on a column that a line lacked is None."""
+        pairs, pairs_by_family = self._addresses, self._families
+        if self._names_transports:
+            pairs, pairs_by_family = Counter[str](), self._pairs_by_family
+            for (country, _), number in self._by_country.items():
+                pairs[country] += number
+        transports = dict(self._transports) if self._names_transports else None
         return Counts(
             start=start,
-            requests=dict(self._requests),
+            requests=dict(self.requests),
             lines=dict(pairs),
             addresses=dict(self._addresses),
-            pairs=Pairs(dict(pairs), dict(self._pairs_by_family), dict(self._transports)),
-            families=dict(self._families),
-            transports=dict(self._transports),
-            country_transports=dict(self._by_country),
+            pairs=Pairs(dict(pairs), dict(pairs_by_family) if self._names_families else None, transports),
+            families=dict(self._families) if self._names_families else None,
+            transports=transports,
+            country_transports=dict(self._by_country) if self._names_transports else None,
         )
 
 
@@ -158,7 +177,7 @@ class _Clients:
         is_full: whether somebody has been turned away.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int | None) -> None:
         self.is_full = False
         self._most = most
         self._count = 0
@@ -178,7 +197,7 @@ class _Clients:
             place = _find(block.memory, key)
             if block.memory[place + _SLOT - 2]:
                 return False
-        if self._count >= self._most:
+        if self._most is not None and self._count >= self._most:
             self.is_full = True
             return False
         if not self._room:

@@ -4,8 +4,9 @@
     clients.log.1            what it was rotated into: by number,
     clients.log-20261123.gz  or by date; compressed or not
 
-Plain Python and no library, for it runs on the bridge. Nothing of other intervals is kept. Whatever cannot be read is
-left out and told; it is for the caller to know whether that matters.
+Its lines are counted by what counts them where there is no log (record/aggregate.py): hashes are in memory that is
+wiped, and no client of the bridge waits for a table of a million that grows or goes. Nothing of other intervals is
+kept. Whatever cannot be read is left out and told; it is for the caller to know whether that matters.
 """
 
 from __future__ import annotations
@@ -15,51 +16,67 @@ import re
 import stat
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from obfstats.formats.counts import Counts, Pairs
 from obfstats.ownfile import sync_folder
 from obfstats.publish.logfiles import READING_ERRORS, LogFileError, find, reading_error
-from obfstats.publish.plain import Row, counts_of, take_over
 from obfstats.publish.simple import LONGEST_LINE, read_log, skip_rest
+from obfstats.record.aggregate import Aggregate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from obfstats.formats.counts import Counts
     from obfstats.publish.simple import Table
 
 MOST_LINES = 10_000
-"""Lines that are held before their clients are told apart: clients come often, and a bridge may be a small machine."""
+"""Lines that are held before they are counted: a bridge may be a small machine."""
 
+_COUNTRY = slice(20, 23)
 _COMPRESSED = frozenset({".gz", ".xz", ".zst"})
 _ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{8,14})(?:\.(?:gz|xz|zst))?")
 
 
-def count_interval(log: Path, start: str) -> tuple[Counts, LogFileError | None]:
+class Found(NamedTuple):
+    """What is there of an interval.
+
+    Attributes:
+        counts: its numbers.
+        files: how many files have lines of it.
+        error: why a file was not read, or not to its end; None where all were.
+    """
+
+    counts: Counts
+    files: int
+    error: LogFileError | None
+
+
+def count_interval(log: Path, start: str) -> Found:
     """Count one interval; damaged lines are left out.
 
     Args:
         log: the log; what it was rotated into stands beside it.
         start: `YYYY-MM-DD HH:MM:SS`.
 
-    Returns:
-        Its numbers, and why a file was not read, or not to its end; None where all were.
-
     Raises:
         OSError: if the log's folder cannot be read.
     """
-    rows: dict[bytes, Row] = {}
-    error = None
+    aggregate = Aggregate(most=None)
+    found, error = 0, None
     files = _files(log, start)
-    for path in files:
-        try:
-            _read(path, start.encode(), rows)
-        except LogFileError as unreadable:
-            error = error or unreadable
-    if error is None and _files(log, start) != files:
-        error = LogFileError(f"{log} was rotated while it was counted; count it again")
-    counts = counts_of(rows)
-    return counts[0] if counts else Counts(start, {}, {}, {}, Pairs({})), error
+    try:
+        for path in files:
+            before = aggregate.requests(start)
+            try:
+                _read(path, start, aggregate)
+            except LogFileError as unreadable:
+                error = error or unreadable
+            found += aggregate.requests(start) > before
+        if error is None and _files(log, start) != files:
+            error = LogFileError(f"{log} was rotated while it was counted; count it again")
+        return Found(aggregate.counts(start), found, error)
+    finally:
+        aggregate.close()
 
 
 def sync(log: Path, start: str) -> None:
@@ -110,20 +127,28 @@ def _files(log: Path, start: str) -> dict[Path, int]:
     return files
 
 
-def _read(path: Path, start: bytes, rows: dict[bytes, Row]) -> None:
-    """Read one file into rows."""
+def _read(path: Path, start: str, aggregate: Aggregate) -> None:
+    """Read one file."""
     table: Table = {}
     # A log may be called what a command line means something else by.
     for log in find([str(path.absolute())]):
         with log.open() as file:
-            only = cast("BinaryIO", _Only(file, start))
+            only = cast("BinaryIO", _Only(file, start.encode()))
             try:
                 while read_log(only, table)[0]:
-                    take_over(table, rows)
+                    _take_over(table, start, aggregate)
             except READING_ERRORS as error:
                 raise reading_error(log.name, error) from None
             finally:
-                take_over(table, rows)
+                _take_over(table, start, aggregate)
+
+
+def _take_over(table: Table, start: str, aggregate: Aggregate) -> None:
+    """Count what was read, and let it go."""
+    for begin, clients in table.items():
+        country = begin[_COUNTRY].decode()
+        aggregate.append(start, [country + client[:-1].decode() for client in clients], 0.0)
+    table.clear()
 
 
 class _Only:

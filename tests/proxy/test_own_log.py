@@ -1,0 +1,142 @@
+"""A bridge counts its own log in another way than convert does, with the same result."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tracemalloc
+from dataclasses import replace
+from hashlib import sha1
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from obfstats.proxy.own_log import MOST_LINES, count_interval
+from obfstats.publish import plain
+from obfstats.publish.logfiles import find
+from obfstats.record.pages import Pages
+from tests.publish.logs import line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from obfstats.formats.counts import Counts
+
+START, ANOTHER = "2012-02-07 14:01:04", "2012-02-08 14:01:04"
+COLUMNS = (
+    ("",),
+    (" obfs2", " obfs3", " <OR>", " <??>"),
+    (" v4", " v6"),
+    (" obfs2 v4", " obfs3 v4", " obfs3 v6", " v4 v6"),
+)
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[bytes]:
+    """Lines of two intervals, all with the same columns, some of them damaged; a client has one country and family."""
+    further = draw(st.sampled_from(COLUMNS))
+    client = st.tuples(st.sampled_from((START, START, ANOTHER)), st.integers(0, 6), st.sampled_from(further))
+    lines = []
+    for start, number, columns in draw(st.lists(client, max_size=60)):
+        family = columns[:-1] + "46"[number % 2] if columns.endswith((" v4", " v6")) else columns
+        lines.append(line(start, "dejp"[number % 2 * 2 :][:2], number, family))
+    for place in draw(st.lists(st.integers(0, len(lines)), max_size=3)):
+        lines.insert(place, draw(st.sampled_from((b"\n", b"\0\n", f"{START} de 12\n".encode(), b"x" * 200 + b"\n"))))
+    return lines
+
+
+def of_convert(paths: list[Path]) -> Counts | None:
+    """What convert counts of the first interval; None where it has no line."""
+    counts, _ = plain.count([log for path in paths for log in find([str(path)])], lambda _: None)
+    return next((one for one in counts if one.start == START), None)
+
+
+@given(logs(), st.integers(0, 60))
+@settings(max_examples=200, deadline=None)
+def test_the_numbers_are_those_of_convert(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], cut: int
+) -> None:
+    """Every number that a document may hold, with every set of columns, over two files."""
+    log = tmp_path_factory.mktemp("bridge") / "clients.log"
+    rotated = log.with_name("clients.log.1")
+    rotated.write_bytes(b"".join(lines[:cut]))
+    log.write_bytes(b"".join(lines[cut:]))
+    found = count_interval(log, START)
+    expected = of_convert([rotated, log])
+    if expected is None:
+        assert (found.counts.requests, found.files) == ({}, 0)
+    else:
+        # Only the ticket's tables want to know of different lines, and a bridge makes none.
+        assert replace(found.counts, lines={}) == replace(expected, lines={})
+        whole = START.encode()
+        assert (
+            1 <= found.files <= sum(any(one.startswith(whole) for one in part) for part in (lines[:cut], lines[cut:]))
+        )
+    assert found.error is None
+
+
+def test_a_file_counts_among_those_with_lines_if_it_has_any(tmp_path: Path) -> None:
+    """Whether they are in the log itself, or in what it was rotated into; lines of another interval do not count."""
+    log = tmp_path / "clients.log"
+    log.write_bytes(line(START) + line(ANOTHER))
+    (tmp_path / "clients.log.1.gz").write_bytes(gzip.compress(line(START, client=2)))
+    (tmp_path / "clients.log.2").write_bytes(line(ANOTHER))
+    for path in tmp_path.iterdir():
+        os.utime(path, (2**32, 2**32))
+    assert count_interval(log, START).files == 2
+
+
+@pytest.mark.parametrize("name", ["-", "clients[1].log", "*.log"])
+def test_a_log_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Also one by which a command line means standard input, or several files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(line(START))
+    (tmp_path / "other.log").write_bytes(line(START))
+    assert count_interval(type(tmp_path)(name), START).counts.requests == {"de": 1}
+
+
+def test_what_was_counted_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that the counting had in memory are overwritten, also where it fails."""
+    wiped = list[bool]()
+    real = Pages.forget
+
+    def forget(pages: Pages) -> None:
+        real(pages)
+        wiped.append(pages.memory.closed)
+
+    monkeypatch.setattr(Pages, "forget", forget)
+    log = tmp_path / "clients.log"
+    log.write_bytes(line(START))
+    count_interval(log, START)
+    assert wiped == [True]
+
+
+def visits(number: int, clients: int) -> bytes:
+    """Lines of so many visits of so many clients."""
+    lines = [f"{START} de {sha1(client.to_bytes(4)).hexdigest()}\n" for client in range(clients)]
+    return "".join(lines[visit % clients] for visit in range(number)).encode()
+
+
+def test_wherever_a_part_of_a_large_log_ends_nothing_is_lost(tmp_path: Path) -> None:
+    """Its lines are not all in memory at once; none is lost between two parts, or counted twice."""
+    for number in (MOST_LINES - 1, MOST_LINES, MOST_LINES + 1, 2 * MOST_LINES):
+        (tmp_path / "clients.log").write_bytes(visits(number, 7777))
+        counts = count_interval(tmp_path / "clients.log", START).counts
+        assert (counts.requests, counts.addresses) == ({"de": number}, {"de": 7777})
+
+
+def test_memory_grows_with_clients_and_not_with_their_visits(tmp_path: Path) -> None:
+    """Ten times the visits of a thousand clients take no more than the tenth did."""
+    peaks = []
+    for number in (MOST_LINES, 10 * MOST_LINES):
+        (tmp_path / "clients.log").write_bytes(visits(number, 1000))
+        tracemalloc.start()
+        try:
+            counts = count_interval(tmp_path / "clients.log", START).counts
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert (counts.requests, counts.addresses) == ({"de": number}, {"de": 1000})
+    assert peaks[1] < 1.2 * peaks[0]
