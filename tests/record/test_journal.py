@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from obfstats.formats.logline import LineError, parse_line
 from obfstats.record import RecordError
-from obfstats.record.journal import HELD_LINES, LAST_RETRY, Journal
+from obfstats.record.backoff import LAST_RETRY
+from obfstats.record.journal import HELD_LINES, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -295,9 +296,9 @@ def test_a_disk_that_stays_full_is_asked_less_and_less_often(tmp_path: Path) -> 
     with room_for(0):
         append(journal, [LINE])
         for now in range(3000):
-            planned = journal._retry_at
+            planned = journal._backoff.at
             journal.retry(float(now))
-            if journal._retry_at != planned:
+            if journal._backoff.at != planned:
                 tries.append(now)
     assert tries == [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1623, 2223, 2823]
     assert len(warnings) == 1

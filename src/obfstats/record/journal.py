@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH, is_cut_short, is_line
 from obfstats.ownfile import OwnFileError, check, leads_to, lock, open_or_make
+from obfstats.record.backoff import Backoff
 from obfstats.record.errors import LogInUseError, RecordError
 from obfstats.record.rewriting import Rewriting, remove_copy
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 HELD_LINES = 20_000
 """Lines kept in memory, some 2 MB, while the disk refuses them."""
-
-FIRST_RETRY, LAST_RETRY = 1.0, 600.0
-"""Seconds until the disk is tried again, doubled at each failure up to the second."""
 
 _HEAD = 1 << 16
 _TELLING = len("2012-")
@@ -64,8 +62,7 @@ class Journal:
         self._warn = warn
         self._held: list[bytes] = []
         self.held = 0
-        self._retry_at = float("-inf")
-        self._retry_after = 0.0
+        self._backoff = Backoff()
         self._descriptor = _open(path)
         remove_copy(path)
 
@@ -88,8 +85,8 @@ class Journal:
 
     def retry(self, now: float) -> None:
         """Write what is held, unless the last failure was too short a while ago."""
-        is_due = self._held or self._retry_after or not self._is_in_place()
-        if is_due and now >= self._retry_at:
+        is_wanted = self._held or self._backoff.reason or not self._is_in_place()
+        if is_wanted and self._backoff.is_due(now):
             self._try(now)
 
     def reopen(self, now: float) -> None:
@@ -145,20 +142,19 @@ class Journal:
         """Follow the path and write what is held; if that fails, plan the next try."""
         try:
             self._follow()
-            if self._retry_after:
+            if self._backoff.reason:
                 _seal(self._descriptor)
             _write_whole(self._descriptor, b"".join(self._held))
         except (OSError, RecordError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            if not self._retry_after:
+            if not self._backoff.reason:
                 self._warn(f"cannot write {self.path} ({reason}): lines are kept in memory and tried again")
-            self._retry_after = min(self._retry_after * 2 or FIRST_RETRY, LAST_RETRY)
-            self._retry_at = now + self._retry_after
+            self._backoff.fail(str(reason), now)
             return
         self._held.clear()
         self.held = 0
-        if self._retry_after:
-            self._retry_after, self._retry_at = 0.0, float("-inf")
+        if self._backoff.reason:
+            self._backoff.succeed()
             self._warn(f"{self.path} is written again; lines lost so far: {self.dropped}")
 
     def _is_in_place(self) -> bool:
