@@ -20,7 +20,7 @@ from tests.proxy.published import Bridge
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CALLS = ("open", "write", "fsync", "fchmod", "ftruncate", "rename", "unlink", "utime")
+CALLS = ("open", "write", "fsync", "fchmod", "chmod", "ftruncate", "rename", "unlink", "utime")
 
 KILLED = 77
 

@@ -85,7 +85,7 @@ def test_an_interval_that_ended_before_a_restart_is_published_after_it(bridge: B
     blocked = bridge.folder / f".{FIRST}.new"
     (blocked / "full").mkdir(parents=True)
     bridge.end_day()
-    assert (bridge.folder / ".ledger").read_text() == "2012-02-07 14:01:04 (86400 s) over\n"
+    assert (bridge.folder / ".ledger").read_text() == "2012-02-07 14:01:04 (86400 s) over (files: 1)\n"
     bridge.stop()
     bridge.start()
     (blocked / "full").rmdir()

@@ -75,6 +75,93 @@ def test_a_document_that_could_not_be_given_its_name_gets_it_later(
     bridge.tick(31)
     assert bridge.document().requests == {"DE": 16}
     assert "takes documents again" in caplog.text
+    assert "is published" in caplog.text
+
+
+def test_a_document_that_went_before_it_had_its_name_is_written_again(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, for it was made once; who deleted the hidden file has not deleted the day."""
+    bridge.visit(9)
+
+    def fail(_path: Path, _target: Path) -> Path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", fail)
+        bridge.end_day()
+    (bridge.folder / f".{FIRST}.new").unlink()
+    bridge.tick(31)
+    assert bridge.document().requests == {"DE": 16}
+    assert (bridge.folder / ".ledger").read_text().count("released") == 1
+
+
+def test_a_log_is_counted_once_however_long_the_folder_is_away(bridge: Bridge) -> None:
+    """Every tick would read all of it again; by the second, its document is made and needs the log no more."""
+    bridge.visit(9)
+    away = bridge.home / "away"
+    bridge.folder.rename(away)
+    bridge.end_day()
+    bridge.log.unlink()
+    bridge.tick(31)
+    away.rename(bridge.folder)
+    bridge.tick(31)
+    assert bridge.document().requests == {"DE": 16}
+
+
+def test_a_log_that_cannot_be_counted_is_read_ever_more_rarely(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At first with every tick, later every ten minutes: a long log takes seconds."""
+    bridge.visit(9)
+    copied = bridge.home / "clients.log.1"
+    shutil.copy(bridge.log, copied)
+    opened, real = list[Path](), Path.open
+
+    def watch(path: Path, mode: str = "r") -> object:
+        opened.append(path)
+        return real(path, mode)
+
+    monkeypatch.setattr(Path, "open", watch)
+    bridge.end_day()
+    for _ in range(3600 // 30):
+        bridge.tick(30)
+    assert 5 < opened.count(copied) < 60
+
+
+def test_old_lines_that_cannot_go_are_copied_ever_more_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the log would be copied with every tick, in vain."""
+    bridge = Bridge(tmp_path, forget_after=0.0)
+    bridge.visit(9)
+    real, asked = os.statvfs(tmp_path), list[int]()
+
+    def full(descriptor: int) -> os.statvfs_result:
+        asked.append(descriptor)
+        return os.statvfs_result([*real[:4], 0, *real[5:]])
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fstatvfs", full)
+        bridge.end_day()
+        for _ in range(3600 // 30):
+            bridge.tick(30)
+    assert 5 < len(asked) < 20
+    bridge.tick(601)
+    assert bridge.log.read_text() == ""
+
+
+def test_an_interval_that_began_like_one_that_is_out_is_said_to_be_lost(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine without a clock of its own starts twice at the same second: one of two days is published."""
+    began = bridge.clock.wall()
+    bridge.visit(9)
+    bridge.end_day()
+    bridge.stop()
+    bridge.log.unlink()
+    bridge.clock.set_wall(began - bridge.clock.wall())
+    bridge.start()
+    bridge.visit(2)
+    bridge.end_day()
+    assert bridge.document().requests == {"DE": 16}
+    assert "one with the same start has been" in caplog.text
 
 
 def test_a_damaged_file_beside_a_whole_log_holds_up_nothing(bridge: Bridge) -> None:

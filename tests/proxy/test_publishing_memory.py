@@ -77,6 +77,21 @@ def test_in_memory_nothing_stays_of_a_published_interval(tmp_path: Path) -> None
     assert store._intervals == {}
 
 
+def test_in_memory_nothing_waits_for_a_folder_but_the_document(tmp_path: Path) -> None:
+    """While it takes nothing, hashes are gone all the same."""
+    bridge = Bridge(tmp_path, aggregate=True)
+    bridge.visit(10)
+    store = bridge.recorder.store
+    assert isinstance(store, Aggregate)
+    away = tmp_path / "away"
+    bridge.folder.rename(away)
+    bridge.end_day()
+    assert store._intervals == {}
+    away.rename(bridge.folder)
+    bridge.tick(31)
+    assert bridge.document().ips == {"DE": 16}
+
+
 def test_in_memory_what_cannot_be_published_does_not_pile_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Three intervals are kept while the folder is away; older ones are given up, and that is said."""
     bridge = Bridge(tmp_path, aggregate=True)
@@ -163,8 +178,6 @@ def test_what_is_given_up_while_another_is_published_is_no_empty_day(
     real = threads.on_a_thread
 
     async def hang_for_days(name: str, work: Callable[[], object]) -> object:
-        if work == bridge.publisher._releases.finish:
-            return await real(name, work)
         monkeypatch.setattr(publishing, "on_a_thread", real)
         for _ in range(4):
             bridge.visit(9)

@@ -32,9 +32,9 @@ NEXT = "2012-02-11 09:22:04"
 THIRD = "2012-02-12 09:22:04"
 DAY = 86_400
 NOISY = "discrete-laplace epsilon=0.5"
-EXAMPLE = b"""2012-02-10 09:22:04 (86400 s) over
+EXAMPLE = b"""2012-02-10 09:22:04 (86400 s) over (files: 1)
 2012-02-10 09:22:04 (86400 s) released rounded
-2012-02-11 09:22:04 (86400 s) over
+2012-02-11 09:22:04 (86400 s) over (files: 1)
 2012-02-12 09:22:04 (86400 s) released discrete-laplace epsilon=0.5
 """
 LAST = EXAMPLE.splitlines()[-1]
@@ -43,8 +43,11 @@ _LAST_START = datetime(9900, 1, 1)  # noqa: DTZ001 - what is drawn has no zone e
 STARTS = st.datetimes(max_value=_LAST_START).map(lambda moment: moment.replace(microsecond=0).isoformat(" "))
 EPSILONS = st.decimals("0.000001", "20", places=6)
 NOISES = EPSILONS.map(lambda epsilon: f"discrete-laplace epsilon={epsilon:f}")
-WAYS = st.none() | st.sampled_from(("rounded", "given up")) | NOISES
-LINES = st.builds(LedgerLine, STARTS, st.integers(1, 999_999_999), WAYS)
+WAYS = st.sampled_from(("rounded", "given up")) | NOISES
+LENGTHS = st.integers(1, 999_999_999)
+LINES = st.builds(LedgerLine, STARTS, LENGTHS, WAYS) | st.builds(
+    LedgerLine, STARTS, LENGTHS, st.none(), st.integers(0, 99_999)
+)
 
 
 def write(path: Path, text: bytes) -> Path:
@@ -96,19 +99,19 @@ def test_what_is_over_waits_until_it_is_released(tmp_path: Path) -> None:
     """In order, across a restart; said again, it stands there once."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
-        ledger.mark_over(NEXT, DAY)
-        ledger.mark_over(START, DAY)
-        ledger.mark_over(NEXT, DAY)
-        assert ledger.over() == [START, NEXT]
+        ledger.mark_over(NEXT, DAY, 1)
+        ledger.mark_over(START, DAY, 1)
+        ledger.mark_over(NEXT, DAY, 1)
+        assert ledger.over() == {START: 1, NEXT: 1}
     with Ledger.open(path) as ledger:
-        assert ledger.over() == [START, NEXT]
-        ledger.mark_over(START, DAY)
+        assert ledger.over() == {START: 1, NEXT: 1}
+        ledger.mark_over(START, DAY, 1)
         ledger.release(NEXT, DAY, NOISY)
-        assert ledger.over() == [START]
+        assert ledger.over() == {START: 1}
         assert not ledger.is_released(START)
     assert path.read_text() == (
-        "2012-02-11 09:22:04 (86400 s) over\n"
-        "2012-02-10 09:22:04 (86400 s) over\n"
+        "2012-02-11 09:22:04 (86400 s) over (files: 1)\n"
+        "2012-02-10 09:22:04 (86400 s) over (files: 1)\n"
         "2012-02-11 09:22:04 (86400 s) released discrete-laplace epsilon=0.5\n"
     )
 
@@ -119,8 +122,8 @@ def test_what_is_released_is_over_no_more(tmp_path: Path) -> None:
     with Ledger.open(path) as ledger:
         ledger.release(START, DAY, "rounded")
         before = path.read_bytes()
-        ledger.mark_over(START, DAY)
-        assert ledger.over() == []
+        ledger.mark_over(START, DAY, 1)
+        assert ledger.over() == {}
         assert path.read_bytes() == before
 
 
@@ -129,7 +132,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
         assert [ledger.is_released(start) for start in (START, NEXT, THIRD)] == [True, False, True]
-        assert ledger.over() == [NEXT]
+        assert ledger.over() == {NEXT: 1}
     assert path.read_bytes() == EXAMPLE
 
 
@@ -150,7 +153,7 @@ def test_any_history_is_remembered(tmp_path: Path, history: list[tuple[str, str]
             ledger.close()
             ledger = Ledger.open(path)
         elif what == "mark":
-            ledger.mark_over(start, DAY)
+            ledger.mark_over(start, DAY, 1)
             over.add(start)
         elif start in released:
             with pytest.raises(AlreadyReleasedError):
@@ -158,7 +161,7 @@ def test_any_history_is_remembered(tmp_path: Path, history: list[tuple[str, str]
         else:
             ledger.release(start, DAY, NOISY)
             released.add(start)
-        assert ledger.over() == sorted(over - released)
+        assert list(ledger.over()) == sorted(over - released)
         assert {start for start in (START, NEXT, THIRD) if ledger.is_released(start)} == released
     ledger.close()
 
@@ -191,19 +194,21 @@ def test_any_bytes_are_a_line_or_refused(text: bytes) -> None:
 DAMAGED = {
     "empty": b"",
     "no length": b"2012-02-10 09:22:04 released rounded",
-    "interval that ends in no year": b"9999-12-31 00:00:00 (86400 s) over",
+    "interval that ends in no year": b"9999-12-31 00:00:00 (86400 s) over (files: 1)",
     "length of nought": b"2012-02-10 09:22:04 (0 s) over",
+    "over, in nobody knows how many files": b"2012-02-10 09:22:04 (86400 s) over",
+    "over in so many files as never are": b"2012-02-10 09:22:04 (86400 s) over (files: 100000)",
     "no state": b"2012-02-10 09:22:04 (86400 s)",
     "another state": b"2012-02-10 09:22:04 (86400 s) begun",
     "released, not said how": b"2012-02-10 09:22:04 (86400 s) released",
     "released in an unknown way": b"2012-02-10 09:22:04 (86400 s) released gaussian sigma=2",
     "no epsilon": b"2012-02-10 09:22:04 (86400 s) released discrete-laplace epsilon=",
     "epsilon of nought": b"2012-02-10 09:22:04 (86400 s) released discrete-laplace epsilon=0",
-    "no such day": b"2012-02-30 09:22:04 (86400 s) over",
-    "no such hour": b"2012-02-10 24:00:00 (86400 s) over",
-    "CRLF": b"2012-02-10 09:22:04 (86400 s) over\r",
-    "NUL": b"2012-02-10 09:22:04 (86400 s) over\0",
-    "two in one": b"2012-02-10 09:22:04 (86400 s) over2012-02-11 09:22:04 (86400 s) over",
+    "no such day": b"2012-02-30 09:22:04 (86400 s) over (files: 1)",
+    "no such hour": b"2012-02-10 24:00:00 (86400 s) over (files: 1)",
+    "CRLF": b"2012-02-10 09:22:04 (86400 s) over (files: 1)\r",
+    "NUL": b"2012-02-10 09:22:04 (86400 s) over (files: 1)\0",
+    "two in one": b"2012-02-10 09:22:04 (86400 s) over (files: 1)2012-02-11 09:22:04 (86400 s) over (files: 1)",
     "not ASCII": "2012-02-10 09:22:04 (86400 s) released gerundet\u00e4".encode(),
 }
 
@@ -234,6 +239,18 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, kept: int) -> None:
         assert not ledger.is_released(THIRD)
         assert path.read_bytes() == whole
         ledger.release(THIRD, DAY, "rounded")
+
+
+@pytest.mark.parametrize("kept", range(len(LAST) + 1))
+def test_a_line_that_a_power_failure_has_left_as_nuls_is_cut_off(tmp_path: Path, kept: int) -> None:
+    """The file had grown, and what belongs there was not on the disk yet; a line that is there to its end counts."""
+    whole = EXAMPLE.removesuffix(LAST + b"\n")
+    path = write(tmp_path / "ledger", whole + LAST[:kept] + bytes(len(LAST) + 1 - kept))
+    with Ledger.open(path) as ledger:
+        assert ledger.is_released(THIRD) == (kept == len(LAST))
+        assert path.read_bytes() == (EXAMPLE if kept == len(LAST) else whole)
+        ledger.release(NEXT, DAY, "rounded")
+    assert path.read_bytes().endswith(b"\n2012-02-11 09:22:04 (86400 s) released rounded\n")
 
 
 @pytest.mark.parametrize("rest", [b"torn", b"2012-02-1x", b"2012-02-10 09:22:04 (86400 s) \xff", b"0" * 500])
@@ -400,7 +417,7 @@ def test_a_ledger_that_was_moved_away_takes_nothing(tmp_path: Path, *, replace: 
         with pytest.raises(LedgerError, match="moved or deleted"):
             ledger.release(START, DAY, "rounded")
         with pytest.raises(LedgerError, match="moved or deleted"):
-            ledger.mark_over(START, DAY)
+            ledger.mark_over(START, DAY, 1)
     assert (tmp_path / "elsewhere").read_bytes() == b""
 
 
@@ -425,7 +442,7 @@ def test_after_a_failed_write_the_file_decides(tmp_path: Path) -> None:
     path = write(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
         with room_for(len(EXAMPLE)), pytest.raises(LedgerError):
-            ledger.mark_over("2012-02-13 09:22:04", DAY)
+            ledger.mark_over("2012-02-13 09:22:04", DAY, 1)
         with path.open("ab") as file:
             file.write(b"2012-02-11 09:22:04 (86400 s) released rounded\n")
         with pytest.raises(AlreadyReleasedError):
@@ -490,11 +507,11 @@ def test_what_was_given_up_is_over_for_good(tmp_path: Path) -> None:
     """Neither this program nor the next is told to release it."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
-        ledger.mark_over(START, DAY)
+        ledger.mark_over(START, DAY, 1)
         ledger.give_up(START, DAY)
-        ledger.mark_over(START, DAY)
-        assert ledger.over() == []
+        ledger.mark_over(START, DAY, 1)
+        assert ledger.over() == {}
     with Ledger.open(path) as ledger:
-        assert ledger.over() == []
+        assert ledger.over() == {}
         assert not ledger.is_released(START)
-    assert path.read_text() == f"{START} (86400 s) over\n{START} (86400 s) given up\n"
+    assert path.read_text() == f"{START} (86400 s) over (files: 1)\n{START} (86400 s) given up\n"

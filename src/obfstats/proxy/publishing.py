@@ -2,18 +2,21 @@
 
 - An interval is over for the world when its last lines are written, at a random moment within ten minutes of its end
   (record/batches.py). Only intervals that one program has run through from beginning to end are published.
-- The ledger in DIR knows of an interval that is over, and whose lines were all there, before its document is made: if
-  the program is killed in between, the next one makes it, from the log. What is not known to be whole never gets there,
-  for the next program could not tell: it knows no number to compare with.
-- What is in the log is counted on a thread of its own, with what it was rotated into (own_log.py). Where lines
-  of an interval are missing its numbers are no day's numbers: it is given up, and the ledger knows that.
-- Whatever cannot be written or read is tried again with the next tick, and holds up nothing else. Lines go only when
+- The ledger in DIR knows of an interval that is over, and whose lines were all there, before its document is released:
+  if the program is killed in between, the next one makes it anew, from the log. What is not known to be whole never
+  gets there, for the next program could not tell: it knows in how many files the lines were, and not how many.
+- What is in the log is counted on a thread of its own, with what it was rotated into (own_log.py). Where lines of an
+  interval are missing its numbers are no day's numbers: it is given up, and the ledger knows that.
+- A document is made once, and kept until DIR takes it: noise that is drawn again and again is none. What was counted in
+  memory is wiped as soon as its document is made.
+- Whatever cannot be written or read is tried again with a later tick, and holds up nothing else. Lines go only when
   their interval has been published, or can no longer be: because a restart cut it short, or it was given up.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,6 +34,7 @@ from obfstats.publish.release import ReleaseError, Releases
 from obfstats.publish.rounding import Heading, noisy_document, rounded_document
 from obfstats.record import RecordError
 from obfstats.record.aggregate import Aggregate
+from obfstats.record.backoff import Backoff
 from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
@@ -49,6 +53,23 @@ MOST_WAITING = 3
 _DAY = timedelta(seconds=INTERVAL_SECONDS)
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An interval that is over and not published yet.
+
+    Attributes:
+        finished: what the recorder says of it; None where that was an earlier program's affair.
+        files: how many files have lines of it; an earlier program knew that, too.
+        document: what is to be published, once it is made.
+        counting: when to count again, if that failed.
+    """
+
+    finished: Finished | None = None
+    files: int = 0
+    document: Document | None = None
+    counting: Backoff = field(default_factory=Backoff)
 
 
 class Publisher:
@@ -75,13 +96,14 @@ class Publisher:
             raise RecordError(str(error)) from None
         self._publishing = publishing
         self._recorder = recorder
+        self._clock = clock
         self._store = recorder.store
-        self._waiting: dict[str, Finished | None] = {}
-        self._documents: dict[str, Document] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._in_hand = ""
         self._forgetting: Forgetting | None = None
+        self._forgetting_again = Backoff()
         if isinstance(self._store, Journal):
-            self._waiting = dict.fromkeys(self._releases.ledger.over())
+            self._waiting = {start: _Waiting(files=files) for start, files in self._releases.ledger.over().items()}
             self._forgetting = Forgetting(self._store, clock, publishing.forget_after)
         self._looks_whole = True
         self._is_busy = False
@@ -91,7 +113,7 @@ class Publisher:
     async def look(self) -> None:
         """Publish what is over, and forget what is old. While a folder lets an earlier call wait, take notice alone."""
         for finished in self._recorder.finished():
-            self._waiting[finished.label.rstrip()] = finished
+            self._waiting[finished.label.rstrip()] = _Waiting(finished)
             self._looks_whole = True
         if isinstance(self._store, Aggregate):
             self._keep_within_bounds(self._store)
@@ -107,78 +129,90 @@ class Publisher:
     async def _publish_all(self) -> list[str]:
         """Publish whatever waits; give the reasons why something still does."""
         reasons = []
-        if self._refused:
-            try:
-                await on_a_thread("publish", self._releases.finish)
-            except OSError as error:
-                reasons.append(_reason(error))
         for start in sorted(self._waiting):
-            if start not in self._waiting:
+            # While another was published it may have been given up.
+            waiting = self._waiting.get(start)
+            if waiting is None:
                 continue
             self._in_hand = start
             try:
-                await self._publish(start, self._waiting[start])
-            except (OSError, LogFileError, LedgerError) as error:
-                reasons.append(_reason(error))
-            else:
-                self._waiting.pop(start, None)
-                self._documents.pop(start, None)
-                self._store.forget(start)
+                reason = await self._publish(start, waiting)
             finally:
                 self._in_hand = ""
+            if reason:
+                reasons.append(reason)
+            else:
+                del self._waiting[start]
+                self._store.forget(start)
         return reasons
 
-    async def _publish(self, start: str, finished: Finished | None) -> None:
-        """Publish one interval, unless it has been.
+    async def _publish(self, start: str, waiting: _Waiting) -> str:
+        """Publish one interval, or find that it never will be; give the reason if it has to wait."""
+        if waiting.document is None:
+            if self._releases.ledger.is_released(start):
+                _log.warning("the interval from %s is not published: one with the same start has been", start)
+                return ""
+            if not waiting.counting.is_due(self._clock.boot()):
+                return waiting.counting.reason
+        try:
+            if waiting.document is None:
+                waiting.document = await self._make(start, waiting)
+            if waiting.document is None:
+                _log.warning(
+                    "the interval from %s is not published: lines of it are missing from the log and from what stands"
+                    " beside it",
+                    start,
+                )
+                return ""
+            where = await on_a_thread("publish", partial(self._release, start, waiting, waiting.document))
+        except (OSError, LogFileError, LedgerError) as error:
+            reason = _reason(error)
+            if waiting.document is None:
+                waiting.counting.fail(reason, self._clock.boot())
+            return reason
+        _log.log(NOTICE, "the interval from %s is published: %s", start, where)
+        return ""
 
-        Args:
-            start: of the interval.
-            finished: what the recorder says of it; None where that was an earlier program's affair.
-        """
-        if self._releases.ledger.is_released(start):
-            return
-        countries = finished.countries if finished else None
+    async def _make(self, start: str, waiting: _Waiting) -> Document | None:
+        """Count an interval and make its document; None where it has to be given up."""
+        countries = waiting.finished.countries if waiting.finished else None
+        counts: Counts | None = None
         if isinstance(self._store, Journal):
-            counts = await on_a_thread("publish", partial(self._counts, self._store.path, start, finished))
+            counts = await on_a_thread("publish", partial(self._count, self._store.path, start, waiting))
         elif isinstance(self._store, Aggregate):
             counts = self._store.counts(start)
-        if counts is None:
-            _log.warning(
-                "the interval from %s is not published: lines of it are missing from the log and from what stands"
-                " beside it",
-                start,
-            )
-            return
-        where = await on_a_thread("publish", partial(self._release, counts, countries))
-        _log.log(NOTICE, "the interval from %s is published: %s", start, where)
+        document = None if counts is None else self._document(counts, countries)
+        self._store.forget(start)
+        return document
 
-    def _counts(self, log: Path, start: str, finished: Finished | None) -> Counts | None:
+    def _count(self, log: Path, start: str, waiting: _Waiting) -> Counts | None:
         """Count an interval from the log; None where it has to be given up.
 
-        What an earlier program has seen is not known any more; then nothing at all is taken for something that is
-        missing.
+        Of what an earlier program has seen it is known in how many files it was, and not how many lines.
         """
-        counts, _, error = count_interval(log, start)
-        found = sum(counts.requests.values())
-        if found == finished.connections if finished else found and error is None:
+        counts, files, error = count_interval(log, start)
+        finished = waiting.finished
+        missing = finished.connections - sum(counts.requests.values()) if finished else waiting.files - files
+        if missing == 0 and (finished or error is None):
             sync(log, start)
-            self._releases.ledger.mark_over(start, INTERVAL_SECONDS)
+            waiting.files = files
             return counts
-        if finished and found > finished.connections:
+        if missing < 0:
             raise LogFileError(f"lines from {start} stand twice, in the log and in a copy beside it: move that away")
         if error is not None:
             raise error
         self._releases.ledger.give_up(start, INTERVAL_SECONDS)
         return None
 
-    def _release(self, counts: Counts, countries: Countries | None) -> Path:
-        """Make the document and have it written."""
+    def _release(self, start: str, waiting: _Waiting, document: Document) -> Path:
+        """Have a document written, or what is left to do of that."""
+        if self._releases.ledger.is_released(start):
+            return self._releases.show(document, self._say_once)
+        if isinstance(self._store, Journal):
+            self._releases.ledger.mark_over(start, INTERVAL_SECONDS, waiting.files)
         epsilon = self._publishing.epsilon
-        # Noise is drawn once: the mean of many tries is the number itself.
-        document = self._documents.get(counts.start) or self._document(counts, countries)
-        self._documents[counts.start] = document
         how = "rounded" if epsilon is None else f"discrete-laplace epsilon={write_epsilon(epsilon)}"
-        return self._releases.release(document, how, _log.warning)
+        return self._releases.release(document, how, self._say_once)
 
     def _document(self, counts: Counts, countries: Countries | None) -> Document:
         given = self._publishing.heading
@@ -192,13 +226,18 @@ class Publisher:
 
     async def _forget(self) -> list[str]:
         """Take old intervals out of the log; give the reason if that cannot be done."""
+        again, now = self._forgetting_again, self._clock.boot()
         if self._forgetting is None:
             return []
+        if not again.is_due(now):
+            return [again.reason]
         needed = {*self._waiting, *(label.rstrip() for label in self._recorder.unfinished())}
         try:
             await self._forgetting.look(needed, whole=self._looks_whole)
         except OSError as error:
-            return [_reason(error)]
+            again.fail(_reason(error), now)
+            return [again.reason]
+        again.succeed()
         self._looks_whole = False
         return []
 
@@ -206,7 +245,6 @@ class Publisher:
         """Give up what has waited too long in memory, and say once what limits an aggregate has met."""
         for start in sorted(self._waiting.keys() - {self._in_hand})[:-MOST_WAITING]:
             del self._waiting[start]
-            self._documents.pop(start, None)
             store.forget(start)
             _log.warning("the interval from %s is given up: it could not be published for too long", start)
         sentences = {
@@ -216,15 +254,20 @@ class Publisher:
             "the kernel does not lock memory (ulimit -l): hashes could reach a swap file": not store.locked,
         }
         for sentence, is_so in sentences.items():
-            if is_so and sentence not in self._is_said:
-                self._is_said.add(sentence)
-                _log.warning("%s", sentence)
+            if is_so:
+                self._say_once(sentence)
+
+    def _say_once(self, sentence: str) -> None:
+        """Say something that a later tick would say again."""
+        if sentence not in self._is_said:
+            self._is_said.add(sentence)
+            _log.warning("%s", sentence)
 
     def _say(self, reasons: list[str]) -> None:
         """Say once that something cannot be done, and once that everything can again."""
         reason = reasons[0] if reasons else ""
         if reason and reason != self._refused:
-            _log.warning("cannot publish (%s): it is tried again every half minute", reason)
+            _log.warning("cannot publish (%s): it is tried again", reason)
         elif self._refused and not reason:
             _log.log(NOTICE, "%s takes documents again", self._publishing.folder)
         self._refused = reason

@@ -1,6 +1,6 @@
 """The ledger: which intervals have been released, so that none is released twice.
 
-    2012-02-10 09:22:04 (86400 s) over                                        run to its end, not released yet
+    2012-02-10 09:22:04 (86400 s) over (files: 1)                             run to its end, not released yet
     2012-02-10 09:22:04 (86400 s) released rounded
     2012-02-11 09:22:04 (86400 s) released discrete-laplace epsilon=0.5
     2012-02-12 09:22:04 (86400 s) given up                                    never to be released: lines are missing
@@ -15,7 +15,8 @@ Rules:
   none is ever released twice.
 - What cannot be read cannot refuse: with one damaged line a ledger is of no use before somebody has put it right, and
   it is left as it is. A torn last line is another matter: it never reached the disk whole, so nothing was released by
-  it, and it is cut off; a bridge must start after a power failure. One that only lacks its newline counts, and gets it.
+  it, and it is cut off; a bridge must start after a power failure. So are the NULs that some filesystems leave where a
+  line had no time to be. One that only lacks its newline counts, and gets it.
 - The file is its owner's alone, one program at a time has it, and lines are only ever added (ownfile.py). If the disk
   does not take one whole, it is cut off again, and the file is read anew before the next.
 - A ledger that was moved or deleted while it was open takes nothing more.
@@ -65,7 +66,7 @@ class Ledger:
         self._path = path
         self._descriptor = descriptor
         self._is_in_doubt = False
-        self._over: set[str] = set()
+        self._over: dict[str, int] = {}
         self._released: set[str] = set()
         self._given_up: set[str] = set()
         self._read()
@@ -122,26 +123,28 @@ class Ledger:
         """
         self._settle()
 
-    def over(self) -> list[str]:
-        """Give the starts of the intervals that are over, neither released nor given up, in order."""
-        return sorted(self._over - self._released - self._given_up)
+    def over(self) -> dict[str, int]:
+        """Give those that are over, neither released nor given up: their starts, in order, and how many files."""
+        ended = self._released | self._given_up
+        return {start: files for start, files in sorted(self._over.items()) if start not in ended}
 
-    def mark_over(self, start: str, seconds: int) -> None:
+    def mark_over(self, start: str, seconds: int, files: int) -> None:
         """Remember that an interval is over and has to be released. For one that is known nothing happens.
 
         Args:
             start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
             seconds: its length.
+            files: how many files have lines of it.
 
         Raises:
             LedgerError: if it could not be written.
             ValueError: if there is no such start or length.
         """
-        line = write_line(LedgerLine(start, seconds, None))
+        line = write_line(LedgerLine(start, seconds, None, files))
         self._settle()
         if start not in self._over and start not in self._released:
             self._append(line)
-            self._over.add(start)
+            self._over[start] = files
 
     def give_up(self, start: str, seconds: int) -> None:
         """Remember that an interval will never be released, so that nobody tries again.
@@ -207,7 +210,8 @@ class Ledger:
     def _read(self) -> None:
         """Take in every line; end the last one if it is whole, cut it off if it is torn."""
         *lines, last = _read_whole(self._path, self._descriptor).split(b"\n")
-        over: set[str] = set()
+        nuls = len(last) - len(last := last.rstrip(b"\0"))
+        over: dict[str, int] = {}
         released: set[str] = set()
         given_up: set[str] = set()
         for number, line in enumerate([*lines, last] if last and not is_torn(last) else lines, 1):
@@ -218,10 +222,14 @@ class Ledger:
                     f"line {number} of the ledger {self._path} is damaged, so that nobody can tell what has been"
                     " released; write that line anew, or remove it if its interval was never published"
                 ) from None
-            {None: over, GIVEN_UP: given_up}.get(known.how, released).add(known.start)
-        if is_torn(last):
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - len(last))
-        elif last:
+            if known.files is not None:
+                over[known.start] = known.files
+            else:
+                (given_up if known.how == GIVEN_UP else released).add(known.start)
+        cut = nuls + (len(last) if is_torn(last) else 0)
+        if cut:
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - cut)
+        if last and not is_torn(last):
             _write_through(self._descriptor, b"\n")
         self._over, self._released, self._given_up = over, released, given_up
         self._is_in_doubt = False

@@ -1,11 +1,13 @@
 """One line of a ledger: an interval that is over, that has been released, and how, or that never will be. Pure.
 
-    2012-02-10 09:22:04 (86400 s) over
+    2012-02-10 09:22:04 (86400 s) over (files: 1)
     2012-02-10 09:22:04 (86400 s) released rounded
     2012-02-11 09:22:04 (86400 s) released discrete-laplace epsilon=0.5
     2012-02-12 09:22:04 (86400 s) given up
 
-The first field is the interval's start, UTC, as it stands in the log. The grammar is strict and the same in both
+The first field is the interval's start, UTC, as it stands in the log. Of one that is over it is said how many files had
+its lines: the log, and what that was rotated into. So a later program sees whether one has gone, and nobody sees how
+many lines there were. The grammar is strict and the same in both
 directions: what `write_line` gives `parse_line` takes, and what `parse_line` takes `write_line` gives back.
 """
 
@@ -27,7 +29,7 @@ NOISE = "discrete-laplace epsilon="
 
 _LINE = re.compile(
     rb"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) \(([1-9][0-9]{0,8}) s\) "
-    rb"(?:over|(given up)|released ([ -~]+))"
+    rb"(?:over \(files: (0|[1-9][0-9]{0,4})\)|(given up)|released ([ -~]+))"
 )
 # Each line begins like this, with any digits; what is behind it is not long.
 _SHAPE = b"0000-00-00 00:00:00 ("
@@ -42,11 +44,13 @@ class LedgerLine:
         start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
         seconds: its length.
         how: `rounded`, or `discrete-laplace epsilon=` and epsilon; GIVEN_UP; None for one that is over and waits.
+        files: of one that is over and waits: how many have lines of it.
     """
 
     start: str
     seconds: int
     how: str | None
+    files: int | None = None
 
 
 def parse_line(line: bytes) -> LedgerLine:
@@ -58,12 +62,13 @@ def parse_line(line: bytes) -> LedgerLine:
     match = _LINE.fullmatch(line)
     if match is None:
         raise ValueError("no line of a ledger")
-    start, how = match[1].decode("ascii"), None if match[4] is None else match[4].decode("ascii")
+    start, how = match[1].decode("ascii"), None if match[5] is None else match[5].decode("ascii")
     if not _is_real(start, int(match[2])):
         raise ValueError("no such date or time")
     if how is not None and not _is_known(how):
         raise ValueError("no way to release an interval")
-    return LedgerLine(start, int(match[2]), how if match[3] is None else GIVEN_UP)
+    files = None if match[3] is None else int(match[3])
+    return LedgerLine(start, int(match[2]), how if match[4] is None else GIVEN_UP, files)
 
 
 def write_line(line: LedgerLine) -> bytes:
@@ -72,7 +77,7 @@ def write_line(line: LedgerLine) -> bytes:
     Raises:
         ValueError: if a field is not of the grammar; nothing that cannot be read again is ever written.
     """
-    state = {None: "over", GIVEN_UP: GIVEN_UP}.get(line.how, f"released {line.how}")
+    state = {None: f"over (files: {line.files})", GIVEN_UP: GIVEN_UP}.get(line.how, f"released {line.how}")
     text = f"{line.start} ({line.seconds} s) {state}".encode("utf-8", "surrogatepass")
     if parse_line(text) != line:
         raise ValueError("a field holds what belongs into another")

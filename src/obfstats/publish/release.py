@@ -16,7 +16,6 @@ before 3, the next start gives the document its name: noise that was drawn is ne
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from datetime import datetime, timedelta
@@ -65,7 +64,7 @@ class Releases:
             raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
         self.ledger = Ledger.open(folder / LEDGER_NAME)
         try:
-            self.finish()
+            self._finish_all()
         except OSError as error:
             self.ledger.close()
             raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
@@ -86,26 +85,36 @@ class Releases:
             LedgerError: if it was released before.
         """
         name = _name(document)
-        hidden = self._hidden(name)
         self.ledger.check()
-        with contextlib.suppress(FileNotFoundError):
-            hidden.unlink()
-        _write(hidden, write_fitting(document, say))
-        # Its name as well: a ledger that knows of a document that is gone would cost the day.
-        sync_folder(self.folder)
+        self._write(document, say)
         self.ledger.release(_start(document), document.seconds, how)
+        return self._show(self._hidden(name), name)
+
+    def show(self, document: Document, say: Callable[[str], None]) -> Path:
+        """Give a document its name whose release the ledger knows, where that failed.
+
+        Args:
+            document: the same that was released.
+            say: takes a sentence for the operator about what is left out of it.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            OSError: if the disk does not take it; it may be tried again.
+        """
+        name = _name(document)
+        hidden = self._hidden(name)
+        if not hidden.is_file() and not (self.folder / name).is_file():
+            self._write(document, say)
         return self._show(hidden, name)
 
     def close(self) -> None:
         """Give the ledger back."""
         self.ledger.close()
 
-    def finish(self) -> None:
-        """Give documents their names whose release the ledger knows, and throw others away.
-
-        Raises:
-            OSError: if the folder does not take one of them; it may be tried again.
-        """
+    def _finish_all(self) -> None:
+        """Give documents their names whose release the ledger knows, and throw others away."""
         trouble = None
         for hidden in self.folder.glob(f".*{_SUFFIX}.new"):
             try:
@@ -133,12 +142,20 @@ class Releases:
         """Give a document its name; one that is there already stays."""
         shown = self.folder / name
         if shown.is_file():
-            hidden.unlink()
+            hidden.unlink(missing_ok=True)
         else:
             hidden.chmod(0o644)
             hidden.rename(shown)
         sync_folder(self.folder)
         return shown
+
+    def _write(self, document: Document, say: Callable[[str], None]) -> None:
+        """Write a document that has no name yet."""
+        hidden = self._hidden(_name(document))
+        hidden.unlink(missing_ok=True)
+        _write(hidden, write_fitting(document, say))
+        # Its name as well: a ledger that knows of a document that is gone would cost the day.
+        sync_folder(self.folder)
 
     def _hidden(self, name: str) -> Path:
         return self.folder / f".{name}.new"
