@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -53,6 +54,10 @@ class Bridge:
         """Where documents are."""
         return self.home / "public"
 
+    @property
+    def _hidden(self) -> Path:
+        return self.folder / f".{FIRST}.new"
+
     def start(self) -> None:
         """Start the program, as after a stop."""
         store: Store = Aggregate() if self.aggregate else Journal(self.log, warn=self.said.append)
@@ -86,6 +91,14 @@ class Bridge:
         """Let an interval end, and its closing batch be written."""
         self.tick(DAY)
         self.tick(301)
+
+    def block(self) -> None:
+        """See that the first day's document cannot be written."""
+        (self._hidden / "full").mkdir(parents=True)
+
+    def unblock(self) -> None:
+        """See that it can."""
+        shutil.rmtree(self._hidden)
 
     def names(self) -> list[str]:
         """What an outsider sees in the folder."""

@@ -82,14 +82,12 @@ def test_an_interval_is_published_once_whatever_happens(bridge: Bridge) -> None:
 def test_an_interval_that_ended_before_a_restart_is_published_after_it(bridge: Bridge) -> None:
     """Its document could not be written, so nothing says that it was released; the next program makes it."""
     bridge.visit(9)
-    blocked = bridge.folder / f".{FIRST}.new"
-    (blocked / "full").mkdir(parents=True)
+    bridge.block()
     bridge.end_day()
     assert (bridge.folder / ".ledger").read_text() == "2012-02-07 14:01:04 (86400 s) over (files: 1)\n"
     bridge.stop()
     bridge.start()
-    (blocked / "full").rmdir()
-    blocked.rmdir()
+    bridge.unblock()
     assert bridge.names() == []
     bridge.tick()
     assert bridge.names() == [FIRST]

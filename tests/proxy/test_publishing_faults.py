@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
 def bridge(tmp_path: Path) -> Bridge:
     """A bridge with a log."""
     return Bridge(tmp_path)
+
+
+@contextlib.contextmanager
+def no_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A disk that gives no file another name."""
+
+    def fail(_path: Path, _target: Path) -> Path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "rename", fail)
+        yield
 
 
 def test_one_interval_that_cannot_be_published_does_not_hold_up_another(
@@ -64,12 +77,7 @@ def test_a_document_that_could_not_be_given_its_name_gets_it_later(
     """The ledger knows of its release already, so nobody makes it again, and nothing is left to complain of."""
     caplog.set_level("INFO")
     bridge.visit(9)
-
-    def fail(_path: Path, _target: Path) -> Path:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    with monkeypatch.context() as failing:
-        failing.setattr(Path, "rename", fail)
+    with no_names(monkeypatch):
         bridge.end_day()
     assert not list(bridge.folder.glob("2*"))
     bridge.tick(31)
@@ -83,12 +91,7 @@ def test_a_document_that_went_before_it_had_its_name_is_written_again(
 ) -> None:
     """The same, for it was made once; who deleted the hidden file has not deleted the day."""
     bridge.visit(9)
-
-    def fail(_path: Path, _target: Path) -> Path:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    with monkeypatch.context() as failing:
-        failing.setattr(Path, "rename", fail)
+    with no_names(monkeypatch):
         bridge.end_day()
     (bridge.folder / f".{FIRST}.new").unlink()
     bridge.tick(31)

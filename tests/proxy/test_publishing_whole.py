@@ -57,10 +57,10 @@ def test_an_interval_with_lines_missing_is_given_up(bridge: Bridge, caplog: pyte
 def test_an_earlier_programs_interval_without_a_line_is_given_up(bridge: Bridge) -> None:
     """There were some in one file; to say that nobody came would be wrong."""
     bridge.visit(9)
-    (bridge.folder / f".{FIRST}.new" / "full").mkdir(parents=True)
+    bridge.block()
     bridge.end_day()
     bridge.stop()
-    shutil.rmtree(bridge.folder / f".{FIRST}.new")
+    bridge.unblock()
     bridge.log.unlink()
     bridge.start()
     bridge.tick(31)
@@ -75,11 +75,11 @@ def test_a_rotated_file_that_goes_while_nobody_runs_is_missed(bridge: Bridge) ->
     bridge.log.rename(rotated)
     bridge.recorder.reopen()
     bridge.visit(9)
-    (bridge.folder / f".{FIRST}.new" / "full").mkdir(parents=True)
+    bridge.block()
     bridge.end_day()
     assert (bridge.folder / ".ledger").read_text() == "2012-02-07 14:01:04 (86400 s) over (files: 2)\n"
     bridge.stop()
-    shutil.rmtree(bridge.folder / f".{FIRST}.new")
+    bridge.unblock()
     rotated.unlink()
     bridge.start()
     bridge.tick(31)
@@ -90,10 +90,10 @@ def test_a_rotated_file_that_goes_while_nobody_runs_is_missed(bridge: Bridge) ->
 def test_a_copy_that_comes_while_nobody_runs_is_not_counted(bridge: Bridge) -> None:
     """Lines are in more files than they were: that waits until somebody has moved the copy away."""
     bridge.visit(9)
-    (bridge.folder / f".{FIRST}.new" / "full").mkdir(parents=True)
+    bridge.block()
     bridge.end_day()
     bridge.stop()
-    shutil.rmtree(bridge.folder / f".{FIRST}.new")
+    bridge.unblock()
     shutil.copy(bridge.log, bridge.home / "clients.log.1")
     bridge.start()
     bridge.tick(31)
@@ -105,10 +105,10 @@ def test_a_copy_that_comes_while_nobody_runs_is_not_counted(bridge: Bridge) -> N
 
 def test_a_day_without_clients_is_published_after_a_restart(bridge: Bridge) -> None:
     """No file had a line of it, and none has: nobody came."""
-    (bridge.folder / f".{FIRST}.new" / "full").mkdir(parents=True)
+    bridge.block()
     bridge.end_day()
     bridge.stop()
-    shutil.rmtree(bridge.folder / f".{FIRST}.new")
+    bridge.unblock()
     bridge.start()
     bridge.tick(31)
     assert bridge.document().requests == {}
