@@ -13,26 +13,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.proxy.ticking import TICK
 from tests.peers import extended, managed
 from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import Visitors, countries, lines
+from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.peers.managed import Managed
+
+ROTATIONS = 5
 
 BETWEEN = 8
 """Clients at least between two rotations."""
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Managed]:
+def running(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Managed]:
     """Run a bridge that writes each client's line when the next one comes."""
     argv = managed.ours(*managed.counting(folder / "log"))
-    with extended.orport(folder) as tor, managed.server(folder / "state", tor, argv=argv) as bridge:
+    with (
+        extended.orport(folder) as tor,
+        managed.server(folder / "state", tor, argv=argv, environment=environment) as bridge,
+    ):
         yield bridge
 
 
@@ -65,12 +70,6 @@ def wait_for_more(visitors: Visitors, number: int = BETWEEN) -> None:
     assert wait_until(lambda: len(visitors.served) >= wanted)
 
 
-def by_renaming(log: Path, old: Path, bridge: Managed) -> None:  # noqa: ARG001
-    """Rotate as logrotate does by default, but without telling the program: it follows with its next tick."""
-    log.rename(old)
-    assert wait_until(log.exists, 2 * TICK)
-
-
 def by_renaming_and_saying_so(log: Path, old: Path, bridge: Managed) -> None:
     """Rotate as logrotate does by default, and tell the program."""
     log.rename(old)
@@ -96,15 +95,13 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.parametrize(
-    ("rotate", "times"), [(by_renaming, 1), (by_renaming_and_saying_so, 5), (by_copying_and_truncating, 5)]
-)
+@pytest.mark.parametrize("rotate", [by_renaming_and_saying_so, by_copying_and_truncating])
 def test_the_statistics_log_is_rotated_while_clients_come(
-    tmp_path: Path, rotate: Callable[[Path, Path, Managed], None], times: int
+    tmp_path: Path, rotate: Callable[[Path, Path, Managed], None]
 ) -> None:
-    """Every client has one whole line in one of the files, and every file is its owner's alone."""
+    """Five times: every client has one whole line in one of the six files, and every file is its owner's alone."""
     log = tmp_path / "log"
-    old = [tmp_path / f"log.{number}" for number in range(times)]
+    old = [tmp_path / f"log.{number}" for number in range(ROTATIONS)]
     with running(tmp_path) as bridge:
         visitors = Visitors(bridge.methods["obfs3"])
         with crowd(visitors):
@@ -114,6 +111,24 @@ def test_the_statistics_log_is_rotated_while_clients_come(
             wait_for_more(visitors)
     assert countries(*old, log) == visitors.counted()
     assert all(lines(path) for path in (*old, log))
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_a_log_that_nobody_was_told_of_is_followed_and_never_with_a_client(tmp_path: Path) -> None:
+    """Until the program's next tick its clients' lines wait; the new log is born then, with all of them."""
+    log = tmp_path / "log"
+    time = Time(tmp_path)
+    with running(tmp_path, time.environment) as bridge:
+        visitors = Visitors(bridge.methods["obfs3"])
+        visitors.come(BETWEEN)
+        assert wait_until(lambda: len(lines(log)) == BETWEEN - 1)
+        log.rename(tmp_path / "log.1")
+        visitors.come(BETWEEN)
+        assert not log.exists()
+        time.tick(visitors.come)
+        assert wait_until(log.exists)
+        visitors.come()
+    assert countries(tmp_path / "log.1", log) == visitors.counted()
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
