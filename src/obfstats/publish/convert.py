@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from obfstats.publish import plain
 from obfstats.publish.intervals import Rule, finished, measured
 from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.processor import spare_slow_instructions
 from obfstats.publish.tables import tables
 
 if TYPE_CHECKING:
@@ -86,10 +87,12 @@ def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[lis
         return plain.count(logs, advance)
     # numpy would start a thread for each processor, to multiply matrices; there are none here, and it takes a while.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    spare_slow_instructions(os.environ)
     with _no_search_for_cycles():
         try:
             import_module("numpy")
-        except ImportError:
+        except (ImportError, RuntimeError):
+            # It is not installed, or was built for nothing but the instructions that are to be spared.
             return plain.count(logs, advance)
         from obfstats.publish.tally import tally  # noqa: PLC0415 - an extra, which takes a while to load
 
