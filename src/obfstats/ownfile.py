@@ -40,7 +40,11 @@ def open_or_make(path: Path) -> tuple[int, bool]:
         # Two programs may begin at the same moment: who makes the file, and who has it, is settled one by one.
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-            os.fchmod(descriptor, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)
+            except OSError:
+                os.close(descriptor)
+                raise
             return descriptor, True
     return os.open(path, FLAGS), False
 

@@ -193,6 +193,40 @@ def test_a_new_log_is_never_born_with_a_client(tmp_path: Path) -> None:
     assert (path.read_text(), journal.held) == (LINE * 2, 0)
 
 
+def test_a_rotated_file_does_not_keep_the_time_of_the_last_client(tmp_path: Path) -> None:
+    """Nobody writes it any more: its time is that of the tick at which it was left, for good."""
+    path, old = tmp_path / "log", tmp_path / "log.1"
+    journal = open_journal(path)
+    append(journal, [LINE])
+    path.rename(old)
+    os.utime(old, (1_000_000_000, 1_000_000_000))
+    journal.retry(0.0)
+    assert old.stat().st_mtime > 1_000_000_001
+
+
+def test_a_log_that_is_closed_does_not_keep_it_either(tmp_path: Path) -> None:
+    """A stop is the operator's moment."""
+    path = tmp_path / "log"
+    journal = open_journal(path)
+    append(journal, [LINE])
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    journal.close()
+    assert path.stat().st_mtime > 1_000_000_001
+
+
+def test_a_crowd_before_the_next_tick_loses_nothing(tmp_path: Path) -> None:
+    """A log that nobody told of its rotation is followed at once when more wait than may: it is no client's moment."""
+    path = tmp_path / "log"
+    journal = open_journal(path)
+    path.rename(tmp_path / "log.1")
+    for _ in range(HELD_LINES // 1000):
+        append(journal, batch(1000))
+        assert not path.exists()
+    append(journal, batch(1000))
+    assert (journal.held, journal.dropped) == (0, 0)
+    assert len(path.read_text().splitlines()) == HELD_LINES + 1000
+
+
 def test_a_folder_that_is_away_is_tried_ever_more_rarely(tmp_path: Path) -> None:
     """Ticks come all the time; one warning, and no work for each of them."""
     folder, warnings = tmp_path / "folder", list[str]()

@@ -69,6 +69,28 @@ def test_what_is_appended_meanwhile_is_there(journal: Journal) -> None:
     assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7", "8", "9"]
 
 
+def test_what_is_appended_while_the_copy_is_made_is_no_old_line(journal: Journal) -> None:
+    """The clock was set back to the day that is being forgotten: its new lines are nobody's to forget."""
+    rewriting = journal.rewriting()
+    journal.append(OLD, [message(7)], 0.0)
+    rewriting.copy(is_new)
+    journal.take_over(rewriting)
+    assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7"]
+    assert rewriting.forgotten == 5000
+
+
+def test_the_change_of_files_waits_for_no_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever appends has clients to serve; the copy, made on another thread, is on the disk by then."""
+    rewriting = journal.rewriting()
+    synced = list[int]()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    rewriting.copy(is_new)
+    assert len(synced) == 1
+    journal.append(NEW, [message(7)], 0.0)
+    journal.take_over(rewriting)
+    assert len(synced) == 1
+
+
 def test_a_log_that_was_rotated_away_meanwhile_stays_as_it_is(journal: Journal, tmp_path: Path) -> None:
     """The operator keeps the old one; the new one is begun as ever, and no copy is left."""
     rewriting = journal.rewriting()
@@ -134,7 +156,7 @@ def test_a_disk_that_is_nearly_full_is_left_to_the_next_lines(
 ) -> None:
     """The copy would take what little there is, again and again; nothing that clients bring would be written."""
     real = os.statvfs(journal.path)
-    nearly_full = os.statvfs_result([*real[:4], (3 << 20) // real.f_frsize, *real[5:]])
+    nearly_full = os.statvfs_result([*real[:4], (1 << 19) // real.f_frsize, *real[5:]])
     rewriting = journal.rewriting()
     with monkeypatch.context() as full:
         full.setattr(os, "fstatvfs", lambda _descriptor: nearly_full)

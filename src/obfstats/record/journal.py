@@ -9,7 +9,8 @@ Rules (facts about faults that this file answers):
 - A last line that a killed program left torn is sealed with a newline at the next open, so that nothing merges with
   it; readers count it as damaged.
 - A log that was rotated away is followed: with each tick, and when it is asked for, the path is looked at, and opened
-  anew where another file, or none, stands there. Never with a client: until then its batch is held.
+  anew where another file, or none, stands there. Never with a client: until then its batch is held. The old file's
+  time is set to that moment, or it would tell for good of the last client who made a batch full.
 
 A batch is written sorted: its bytes are a function of the set of its lines alone (design, decision 4).
 """
@@ -74,6 +75,9 @@ class Journal:
             messages: the rest of each line, without its newline, ASCII, in any order.
             now: boot time in seconds, for the next try if this one fails.
         """
+        if self.held + len(messages) > HELD_LINES and not self._backoff.reason:
+            # The log was rotated away since the last tick. Where so many came since then, no moment is anybody's.
+            self._try(now)
         if self.held and self.held + len(messages) > HELD_LINES:
             self.dropped += len(messages)
         else:
@@ -135,6 +139,7 @@ class Journal:
         self._held.clear()
         self.held = 0
         if self._descriptor >= 0:
+            self.touch()
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -169,6 +174,7 @@ class Journal:
         if leads_to(self.path, self._descriptor):
             return
         fresh = _open(self.path)
+        self.touch()
         os.close(self._descriptor)
         self._descriptor = fresh
 

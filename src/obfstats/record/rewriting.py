@@ -53,12 +53,13 @@ class Rewriting:
             OSError: if a file cannot be made.
         """
         self.forgotten = 0
+        # What is appended from now on is new, whatever its label says: somebody may have set the clock back.
+        self._size = os.fstat(descriptor).st_size
         self._path = path
         self._new_path = _copy_of(path)
         self._old = os.dup(descriptor)
         self._read = 0
         self._torn = b""
-        self._keep: Callable[[str], bool] = lambda _start: True
         remove_copy(path)
         try:
             self._new = os.open(self._new_path, _FLAGS, 0o600)
@@ -67,7 +68,7 @@ class Rewriting:
             raise
 
     def copy(self, keep: Callable[[str], bool]) -> None:
-        """Copy what is to stay, up to the end that the log has now.
+        """Copy what is to stay, and all that is appended meanwhile.
 
         Args:
             keep: tells of a line by its first 19 bytes, an interval's start or whatever stands there, whether it stays.
@@ -75,12 +76,15 @@ class Rewriting:
         Raises:
             OSError: if it cannot be copied.
         """
-        self._keep = keep
+        while self._read < self._size and self._copy_some(min(_CHUNK, self._size - self._read), keep):
+            pass
         self._copy_rest()
         os.fsync(self._new)
 
     def replace(self, descriptor: int) -> int:
-        """Copy what came meanwhile and give the new file the log's name.
+        """Copy the last that came meanwhile and give the new file the log's name.
+
+        That does not wait for the disk: what came last may still be on its way there, as it was in the old log.
 
         Args:
             descriptor: the open log; closed if this works.
@@ -93,12 +97,9 @@ class Rewriting:
         """
         try:
             self._check_name()
-            # What was appended since is new, whatever its label says: somebody may have set the clock back.
-            self._keep = lambda _start: True
             self._copy_rest()
             _write_all(self._new, self._torn)
             os.fchmod(self._new, 0o600)
-            os.fsync(self._new)
             fcntl.flock(self._new, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._new_path.rename(self._path)
         except OSError:
@@ -125,26 +126,46 @@ class Rewriting:
             raise OSError(errno.ESTALE, "the log was rotated away meanwhile")
 
     def _copy_rest(self) -> None:
-        """Copy whole lines from where the last call stopped."""
-        while chunk := os.pread(self._old, _CHUNK, self._read):
-            self._read += len(chunk)
-            *lines, rest = (self._torn + chunk).split(b"\n")
-            # Of a giant line nobody needs more than that it was damaged.
-            self._torn = rest[: MAX_LINE_LENGTH + 1]
-            kept = list(self._kept(lines))
-            self.forgotten += len(lines) - len(kept)
-            _leave_room(self._new)
-            _write_all(self._new, b"".join(line + b"\n" for line in kept))
+        """Copy everything from where the last call stopped."""
+        while self._copy_some(_CHUNK, lambda _start: True):
+            pass
 
-    def _kept(self, lines: list[bytes]) -> Iterator[bytes]:
-        """Give the lines that stay; neighbours mostly belong to one interval."""
-        start, keeps = b"", True
-        for line in lines:
-            if line[_START] != start:
-                start = line[_START]
-                keeps = self._keep(start.decode("ascii", "replace"))
-            if keeps:
-                yield line
+    def _copy_some(self, most: int, keep: Callable[[str], bool]) -> bool:
+        """Copy the whole lines that stay of so many bytes; tell whether there were any bytes."""
+        chunk = os.pread(self._old, most, self._read)
+        self._read += len(chunk)
+        *lines, rest = (self._torn + chunk).split(b"\n")
+        # Of a giant line nobody needs more than that it was damaged.
+        self._torn = rest[: MAX_LINE_LENGTH + 1]
+        kept = list(_kept(lines, keep))
+        self.forgotten += len(lines) - len(kept)
+        if kept:
+            self._leave_room()
+            _write_all(self._new, b"".join(line + b"\n" for line in kept))
+        return bool(chunk)
+
+    def _leave_room(self) -> None:
+        """See that the disk is not filled to its end.
+
+        Raises:
+            OSError: if there is little room left.
+        """
+        disk = os.fstatvfs(self._new)
+        # A disk may be small, or say nothing of its size; and what a short log takes is no matter.
+        spare = min(_SPARE, disk.f_blocks * disk.f_frsize // _MOST_PARTS, 2 * self._size)
+        if disk.f_bavail * disk.f_frsize < spare:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _kept(lines: list[bytes], keep: Callable[[str], bool]) -> Iterator[bytes]:
+    """Give the lines that stay; neighbours mostly belong to one interval."""
+    start, keeps = b"", True
+    for line in lines:
+        if line[_START] != start:
+            start = line[_START]
+            keeps = keep(start.decode("ascii", "replace"))
+        if keeps:
+            yield line
 
 
 def remove_copy(path: Path) -> None:
@@ -155,18 +176,6 @@ def remove_copy(path: Path) -> None:
 
 def _copy_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
-
-
-def _leave_room(descriptor: int) -> None:
-    """See that the disk is not filled to its end.
-
-    Raises:
-        OSError: if there is little room left.
-    """
-    disk = os.fstatvfs(descriptor)
-    # A disk may be small, or say nothing of its size.
-    if disk.f_bavail * disk.f_frsize < min(_SPARE, disk.f_blocks * disk.f_frsize // _MOST_PARTS):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
