@@ -6,6 +6,7 @@ import gzip
 import os
 import tracemalloc
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,24 @@ def test_a_log_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / name).write_bytes(line(START))
     (tmp_path / "other.log").write_bytes(line(START))
     assert count_interval(type(tmp_path)(name), START).counts.requests == {"de": 1}
+
+
+def test_a_clock_that_went_back_a_little_hides_no_rotated_file(tmp_path: Path) -> None:
+    """By less than what counts as set: the file was rotated soon after the start, and is older than its label."""
+    (tmp_path / "clients.log").write_bytes(b"")
+    rotated = tmp_path / "clients.log.1"
+    rotated.write_bytes(line(START))
+    began = datetime.fromisoformat(START).replace(tzinfo=UTC).timestamp()
+    os.utime(rotated, (began - 590, began - 590))
+    assert count_interval(tmp_path / "clients.log", START).counts.requests == {"de": 1}
+
+
+def test_a_log_may_be_called_like_a_compressed_one(tmp_path: Path) -> None:
+    """Beside something with its name's beginning, which is not its whole form."""
+    (tmp_path / "stats").mkdir()
+    log = tmp_path / "stats.gz"
+    log.write_bytes(gzip.compress(line(START)))
+    assert count_interval(log, START).counts.requests == {"de": 1}
 
 
 def test_what_was_counted_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

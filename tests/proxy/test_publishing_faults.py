@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import mmap
 import os
 import shutil
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,12 +144,100 @@ def test_old_lines_that_cannot_go_are_copied_ever_more_rarely(tmp_path: Path, mo
 
     with monkeypatch.context() as disk:
         disk.setattr(os, "fstatvfs", full)
-        bridge.end_day()
+        bridge.tick(DAY)
+        bridge.visit(9)
         for _ in range(3600 // 30):
             bridge.tick(30)
     assert 5 < len(asked) < 20
     bridge.tick(601)
+    assert "2012-02-07" not in bridge.log.read_text()
+    assert "2012-02-08" in bridge.log.read_text()
+
+
+def test_the_loop_never_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting, releasing and forgetting: whatever is synced is synced on another thread than the clients'."""
+    bridge = Bridge(tmp_path, forget_after=0.0)
+    bridge.visit(9)
+    threads, real = set[str](), os.fsync
+
+    def sync(descriptor: int) -> None:
+        threads.add(threading.current_thread().name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    bridge.end_day()
+    bridge.tick(31)
+    assert bridge.names() == [FIRST]
     assert bridge.log.read_text() == ""
+    assert threads == {"publish", "forget"}
+
+
+def test_where_no_thread_can_be_started_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on processes: it is tried again, and no file stays open for each try."""
+    bridge = Bridge(tmp_path, forget_after=0.0)
+    bridge.visit(9)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(threading.Thread, "start", refuse)
+        bridge.end_day()
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(40):
+            bridge.tick(31)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    bridge.tick(601)
+    bridge.tick(601)
+    assert bridge.names() == [FIRST]
+    assert bridge.log.read_text() == ""
+
+
+def test_where_memory_is_short_the_count_is_tried_again(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One sentence, as for a disk."""
+
+    def refuse(*_given: object, **_named: object) -> object:
+        raise MemoryError
+
+    bridge.visit(9)
+    with monkeypatch.context() as short:
+        short.setattr(mmap, "mmap", refuse)
+        bridge.end_day()
+    assert "Cannot allocate memory" in caplog.text
+    bridge.tick(31)
+    assert bridge.names() == [FIRST]
+
+
+def test_each_thing_that_is_in_the_way_is_said(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """Also a second one, while the first stays."""
+    bridge.visit(9)
+    shutil.copy(bridge.log, bridge.home / "clients.log.1")
+    bridge.end_day()
+    assert "stand twice" in caplog.text
+    caplog.clear()
+    bridge.folder.rename(bridge.home / "away")
+    bridge.end_day()
+    bridge.tick(31)
+    assert [record.message for record in caplog.records if "moved or deleted" in record.message] != []
+    assert "stand twice" not in caplog.text
+
+
+def test_what_cannot_be_counted_for_a_week_is_given_up_and_its_lines_go(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has moved the copy away; the lines must not stay because of that."""
+    bridge.visit(9)
+    shutil.copy(bridge.log, bridge.home / "clients.log.1")
+    bridge.end_day()
+    for _ in range(6):
+        bridge.tick(DAY)
+    assert "2012-02-07" in bridge.log.read_text()
+    bridge.tick(DAY + 601)
+    bridge.tick(DAY)
+    assert "2012-02-07" not in bridge.log.read_text()
+    assert "the interval from 2012-02-07 14:01:04 is given up" in caplog.text
 
 
 def test_an_interval_that_began_like_one_that_is_out_is_said_to_be_lost(

@@ -106,6 +106,24 @@ def test_in_memory_what_cannot_be_published_does_not_pile_up(tmp_path: Path, cap
     assert len(bridge.names()) == 3
 
 
+def test_in_memory_what_waits_longest_is_given_up_whatever_its_date(tmp_path: Path) -> None:
+    """A clock that was years ahead is put right while the folder is away: the last three are kept."""
+    bridge = Bridge(tmp_path, aggregate=True)
+    away = tmp_path / "away"
+    bridge.folder.rename(away)
+    bridge.clock.set_wall(365 * DAY)
+    bridge.tick()
+    for _ in range(3):
+        bridge.end_day()
+    bridge.clock.set_wall(-365 * DAY)
+    bridge.tick()
+    for _ in range(3):
+        bridge.end_day()
+    away.rename(bridge.folder)
+    bridge.tick(31)
+    assert [name[:4] for name in bridge.names()] == ["2012"] * 3
+
+
 def test_in_memory_limits_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """More clients than are told apart: the numbers are too low, and the operator knows."""
     bridge = Bridge(tmp_path, aggregate=True)

@@ -138,6 +138,18 @@ def test_a_log_that_is_being_rotated_by_copying_is_not_counted_twice(
     assert bridge.document().requests == {"DE": 16}
 
 
+def test_more_lines_than_clients_and_no_copy_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """A program that began at the same second has left lines under the same label: nobody could move them away."""
+    bridge.visit(9)
+    bridge.log.write_text(bridge.log.read_text() + bridge.log.read_text())
+    bridge.end_day()
+    assert bridge.names() == []
+    assert "more lines of it than were counted" in caplog.text
+    bridge.tick(3 * DAY)
+    bridge.tick(31)
+    assert "2012-02-07" not in bridge.log.read_text()
+
+
 @pytest.mark.parametrize("beside", ["copied", "damaged"])
 def test_what_was_not_known_to_be_whole_is_not_published_after_a_restart(bridge: Bridge, beside: str) -> None:
     """The next program has no number to compare with: it would take a line that stands twice for two clients."""

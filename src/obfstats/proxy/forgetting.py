@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.formats.counts import INTERVAL_SECONDS
+from obfstats.ownfile import sync_folder
 from obfstats.proxy.logs import NOTICE
 from obfstats.proxy.threads import on_a_thread
 from obfstats.publish.intervals import TIME
@@ -63,7 +64,7 @@ class Forgetting:
         rewriting = self._journal.rewriting()
         try:
             await on_a_thread("forget", partial(rewriting.copy, keep))
-        except OSError:
+        except Exception:
             # Not where this is cut off: the thread may still be writing.
             rewriting.abandon()
             raise
@@ -71,6 +72,8 @@ class Forgetting:
             rewriting.abandon()
             return
         self._journal.take_over(rewriting)
+        # On the disk the old lines are there until the new name is.
+        await on_a_thread("forget", partial(sync_folder, self._journal.path.parent))
         _log.log(NOTICE, "lines of intervals up to %s are taken out of the log", newest)
 
 

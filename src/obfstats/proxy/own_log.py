@@ -22,6 +22,7 @@ from obfstats.ownfile import sync_folder
 from obfstats.publish.logfiles import READING_ERRORS, LogFileError, find, reading_error
 from obfstats.publish.simple import LONGEST_LINE, read_log, skip_rest
 from obfstats.record.aggregate import Aggregate
+from obfstats.record.interval import CLOCK_TOLERANCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,8 @@ def _files(log: Path, start: str) -> dict[Path, int]:
     Who else may write into the folder could put a pipe or a link there; neither is ever opened.
     """
     files = {}
-    since = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
+    # The clock may go behind what the label says, as long as nobody takes it for set.
+    since = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp() - 2 * CLOCK_TOLERANCE
     for path in sorted(log.parent.iterdir()):
         rest = path.name.removeprefix(log.name)
         is_rotated = rest != path.name and _ROTATED.fullmatch(rest) is not None
@@ -119,7 +121,7 @@ def _files(log: Path, start: str) -> dict[Path, int]:
         except FileNotFoundError:
             continue
         # While it is being compressed there are two of it for a moment, and the first is whole.
-        if path.suffix in _COMPRESSED and path.with_suffix("").exists():
+        if is_rotated and path.suffix in _COMPRESSED and path.with_suffix("").exists():
             continue
         # The log itself may have been rotated away; it comes again with the next tick.
         if stat.S_ISREG(status.st_mode) and (path == log or status.st_mtime >= since):

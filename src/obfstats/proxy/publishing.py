@@ -10,7 +10,8 @@
 - A document is made once, and kept until DIR takes it: noise that is drawn again and again is none. What was counted in
   memory is wiped as soon as its document is made.
 - Whatever cannot be written or read is tried again with a later tick, and holds up nothing else. Lines go only when
-  their interval has been published, or can no longer be: because a restart cut it short, or it was given up.
+  their interval has been published, or can no longer be: because a restart cut it short, or it was given up. That is
+  done after a week, whatever is in the way: lines must not stay because nobody mends a folder.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 MOST_WAITING = 3
 """Intervals that are kept in memory while the folder takes no documents (`--aggregate`)."""
 
+LONGEST_WAIT = 7 * 86_400.0
+"""Seconds that an interval in the log may wait for its document."""
+
 _DAY = timedelta(seconds=INTERVAL_SECONDS)
 
 _log = logging.getLogger(__name__)
@@ -60,12 +64,14 @@ class _Waiting:
     """An interval that is over and not published yet.
 
     Attributes:
+        since: boot time in seconds when this program took notice of it.
         finished: what the recorder says of it; None where that was an earlier program's affair.
         files: how many files have lines of it; an earlier program knew that, too.
         document: what is to be published, once it is made.
         counting: when to count again, if that failed.
     """
 
+    since: float
     finished: Finished | None = None
     files: int = 0
     document: Document | None = None
@@ -99,24 +105,27 @@ class Publisher:
         self._clock = clock
         self._store = recorder.store
         self._waiting: dict[str, _Waiting] = {}
+        now = clock.boot()
         self._in_hand = ""
         self._forgetting: Forgetting | None = None
         self._forgetting_again = Backoff()
         if isinstance(self._store, Journal):
-            self._waiting = {start: _Waiting(files=files) for start, files in self._releases.ledger.over().items()}
+            self._waiting = {start: _Waiting(now, files=files) for start, files in self._releases.ledger.over().items()}
             self._forgetting = Forgetting(self._store, clock, publishing.forget_after)
         self._looks_whole = True
         self._is_busy = False
-        self._refused = ""
+        self._refused: set[str] = set()
         self._is_said: set[str] = set()
 
     async def look(self) -> None:
         """Publish what is over, and forget what is old. While a folder lets an earlier call wait, take notice alone."""
+        now = self._clock.boot()
         for finished in self._recorder.finished():
-            self._waiting[finished.label.rstrip()] = _Waiting(finished)
+            self._waiting[finished.label.rstrip()] = _Waiting(now, finished)
             self._looks_whole = True
+        self._give_up_old(now)
         if isinstance(self._store, Aggregate):
-            self._keep_within_bounds(self._store)
+            self._say_limits(self._store)
         if self._is_busy:
             return
         self._is_busy = True
@@ -158,11 +167,6 @@ class Publisher:
             if waiting.document is None:
                 waiting.document = await self._make(start, waiting)
             if waiting.document is None:
-                _log.warning(
-                    "the interval from %s is not published: lines of it are missing from the log and from what stands"
-                    " beside it",
-                    start,
-                )
                 return ""
             where = await on_a_thread("publish", partial(self._release, start, waiting, waiting.document))
         except (OSError, LogFileError, LedgerError) as error:
@@ -197,11 +201,17 @@ class Publisher:
             sync(log, start)
             waiting.files = files
             return counts
-        if missing < 0:
+        if missing < 0 and files > 1:
             raise LogFileError(f"lines from {start} stand twice, in the log and in a copy beside it: move that away")
-        if error is not None:
+        if missing > 0 and error is not None:
             raise error
         self._releases.ledger.give_up(start, INTERVAL_SECONDS)
+        what = "lines of it are missing from the log and from what stands beside it"
+        _log.warning(
+            "the interval from %s is not published: %s",
+            start,
+            what if missing > 0 else "the log has more lines of it than were counted",
+        )
         return None
 
     def _release(self, start: str, waiting: _Waiting, document: Document) -> Path:
@@ -241,12 +251,18 @@ class Publisher:
         self._looks_whole = False
         return []
 
-    def _keep_within_bounds(self, store: Aggregate) -> None:
-        """Give up what has waited too long in memory, and say once what limits an aggregate has met."""
-        for start in sorted(self._waiting.keys() - {self._in_hand})[:-MOST_WAITING]:
+    def _give_up_old(self, now: float) -> None:
+        """Give up what has waited too long; in the order in which it came, for somebody may have set the clock."""
+        starts = [start for start in self._waiting if start != self._in_hand]
+        old = [start for start in starts if now - self._waiting[start].since > LONGEST_WAIT]
+        for start in starts[:-MOST_WAITING] if isinstance(self._store, Aggregate) else old:
             del self._waiting[start]
-            store.forget(start)
+            self._store.forget(start)
+            self._looks_whole = True
             _log.warning("the interval from %s is given up: it could not be published for too long", start)
+
+    def _say_limits(self, store: Aggregate) -> None:
+        """Say once what limits an aggregate has met."""
         sentences = {
             "more clients came in one interval than are told apart: of further ones only connections are counted": (
                 store.overflowed
@@ -264,13 +280,13 @@ class Publisher:
             _log.warning("%s", sentence)
 
     def _say(self, reasons: list[str]) -> None:
-        """Say once that something cannot be done, and once that everything can again."""
-        reason = reasons[0] if reasons else ""
-        if reason and reason != self._refused:
-            _log.warning("cannot publish (%s): it is tried again", reason)
-        elif self._refused and not reason:
+        """Say once of each thing that it cannot be done, and once that everything can again."""
+        for reason in dict.fromkeys(reasons):
+            if reason not in self._refused:
+                _log.warning("cannot publish (%s): it is tried again", reason)
+        if self._refused and not reasons:
             _log.log(NOTICE, "%s takes documents again", self._publishing.folder)
-        self._refused = reason
+        self._refused = set(reasons)
 
 
 def _reason(error: OSError | LogFileError | LedgerError) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +21,9 @@ async def on_a_thread(name: str, work: Callable[[], _Result]) -> _Result:
     Args:
         name: the thread's.
         work: is done there.
+
+    Raises:
+        OSError: if there is no room for a thread, or for what the work needs.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_Result] = loop.create_future()
@@ -36,10 +41,15 @@ async def on_a_thread(name: str, work: Callable[[], _Result]) -> _Result:
         with contextlib.suppress(RuntimeError):
             try:
                 result = work()
+            except MemoryError:
+                loop.call_soon_threadsafe(fail, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
             except Exception as error:  # noqa: BLE001 - it is raised where the work is waited for
                 loop.call_soon_threadsafe(fail, error)
             else:
                 loop.call_soon_threadsafe(succeed, result)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except (RuntimeError, MemoryError):
+        raise OSError(errno.EAGAIN, "no thread can be started") from None
     return await done

@@ -190,7 +190,7 @@ class Ledger:
             raise LedgerError(f"the ledger {self._path} is closed; open it again")
         try:
             if not leads_to(self._path, self._descriptor):
-                raise LedgerError(f"the ledger {self._path} was moved or deleted; put it back")
+                raise LedgerError(f"the ledger {self._path} was moved or deleted; move it back, or start again")
             if self._is_in_doubt:
                 self._read()
         except OSError as error:
