@@ -16,11 +16,12 @@ class Sizes:
         quiet: lines of other intervals after which an interval is taken to be over.
         limit: rows of an interval that may be kept before repeated ones are thrown away.
         halved: bytes of logs from which on they are cut in two.
-        longest: bytes of an interval from which on logs may be left whole: memory is that of two intervals otherwise.
+        longest: bytes of an interval from which on logs may be left whole: memory is that of two intervals otherwise,
+            up to some 800 MB, or 2 GB where lines have columns.
     """
 
     block: int = LINE_LENGTH << 15
     quiet: int = 1 << 17
     limit: int = 1 << 20
     halved: int = LINE_LENGTH << 20
-    longest: int = LINE_LENGTH << 21
+    longest: int = LINE_LENGTH << 24
