@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from obfstats.publish.tally.fixed_lines import COUNTRIES, END_BITS, END_SHIFT
+from obfstats.publish.tally.fixed_lines import COUNTRIES, END_BITS, END_SHIFT, different
 from obfstats.publish.tally.keys import AT_ONCE, Layout
 
 if TYPE_CHECKING:
@@ -149,8 +149,10 @@ class _Search:
             return first, pairs
         # Whoever has a neighbour that is not equal may have an equal one further on: all of that neighbourhood.
         neighbourhoods = np.cumsum(np.diff(alike, prepend=alike[0]) != 1)
-        is_mixed = np.isin(neighbourhoods, neighbourhoods[~equal])
-        mixed = np.unique((first[is_mixed], second[is_mixed]))
+        has_unequal = np.zeros(neighbourhoods[-1] + 1, np.bool_)
+        has_unequal[neighbourhoods[~equal]] = True
+        is_mixed = has_unequal[neighbourhoods]
+        mixed = different(np.concatenate((first[is_mixed], second[is_mixed])))
         first_again, second_again = self._sort_all(mixed)
         first = np.concatenate((first[~is_mixed], first_again))
         second = np.concatenate((second[~is_mixed], second_again))
@@ -175,9 +177,9 @@ class _Search:
     def _are_equal(self, pairs: Places) -> NDArray[np.bool_]:
         """Compare rows whose keys are equal but for the place."""
         hashes, kinds = self._rows
-        different = hashes.take(pairs[0], axis=0)
-        different ^= hashes.take(pairs[1], axis=0)
-        joined: Words = different[:, 0] | different[:, 1]
+        distance = hashes.take(pairs[0], axis=0)
+        distance ^= hashes.take(pairs[1], axis=0)
+        joined: Words = distance[:, 0] | distance[:, 1]
         if not self._has_all:
             joined |= (kinds.take(pairs[0]) ^ kinds.take(pairs[1])) & self._needed
         equal: NDArray[np.bool_] = joined == 0
