@@ -19,7 +19,7 @@ from bench.load import Load
 from bench.process import cpu_seconds, two_cores
 from bench.report import Comparison, MissingError, main, progress, surroundings, table
 from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
-from tests.peers import managed, obfs4proxy
+from peers import managed, obfs4proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

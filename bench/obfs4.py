@@ -22,8 +22,8 @@ from bench.process import spend
 from bench.report import Comparison, in_turn
 from obfstats.wire import extorport
 from obfstats.wire.handshake import Send
-from tests.peers import managed, obfs4proxy, socks, wrapped
-from tests.peers.processes import family
+from peers import managed, obfs4proxy, socks, wrapped
+from peers.processes import family
 
 if TYPE_CHECKING:
     import socket

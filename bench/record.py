@@ -24,7 +24,7 @@ from bench.load import Load
 from bench.process import cpu_seconds, two_cores
 from bench.report import Comparison, main, progress, surroundings, table
 from obfstats.record import Recorder
-from tests.peers import program
+from peers import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.load import Load, download, upload
 from bench.process import allow_descriptors, cpu_seconds, settled_kib, two_cores
 from bench.report import Comparison, MissingError, main, progress, surroundings, table
-from tests.peers import obfs4proxy, program
+from peers import obfs4proxy, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ from bench.load import download, upload
 from bench.process import allow_descriptors, settled_kib, spend, two_cores
 from bench.report import Comparison, MissingError, in_turn, main, progress, surroundings, table
 from obfstats.wire.extorport import parse_cookie
-from tests.peers import obfs4proxy, wrapped
+from peers import obfs4proxy, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from obfstats.proxy.main import main
+from obfstats.bridge.main import main
 from obfstats.record.clock import SystemClock
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from peers.child import Child
 from tests import canary
-from tests.peers.child import Child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

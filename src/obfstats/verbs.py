@@ -150,7 +150,7 @@ def _audit(given: argparse.Namespace) -> int:
 
 
 def _describe_wrap(parser: argparse.ArgumentParser) -> None:
-    from obfstats.proxy import settings  # noqa: PLC0415
+    from obfstats.bridge import settings  # noqa: PLC0415
 
     parser.usage = "%(prog)s [options] -- PROGRAM [ARGUMENT ...]"
     settings.add_log(parser)
@@ -159,8 +159,8 @@ def _describe_wrap(parser: argparse.ArgumentParser) -> None:
 
 
 def _wrap(given: argparse.Namespace) -> int:
-    from obfstats.proxy import settings  # noqa: PLC0415
-    from obfstats.proxy.wrap.main import Options, run_wrap  # noqa: PLC0415
+    from obfstats.bridge import settings  # noqa: PLC0415
+    from obfstats.bridge.wrap.main import Options, run_wrap  # noqa: PLC0415
     from obfstats.publish.options import refuse  # noqa: PLC0415
 
     log = settings.read_log(given)

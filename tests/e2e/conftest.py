@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.bridge import Clock
-from tests.peers import managed
-from tests.peers import network as networks
-from tests.peers.missing import need
+from peers import managed
+from peers import network as networks
+from peers.missing import need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from tests.e2e.visitors import OURS, counting, is_answer, visit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.network import Network
+    from peers.network import Network
 
 
 def test_an_old_torrc_goes_on_working(network: Network) -> None:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.formats.logline import parse_line
+from peers.processes import command_line, family
 from tests import canary
 from tests.e2e.visitors import counting, countries_seen, is_answer, visit
-from tests.peers.processes import command_line, family
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.network import Network
-    from tests.peers.tors import Bridge
+    from peers.network import Network
+    from peers.tors import Bridge
 
 HOSTS = {"obfs3": "127.0.0.1"}
 
@@ -37,7 +37,7 @@ def test_a_bridge_comes_back_after_its_tor_was_ended(network: Network, geoip: Pa
         first = cookie(bridge)
         processes = [command_line(pid) for pid in family(bridge.child.pid)]
         assert len(processes) == 2
-        assert "obfstats.proxy.main" in processes[1]
+        assert "obfstats.bridge.main" in processes[1]
         assert bridge.end(number) == []
     with network.bridge(name, command, HOSTS, countries=geoip) as bridge:
         for _ in range(2):

@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peers import managed
+from peers.missing import need
+from peers.network import OBFS4PROXY
+from peers.tors import Bridge, join
 from tests import canary
 from tests.e2e.visitors import OBFSTATS, OURS, is_answer, statistics_log, visit, visit_with
-from tests.peers import managed
-from tests.peers.missing import need
-from tests.peers.network import OBFS4PROXY
-from tests.peers.tors import Bridge, join
 
 if TYPE_CHECKING:
-    from tests.peers.network import Network
+    from peers.network import Network
 
 README = Path(__file__).parents[2] / "README.md"
 

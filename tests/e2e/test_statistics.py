@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import read_documents
+from peers import web
+from peers.child import ChildError
+from peers.tors import under
 from tests import canary
 from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, statistics_log, visit
-from tests.peers import web
-from tests.peers.child import ChildError
-from tests.peers.tors import under
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from demo.bridge import Clock
-    from tests.peers.network import Network
-    from tests.peers.tors import Bridge
+    from peers.network import Network
+    from peers.tors import Bridge
 
 OBFSTATS = str(Path(sys.executable).with_name("obfstats"))
 

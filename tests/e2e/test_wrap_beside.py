@@ -7,19 +7,19 @@ import signal
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import parse_line
+from peers import managed, torrc
+from peers.child import STOP_SECONDS
+from peers.missing import need
+from peers.network import OBFS4PROXY
+from peers.processes import Held, command_line, family
 from tests import canary
 from tests.e2e.visitors import countries_seen, is_answer, visit, visit_with, wait_until_served, wrapping
-from tests.peers import managed, torrc
-from tests.peers.child import STOP_SECONDS
-from tests.peers.missing import need
-from tests.peers.network import OBFS4PROXY
-from tests.peers.processes import Held, command_line, family
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.network import Network
-    from tests.peers.tors import Bridge
+    from peers.network import Network
+    from peers.tors import Bridge
 
 HOSTS = {"obfs3": "127.0.0.1", "obfs4": "127.0.0.1"}
 

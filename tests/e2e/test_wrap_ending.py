@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.formats.logline import parse_line
+from peers.child import STOP_SECONDS
+from peers.network import OBFS4PROXY
+from peers.processes import Held, command_line, family
 from tests import canary
 from tests.e2e.visitors import (
     countries_seen,
@@ -21,16 +24,13 @@ from tests.e2e.visitors import (
     wait_until_served,
     wrapping,
 )
-from tests.peers.child import STOP_SECONDS
-from tests.peers.network import OBFS4PROXY
-from tests.peers.processes import Held, command_line, family
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.managed import Managed
-    from tests.peers.network import Network
-    from tests.peers.tors import Bridge
+    from peers.managed import Managed
+    from peers.network import Network
+    from peers.tors import Bridge
 
 HOSTS = {"obfs2": "127.0.0.1", "obfs3": "::1", "obfs4": "127.0.0.1"}
 

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.formats.logline import parse_line
+from peers import managed, web
+from peers.missing import need
+from peers.network import OBFS4PROXY
+from peers.processes import command_line, family, listeners
+from peers.tors import telling
 from tests import canary
 from tests.e2e.visitors import is_answer, statistics_log, visit, visit_with, wrapping
-from tests.peers import managed, web
-from tests.peers.missing import need
-from tests.peers.network import OBFS4PROXY
-from tests.peers.processes import command_line, family, listeners
-from tests.peers.tors import telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import TypeAlias
 
-    from tests.peers.network import Network
-    from tests.peers.tors import Bridge, Client
+    from peers.network import Network
+    from peers.tors import Bridge, Client
 
     Clients: TypeAlias = dict[tuple[str, str], tuple[Bridge, Client]]
 

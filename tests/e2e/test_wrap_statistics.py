@@ -9,20 +9,20 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import parse_line
+from peers import web
+from peers.child import ChildError
+from peers.network import OBFS4PROXY
 from tests import canary
 from tests.e2e.test_statistics import DAY, MINUTE, becomes_true, ours, tors
 from tests.e2e.visitors import SECONDS, is_answer, statistics_log, visit, visit_with, wrapping
-from tests.peers import web
-from tests.peers.child import ChildError
-from tests.peers.network import OBFS4PROXY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from demo.bridge import Clock
-    from tests.peers.managed import Managed
-    from tests.peers.network import Network
-    from tests.peers.tors import Bridge
+    from peers.managed import Managed
+    from peers.network import Network
+    from peers.tors import Bridge
 
 
 def wait_for_tors_day(bridge: Bridge) -> None:

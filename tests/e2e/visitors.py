@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from demo.clients import ObfuscatedClient
 from obfstats.wire.transports import make_transport
-from tests.peers import forwarder, program, socks
-from tests.peers.child import START_SECONDS, ChildError
-from tests.peers.network import OBFS4PROXY
+from peers import forwarder, program, socks
+from peers.child import START_SECONDS, ChildError
+from peers.network import OBFS4PROXY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.peers.managed import Managed
-    from tests.peers.tors import Bridge
+    from peers.managed import Managed
+    from peers.tors import Bridge
 
 SECONDS = 30.0
 """How long a step may take."""

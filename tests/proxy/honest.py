@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from obfstats.formats.logline import LogLine
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 _WARNING = re.compile('LOG SEVERITY=warning MESSAGE="(.*)"')
 

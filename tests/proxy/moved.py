@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from demo.bridge import Clock
-from tests.peers.missing import need
-from tests.peers.tors import under
+from peers.missing import need
+from peers.tors import under
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from obfstats.bridge.publishing import Publisher
 from obfstats.formats.document import read_documents
-from obfstats.proxy.publishing import Publisher
 from obfstats.publish.release_options import Publishing
 from obfstats.publish.rounding import Heading
 from obfstats.record.aggregate import Aggregate

@@ -13,8 +13,8 @@ import uvloop
 
 from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.listener import Listener, listen
-from obfstats.proxy.logs import Show
 from obfstats.proxy.orport import PlainOrPort
+from obfstats.proxy.privacy import Show
 from obfstats.proxy.server import Server
 from obfstats.proxy.service import Surroundings
 from obfstats.wire.endpoint import Endpoint, parse_endpoint

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from peers import extended, managed, program, socks
+from peers.child import Child
+from peers.extended import Conduct
+from peers.network import Ports
 from tests import canary
-from tests.peers import extended, managed, program, socks
-from tests.peers.child import Child
-from tests.peers.extended import Conduct
-from tests.peers.network import Ports
 from tests.proxy.destinations import echo, serve
 from tests.proxy.visiting import HELLO, SECONDS, countries, greet, visit, wait_until
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.wire.endpoint import parse_endpoint
+from peers import managed, program, socks
 from tests import canary
-from tests.peers import managed, program, socks
 from tests.proxy import running
 from tests.proxy.destinations import digest, echo, serve, speak_first
 from tests.proxy.visiting import HELLO, SECONDS, countries, greet, visit

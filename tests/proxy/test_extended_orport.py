@@ -10,9 +10,9 @@ from demo.clients import ObfuscatedClient
 from obfstats.proxy.orport import EXTENDED_DEADLINE
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
+from peers import extended, managed
+from peers.extended import Conduct, Visit
 from tests import canary
-from tests.peers import extended, managed
-from tests.peers.extended import Conduct, Visit
 from tests.proxy.destinations import digest, echo, serve
 from tests.proxy.visiting import HELLO, countries, visit, wait_until
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.peers.extended import ExtendedOrPort
-    from tests.peers.managed import Managed
+    from peers.extended import ExtendedOrPort
+    from peers.managed import Managed
 
 ALL = ("dummy", *managed.TRANSPORTS)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, managed
+from peers import extended, managed
 from tests.proxy.honest import Visitors, countries, is_served, lines, warnings
 from tests.proxy.moved import DAY, Time
 from tests.proxy.visiting import wait_until
@@ -37,7 +37,7 @@ WAS_SET = "the clock was set: a new interval has begun, and what was in the buff
 _SET_FROM_A_FILE = """
 import sys, time
 from pathlib import Path
-from obfstats.proxy.main import main
+from obfstats.bridge.main import main
 from obfstats.record.clock import SystemClock
 
 class Clock(SystemClock):

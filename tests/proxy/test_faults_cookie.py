@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
-from tests.peers import extended, managed
+from peers import extended, managed
 from tests.proxy.honest import EXACT, Visitors, countries, is_served, warnings
 from tests.proxy.moved import Time
 

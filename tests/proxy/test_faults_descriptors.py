@@ -7,7 +7,7 @@ import resource
 import threading
 from typing import TYPE_CHECKING
 
-from tests.peers import extended, managed
+from peers import extended, managed
 from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import EXACT, Visitors, countries, is_served, warnings
 from tests.proxy.moved import Time
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 LIMIT, ROOM = 80, 8
 """A limit on descriptors, and the connections that fit: two descriptors each, beside 64 for everything else."""

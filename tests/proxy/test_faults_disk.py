@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, managed
+from peers import extended, managed
 from tests.proxy.honest import Visitors, countries, is_served, lines, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 SIZE = 512 << 10
 """Bytes of the disk."""
@@ -37,7 +37,7 @@ _KEEPS_FEW = """
 import sys
 from obfstats.record import journal
 journal.HELD_LINES = 21
-from obfstats.proxy.main import main
+from obfstats.bridge.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers import extended, managed
 from tests import canary
-from tests.peers import extended, managed
 from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import EXACT, Visitors, countries, is_open, resident, warnings
 from tests.proxy.moved import Time
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 FLOOD = 1000
 MANY = 4096

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers import extended, managed
 from tests import canary
-from tests.peers import extended, managed
 from tests.proxy.honest import Visitors, lines, warnings
 from tests.proxy.moved import DAY, Time
 from tests.proxy.visiting import wait_until
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 NEW = canary.geoip().replace(",DE\n", ",FR\n")
 """The other file: who came from Germany comes from France."""

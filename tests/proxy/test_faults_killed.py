@@ -6,14 +6,14 @@ import signal
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import is_line
-from tests.peers import extended, managed
+from peers import extended, managed
 from tests.proxy.honest import AT_ONCE, Visitors, crowd, is_open
 from tests.proxy.visiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 KILLS = 3
 BUFFER = 4

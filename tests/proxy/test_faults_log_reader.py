@@ -7,7 +7,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from tests.peers import extended, managed
+from peers import extended, managed
 from tests.proxy.honest import Visitors, countries, is_served
 
 if TYPE_CHECKING:

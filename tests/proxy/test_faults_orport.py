@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, managed
-from tests.peers.extended import Conduct
+from peers import extended, managed
+from peers.extended import Conduct
 from tests.proxy.destinations import TIMEOUT, echo
 from tests.proxy.honest import EXACT, Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
 from tests.proxy.moved import Time
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import TypeAlias
 
-    from tests.peers.extended import ExtendedOrPort
-    from tests.peers.managed import Managed
+    from peers.extended import ExtendedOrPort
+    from peers.managed import Managed
 
     BeOrPort: TypeAlias = Callable[[Path, int], AbstractContextManager[tuple[str, int] | ExtendedOrPort]]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, managed
+from peers import extended, managed
 from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import Visitors, countries, lines
 from tests.proxy.moved import Time
@@ -22,7 +22,7 @@ from tests.proxy.visiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 ROTATIONS = 5
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers import extended, managed
 from tests import canary
-from tests.peers import extended, managed
 from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import Visitors, countries, is_open, is_served, resident, warnings
 from tests.proxy.moved import Time

@@ -6,8 +6,8 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-from obfstats.proxy.heartbeat import Heartbeat
-from obfstats.proxy.logs import Show
+from obfstats.bridge.heartbeat import Heartbeat
+from obfstats.proxy.privacy import Show
 from tests.record.surroundings import DAY, Bench
 
 if TYPE_CHECKING:

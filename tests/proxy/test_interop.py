@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.formats.logline import parse_line
-from tests.peers import obfs4proxy, socks
-from tests.peers.missing import need
-from tests.peers.program import obfsproxy
+from peers import obfs4proxy, socks
+from peers.missing import need
+from peers.program import obfsproxy
 from tests.proxy.destinations import echo, serve
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.proxy.limits import Gate, Limits
-from obfstats.proxy.logs import Show
+from obfstats.proxy.privacy import Show
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,15 +15,15 @@ import pytest
 from demo.clients import ObfuscatedClient
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
+from peers import managed, program
 from tests import canary
-from tests.peers import managed, program
 from tests.proxy.destinations import echo, serve
 from tests.proxy.visiting import HELLO, visit, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 LINE = re.compile(r"(?P<time>[0-9-]{10} [0-9:]{8}) \[(?P<severity>error|warn|notice|info|debug)\] (?P<message>.+)")
 """The C program's form of a line, from 2012-02-10 on."""

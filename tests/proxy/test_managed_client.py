@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from obfstats.proxy.outbound import LocalAddresses
 from obfstats.wire.arguments import write_arguments
 from obfstats.wire.endpoint import parse_endpoint
-from tests.peers import managed, obfs4proxy, socks
-from tests.peers.child import START_SECONDS
-from tests.peers.missing import need
+from peers import managed, obfs4proxy, socks
+from peers.child import START_SECONDS
+from peers.missing import need
 from tests.proxy.destinations import digest, echo, serve, speak_first
 from tests.proxy.test_interop import fetch_megabyte
 from tests.proxy.visiting import HELLO, SECONDS, greet, refuse_in
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.peers.managed import Managed
+    from peers.managed import Managed
 
 ALL = ("dummy", *managed.TRANSPORTS)
 

@@ -20,10 +20,10 @@ from demo.clients import ObfuscatedClient
 from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
+from peers import extended, managed
+from peers.child import START_SECONDS
+from peers.network import Ports
 from tests import canary
-from tests.peers import extended, managed
-from tests.peers.child import START_SECONDS
-from tests.peers.network import Ports
 from tests.proxy.destinations import echo, serve
 from tests.proxy.visiting import HELLO, countries, refuse_in, visit, wait_until
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from demo.clients import ObfuscatedClient
 from obfstats.formats.logline import LogLine, parse_line
 from obfstats.wire.transports import make_transport
+from peers.missing import need
+from peers.program import obfsproxy
 from tests import canary
-from tests.peers.missing import need
-from tests.peers.program import obfsproxy
 from tests.proxy.destinations import echo, serve
 
 # The variant for programs with threads: the other one now and then gives them a time that never was.

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obfstats.proxy.own_log import MOST_LINES, count_interval
+from obfstats.bridge.own_log import MOST_LINES, count_interval
 from obfstats.publish import plain
 from obfstats.publish.logfiles import find
 from obfstats.record.pages import Pages

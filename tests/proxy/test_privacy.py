@@ -13,8 +13,8 @@ import pytest
 
 from obfstats.proxy import privacy
 from obfstats.proxy.privacy import describe
+from peers.program import obfsproxy
 from tests import canary
-from tests.peers.program import obfsproxy
 
 # Makes every kind of mistake there is, with an address in each, under the program's own precautions.
 MISTAKEN_PROCESS = """

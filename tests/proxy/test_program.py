@@ -15,8 +15,8 @@ import pytest
 from demo.clients import ObfuscatedClient
 from obfstats.formats.logline import parse_line
 from obfstats.wire.transports import make_transport
+from peers.program import obfsproxy
 from tests import canary
-from tests.peers.program import obfsproxy
 from tests.proxy.destinations import digest, echo, serve, speak_first
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.proxy.publishing import Publisher
+from obfstats.bridge.publishing import Publisher
 from obfstats.publish.intervals import Rule
 from obfstats.publish.output import Output
 from obfstats.publish.release_options import Publishing

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.proxy import publishing
-from obfstats.proxy.own_log import count_interval
+from obfstats.bridge import publishing
+from obfstats.bridge.own_log import count_interval
 from tests.proxy.published import FIRST, SECOND, Bridge
 from tests.record.surroundings import DAY
 

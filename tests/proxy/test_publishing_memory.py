@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.proxy import publishing, threads
-from obfstats.proxy.publishing import Publisher
+from obfstats.bridge import publishing, threads
+from obfstats.bridge.publishing import Publisher
 from obfstats.publish.ledger import Ledger
 from obfstats.publish.release_options import Publishing
 from obfstats.publish.rounding import Heading

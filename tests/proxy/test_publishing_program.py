@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.formats.document import read_documents
-from tests.peers import extended, managed, wrapped
-from tests.peers.program import ARGV, obfsproxy
+from peers import extended, managed, wrapped
+from peers.program import ARGV, obfsproxy
 from tests.proxy.destinations import echo, serve
 from tests.proxy.honest import Visitors
 from tests.proxy.moved import DAY, Time

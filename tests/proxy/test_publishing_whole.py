@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from obfstats.proxy.own_log import count_interval
+from obfstats.bridge.own_log import count_interval
 from tests.proxy.published import FIRST, SECOND, Bridge
 from tests.record.surroundings import DAY
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.bridge.ticking import REPORTS, Ticker
 from obfstats.proxy.limits import Gate, Limits
-from obfstats.proxy.logs import Show
 from obfstats.proxy.outcomes import Outcomes
+from obfstats.proxy.privacy import Show
 from obfstats.proxy.service import Surroundings
-from obfstats.proxy.ticking import REPORTS, Ticker
 from obfstats.wire.endpoint import Endpoint
 from tests.record.surroundings import MovedClock
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
-from tests.peers import managed, program, socks, upstream
-from tests.peers.upstream import SCHEMES, Asked, Manner
+from peers import managed, program, socks, upstream
+from peers.upstream import SCHEMES, Asked, Manner
 from tests.proxy.destinations import echo, serve, speak_first
 from tests.proxy.test_interop import fetch_megabyte
 from tests.proxy.visiting import HELLO, SECONDS, greet, refuse_in
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tests.peers.managed import Managed
-    from tests.peers.upstream import Scheme, Upstream
+    from peers.managed import Managed
+    from peers.upstream import Scheme, Upstream
 
 NAME = "bridge.example"
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.clients import ObfuscatedClient
-from obfstats.proxy.managed import run_managed
-from obfstats.proxy.options import parse_options
+from obfstats.bridge.managed import run_managed
+from obfstats.bridge.options import parse_options
 from obfstats.record.clock import SystemClock
 from obfstats.wire.transports import make_transport
 

@@ -11,9 +11,9 @@ import pytest
 
 from obfstats.publish.log2stats import log2stats
 from obfstats.publish.logfiles import find
+from peers import extended, managed, obfs4proxy, socks
+from peers.missing import need
 from tests import canary
-from tests.peers import extended, managed, obfs4proxy, socks
-from tests.peers.missing import need
 from tests.proxy.visiting import HELLO, wait_until
 from tests.publish.oldlogs import DAY, Outside
 

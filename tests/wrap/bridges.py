@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.extended import ExtendedOrPort
-    from tests.peers.wrapped import Wrapped
+    from peers.extended import ExtendedOrPort
+    from peers.wrapped import Wrapped
     from tests.proxy.honest import Visitors
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from tests.peers import extended, wrapped
+from peers import extended, wrapped
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.peers.extended import Conduct
-    from tests.peers.wrapped import Wrapped
+    from peers.extended import Conduct
+    from peers.wrapped import Wrapped
 
 CLIENT = "192.0.2.7:5678"
 """A client of whom only bytes matter."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, managed, wrapped
+from peers import extended, managed, wrapped
 from tests.proxy.honest import Visitors
 from tests.wrap.bridges import Counting
 

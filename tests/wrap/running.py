@@ -6,8 +6,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.peers import managed, wrapped
-from tests.peers.child import START_SECONDS
+from peers import managed, wrapped
+from peers.child import START_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
-from tests.peers import stand_in
+from peers import stand_in
 from tests.proxy.destinations import TIMEOUT
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, managed, wrapped
-from tests.peers.child import START_SECONDS
+from peers import extended, managed, wrapped
+from peers.child import START_SECONDS
 from tests.proxy.honest import Visitors
 from tests.wrap.running import SHELL, environment, run
 

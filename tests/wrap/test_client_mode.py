@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import managed, obfs4proxy, wrapped
-from tests.peers.child import START_SECONDS
-from tests.peers.missing import need
-from tests.peers.processes import command_line
+from peers import managed, obfs4proxy, wrapped
+from peers.child import START_SECONDS
+from peers.missing import need
+from peers.processes import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

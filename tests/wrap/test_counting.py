@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from peers import extended, managed, stand_in, wrapped
+from peers.extended import Conduct
+from peers.stand_in import Conduct as Program
 from tests import canary
-from tests.peers import extended, managed, stand_in, wrapped
-from tests.peers.extended import Conduct
-from tests.peers.stand_in import Conduct as Program
 from tests.proxy.destinations import TIMEOUT, echo, serve
 from tests.proxy.honest import Visitors, countries, is_served, lines
 from tests.proxy.moved import DAY, Time

@@ -8,8 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.peers import extended, managed, wrapped
-from tests.peers.wrapped import NAME, Program, Reader
+from peers import extended, managed, wrapped
+from peers.wrapped import NAME, Program, Reader
 from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import Visitors, countries
 from tests.proxy.visiting import wait_until

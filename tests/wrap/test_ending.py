@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers import extended, managed, stand_in, wrapped
+from peers.processes import Held, family, listeners
 from tests import canary
-from tests.peers import extended, managed, stand_in, wrapped
-from tests.peers.processes import Held, family, listeners
 from tests.proxy.honest import Visitors, countries, is_hung_up_on, is_open, is_served
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
@@ -21,7 +21,7 @@ from tests.wrap.running import SHELL, environment, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.wrapped import Wrapped
+    from peers.wrapped import Wrapped
 
 NAME = wrapped.NAME
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.wire.extorport_messages import Command, pack_message
-from tests.peers import stand_in, wrapped
+from peers import stand_in, wrapped
 from tests.proxy.destinations import TIMEOUT, digest
 from tests.proxy.visiting import HELLO
 from tests.wrap.carrying import CLIENT, bridge, receive_all

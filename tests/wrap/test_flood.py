@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers import extended, managed, stand_in, wrapped
+from peers.child import is_readable
 from tests import canary
-from tests.peers import extended, managed, stand_in, wrapped
-from tests.peers.child import is_readable
 from tests.proxy.honest import EXACT, Visitors, countries, is_open, is_served, resident, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.peers.wrapped import Entrance
+    from peers.wrapped import Entrance
 
 NAME = wrapped.NAME
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, managed, wrapped
-from tests.peers.wrapped import Reader
+from peers import extended, managed, wrapped
+from peers.wrapped import Reader
 from tests.wrap.running import QUIET, SHELL, environment, run
 
 if TYPE_CHECKING:

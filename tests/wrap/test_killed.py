@@ -7,16 +7,16 @@ import signal
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import is_line
+from peers import extended, managed, wrapped
+from peers.processes import Held, family
 from tests import canary
-from tests.peers import extended, managed, wrapped
-from tests.peers.processes import Held, family
 from tests.proxy.honest import AT_ONCE, Visitors, crowd, is_open
 from tests.proxy.visiting import HELLO, visit, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.wrapped import Wrapped
+    from peers.wrapped import Wrapped
 
 NAME = wrapped.NAME
 KILLS = 2

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, stand_in, wrapped
-from tests.peers.extended import Conduct
-from tests.peers.stand_in import Conduct as Program
+from peers import extended, stand_in, wrapped
+from peers.extended import Conduct
+from peers.stand_in import Conduct as Program
 from tests.proxy.honest import resident
 from tests.proxy.visiting import HELLO, visit, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.peers.extended import ExtendedOrPort
-    from tests.peers.wrapped import Wrapped
+    from peers.extended import ExtendedOrPort
+    from peers.wrapped import Wrapped
 
 CLIENT = "192.0.2.7:5678"
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.peers import extended, managed, wrapped
-from tests.peers.child import is_readable
-from tests.peers.wrapped import Program, Reader
+from peers import extended, managed, wrapped
+from peers.child import is_readable
+from peers.wrapped import Program, Reader
 from tests.proxy.visiting import wait_until
 from tests.wrap.running import QUIET, SHELL, environment, run
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
-from tests.peers import extended, managed, obfs4proxy, socks, wrapped
-from tests.peers.missing import need
+from peers import extended, managed, obfs4proxy, socks, wrapped
+from peers.missing import need
 from tests.proxy.honest import Visitors, is_served, lines
 from tests.proxy.visiting import HELLO
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from peers import extended, managed, wrapped
+from peers.extended import Conduct
+from peers.processes import command_line, family
+from peers.stand_in import Conduct as Program
 from tests import canary
-from tests.peers import extended, managed, wrapped
-from tests.peers.extended import Conduct
-from tests.peers.processes import command_line, family
-from tests.peers.stand_in import Conduct as Program
 from tests.proxy.honest import Visitors
 from tests.proxy.visiting import HELLO, visit
 

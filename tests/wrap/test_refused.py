@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers import extended, managed, stand_in, wrapped
+from peers.stand_in import Conduct
 from tests import canary
-from tests.peers import extended, managed, stand_in, wrapped
-from tests.peers.stand_in import Conduct
 from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import EXACT, Visitors, countries, is_open, warnings
 from tests.proxy.moved import Time
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.peers.wrapped import Entrance
+    from peers.wrapped import Entrance
     from tests.wrap.bridges import Counting
 
 NAME = wrapped.NAME

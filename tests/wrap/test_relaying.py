@@ -11,8 +11,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.peers import extended, stand_in, wrapped
-from tests.peers.extended import Conduct
+from peers import extended, stand_in, wrapped
+from peers.extended import Conduct
 from tests.proxy.destinations import TIMEOUT, digest
 from tests.proxy.visiting import HELLO
 from tests.wrap.carrying import CLIENT, bridge, receive_all
@@ -20,7 +20,7 @@ from tests.wrap.carrying import CLIENT, bridge, receive_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.peers.wrapped import Wrapped
+    from peers.wrapped import Wrapped
 
 MUCH = 5 << 20
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import extended, managed, wrapped
-from tests.peers.stand_in import Conduct
-from tests.peers.wrapped import NAME
+from peers import extended, managed, wrapped
+from peers.stand_in import Conduct
+from peers.wrapped import NAME
 from tests.proxy.honest import Visitors, countries, lines
 from tests.proxy.visiting import HELLO, visit, wait_until
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers import extended, managed, stand_in, wrapped
+from peers.stand_in import Conduct
 from tests import canary
-from tests.peers import extended, managed, stand_in, wrapped
-from tests.peers.stand_in import Conduct
 from tests.proxy.destinations import TIMEOUT, digest
 from tests.proxy.visiting import HELLO, visit, wait_until
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.peers.extended import ExtendedOrPort
-    from tests.peers.managed import Managed
+    from peers.extended import ExtendedOrPort
+    from peers.managed import Managed
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from obfstats.wire.endpoint import Endpoint
+from peers import extended, stand_in, wrapped
+from peers.stand_in import Conduct
 from tests import canary
-from tests.peers import extended, stand_in, wrapped
-from tests.peers.stand_in import Conduct
 from tests.proxy.destinations import TIMEOUT
 from tests.proxy.visiting import HELLO, visit
 from tests.wrap.tapping import PROOF, tapped
@@ -18,8 +18,8 @@ from tests.wrap.tapping import PROOF, tapped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.peers.extended import ExtendedOrPort
-    from tests.peers.wrapped import Wrapped
+    from peers.extended import ExtendedOrPort
+    from peers.wrapped import Wrapped
     from tests.wrap.tapping import Tap
 
 

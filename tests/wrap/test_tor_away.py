@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers import extended, managed, stand_in, wrapped
+from peers.extended import Conduct
 from tests import canary
-from tests.peers import extended, managed, stand_in, wrapped
-from tests.peers.extended import Conduct
 from tests.proxy.honest import EXACT, Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until

@@ -23,7 +23,7 @@ from obfstats.record.countries import pack_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from obfstats.proxy.logs import Show
+    from obfstats.proxy.privacy import Show
 
 MOST_CONNECTIONS = 16_384
 """Cap on connections where the command line names none; fewer where file descriptors do not suffice."""

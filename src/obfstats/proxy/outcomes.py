@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from obfstats.proxy.logs import Show
+    from obfstats.proxy.privacy import Show
     from obfstats.wire.endpoint import Endpoint
 
 _log = logging.getLogger(__name__)

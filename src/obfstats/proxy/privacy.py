@@ -18,9 +18,32 @@ if TYPE_CHECKING:
     import asyncio
     from types import TracebackType
 
+    from obfstats.wire.endpoint import Endpoint
+
+SCRUBBED = "[scrubbed]"
+
 _PR_SET_DUMPABLE = 4
 
 _log = logging.getLogger(__name__)
+
+
+class Show:
+    """Writes what concerns clients into a log: as it is, or so that it gives nobody away.
+
+    Attributes:
+        safe: whether addresses are scrubbed, and numbers rounded up.
+    """
+
+    def __init__(self, *, safe: bool) -> None:
+        self.safe = safe
+
+    def __call__(self, endpoint: Endpoint) -> str:
+        """Write one address with its port."""
+        return SCRUBBED if self.safe else str(endpoint)
+
+    def number(self, number: int) -> int:
+        """Round up to the next multiple of 8, as everything that leaves the machine."""
+        return -(-number // 8) * 8 if self.safe else number
 
 
 def forbid_core_dumps() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from obfstats.proxy.limits import Gate
-    from obfstats.proxy.logs import Show
+    from obfstats.proxy.privacy import Show
     from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.handshake import Random, Side, Transport
 

@@ -2,7 +2,7 @@
 
 An Aggregate takes the place of the journal where nothing about a client is to be written. What the journal would append
 it counts, batch by batch, in the same order and at the same moments; and what the journal has written is counted by an
-Aggregate, too (proxy/own_log.py). So the numbers are the same.
+Aggregate, too (bridge/own_log.py). So the numbers are the same.
 
 - Of a client it keeps what the log would: the keyed hash, and which transports it came by; in pages of their own
   (pages.py), which are overwritten with zeros when the interval is published, or the program ends.

@@ -1,0 +1,242 @@
+"""A stub of tor's extended ORPort on loopback, which notes what it is told, and does wrong where it is asked to.
+
+    with extended.orport(tmp_path, Conduct.DENY) as tor:
+        tor.address, tor.cookie_file    what a transport's program is told
+        tor.visits                      which clients it was told of, in the order of their DONE
+
+Connections meet the conducts that were named, each one once and in their order; all further ones are treated honestly.
+Like tor it hangs up on whatever tor hangs up on, and notes why in `refused`.
+
+Source: ext-orport-spec; tor 0.4.9 is what `wire.extorport_server` was held against.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from obfstats.wire.extorport import COOKIE_LENGTH, Asked, Refused, Server, write_cookie
+from obfstats.wire.extorport_messages import MAX_BODY, Command, pack_message
+from obfstats.wire.handshake import Send
+from peers.child import is_readable
+from tests.proxy.destinations import TIMEOUT, echo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_CHUNK = 1 << 12
+_RIGHT, _WRONG = b"\1", b"\0"
+
+
+class Conduct(Enum):
+    """What a connection meets; the values say it in words."""
+
+    HONEST = "does as tor does"
+    LATE = "says OKAY only once `go` is set, and closes if a byte of the client's is there before"
+    WRONG_HASH = "does not know the cookie"
+    REFUSE = "says that the other end does not know the cookie"
+    DENY = "says DENY, as the specification has it"
+    CLOSE = "closes in place of OKAY, as tor does"
+    HANG_UP = "closes before it has said anything"
+    GARBAGE = "says anything but what an extended ORPort says first"
+    CHATTER = "says more than there is to say in place of OKAY"
+    SILENCE = "says nothing, for as long as the other end stays"
+
+
+UNWILLING = (
+    Conduct.WRONG_HASH,
+    Conduct.REFUSE,
+    Conduct.DENY,
+    Conduct.CLOSE,
+    Conduct.HANG_UP,
+    Conduct.GARBAGE,
+    Conduct.CHATTER,
+)
+"""Every way not to take a client but silence."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What was said of one client.
+
+    Attributes:
+        address: its address and port as they were written; None where nothing was said.
+        transport: what it came by; None where nothing was said.
+    """
+
+    address: str | None
+    transport: str | None
+
+
+class ExtendedOrPort:
+    """The stub.
+
+    Attributes:
+        address: where it listens.
+        cookie_file: where its cookie is.
+        visits: what it was told, up to DONE.
+        refused: why it hung up, as tor would have.
+        connections: how many it has had.
+        go: lets those on that meet `Conduct.LATE`.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        cookie_file: Path,
+        conducts: tuple[Conduct, ...],
+        greeting: bytes,
+        handle: Callable[[socket.socket], None],
+    ) -> None:
+        self.address: tuple[str, int] = listening.getsockname()[:2]
+        self.cookie_file = cookie_file
+        self.visits: list[Visit] = []
+        self.refused: list[str] = []
+        self.connections = 0
+        self.go = threading.Event()
+        self._listening = listening
+        self._cookie = b""
+        self._conducts = list(conducts)
+        self._greeting = greeting
+        self._handle = handle
+        self._open: set[socket.socket] = set()
+        self._changed = threading.Condition()
+        self.renew_cookie()
+
+    def renew_cookie(self) -> None:
+        """Take another cookie, as tor does at every start."""
+        self._cookie = os.urandom(COOKIE_LENGTH)
+        self.cookie_file.write_bytes(write_cookie(self._cookie))
+
+    def expect(self, *conducts: Conduct) -> None:
+        """Say what the next connections meet, behind those of which that has been said already."""
+        self._conducts += conducts
+
+    def wait_for(self, number: int, seconds: float = TIMEOUT) -> list[Visit]:
+        """Wait until it was told of so many clients; give them.
+
+        Raises:
+            AssertionError: if they do not come in time.
+        """
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.visits) >= number, seconds), "nobody told of a client"
+            return list(self.visits)
+
+    def accept(self) -> None:
+        """Take connections until `close`."""
+        with contextlib.suppress(OSError):
+            while True:
+                accepted, _ = self._listening.accept()
+                accepted.settimeout(TIMEOUT)
+                # Two small answers in a row must not wait for each other.
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with self._changed:
+                    self._open.add(accepted)
+                    self.connections += 1
+                conduct = self._conducts.pop(0) if self._conducts else Conduct.HONEST
+                threading.Thread(target=self._meet, args=(accepted, conduct), daemon=True).start()
+
+    def close(self) -> None:
+        """Go away, as a tor that is killed: nobody listens any more, and what was open is closed."""
+        self.go.set()
+        for open_one in (self._listening, *self._open):
+            with contextlib.suppress(OSError):
+                open_one.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _meet(self, connection: socket.socket, conduct: Conduct) -> None:
+        """Treat one connection as it is to be treated."""
+        with connection, contextlib.suppress(OSError):
+            if conduct is Conduct.SILENCE:
+                while connection.recv(_CHUNK):
+                    pass
+            elif conduct is Conduct.GARBAGE:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n" * 20)
+                while connection.recv(_CHUNK):
+                    pass
+            elif conduct is not Conduct.HANG_UP and self._speak(connection, conduct):
+                self._handle(connection)
+        with self._changed:
+            self._open.discard(connection)
+
+    def _speak(self, connection: socket.socket, conduct: Conduct) -> bool:
+        """Be an extended ORPort up to OKAY; tell whether it came that far."""
+        cookie = os.urandom(COOKIE_LENGTH) if conduct is Conduct.WRONG_HASH else self._cookie
+        machine = Server(cookie, os.urandom)
+        events: list[Send | Asked | Refused] = list(machine.start())
+        while True:
+            for event in events:
+                match event:
+                    case Send(data) if conduct is Conduct.REFUSE and data == _RIGHT:
+                        connection.sendall(_WRONG)
+                        return False
+                    case Send(data):
+                        connection.sendall(data)
+                    case Asked(address, transport):
+                        self._note(Visit(address, transport))
+                        return self._answer(connection, machine, conduct)
+                    case Refused(reason):
+                        self.refused.append(reason)
+                        return False
+            data = connection.recv(_CHUNK)
+            if not data:
+                return False
+            events = list(machine.receive(data))
+
+    def _answer(self, connection: socket.socket, machine: Server, conduct: Conduct) -> bool:
+        """Answer DONE; tell whether the client was let in."""
+        if conduct is Conduct.DENY:
+            connection.sendall(machine.deny())
+        if conduct is Conduct.CHATTER:
+            connection.sendall(pack_message(Command.OKAY, bytes(MAX_BODY + 1)))
+        if conduct is Conduct.LATE:
+            self.go.wait(TIMEOUT)
+        if conduct not in {Conduct.HONEST, Conduct.LATE}:
+            return False
+        if is_readable(connection):
+            self.refused.append("the transport spoke before it was let in, or left")
+            return False
+        connection.sendall(machine.grant() + self._greeting)
+        return True
+
+    def _note(self, visit: Visit) -> None:
+        with self._changed:
+            self.visits.append(visit)
+            self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def orport(
+    folder: Path,
+    *conducts: Conduct,
+    greeting: bytes = b"",
+    handle: Callable[[socket.socket], None] = echo,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> Iterator[ExtendedOrPort]:
+    """Be tor's extended ORPort until the block ends.
+
+    Args:
+        folder: for the cookie file, which a stub of the same folder before it has left.
+        conducts: what the first connections meet.
+        greeting: what it says to every client with its OKAY.
+        handle: has each connection behind that.
+        host: where to listen, on loopback.
+        port: that of a stub that has gone, or 0 for a free one.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family, backlog=512) as listening:
+        stub = ExtendedOrPort(listening, folder / "extended_orport_auth_cookie", conducts, greeting, handle)
+        thread = threading.Thread(target=stub.accept)
+        thread.start()
+        try:
+            yield stub
+        finally:
+            stub.close()
+            thread.join(TIMEOUT)

@@ -1,0 +1,199 @@
+"""Tors that run: a bridge, a client, or another relay, each with the transports' programs that it started.
+
+Rules:
+
+- Everything is waited for by what tor says, within bounds.
+- A tor ends with its block, and so do the programs that it started: what has not ended by itself is killed and is a
+  failure.
+- An error that leaves the block has the end of tor's log as a note.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from demo import bridge as demonstration
+from peers import torrc
+from peers.child import START_SECONDS, STOP_SECONDS, Child, ChildError
+from peers.processes import Held, family
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from demo.bridge import Clock
+
+_END_SECONDS = 2.0
+_TAIL = 25
+
+
+class Tor:
+    """A running tor and the transports' programs that it started. As a context manager it ends with its block.
+
+    Attributes:
+        folder: its data directory; its torrc is there too.
+        child: its process.
+    """
+
+    def __init__(self, folder: Path, lines: Sequence[str], clock: Clock | None = None) -> None:
+        """Start it.
+
+        Args:
+            folder: the data directory, which may be that of an earlier tor.
+            lines: the torrc.
+            clock: the clock that it and its transports live by; None for the machine's.
+        """
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder = folder
+        path = folder / "torrc"
+        path.write_text("".join(f"{line}\n" for line in lines))
+        environment = {} if clock is None else under(clock)
+        self.child = Child(["tor", "--defaults-torrc", "/nonexistent", "-f", str(path)], environment=environment)
+
+    def wait_for(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
+        """Wait until it says a line that matches.
+
+        Raises:
+            ChildError: if it does not.
+        """
+        try:
+            return self.child.wait_for_line("stdout", pattern, seconds)
+        except ChildError:
+            raise ChildError(f"{self.folder.name} said no line like {pattern!r}") from None
+
+    def tail(self) -> str:
+        """Give the end of what it said."""
+        lines = (self.child.stdout + self.child.stderr).splitlines()[-_TAIL:]
+        return "\n".join([f"the last words of {self.folder.name}:", *lines])
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> list[int]:
+        """End it by a signal; give which of its transports' processes were left after it, and had to be killed.
+
+        Nothing happens when it has ended already.
+        """
+        if not self.child.is_running:
+            return []
+        processes = list(family(self.child.pid))
+        with Held(processes[:1]) as itself, Held(processes[1:]) as transports:
+            self.child.send_signal(number)
+            # Tor 0.4.9 hangs at its very end now and then (its threads' mutex, in cpuworker_free_all).
+            if itself.left(_END_SECONDS):
+                self.child.send_signal(signal.SIGKILL)
+            left = transports.left(STOP_SECONDS)
+        self.child.stop()
+        for pid in processes:
+            demonstration.forget_clock(pid)
+        return left
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        left = self.end()
+        if error is not None:
+            error.add_note(self.tail())
+        elif left:
+            raise ChildError(f"{len(left)} processes outlived their tor and were killed\n{self.tail()}")
+
+
+class Bridge(Tor):
+    """A running bridge.
+
+    Attributes:
+        listeners: where each of its transports listens.
+    """
+
+    def __init__(
+        self, folder: Path, lines: Sequence[str], listeners: Mapping[str, tuple[str, int]], clock: Clock | None
+    ) -> None:
+        """Start it.
+
+        Args:
+            folder: the data directory.
+            lines: the torrc.
+            listeners: where that lets each transport listen.
+            clock: the clock that it lives by; None for the machine's.
+        """
+        super().__init__(folder, lines, clock)
+        self.listeners = listeners
+
+    def line(self, name: str) -> str:
+        """Give the bridge line of a transport, once it listens."""
+        self.wait_for(f"Registered server transport '{name}' at ")
+        fingerprint = (self.folder / "fingerprint").read_text().split()[1]
+        return " ".join([name, join(*self.listeners[name]), fingerprint, *self.arguments(name)])
+
+    def arguments(self, name: str) -> list[str]:
+        """Give what stands behind the fingerprint in a transport's bridge line, once it listens.
+
+        Obfs4proxy writes it down for the operator: `Bridge obfs4 <IP ADDRESS>:<PORT> <FINGERPRINT> cert=...`.
+        """
+        self.wait_for(f"Registered server transport '{name}' at ")
+        path = self.folder / "pt_state" / f"{name}_bridgeline.txt"
+        return path.read_text().rpartition("<FINGERPRINT>")[2].split() if path.exists() else []
+
+    def address(self, name: str) -> tuple[str, int]:
+        """Give where a transport listens, once it does."""
+        self.wait_for(f"Registered server transport '{name}' at ")
+        return self.listeners[name]
+
+    def ask(self, key: str) -> str:
+        """Ask its control port (control-spec, GETINFO); give the answer, a line of text.
+
+        Raises:
+            OSError: if the control port is not there, or takes too long.
+        """
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(START_SECONDS)
+            control.connect(str(torrc.control_socket(self.folder)))
+            control.sendall(f'AUTHENTICATE ""\r\nGETINFO {key}\r\nQUIT\r\n'.encode())
+            with control.makefile("r", encoding="ascii") as replies:
+                answers = [line.rstrip() for line in replies if line.startswith(f"250-{key}=")]
+        if not answers:
+            raise ChildError(f"{self.folder.name} does not know {key}")
+        return answers[0].partition("=")[2]
+
+
+class Client(Tor):
+    """A running client."""
+
+    def socks(self) -> tuple[str, int]:
+        """Give where its SOCKS5 proxy listens, once it has a circuit."""
+        self.wait_for(r"Bootstrapped 100%")
+        port = self.wait_for(r"Opened Socks listener connection \(ready\) on 127\.0\.0\.1:([0-9]+)")[1]
+        return "127.0.0.1", int(port)
+
+
+@contextmanager
+def telling(*tors: Tor) -> Iterator[None]:
+    """Let an error that leaves the block have the ends of tors' logs as notes, where they outlive the block."""
+    try:
+        yield
+    except BaseException as error:
+        for tor in tors:
+            error.add_note(tor.tail())
+        raise
+
+
+def under(clock: Clock) -> dict[str, str]:
+    """Give the variables that put a program and all that it starts under a clock.
+
+    Raises:
+        ChildError: if libfaketime is not installed.
+    """
+    variables = demonstration.under(clock)
+    if not variables:
+        raise ChildError("libfaketime is not installed")
+    return variables
+
+
+def join(host: str, port: int) -> str:
+    """Write an address and a port as torrc has them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,1 @@
+"""The two daemons, `obfsproxy` and `obfstats wrap`: command lines, signals, ticks, statistics, publishing."""

@@ -1,0 +1,155 @@
+"""The program's statistics: opened where they belong, and kept on the GeoIP files of the day."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from obfstats.bridge.logs import NOTICE
+from obfstats.bridge.publishing import Publisher
+from obfstats.bridge.threads import on_a_thread
+from obfstats.record import LogInUseError, Recorder, RecordError
+
+if TYPE_CHECKING:
+    from obfstats.bridge.settings import StatisticsOptions
+    from obfstats.record.clock import Clock
+
+LOG_NAME = "clients"
+
+_log = logging.getLogger(__name__)
+
+
+class Statistics:
+    """Whatever counts, and what keeps it going while the program runs.
+
+    Attributes:
+        recorder: who counts.
+    """
+
+    def __init__(self, recorder: Recorder, publisher: Publisher | None) -> None:
+        self.recorder = recorder
+        self._publisher = publisher
+        self._geoip = GeoIpWatch(recorder)
+
+    async def look(self) -> None:
+        """Do what is due, after the recorder's tick: read changed GeoIP files, publish."""
+        await self._geoip.look()
+        if self._publisher is not None:
+            await self._publisher.look()
+
+    async def renew(self) -> None:
+        """Open the log anew and read the GeoIP files again (SIGHUP)."""
+        self.recorder.reopen()
+        await self._geoip.look(changed=True)
+
+
+def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str = "") -> Statistics:
+    """Open the statistics, and say where they go.
+
+    Args:
+        options: what is counted.
+        folder: where the log is kept if the options do not say; None for the operator's own state folder.
+        clock: what tells the time.
+        name: tells this program from others in the same folder; where one of them has the usual log already, this goes
+            into its name.
+
+    Raises:
+        RecordError: if they cannot be kept as asked.
+    """
+    recorder = _open_recorder(options, folder, clock, name)
+    publisher = None
+    try:
+        if options.publishing is not None:
+            publisher = Publisher(options.publishing, recorder, clock)
+            _log.log(NOTICE, "each interval is published in %s when it is over", options.publishing.folder)
+    except RecordError:
+        recorder.close()
+        raise
+    return Statistics(recorder, publisher)
+
+
+def _open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str) -> Recorder:
+    if options.publishing is not None and options.publishing.aggregate:
+        return _open(options, None, clock)
+    if options.log is not None:
+        return _open(options, options.log, clock)
+    place = options.data or folder or _state_folder()
+    try:
+        return _open(options, place / f"{LOG_NAME}.log", clock)
+    except LogInUseError:
+        if not name:
+            raise
+        return _open(options, place / f"{LOG_NAME}-{name}.log", clock)
+
+
+def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorder:
+    recorder = Recorder.open(
+        log,
+        geoip=options.geoip,
+        geoip6=options.geoip6,
+        buffer=options.buffer,
+        columns=options.columns,
+        make_folder=options.log is None,
+        clock=clock,
+    )
+    if log is None:
+        _log.log(NOTICE, "statistics are kept in memory alone")
+    else:
+        _log.log(NOTICE, "statistics go to %s, %d connections at a time", log, options.buffer)
+    _log.log(NOTICE, "countries come from %s and %s", *recorder.countries.sources)
+    return recorder
+
+
+class GeoIpWatch:
+    """Reads the GeoIP files again when they have changed; the new ones count from the next interval on.
+
+    Reading takes a second or more, so it happens on a thread of its own: nobody waits behind it, and the program's end
+    does not wait for it. Where a new file is of no use the old tables stay.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._is_reading = False
+        self._again = False
+
+    async def look(self, *, changed: bool = False) -> None:
+        """Read them, if they have changed.
+
+        Args:
+            changed: read them in any case (SIGHUP). While they are being read, this has them read once more.
+        """
+        if self._is_reading:
+            self._again = self._again or changed
+            return
+        self._is_reading = True
+        try:
+            while changed or self._recorder.countries.changed():
+                self._again = False
+                await self._read()
+                changed = self._again
+        finally:
+            self._is_reading = False
+
+    async def _read(self) -> None:
+        try:
+            countries = await on_a_thread("geoip", self._recorder.countries.reload)
+        except RecordError as error:
+            _log.warning("countries stay as they were: %s", error)
+            return
+        self._recorder.replace_countries(countries)
+        _log.log(NOTICE, "from the next interval on countries come from %s and %s", *countries.sources)
+
+
+def _state_folder() -> Path:
+    """Give the default place for what must survive a restart (XDG base directory specification).
+
+    Raises:
+        RecordError: if there is no home.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
+    except RuntimeError:
+        raise RecordError("there is no home directory to keep the log in; name a folder with --data-dir") from None

@@ -1,0 +1,1 @@
+"""`obfstats wrap`: the daemon that runs another transport's program and counts its clients."""
