@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from obfstats.proxy import privacy
-from obfstats.proxy.privacy import describe
+from obfstats.bridge import process
+from obfstats.proxy.privacy import describe_error
 from peers.program import obfsproxy
 from tests import canary
 
 # Makes every kind of mistake there is, with an address in each, under the program's own precautions.
 MISTAKEN_PROCESS = """
 import asyncio, gc, logging, socket, sys, threading, warnings
-from obfstats.proxy import privacy
+from obfstats.bridge import process
 from obfstats.wire.endpoint import parse_endpoint
 address = sys.stdin.readline().strip()
 logging.basicConfig(format="obfsproxy: %(message)s", stream=sys.stderr, level=logging.INFO)
@@ -36,7 +36,7 @@ async def task():
 
 async def main():
     loop = asyncio.get_running_loop()
-    privacy.scrub_reports(loop)
+    process.scrub_error_reports(loop)
     loop.call_soon(fail)
     made = loop.create_task(task())
     await asyncio.sleep(0.01)
@@ -74,17 +74,17 @@ def test_a_peer_that_goes_away_is_no_mistake(caplog: pytest.LogCaptureFixture) -
     """Connection errors that reach the loop are everyday life and make no noise; others are said."""
     loop = asyncio.new_event_loop()
     with caplog.at_level(logging.DEBUG):
-        privacy._report_from_loop(loop, {"exception": ConnectionResetError("192.0.2.7"), "message": "192.0.2.7"})
+        process._report_from_loop(loop, {"exception": ConnectionResetError("192.0.2.7"), "message": "192.0.2.7"})
         assert caplog.messages == []
-        privacy._report_from_loop(loop, {"exception": KeyError("192.0.2.7"), "message": "192.0.2.7"})
+        process._report_from_loop(loop, {"exception": KeyError("192.0.2.7"), "message": "192.0.2.7"})
     loop.close()
     assert caplog.messages == ["internal error, please report it: KeyError"]
 
 
 def test_an_error_is_described_without_its_text() -> None:
     """The class and, where it came from our code, the place."""
-    assert describe(ValueError("192.0.2.7")) == "ValueError"
-    assert describe(None) == "unknown error"
+    assert describe_error(ValueError("192.0.2.7")) == "ValueError"
+    assert describe_error(None) == "unknown error"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that is not dumpable")

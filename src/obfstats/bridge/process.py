@@ -1,40 +1,55 @@
-"""What every program of ours does to its own process before anything else, and the log it opens."""
+"""What both daemons set up in their own process: standard descriptors, private memory, error reports, the log.
+
+Rules:
+
+- No core dump, and no other process of the same user reads this one's memory: the secret and addresses are in it.
+- Whatever Python reports about an error by itself goes through `privacy.report_error`, which shows no address.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import resource
 import sys
-from typing import TYPE_CHECKING
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from obfstats.bridge import logs
 from obfstats.proxy import privacy
 
 if TYPE_CHECKING:
+    import asyncio
+
     from obfstats.bridge.settings import LogOptions
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds a thread may keep the interpreter: obfs2's 100,000 hashes must not hold up the relay."""
+"""Seconds a thread may keep the interpreter: obfs2's 100,000 hashes must not delay the relay."""
+
+_PR_SET_DUMPABLE = 4
 
 
 def fill_standard_descriptors() -> None:
-    """Where standard streams are closed, put something in their place: no socket may become number 2."""
+    """Open /dev/null in place of closed standard streams: no socket may become descriptor 2."""
     while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
-        # As standard streams are, for a program that is started from here.
+        # Standard streams are inherited by a program that is started from here.
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 def begin(options: LogOptions, *, has_terminal: bool) -> None:
-    """Keep this process's memory to itself, and say things where the operator wants them.
+    """Make this process's memory private and open the log that the operator wants.
 
     Args:
         options: about the log.
-        has_terminal: whether somebody reads standard error, rather than tor standard output.
+        has_terminal: whether the operator reads standard error, rather than tor standard output.
 
     Raises:
-        OSError: if the log's file cannot be opened.
+        OSError: the log's file cannot be opened.
     """
-    privacy.forbid_core_dumps()
+    forbid_core_dumps()
     sys.setswitchinterval(SWITCH_INTERVAL)
     logs.begin(options.severity)
     if not options.wanted:
@@ -43,3 +58,30 @@ def begin(options: LogOptions, *, has_terminal: bool) -> None:
         logs.to_file(options.file)
     elif has_terminal:
         logs.to_stream(sys.stderr)
+
+
+def forbid_core_dumps() -> None:
+    """Keep this process's memory out of core files and away from other processes of the same user."""
+    # 1 byte is less than any core, and unlike 0 it also keeps the kernel from piping one to a program (core(5)).
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    most = 1 if hard == resource.RLIM_INFINITY else min(hard, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def scrub_error_reports(loop: asyncio.AbstractEventLoop) -> None:
+    """Send every way in which Python reports an error through `privacy.report_error`."""
+    warnings.simplefilter("ignore")
+    for name in ("asyncio", "concurrent"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    sys.excepthook = lambda _type, error, _trace: privacy.report_error(error)
+    sys.unraisablehook = lambda failure: privacy.report_error(failure.exc_value)
+    threading.excepthook = lambda failure: privacy.report_error(failure.exc_value)
+    loop.set_exception_handler(_report_from_loop)
+
+
+def _report_from_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    # A peer that disconnects at the wrong moment is normal.
+    if not isinstance(error, OSError):
+        privacy.report_error(error)

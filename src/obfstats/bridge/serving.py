@@ -22,10 +22,9 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Protocol
 
 from obfstats import __version__
-from obfstats.bridge import logs
+from obfstats.bridge import logs, process
 from obfstats.bridge.heartbeat import Heartbeat
 from obfstats.bridge.ticking import Ticker
-from obfstats.proxy import privacy
 from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE, Gate, Limits
 from obfstats.proxy.listener import Listener
 from obfstats.proxy.service import Surroundings
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from obfstats.bridge.settings import LimitOptions
     from obfstats.bridge.statistics import Statistics
+    from obfstats.proxy.privacy import Show
     from obfstats.record.clock import Clock
     from obfstats.wire.endpoint import Endpoint
 
@@ -106,7 +106,7 @@ class Program:
     companion: Companion | None = None
 
 
-def surroundings(limits: Limits, show: privacy.Show) -> Surroundings:
+def surroundings(limits: Limits, show: Show) -> Surroundings:
     """Take randomness from the kernel, and a thread for each core."""
     return Surroundings(
         gate=Gate(limits),
@@ -165,7 +165,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
     loop = asyncio.get_running_loop()
-    privacy.scrub_reports(loop)
+    process.scrub_error_reports(loop)
     stopped: asyncio.Future[str] = loop.create_future()
 
     def stop(reason: str) -> None:

@@ -71,7 +71,7 @@ class Ticker:
             try:
                 self._tick()
             except Exception as error:  # noqa: BLE001 - whatever it is, intervals must go on ending
-                privacy.report(error)
+                privacy.report_error(error)
             if self._statistics is not None:
                 # A folder on a network may let it wait for ever; intervals go on ending.
                 begin(_look(self._statistics))
@@ -99,4 +99,4 @@ async def _look(statistics: Statistics) -> None:
     try:
         await statistics.look()
     except Exception as error:  # noqa: BLE001 - the next tick tries again
-        privacy.report(error)
+        privacy.report_error(error)

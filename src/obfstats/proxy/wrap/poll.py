@@ -116,5 +116,5 @@ def _tell(watcher: Watcher, number: int, events: int) -> None:
     try:
         watcher.ready(number, events)
     except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
-        privacy.report(error)
+        privacy.report_error(error)
         watcher.abort()
