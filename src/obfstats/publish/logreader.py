@@ -1,0 +1,105 @@
+"""Read a log of any length, in order, with bounded memory: in blocks of whole lines, or line by line.
+
+    for block in read_blocks(log, 1 << 20): ...         # a memoryview of many lines, overwritten by the next block
+    for line in read_lines(log, MAX_LINE_LENGTH): ...   # bytes objects of at most MAX_LINE_LENGTH bytes
+
+- Lines end with a newline and nothing else, and are given with it. Two lines are given without one: the last line of
+  a log, if it has none, and a line that was cut.
+- A line that is longer than its bound is cut: its first bytes are given, the rest is skipped and never held in memory.
+- `advance` is told how many bytes of the file have been read since the last call; of a compressed file these are the
+  compressed bytes. It serves a progress bar, and by the end of the log it adds up to the file's size.
+- A plain file is read up to the size that it had when it was found: what is appended later is left for the next time,
+  so a log that is read twice has the same lines both times.
+- The file is open while the iterator runs. An iterator that is not run to its end must be closed
+  (`contextlib.closing`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, cast
+
+from obfstats.publish.logfiles import READING_ERRORS, reading_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from obfstats.publish.logfiles import LogFile
+
+_LINE_BLOCK_SIZE = 1 << 16
+_NEWLINE = b"\n"
+
+
+def read_blocks(log: LogFile, size: int, advance: Callable[[int], None] = lambda _: None) -> Generator[memoryview[int]]:
+    """Read a log in blocks of whole lines.
+
+    Args:
+        log: the log.
+        size: bytes of the longest block. A line that is longer, newline included, is cut to its first `size` bytes,
+            which are the only line of their block or the last one.
+        advance: takes the number of bytes of the file that have been read since the last call.
+
+    Yields:
+        At least one line. The memory is overwritten by the next block.
+
+    Raises:
+        LogFileError: if the log cannot be opened, or not be read to its end.
+    """
+    with log.open() as file:
+        try:
+            yield from _cut(log, cast("io.BufferedIOBase", file), size, advance)
+        except READING_ERRORS as error:
+            raise reading_error(log.name, error) from None
+
+
+def read_lines(log: LogFile, longest: int, advance: Callable[[int], None] = lambda _: None) -> Generator[bytes]:
+    """Read a log line by line.
+
+    Args:
+        log: the log.
+        longest: bytes of the longest line, newline included. A line that is longer is cut to its first `longest` bytes.
+        advance: takes the number of bytes of the file that have been read since the last call.
+
+    Raises:
+        LogFileError: if the log cannot be opened, or not be read to its end.
+    """
+    for block in read_blocks(log, max(longest, _LINE_BLOCK_SIZE), advance):
+        for line in io.BytesIO(block):
+            yield line if len(line) <= longest else line[:longest]
+
+
+def _cut(
+    log: LogFile, file: io.BufferedIOBase, size: int, advance: Callable[[int], None]
+) -> Generator[memoryview[int]]:
+    memory = bytearray(size)
+    view = memoryview(memory)
+    unread = log.size if log.is_plain and log.size is not None else sys.maxsize
+    compressed_read = 0
+    # The memory begins with the unfinished line that has been read so far; a cut line is not kept.
+    kept, is_skipping = 0, False
+    while True:
+        read = file.readinto(view[kept : min(size, kept + unread)])
+        unread -= read
+        if log.compressed:
+            before, compressed_read = compressed_read, os.lseek(file.fileno(), 0, os.SEEK_CUR)
+            advance(compressed_read - before)
+        else:
+            advance(read)
+        if not read:
+            break
+        begin, end = 0, kept + read
+        if is_skipping:
+            rest_of_line = memory.find(_NEWLINE, 0, end) + 1
+            begin, is_skipping = rest_of_line or end, not rest_of_line
+        stop = memory.rfind(_NEWLINE, begin, end) + 1
+        if not stop and end - begin == size:
+            stop, is_skipping = end, True
+        if stop:
+            yield view[begin:stop]
+            begin = stop
+        kept = end - begin
+        memory[:kept] = memory[begin:end]
+    if kept:
+        yield view[:kept]

@@ -1,0 +1,117 @@
+"""Logs are read in blocks of whole lines and line by line, with bounded memory, whatever the lines are."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import tempfile
+import threading
+import tracemalloc
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from obfstats.publish.logfiles import LogFile, LogFileError, find
+from obfstats.publish.logreader import read_blocks, read_lines
+
+
+def found(path: Path) -> LogFile:
+    """Find one log."""
+    (log,) = find([str(path)])
+    return log
+
+
+def cut(content: bytes, longest: int) -> list[bytes]:
+    """Split a log into its lines, those that are too long without their rest."""
+    return [line if len(line) <= longest else line[:longest] for line in io.BytesIO(content)]
+
+
+lines = st.lists(
+    st.sampled_from((b"", b"a", b"\r", b"bc" * 4, b"d" * 9, b"e" * 10, b"f" * 40, b"g" * 100)), max_size=20
+)
+
+
+@given(lines, st.booleans(), st.integers(10, 60), st.sampled_from((bytes, gzip.compress, lzma.compress)))
+def test_blocks_have_all_lines(written: list[bytes], ends: bool, size: int, compress: type[bytes]) -> None:  # noqa: FBT001 - drawn
+    """Every block ends with a line's end; nothing is lost but what follows in a line that is longer than a block."""
+    content = b"\n".join(written) + b"\n" * ends
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        path.write_bytes(content and compress(content))
+        blocks = [bytes(block) for block in read_blocks(found(path), size)]
+        assert max(map(len, blocks), default=0) <= size
+        assert [line for block in blocks for line in io.BytesIO(block)] == cut(content, size)
+        assert list(read_lines(found(path), size)) == cut(content, size)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])
+def test_the_progress_adds_up(compress: type[bytes], tmp_path: Path) -> None:
+    """The bytes that `advance` takes are those of the file, as it is on disk."""
+    path = tmp_path / "log"
+    path.write_bytes(compress(os.urandom(300_000)))
+    read = list[int]()
+    for _ in read_lines(found(path), 100, read.append):
+        pass
+    assert sum(read) == path.stat().st_size
+    assert len(read) > 3
+    assert min(read) >= 0
+
+
+def test_a_giant_line_is_not_held(tmp_path: Path) -> None:
+    """A disk fault can leave gigabytes without a newline: memory stays that of a block."""
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        file.write(b"first\n")
+        file.truncate(1 << 28)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nlast\n")
+    tracemalloc.start()
+    try:
+        assert list(read_lines(found(path), 100)) == [b"first\n", bytes(100), b"last\n"]
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_appended_later_is_not_read(tmp_path: Path) -> None:
+    """A log has the same lines when it is read again, so a log that grows does not change what is counted."""
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+    log = found(path)
+    path.write_bytes(b"one\ntwo\n")
+    assert list(read_lines(log, 100)) == [b"one\n"]
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    """It has no size, and `advance` takes the bytes that came out of it."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(b"one\ntwo",))
+    writer.start()
+    read = list[int]()
+    assert list(read_lines(found(path), 100, read.append)) == [b"one\n", b"two"]
+    assert sum(read) == 7
+    writer.join()
+
+
+def test_an_iterator_that_is_closed_closes_the_file(tmp_path: Path) -> None:
+    """Reading may stop anywhere."""
+    path = tmp_path / "log"
+    path.write_bytes(b"one\ntwo\n")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with closing(read_lines(found(path), 100)) as reading:
+        assert next(reading) == b"one\n"
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
+    """Half a log is not taken for a whole one."""
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(os.urandom(1000))[:-20])
+    with pytest.raises(LogFileError, match="damaged or cut off"):
+        list(read_lines(found(path), 100))
