@@ -18,7 +18,8 @@ from bench.generate import write_log
 from bench.initiator import BrokenError
 from bench.programs import run
 from bench.report import Comparison, MissingError, in_turn, main, progress, surroundings, table
-from tests.publish.programs import OBFSTATS, PIPELINE
+from peers.converters import PIPELINE
+from peers.program import OBFSTATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

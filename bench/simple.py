@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.convert import LOG, PEER, Size, both_ways, rows_of
 from bench.report import main, surroundings, table
-from tests.publish.programs import CONVERTERS
+from peers.converters import CONVERTERS
 
 if TYPE_CHECKING:
     from bench.report import Comparison

@@ -22,7 +22,7 @@ from obfstats.record.geoip import parse_v4, parse_v6
 from obfstats.record.journal import Journal
 from obfstats.record.recorder import CLOSING_DELAY, DEFAULT_BUFFER, Recorder
 from obfstats.record.secret import Secret
-from tests.record.surroundings import DAY, MovedClock
+from peers.clocks import DAY, MovedClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,17 +11,18 @@ import re
 import select
 import subprocess
 import sys
-import sysconfig
 import time
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from demo.errors import DemoError
+from peers.clocks import find_faketime, remove_shared_clock, under
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
+
+    from peers.clocks import ProgramClock
 
 START_SECONDS, STOP_SECONDS = 30.0, 5.0
 """How long the program may take to begin and to end."""
@@ -29,45 +30,9 @@ START_SECONDS, STOP_SECONDS = 30.0, 5.0
 PROGRAM = Path(sys.executable).parent / "obfsproxy"
 
 _LAUNCHER = Path(__file__).with_name("launcher.py").resolve()
-# Debian's folder for this processor first: where programs of two kinds are installed, the other one does not fit.
-_FOLDERS = (
-    f"usr/lib/{sysconfig.get_config_var('MULTIARCH') or '*'}/faketime",
-    *("usr/lib/*/faketime", "usr/lib/faketime", "usr/lib64/faketime", "usr/local/lib/faketime"),
-)
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:([0-9]+) for ")
 _LOCKED = re.compile(r"^VmLck:\s*([0-9]+) kB$", re.MULTILINE)
 _POLL = 0.01
-
-
-@cache
-def find_faketime() -> Path | None:
-    """Find libfaketime where the systems we know install it.
-
-    It must be the variant for threads: the other one tells a wrong time now and then when two ask at once, and the
-    program rightly takes that for a clock that was set.
-    """
-    return next((path for folder in _FOLDERS for path in Path("/").glob(f"{folder}/libfaketimeMT.so.1")), None)
-
-
-class Clock:
-    """A clock for programs, so many seconds away from the machine's own; it stands in a file."""
-
-    def __init__(self, file: Path, offset: int) -> None:
-        self.file = file
-        self._offset = offset
-        self.move(0)
-
-    def move(self, seconds: int) -> None:
-        """Move it on."""
-        self._offset += seconds
-        # Readers look at any moment: the file is replaced, never half written.
-        fresh = self.file.with_suffix(".new")
-        fresh.write_text(f"{self._offset:+d}\n")
-        fresh.replace(self.file)
-
-    def now(self) -> float:
-        """Give the seconds since 1970 that programs under this clock see."""
-        return time.time() + self._offset
 
 
 class Bridge:
@@ -82,7 +47,9 @@ class Bridge:
         started: the earliest and the latest second, by its own clock, at which it can have started.
     """
 
-    def __init__(self, folder: Path, transport: str, clock: Clock, destination: str, options: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, transport: str, clock: ProgramClock, destination: str, options: Sequence[str]
+    ) -> None:
         """Start it."""
         self.transport = transport
         self.log = folder / f"{transport}.log"
@@ -98,7 +65,7 @@ class Bridge:
                 self._process = subprocess.Popen(  # noqa: S603
                     [*_interpreter(clock), *arguments],
                     cwd=folder,
-                    env={**os.environ, **under(clock)},
+                    env={**os.environ, **(under(clock) if find_faketime() else {})},
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,
@@ -168,33 +135,13 @@ class Bridge:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._kill()
-        forget_clock(self.pid)
+        remove_shared_clock(self.pid)
 
     def _kill(self) -> None:
         self._process.kill()
         self._process.wait()
 
 
-def _interpreter(clock: Clock) -> list[str]:
+def _interpreter(clock: ProgramClock) -> list[str]:
     """Give the beginning of the command line."""
     return [str(PROGRAM)] if find_faketime() else [sys.executable, "-P", str(_LAUNCHER), str(clock.file)]
-
-
-def forget_clock(pid: int) -> None:
-    """Remove what libfaketime shared with the children of a process that has ended and had no time to do it itself."""
-    for name in ("faketime_shm", "sem.faketime_sem"):
-        Path(f"/dev/shm/{name}_{pid}").unlink(missing_ok=True)  # noqa: S108
-
-
-def under(clock: Clock) -> dict[str, str]:
-    """Give the variables that put a program and all that it starts under the clock; none without libfaketime."""
-    library = find_faketime()
-    if library is None:
-        return {}
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(clock.file),
-        "FAKETIME_NO_CACHE": "1",
-        # The times of files stay true, or Python would take its own compiled files for outdated ones.
-        "NO_FAKE_STAT": "1",
-    }

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from demo.clients import ObfuscatedClient
 from demo.errors import DemoError
+from peers.obfuscated import ObfuscatedClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

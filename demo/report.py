@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.bridge import find_faketime
 from demo.convert import HEADINGS, SCRIPT, true_tables
 from demo.visitors import NETWORKS
 from obfstats.formats.logline import UNKNOWN_COUNTRY
+from peers.clocks import find_faketime
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo import report
-from demo.bridge import Bridge, Clock
+from demo.bridge import Bridge
 from demo.checks import check_all
 from demo.convert import convert
 from demo.crowd import MARK, Call, EchoServer, knock, send
@@ -23,6 +23,7 @@ from demo.screen import Screen
 from demo.visitors import Population, draw_strangers, geoip
 from obfstats.record.recorder import CLOSING_DELAY, DEFAULT_BUFFER
 from obfstats.wire.transports import make_transport
+from peers.clocks import ProgramClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -102,7 +103,7 @@ class Story:
         self._screen, self._destination, self._running = screen, destination, running
         addresses: set[str] = set()
         self._people = {name: Population(name, addresses) for name in STARTS}
-        self._clocks = {name: Clock(folder / f"{name}.clock", offset) for name, offset in STARTS.items()}
+        self._clocks = {name: ProgramClock(folder / f"{name}.clock", offset) for name, offset in STARTS.items()}
         self._transports = {name: make_transport(name) for name in STARTS}
         self.seen = Observed(folder, self._people[MAIN].loners[0], addresses, MARK)
 

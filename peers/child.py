@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, Self
 
-from demo.bridge import forget_clock
+from peers.clocks import remove_shared_clock
 
 if TYPE_CHECKING:
     import socket
@@ -174,7 +174,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self.close_stdin()
-        forget_clock(self.pid)
+        remove_shared_clock(self.pid)
         return self.wait()
 
     def _read(self, name: str, pipe: IO[str]) -> None:

@@ -24,7 +24,7 @@ from obfstats.wire.extorport import COOKIE_LENGTH, Asked, Refused, Server, write
 from obfstats.wire.extorport_messages import MAX_BODY, Command, pack_message
 from obfstats.wire.handshake import Send
 from peers.child import is_readable
-from tests.proxy.destinations import TIMEOUT, echo
+from peers.destinations import TIMEOUT, echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

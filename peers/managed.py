@@ -23,7 +23,7 @@ from obfstats.wire.endpoint import Endpoint
 from peers import program
 from peers.child import Child, ChildError
 from peers.extended import ExtendedOrPort
-from tests import canary
+from peers.networks import geoip_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -63,7 +63,7 @@ def ours(*options: str) -> tuple[str, ...]:
 
 
 def counting(log: Path, buffer: int = 1) -> tuple[str, ...]:
-    """Give the options with which our program counts into a log, by the canaries' countries.
+    """Give the options with which our program counts into a log, by the countries of the loopback networks.
 
     Args:
         log: the statistics log; the GeoIP files are made beside it.
@@ -73,13 +73,13 @@ def counting(log: Path, buffer: int = 1) -> tuple[str, ...]:
 
 
 def countries(folder: Path) -> tuple[str, ...]:
-    """Give the options with which our program knows the canaries' countries, and begins sooner than with all.
+    """Give the options with which our program knows the loopback networks' countries; it starts faster with so few.
 
     Args:
         folder: where the GeoIP files are made.
     """
     words: list[str] = []
-    for option, content in (("--geoip", canary.geoip()), ("--geoip6", _GEOIP6)):
+    for option, content in (("--geoip", geoip_text()), ("--geoip6", _GEOIP6)):
         path = folder / option.lstrip("-")
         path.write_text(content)
         words += [option, str(path)]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from demo.bridge import Clock
+    from peers.clocks import ProgramClock
 
 OBFS4PROXY = (shutil.which("obfs4proxy") or "/usr/bin/obfs4proxy",)
 """A transports' program of another author, for either end; tor wants its whole path."""
@@ -130,7 +130,7 @@ class Network:
         *,
         named: Sequence[str] = (),
         countries: Path | None = None,
-        clock: Clock | None = None,
+        clock: ProgramClock | None = None,
         extended: bool = True,
         more: Sequence[str] = (),
     ) -> Iterator[Bridge]:

@@ -10,8 +10,10 @@ Example:
 from __future__ import annotations
 
 import sys
+import sysconfig
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peers.child import Child
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 ARGV = (sys.executable, "-m", "obfstats.bridge.main")
 """The program, under the Python that runs the tests."""
+
+OBFSTATS = str(Path(sysconfig.get_path("scripts")) / "obfstats")
+"""The other program of ours, as it is installed."""
 
 _LISTENING = r"listening on (?:\[([0-9a-f:]+)\]|([0-9.]+)):([0-9]+) for "
 

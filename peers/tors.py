@@ -15,9 +15,9 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from demo import bridge as demonstration
 from peers import torrc
 from peers.child import START_SECONDS, STOP_SECONDS, Child, ChildError
+from peers.clocks import remove_shared_clock, under
 from peers.processes import Held, family
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from demo.bridge import Clock
+    from peers.clocks import ProgramClock
 
 _END_SECONDS = 2.0
 _TAIL = 25
@@ -40,7 +40,7 @@ class Tor:
         child: its process.
     """
 
-    def __init__(self, folder: Path, lines: Sequence[str], clock: Clock | None = None) -> None:
+    def __init__(self, folder: Path, lines: Sequence[str], clock: ProgramClock | None = None) -> None:
         """Start it.
 
         Args:
@@ -87,7 +87,7 @@ class Tor:
             left = transports.left(STOP_SECONDS)
         self.child.stop()
         for pid in processes:
-            demonstration.forget_clock(pid)
+            remove_shared_clock(pid)
         return left
 
     def __enter__(self) -> Self:
@@ -111,7 +111,7 @@ class Bridge(Tor):
     """
 
     def __init__(
-        self, folder: Path, lines: Sequence[str], listeners: Mapping[str, tuple[str, int]], clock: Clock | None
+        self, folder: Path, lines: Sequence[str], listeners: Mapping[str, tuple[str, int]], clock: ProgramClock | None
     ) -> None:
         """Start it.
 
@@ -180,18 +180,6 @@ def telling(*tors: Tor) -> Iterator[None]:
         for tor in tors:
             error.add_note(tor.tail())
         raise
-
-
-def under(clock: Clock) -> dict[str, str]:
-    """Give the variables that put a program and all that it starts under a clock.
-
-    Raises:
-        ChildError: if libfaketime is not installed.
-    """
-    variables = demonstration.under(clock)
-    if not variables:
-        raise ChildError("libfaketime is not installed")
-    return variables
 
 
 def join(host: str, port: int) -> str:

@@ -19,8 +19,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from peers import destinations
 from peers.child import is_readable
-from tests.proxy import destinations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -23,11 +23,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from demo.bridge import forget_clock
 from peers import managed, stand_in
 from peers.child import START_SECONDS, is_readable
+from peers.clocks import remove_shared_clock
+from peers.destinations import TIMEOUT
 from peers.managed import Managed
-from tests.proxy.destinations import TIMEOUT
+from peers.program import OBFSTATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
     from peers.extended import ExtendedOrPort
     from peers.stand_in import Conduct
-
-OBFSTATS = str(Path(sys.executable).parent / "obfstats")
-"""The installed program."""
 
 STAND_IN = (sys.executable, "-P", str(Path(stand_in.__file__)))
 """The stand-in's command line."""
@@ -216,7 +214,7 @@ def server(
     finally:
         control.unlink(missing_ok=True)
         for ended in started:
-            forget_clock(ended.pid)
+            remove_shared_clock(ended.pid)
 
 
 class Reader:
@@ -290,4 +288,4 @@ class Reader:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
-        forget_clock(self.process.pid)
+        remove_shared_clock(self.process.pid)

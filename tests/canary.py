@@ -10,15 +10,13 @@ from __future__ import annotations
 import itertools
 import re
 import socket
-import struct
 from typing import TYPE_CHECKING
+
+from peers.networks import COUNTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-COUNTRIES = {"de": 64, "tr": 128, "ir": 192}
-"""Second bytes of the test's own networks, 127.64.0.0/16 and so on, and the country its GeoIP file gives them."""
 
 _NOWHERE = 250
 # Cookies and keys are nothing but random bytes, and so is what tor compresses.
@@ -49,15 +47,6 @@ def address(country: str = "de") -> str:
     given = f"127.{second}.{third + 17}.{fourth + 23}"
     _handed_out[given] = forms(given)
     return given
-
-
-def geoip() -> str:
-    """The test's own GeoIP file."""
-    lines = []
-    for country, second in COUNTRIES.items():
-        first = struct.unpack(">I", bytes((127, second, 0, 0)))[0]
-        lines.append(f"{first},{first + 0xFFFF},{country.upper()}\n")
-    return "".join(lines)
 
 
 def forms(text: str) -> list[bytes]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from peers.child import Child
+from peers.networks import geoip_text
 from tests import canary
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def pytest_configure() -> None:
 def geoip(tmp_path: Path) -> Path:
     """A GeoIP file that gives the canaries' networks their countries."""
     path = tmp_path / "geoip"
-    path.write_text(canary.geoip())
+    path.write_text(geoip_text())
     return path
 
 

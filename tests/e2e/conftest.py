@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.bridge import Clock
 from peers import managed
 from peers import network as networks
+from peers.clocks import ProgramClock
 from peers.missing import need
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[networks.Netwo
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Clock:
+def clock(tmp_path: Path) -> ProgramClock:
     """The clock of a bridge's tor and of our program; a program in Go goes by the machine's."""
     need("faketime", "faketime")
-    return Clock(tmp_path / "clock", 0)
+    return ProgramClock(tmp_path / "clock")
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from peers import managed
 from peers.missing import need
 from peers.network import OBFS4PROXY
+from peers.program import OBFSTATS
 from peers.tors import Bridge, join
 from tests import canary
-from tests.e2e.visitors import OBFSTATS, OURS, is_answer, statistics_log, visit, visit_with
+from tests.e2e.visitors import OURS, is_answer, statistics_log, visit, visit_with
 
 if TYPE_CHECKING:
     from peers.network import Network

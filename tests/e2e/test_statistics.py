@@ -9,26 +9,24 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import read_documents
 from peers import web
 from peers.child import ChildError
-from peers.tors import under
+from peers.clocks import under
+from peers.program import OBFSTATS
 from tests import canary
 from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, statistics_log, visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
-    from demo.bridge import Clock
+    from peers.clocks import ProgramClock
     from peers.network import Network
     from peers.tors import Bridge
-
-OBFSTATS = str(Path(sys.executable).with_name("obfstats"))
 
 DAY, MINUTE = 86_400, 60
 POLL = 0.05
@@ -49,7 +47,7 @@ def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def end_day(bridge: Bridge, clock: Clock, name: str) -> None:
+def end_day(bridge: Bridge, clock: ProgramClock, name: str) -> None:
     """Move the clock over the end of both intervals, and on until our closing batch is written."""
     log, published = statistics_log(bridge), bridge.folder / "stats" / "bridge-stats"
     written = log.stat().st_size
@@ -75,7 +73,7 @@ def tors(bridge: Bridge) -> list[str]:
     return client_lines((bridge.folder / "stats" / "bridge-stats").read_text().splitlines())
 
 
-def ours(bridge: Bridge, clock: Clock) -> list[str]:
+def ours(bridge: Bridge, clock: ProgramClock) -> list[str]:
     """What `obfstats convert` makes of our log, half an hour later."""
     clock.move(30 * MINUTE)
     result = subprocess.run(
@@ -86,7 +84,9 @@ def ours(bridge: Bridge, clock: Clock) -> list[str]:
     return client_lines(result.stdout.splitlines())
 
 
-def test_a_days_statistics_are_tors_by_country_and_by_transport(network: Network, geoip: Path, clock: Clock) -> None:
+def test_a_days_statistics_are_tors_by_country_and_by_transport(
+    network: Network, geoip: Path, clock: ProgramClock
+) -> None:
     """34 addresses and a real tor, some by both transports, some twice; the numbers are next to multiples of eight."""
     hosts = {"obfs2": "127.0.0.1", "obfs3": "127.0.0.1"}
     network.wait()
@@ -120,7 +120,7 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(network: Network
     assert document.ip_country_transports["TR", "obfs3"] == document.ip_country_transports["TR", "obfs2"] == 8
 
 
-def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clock: Clock) -> None:
+def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clock: ProgramClock) -> None:
     """Nine addresses of IPv4 by one transport, one of IPv6 twice by the other."""
     hosts = {"obfs2": "127.0.0.1", "obfs3": "::1"}
     with network.bridge("both", options(geoip), hosts, countries=geoip, clock=clock) as bridge:

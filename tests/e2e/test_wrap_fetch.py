@@ -17,6 +17,7 @@ from obfstats.formats.logline import parse_line
 from peers import managed, web
 from peers.missing import need
 from peers.network import OBFS4PROXY
+from peers.networks import geoip_text
 from peers.processes import command_line, family, listeners
 from peers.tors import telling
 from tests import canary
@@ -58,7 +59,7 @@ WAYS = [
 def countries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GeoIP file that gives the canaries' networks their countries."""
     path = tmp_path_factory.mktemp("countries") / "geoip"
-    path.write_text(canary.geoip())
+    path.write_text(geoip_text())
     return path
 
 

@@ -19,7 +19,7 @@ from tests.e2e.visitors import SECONDS, is_answer, statistics_log, visit, visit_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from demo.bridge import Clock
+    from peers.clocks import ProgramClock
     from peers.managed import Managed
     from peers.network import Network
     from peers.tors import Bridge
@@ -31,7 +31,7 @@ def wait_for_tors_day(bridge: Bridge) -> None:
         raise ChildError("tor began no interval")
 
 
-def end_day(bridge: Bridge, clock: Clock) -> None:
+def end_day(bridge: Bridge, clock: ProgramClock) -> None:
     """Move the clock over the end of both intervals, and on until our closing batch is written."""
     log, published = statistics_log(bridge), bridge.folder / "stats" / "bridge-stats"
     written = log.stat().st_size
@@ -48,7 +48,7 @@ def end_day(bridge: Bridge, clock: Clock) -> None:
 
 
 def test_a_days_statistics_are_tors_by_all_three_transports(
-    network: Network, geoip: Path, clock: Clock, visitor: Managed
+    network: Network, geoip: Path, clock: ProgramClock, visitor: Managed
 ) -> None:
     """36 addresses and a real tor, one of them IPv6, some by two transports, some twice, next to multiples of eight."""
     command = wrapping("--geoip", str(geoip), "--stats-columns", "transport,family", "--stats-buffer", "8")

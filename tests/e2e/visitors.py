@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.clients import ObfuscatedClient
 from obfstats.wire.transports import make_transport
 from peers import forwarder, program, socks
 from peers.child import START_SECONDS, ChildError
 from peers.network import OBFS4PROXY
+from peers.obfuscated import ObfuscatedClient
+from peers.program import OBFSTATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from peers.managed import Managed
     from peers.tors import Bridge
@@ -27,8 +27,6 @@ SECONDS = 30.0
 
 _CHUNK = 1 << 16
 _POLL = 0.05
-
-OBFSTATS = str(Path(sys.executable).with_name("obfstats"))
 
 OURS = (*program.ARGV, "managed")
 """Our program as tor starts it, counting nothing but by its defaults."""

@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.clients import ObfuscatedClient
 from obfstats.formats.logline import parse_line
 from obfstats.wire.transports import make_transport
+from peers.destinations import TIMEOUT
+from peers.obfuscated import ObfuscatedClient
 from tests import canary
-from tests.proxy.destinations import TIMEOUT
 from tests.proxy.visiting import HELLO
 
 if TYPE_CHECKING:

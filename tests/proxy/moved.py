@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demo.bridge import Clock
+from peers.clocks import ProgramClock, under
 from peers.missing import need
-from peers.tors import under
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +36,7 @@ class Time:
             folder: for the file that the clock stands in.
         """
         need("faketime", "faketime")
-        self.clock = Clock(folder / "clock", 0)
+        self.clock = ProgramClock(folder / "clock")
         self.environment = under(self.clock)
 
     def tick(self, wake: Callable[[], None], number: int = 1) -> None:

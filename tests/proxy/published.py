@@ -15,7 +15,8 @@ from obfstats.publish.rounding import Heading
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
 from obfstats.record.recorder import COLUMNS, Recorder
-from tests.record.surroundings import DAY, MovedClock, countries
+from peers.clocks import DAY, MovedClock
+from tests.record.surroundings import countries
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -11,10 +11,10 @@ import pytest
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from peers import extended, managed, program, socks
 from peers.child import Child
+from peers.destinations import echo, serve
 from peers.extended import Conduct
 from peers.network import Ports
 from tests import canary
-from tests.proxy.destinations import echo, serve
 from tests.proxy.visiting import HELLO, SECONDS, countries, greet, visit, wait_until
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 
 from obfstats.wire.endpoint import parse_endpoint
 from peers import managed, program, socks
+from peers.destinations import digest, echo, serve, speak_first
 from tests import canary
 from tests.proxy import running
-from tests.proxy.destinations import digest, echo, serve, speak_first
 from tests.proxy.visiting import HELLO, SECONDS, countries, greet, visit
 from tests.record.surroundings import Bench
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from demo.clients import ObfuscatedClient
 from obfstats.proxy.orport import EXTENDED_DEADLINE
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 from peers import extended, managed
+from peers.destinations import digest, echo, serve
 from peers.extended import Conduct, Visit
+from peers.obfuscated import ObfuscatedClient
 from tests import canary
-from tests.proxy.destinations import digest, echo, serve
 from tests.proxy.visiting import HELLO, countries, visit, wait_until
 
 if TYPE_CHECKING:

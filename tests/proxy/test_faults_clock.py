@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from demo.clients import ObfuscatedClient
+    from peers.obfuscated import ObfuscatedClient
 
 BUFFER = 5
 

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from peers import extended, managed
-from tests.proxy.destinations import TIMEOUT
+from peers.destinations import TIMEOUT
 from tests.proxy.honest import EXACT, Visitors, countries, is_served, warnings
 from tests.proxy.moved import Time
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed
+from peers.destinations import TIMEOUT
 from tests import canary
-from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import EXACT, Visitors, countries, is_open, resident, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until

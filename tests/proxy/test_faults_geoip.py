@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed
-from tests import canary
+from peers.networks import geoip_text
 from tests.proxy.honest import Visitors, lines, warnings
 from tests.proxy.moved import DAY, Time
 from tests.proxy.visiting import wait_until
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from peers.managed import Managed
 
-NEW = canary.geoip().replace(",DE\n", ",FR\n")
+NEW = geoip_text().replace(",DE\n", ",FR\n")
 """The other file: who came from Germany comes from France."""
 
 TAKEN_UP = "from the next interval on countries come from "

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed
+from peers.destinations import TIMEOUT, echo
 from peers.extended import Conduct
-from tests.proxy.destinations import TIMEOUT, echo
 from tests.proxy.honest import EXACT, Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until

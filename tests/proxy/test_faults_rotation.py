@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed
-from tests.proxy.destinations import TIMEOUT
+from peers.destinations import TIMEOUT
 from tests.proxy.honest import Visitors, countries, lines
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until

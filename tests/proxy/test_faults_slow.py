@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed
+from peers.destinations import TIMEOUT
 from tests import canary
-from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import Visitors, countries, is_open, is_served, resident, warnings
 from tests.proxy.moved import Time
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from obfstats.bridge.heartbeat import Heartbeat
 from obfstats.proxy.privacy import Show
-from tests.record.surroundings import DAY, Bench
+from peers.clocks import DAY
+from tests.record.surroundings import Bench
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ import pytest
 
 from obfstats.formats.logline import parse_line
 from peers import obfs4proxy, socks
+from peers.destinations import echo, serve
 from peers.missing import need
 from peers.program import obfsproxy
-from tests.proxy.destinations import echo, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.clients import ObfuscatedClient
 from obfstats.proxy.limits import Limits
 from obfstats.wire.transports import make_transport
+from peers.destinations import echo, serve
+from peers.obfuscated import ObfuscatedClient
 from tests import canary
 from tests.proxy import running
-from tests.proxy.destinations import echo, serve
 
 if TYPE_CHECKING:
     import asyncio

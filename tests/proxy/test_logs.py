@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.clients import ObfuscatedClient
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 from peers import managed, program
+from peers.destinations import echo, serve
+from peers.obfuscated import ObfuscatedClient
 from tests import canary
-from tests.proxy.destinations import echo, serve
 from tests.proxy.visiting import HELLO, visit, wait_until
 
 if TYPE_CHECKING:

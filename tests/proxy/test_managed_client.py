@@ -18,8 +18,8 @@ from obfstats.wire.arguments import write_arguments
 from obfstats.wire.endpoint import parse_endpoint
 from peers import managed, obfs4proxy, socks
 from peers.child import START_SECONDS
+from peers.destinations import digest, echo, serve, speak_first
 from peers.missing import need
-from tests.proxy.destinations import digest, echo, serve, speak_first
 from tests.proxy.test_interop import fetch_megabyte
 from tests.proxy.visiting import HELLO, SECONDS, greet, refuse_in
 

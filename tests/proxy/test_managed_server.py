@@ -16,15 +16,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from demo.clients import ObfuscatedClient
 from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 from peers import extended, managed
 from peers.child import START_SECONDS
+from peers.destinations import echo, serve
 from peers.network import Ports
+from peers.obfuscated import ObfuscatedClient
 from tests import canary
-from tests.proxy.destinations import echo, serve
 from tests.proxy.visiting import HELLO, countries, refuse_in, visit, wait_until
 
 if TYPE_CHECKING:

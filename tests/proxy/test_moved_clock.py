@@ -6,13 +6,13 @@ import socket
 import time
 from pathlib import Path
 
-from demo.clients import ObfuscatedClient
 from obfstats.formats.logline import LogLine, parse_line
 from obfstats.wire.transports import make_transport
+from peers.destinations import echo, serve
 from peers.missing import need
+from peers.obfuscated import ObfuscatedClient
 from peers.program import obfsproxy
 from tests import canary
-from tests.proxy.destinations import echo, serve
 
 # The variant for programs with threads: the other one now and then gives them a time that never was.
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.clients import ObfuscatedClient
 from obfstats.formats.logline import parse_line
 from obfstats.proxy.limits import Limits
 from obfstats.wire.transports import make_transport
+from peers.destinations import echo, serve
+from peers.obfuscated import ObfuscatedClient
 from tests import canary
 from tests.proxy import running
-from tests.proxy.destinations import echo, serve
 from tests.record.surroundings import Bench
 
 if TYPE_CHECKING:

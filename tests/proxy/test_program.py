@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.clients import ObfuscatedClient
 from obfstats.formats.logline import parse_line
 from obfstats.wire.transports import make_transport
+from peers.destinations import digest, echo, serve, speak_first
+from peers.obfuscated import ObfuscatedClient
 from peers.program import obfsproxy
 from tests import canary
-from tests.proxy.destinations import digest, echo, serve, speak_first
 
 if TYPE_CHECKING:
     from pathlib import Path

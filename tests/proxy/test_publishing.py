@@ -17,9 +17,9 @@ from obfstats.publish.release_options import Publishing
 from obfstats.publish.rounding import Heading
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import Recorder
+from peers.clocks import DAY
 from tests.proxy.published import FIRST, SECOND, Bridge
 from tests.publish.converting import NOW, made
-from tests.record.surroundings import DAY
 
 if TYPE_CHECKING:
     from pathlib import Path

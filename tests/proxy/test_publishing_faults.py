@@ -17,8 +17,8 @@ import pytest
 
 from obfstats.bridge import publishing
 from obfstats.bridge.own_log import count_interval
+from peers.clocks import DAY
 from tests.proxy.published import FIRST, SECOND, Bridge
-from tests.record.surroundings import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

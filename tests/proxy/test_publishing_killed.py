@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from peers.clocks import DAY, TICKETS_START, MovedClock
 from tests.proxy.published import FIRST, SECOND, Bridge
-from tests.record.surroundings import DAY, TICKETS_START, MovedClock
 
 ROOT = Path(__file__).parents[2]
 

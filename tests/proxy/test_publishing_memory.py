@@ -19,8 +19,9 @@ from obfstats.publish.rounding import Heading
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import COLUMNS, Recorder
+from peers.clocks import DAY, MovedClock
 from tests.proxy.published import FIRST, SECOND, Bridge
-from tests.record.surroundings import DAY, MovedClock, countries
+from tests.record.surroundings import countries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

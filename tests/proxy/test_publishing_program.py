@@ -11,8 +11,8 @@ import pytest
 
 from obfstats.formats.document import read_documents
 from peers import extended, managed, wrapped
+from peers.destinations import echo, serve
 from peers.program import ARGV, obfsproxy
-from tests.proxy.destinations import echo, serve
 from tests.proxy.honest import Visitors
 from tests.proxy.moved import DAY, Time
 from tests.proxy.visiting import wait_until

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from obfstats.bridge.own_log import count_interval
+from peers.clocks import DAY
 from tests.proxy.published import FIRST, SECOND, Bridge
-from tests.record.surroundings import DAY
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.clients import ObfuscatedClient
 from obfstats.proxy.limits import Limits
 from obfstats.proxy.relay import MANY_STALLED, SCRATCH_SIZE, SMALL_SCRATCH_SIZE, Scratch
 from obfstats.wire.transports import make_transport
+from peers.destinations import serve
+from peers.obfuscated import ObfuscatedClient
 from tests import canary
 from tests.proxy import running
-from tests.proxy.destinations import serve
 
 if TYPE_CHECKING:
     import asyncio

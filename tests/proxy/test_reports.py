@@ -15,7 +15,7 @@ from obfstats.proxy.outcomes import Outcomes
 from obfstats.proxy.privacy import Show
 from obfstats.proxy.service import Surroundings
 from obfstats.wire.endpoint import Endpoint
-from tests.record.surroundings import MovedClock
+from peers.clocks import MovedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

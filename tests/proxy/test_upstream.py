@@ -9,8 +9,8 @@ import pytest
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from peers import managed, program, socks, upstream
+from peers.destinations import echo, serve, speak_first
 from peers.upstream import SCHEMES, Asked, Manner
-from tests.proxy.destinations import echo, serve, speak_first
 from tests.proxy.test_interop import fetch_megabyte
 from tests.proxy.visiting import HELLO, SECONDS, greet, refuse_in
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.clients import ObfuscatedClient
 from obfstats.bridge.managed import run_managed
 from obfstats.bridge.options import parse_options
 from obfstats.record.clock import SystemClock
 from obfstats.wire.transports import make_transport
+from peers.obfuscated import ObfuscatedClient
 
 if TYPE_CHECKING:
     import socket

@@ -1,25 +1,16 @@
-"""The two programs that make the tables, and the ticket's pipeline, which says what the tables must be."""
+"""Running the programs that make the tables, and the ticket's pipeline."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import sysconfig
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import obfstats.publish.simple
+from peers.converters import CONVERTERS, PIPELINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-OBFSTATS = str(Path(sysconfig.get_path("scripts")) / "obfstats")
-SIMPLE = str(Path(obfstats.publish.simple.__file__).resolve())
-PIPELINE = Path(__file__).with_name("ticket_pipeline.sh")
-
-CONVERTERS = {"simple.py": [sys.executable, "-I", "-S", SIMPLE], "obfstats convert": [OBFSTATS, "convert"]}
-"""Command lines that take logs and `--all`. The first gets along without any package."""
+    from pathlib import Path
 
 # Buffered output is what an operator has, and what fails late. The columns are the help's.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"COLUMNS": "80"}

@@ -12,7 +12,8 @@ import pytest
 import obfstats
 from obfstats import cli
 from obfstats import verbs as known
-from tests.publish.programs import OBFSTATS, run
+from peers.program import OBFSTATS
+from tests.publish.programs import run
 
 verbs = pytest.mark.parametrize("verb", known.VERBS, ids=lambda verb: verb.name)
 

@@ -15,8 +15,9 @@ import pytest
 from obfstats.publish import simple
 from obfstats.record.interval import CLOCK_TOLERANCE
 from obfstats.record.recorder import ATTENTION, CLOSING_DELAY, INTERVAL
+from peers.converters import CONVERTERS, SIMPLE
 from tests.publish.logs import DAMAGE, SECRET, line
-from tests.publish.programs import CONVERTERS, ENVIRONMENT, SIMPLE, convert, run, run_pipeline
+from tests.publish.programs import ENVIRONMENT, convert, run, run_pipeline
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from obfstats.publish import convert
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.xz import unpack_xz
+from peers.program import OBFSTATS
 from tests.publish.converting import made
 from tests.publish.logs import line
-from tests.publish.programs import ENVIRONMENT, OBFSTATS, run
+from tests.publish.programs import ENVIRONMENT, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

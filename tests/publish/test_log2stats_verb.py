@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.publish.programs import OBFSTATS, run
+from peers.program import OBFSTATS
+from tests.publish.programs import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.publish.processor import spare_slow_instructions
+from peers.program import OBFSTATS
 from tests.publish.logs import line
-from tests.publish.programs import OBFSTATS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,9 @@ from contextlib import redirect_stderr
 from typing import TYPE_CHECKING
 
 from obfstats.publish.progress import PATIENCE, Progress
+from peers.program import OBFSTATS
 from tests.publish.logs import line
-from tests.publish.programs import ENVIRONMENT, OBFSTATS
+from tests.publish.programs import ENVIRONMENT
 
 if TYPE_CHECKING:
     from pathlib import Path

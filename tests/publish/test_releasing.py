@@ -9,8 +9,9 @@ import pytest
 
 from obfstats.formats.document import Document, read_documents
 from obfstats.publish.fitting import write_fitting
+from peers.program import OBFSTATS
 from tests.publish.logs import line
-from tests.publish.programs import OBFSTATS, run
+from tests.publish.programs import run
 
 if TYPE_CHECKING:
     import subprocess

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from obfstats import cli
 from obfstats.publish import simple
+from peers.converters import CONVERTERS
 from tests.publish.logs import line, logs
-from tests.publish.programs import CONVERTERS, convert, run_pipeline
+from tests.publish.programs import convert, run_pipeline
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NO_ROWS = b"Daily rounded total requests by country\nDaily rounded unique IPs by country\n"

@@ -16,8 +16,8 @@ from obfstats.publish.tally import tally
 from obfstats.publish.tally.general_lines import Run
 from obfstats.publish.tally.interval_rows import IntervalRows
 from obfstats.publish.tally.memory import Memory
+from peers.program import OBFSTATS
 from tests.publish.logs import line
-from tests.publish.programs import OBFSTATS
 from tests.publish.test_tally_repeats import both, packed
 
 if TYPE_CHECKING:

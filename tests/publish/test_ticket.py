@@ -16,9 +16,10 @@ from obfstats.formats.logline import LogLine, parse_line
 from obfstats.publish.intervals import Rule
 from obfstats.publish.output import Output
 from obfstats.publish.rounding import Heading, hash_fingerprint
+from peers.program import OBFSTATS
 from tests.publish.converting import NOW, made, made_of
 from tests.publish.logs import line, logs
-from tests.publish.programs import OBFSTATS, run
+from tests.publish.programs import run
 
 if TYPE_CHECKING:
     from pathlib import Path

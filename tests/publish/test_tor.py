@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from obfstats.formats.logline import LogLine, parse_line
 from obfstats.publish.intervals import Rule
 from obfstats.publish.output import Output
+from peers.program import OBFSTATS
 from tests.publish.converting import NOW, made, made_of
 from tests.publish.logs import DAMAGE, line, logs
-from tests.publish.programs import OBFSTATS, run
+from tests.publish.programs import run
 
 if TYPE_CHECKING:
     from pathlib import Path

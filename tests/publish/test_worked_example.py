@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.publish.programs import ENVIRONMENT, OBFSTATS
+from peers.program import OBFSTATS
+from tests.publish.programs import ENVIRONMENT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "what-leaves-your-bridge.md").read_text()
 BLOCKS = [re.sub("^    ", "", block, flags=re.MULTILINE) for block in re.findall(r"(?:^    .*\n)+", PAGE, re.MULTILINE)]

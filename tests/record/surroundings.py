@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from obfstats.record.countries import Countries
 from obfstats.record.geoip import parse_v4, parse_v6
 from obfstats.record.journal import Journal
 from obfstats.record.recorder import Recorder
+from peers.clocks import MovedClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,37 +18,9 @@ if TYPE_CHECKING:
 
     from obfstats.record.recorder import Column
 
-DAY = 86_400.0
-TICKETS_START = datetime(2012, 2, 7, 14, 1, 4, tzinfo=UTC).timestamp()
-
 # Documentation ranges (RFC 5737, RFC 3849), so that no test names anybody's address.
 GEOIP = b"3221225984,3221226239,DE\n3325256704,3325256959,TR\n"  # 192.0.2.0/24, 198.51.100.0/24
 GEOIP6 = b"2001:db8::,2001:db8:0:ffff:ffff:ffff:ffff:ffff,JP\n"
-
-
-class MovedClock:
-    """Two clocks that stand still until they are moved."""
-
-    def __init__(self, wall: float = TICKETS_START) -> None:
-        self._boot = 1000.0
-        self._wall = wall
-
-    def boot(self) -> float:
-        """Seconds since boot."""
-        return self._boot
-
-    def wall(self) -> float:
-        """Seconds since 1970."""
-        return self._wall
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time go by, or the machine sleep: both clocks go on."""
-        self._boot += seconds
-        self._wall += seconds
-
-    def set_wall(self, by: float) -> None:
-        """Somebody sets the wall clock."""
-        self._wall += by
 
 
 def countries() -> Countries:

@@ -20,8 +20,9 @@ from obfstats.publish.logfiles import find
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.pages import Pages
 from obfstats.record.recorder import Recorder
+from peers.clocks import DAY, MovedClock
 from tests.record.remains import mapped
-from tests.record.surroundings import DAY, Bench, MovedClock, countries
+from tests.record.surroundings import Bench, countries
 
 if TYPE_CHECKING:
     from obfstats.formats.counts import Counts

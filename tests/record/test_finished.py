@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.record.surroundings import DAY, Bench, countries
+from peers.clocks import DAY
+from tests.record.surroundings import Bench, countries
 
 if TYPE_CHECKING:
     from pathlib import Path

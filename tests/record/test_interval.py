@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.record.interval import CLOCK_TOLERANCE, INTERVAL, Interval
-from tests.record.surroundings import TICKETS_START
+from peers.clocks import TICKETS_START
 
 BOOT = 1000.0
 

@@ -17,7 +17,8 @@ from obfstats.formats.logline import LINE_LENGTH, parse_line
 from obfstats.record import Recorder, RecordError
 from obfstats.record.journal import Journal
 from obfstats.record.secret import Secret
-from tests.record.surroundings import DAY, Bench, MovedClock, countries, keyed_hash
+from peers.clocks import DAY, MovedClock
+from tests.record.surroundings import Bench, countries, keyed_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

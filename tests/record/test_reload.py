@@ -13,7 +13,8 @@ import pytest
 from obfstats.record import Countries, RecordError
 from obfstats.record.geoip import parse_v4
 from obfstats.record.sources import Choice, Source
-from tests.record.surroundings import DAY, GEOIP, GEOIP6, Bench
+from peers.clocks import DAY
+from tests.record.surroundings import GEOIP, GEOIP6, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable

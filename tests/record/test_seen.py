@@ -14,7 +14,8 @@ from obfstats.record import Recorder, Seen
 from obfstats.record.journal import Journal
 from obfstats.record.secret import Secret
 from obfstats.record.sketch import SIZE, Sketch
-from tests.record.surroundings import DAY, Bench, MovedClock, countries
+from peers.clocks import DAY, MovedClock
+from tests.record.surroundings import Bench, countries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from peers import stand_in
-from tests.proxy.destinations import TIMEOUT
+from peers.destinations import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

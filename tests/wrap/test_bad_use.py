@@ -10,6 +10,7 @@ import pytest
 
 from peers import extended, managed, wrapped
 from peers.child import START_SECONDS
+from peers.program import OBFSTATS
 from tests.proxy.honest import Visitors
 from tests.wrap.running import SHELL, environment, run
 
@@ -43,7 +44,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
 ) -> None:
     """Status 2, the sentence on stderr, nothing for tor, nothing made."""
     result = subprocess.run(
-        [wrapped.OBFSTATS, "wrap", *arguments],
+        [OBFSTATS, "wrap", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -61,7 +62,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
 
 def test_help_is_for_people() -> None:
     """A line for torrc, and every option of its own."""
-    said = subprocess.run([wrapped.OBFSTATS, "wrap", "--help"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([OBFSTATS, "wrap", "--help"], capture_output=True, text=True, check=True).stdout
     assert "-- PROGRAM" in said
     options = ["--stats-log", "--no-stats", "--stats-buffer", "--stats-columns", "--geoip", "--geoip6", "--data-dir"]
     options += ["--log-file", "--log-min-severity", "--no-log", "--no-safe-logging", "--max-connections"]

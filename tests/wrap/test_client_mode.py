@@ -14,6 +14,7 @@ from peers import managed, obfs4proxy, wrapped
 from peers.child import START_SECONDS
 from peers.missing import need
 from peers.processes import command_line
+from peers.program import OBFSTATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def run(
 
 def in_wrap(*program: str | bytes, options: Sequence[str] = ()) -> list[str | bytes]:
     """Give a command line through the wrap."""
-    return [wrapped.OBFSTATS, "wrap", *options, "--", *program]
+    return [OBFSTATS, "wrap", *options, "--", *program]
 
 
 @pytest.mark.parametrize("environment", [BY_HAND, BY_TOR], ids=["by hand", "a client's tor"])

@@ -12,10 +12,10 @@ import pytest
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from peers import extended, managed, stand_in, wrapped
+from peers.destinations import TIMEOUT, echo, serve
 from peers.extended import Conduct
 from peers.stand_in import Conduct as Program
 from tests import canary
-from tests.proxy.destinations import TIMEOUT, echo, serve
 from tests.proxy.honest import Visitors, countries, is_served, lines
 from tests.proxy.moved import DAY, Time
 from tests.proxy.visiting import HELLO

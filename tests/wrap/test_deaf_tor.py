@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from peers import extended, managed, wrapped
+from peers.destinations import TIMEOUT
 from peers.wrapped import NAME, Program, Reader
-from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import Visitors, countries
 from tests.proxy.visiting import wait_until
 

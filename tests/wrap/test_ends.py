@@ -14,7 +14,7 @@ import pytest
 
 from obfstats.wire.extorport_messages import Command, pack_message
 from peers import stand_in, wrapped
-from tests.proxy.destinations import TIMEOUT, digest
+from peers.destinations import TIMEOUT, digest
 from tests.proxy.visiting import HELLO
 from tests.wrap.carrying import CLIENT, bridge, receive_all
 

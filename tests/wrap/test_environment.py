@@ -11,7 +11,7 @@ import pytest
 from obfstats.wire.endpoint import parse_endpoint
 from obfstats.wire.extorport import parse_cookie
 from peers import extended, managed, wrapped
-from tests.proxy.destinations import echo, serve
+from peers.destinations import echo, serve
 from tests.proxy.visiting import HELLO, visit
 from tests.wrap.running import environment, run
 

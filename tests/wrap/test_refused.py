@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed, stand_in, wrapped
+from peers.destinations import TIMEOUT
 from peers.stand_in import Conduct
 from tests import canary
-from tests.proxy.destinations import TIMEOUT
 from tests.proxy.honest import EXACT, Visitors, countries, is_open, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import HELLO

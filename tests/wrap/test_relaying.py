@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from peers import extended, stand_in, wrapped
+from peers.destinations import TIMEOUT, digest
 from peers.extended import Conduct
-from tests.proxy.destinations import TIMEOUT, digest
 from tests.proxy.visiting import HELLO
 from tests.wrap.carrying import CLIENT, bridge, receive_all
 

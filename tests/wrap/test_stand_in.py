@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed, stand_in, wrapped
+from peers.destinations import TIMEOUT, digest
 from peers.stand_in import Conduct
 from tests import canary
-from tests.proxy.destinations import TIMEOUT, digest
 from tests.proxy.visiting import HELLO, visit, wait_until
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 
 from obfstats.wire.endpoint import Endpoint
 from peers import extended, stand_in, wrapped
+from peers.destinations import TIMEOUT
 from peers.stand_in import Conduct
 from tests import canary
-from tests.proxy.destinations import TIMEOUT
 from tests.proxy.visiting import HELLO, visit
 from tests.wrap.tapping import PROOF, tapped
 

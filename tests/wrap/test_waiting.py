@@ -10,7 +10,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
-from tests.proxy.destinations import TIMEOUT
+from peers.destinations import TIMEOUT
 from tests.proxy.honest import resident
 from tests.wrap.carrying import CLIENT, bridge
 
