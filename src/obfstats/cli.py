@@ -1,51 +1,47 @@
-"""The program `obfstats`: its command line, and how it ends. What it can do stands in verbs.py.
+"""The program `obfstats`: finds a station's command, runs it, and ends as the command says.
 
 Rules:
 
-- What a verb makes goes to standard output as bytes, what it has to say goes to standard error: one line each, what
-  happened and what to do.
+- What a command makes goes to standard output as bytes; what it tells the operator goes to standard error, one line
+  each: what happened and what to do.
 - Exit status: 0; 1 for bad data; 2 for bad use and for what cannot be read or written; 130 after an interrupt; 141 when
   the reader of standard output went away.
-- Nobody ever sees a traceback.
+- There is never a traceback.
 """
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from obfstats import __version__
-from obfstats.printable import one_line
-from obfstats.verbs import VERBS, say
+from obfstats.bridge import commands as bridge
+from obfstats.commandline import Parser, UsageError, join_negative_values, load, print_error
+from obfstats.publish import commands as publish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import argparse
+    from collections.abc import Sequence
 
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong with a command line in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the program with status 2."""
-        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+COMMANDS = (*publish.COMMANDS, *bridge.COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `obfstats`; give the exit status.
+    """Run `obfstats`.
 
     Args:
-        arguments: the command line behind the program's name; by default this process's.
+        arguments: the command line after the program's name; by default this process's.
+
+    Returns:
+        The exit status.
     """
     if sys.stdout is None:
-        say("obfstats", "standard output is closed; send it to a file, or to /dev/null")
+        print_error("obfstats", "standard output is closed; send it to a file, or to /dev/null")
         return 2
     try:
         try:
-            options = parse(sys.argv[1:] if arguments is None else list(arguments))
-            status: int = options.run(options)
+            return _run(sys.argv[1:] if arguments is None else arguments)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -56,76 +52,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.close()
         if isinstance(error, BrokenPipeError):
             return 141
-        say("obfstats", f"cannot write to standard output: {error.strerror}; what came out is not whole")
+        print_error("obfstats", f"cannot write to standard output: {error.strerror}; what came out is not whole")
         return 2
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run the command that the words name; give its exit status."""
+    options = parse(words)
+    try:
+        status: int = load(options.command.run)(options)
+    except UsageError as error:
+        options.parser.error(str(error))
     return status
 
 
-def parse(words: list[str]) -> argparse.Namespace:
-    """Read the command line. Another program's, behind `--`, is not looked at.
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the command line. The command line of another program, after `--`, is not looked at.
 
     Args:
-        words: the command line behind the program's name.
+        words: the command line after the program's name.
 
     Returns:
-        the verb's options; its `run` does what they say.
+        The command's options, with the `command` itself and its `parser`.
     """
-    taking = any(verb.takes_command and verb.name in words[:1] for verb in VERBS)
-    end = words.index("--") if taking and "--" in words else len(words)
-    options, unknown = make_parser(words).parse_known_args(list(_glued(words[:end])))
-    if unknown:
-        # Options without their values: one may be a secret in the wrong place.
-        named = [word.partition("=")[0] for word in unknown if word.startswith("-")] or unknown
-        options.refuse(f"unrecognized arguments: {' '.join(named)}{'; PROGRAM stands behind --' if taking else ''}")
-    if taking:
-        options.command = words[end + 1 :]
-        if not options.command:
-            options.refuse("name a transport's PROGRAM behind --")
+    takes_program = any(command.takes_program and command.name in words[:1] for command in COMMANDS)
+    end = words.index("--") if takes_program and "--" in words else len(words)
+    options, unknown = make_parser(words).parse_known_args(join_negative_values(words[:end]))
+    parser: Parser = options.parser
+    parser.refuse_unknown(unknown, advice="; PROGRAM follows after --" if takes_program else "")
+    if takes_program:
+        options.program = words[end + 1 :]
+        if not options.program:
+            parser.error("give a transport's PROGRAM after --")
     return options
 
 
-def _glued(words: Sequence[str]) -> Iterator[str]:
-    """Glue a value such as -05:30 to the option before it: by itself argparse would take it for an option."""
-    option = ""
-    for word in words:
-        if option and re.match("-[0-9]", word):
-            yield f"{option}={word}"
-            option = ""
-            continue
-        if option:
-            yield option
-        option = word if word.startswith("--") and "=" not in word else ""
-        if not option:
-            yield word
-    if option:
-        yield option
-
-
-def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(words: Sequence[str]) -> Parser:
     """Make the parser of the command line.
 
     Args:
-        words: the command line; only verbs that it names have options, for what these need has to be imported.
+        words: the command line; only the commands that it names get their options, to save time.
     """
     parser = Parser(
         prog="obfstats",
         description="Usage statistics of obfuscated Tor bridges: how many are helped and from where, never who.",
-        epilog="examples:\n" + "".join(f"  {verb.example}\n" for verb in VERBS),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        epilog="examples:\n" + "".join(f"  {command.example}\n" for command in COMMANDS),
     )
     parser.add_argument("--version", action="version", version=f"obfstats {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in VERBS:
-        verb_parser = verbs.add_parser(
-            verb.name,
-            help=verb.purpose,
-            description=f"{verb.purpose[0].upper()}{verb.purpose[1:]}.",
-            epilog=f"example:\n  {verb.example}\n{verb.notes}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(
+            command.name,
+            help=command.purpose,
+            description=f"{command.purpose[0].upper()}{command.purpose[1:]}.",
+            epilog=f"example:\n  {command.example}\n{command.notes}",
         )
-        if verb.name in words:
-            verb.describe(verb_parser)
-        verb_parser.set_defaults(run=verb.run, refuse=verb_parser.error)
+        if command.name in words:
+            command.add_options(subparser)
+        subparser.set_defaults(command=command, parser=subparser)
     return parser

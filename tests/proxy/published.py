@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.publishing import Publisher
 from obfstats.formats.document import read_documents
-from obfstats.publish.release_options import Publishing
-from obfstats.publish.rounding import Heading
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
 from obfstats.record.recorder import COLUMNS, Recorder
@@ -38,7 +37,7 @@ class Bridge:
     forget_after: float = 48.0
     aggregate: bool = False
     epsilon: Fraction | None = None
-    heading: Heading = field(default_factory=lambda: Heading(extended=True))
+    extended: bool = True
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,10 +66,14 @@ class Bridge:
         self.recorder = Recorder(
             store, geoip, clock=self.clock, closing_delay=lambda: 300.0, buffer=3, columns=COLUMNS
         )  # fmt: skip
-        given = Publishing(
-            self.folder, self.heading, self.epsilon, timedelta(hours=self.forget_after), self.aggregate
-        )  # fmt: skip
-        self.publisher = Publisher(given, self.recorder, self.clock)
+        options = PublishOptions(
+            self.folder,
+            extended=self.extended,
+            epsilon=self.epsilon,
+            forget_after=timedelta(hours=self.forget_after),
+            aggregate=self.aggregate,
+        )
+        self.publisher = Publisher(options, self.recorder, self.clock)
 
     def stop(self) -> None:
         """End it."""

@@ -90,7 +90,7 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
         (["--stats-log", "/none/a\nb", *SERVE], "cannot open the log /none/a\\nb"),
         (["--stats-buffer", "9" * 5000, *SERVE], "is not a number from 1"),
         (["--nonsense", *SERVE], "--nonsense"),
-        ([*SERVE, "more"], "unrecognized arguments: behind LISTEN:PORT"),
+        ([*SERVE, "more"], "unrecognized arguments: after LISTEN:PORT"),
         (["--non\nsense\x1b[31m", *SERVE], "--non\\nsense\\x1b[31m"),
     ],
 )

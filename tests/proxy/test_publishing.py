@@ -5,15 +5,14 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.publishing import Publisher
 from obfstats.publish.intervals import Rule
 from obfstats.publish.output import Output
-from obfstats.publish.release_options import Publishing
 from obfstats.publish.rounding import Heading
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import Recorder
@@ -41,7 +40,7 @@ def test_an_interval_is_published_when_its_last_line_is_written(bridge: Bridge) 
     bridge.tick(2)
     assert bridge.names() == [FIRST]
     assert bridge.document().ips == {"DE": 16, "TR": 8}
-    converted = made(bridge.log, rule=Rule(NOW), output=Output("ticket", bridge.heading))
+    converted = made(bridge.log, rule=Rule(NOW), output=Output("ticket", Heading(extended=bridge.extended)))
     assert (bridge.folder / FIRST).read_text() == converted.text
 
 
@@ -191,7 +190,7 @@ def test_a_log_that_was_rotated_away_is_an_empty_one(bridge: Bridge) -> None:
 def test_two_programs_with_one_folder_are_refused(bridge: Bridge) -> None:
     """Their documents would have the same names."""
     recorder = Recorder.open(None, clock=bridge.clock)
-    given = Publishing(bridge.folder, Heading(), None, timedelta(0), aggregate=True)
+    options = PublishOptions(bridge.folder, aggregate=True)
     with pytest.raises(RecordError, match="in use by another program"):
-        Publisher(given, recorder, bridge.clock)
+        Publisher(options, recorder, bridge.clock)
     recorder.close()

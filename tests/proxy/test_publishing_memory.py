@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.bridge import publishing, threads
+from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.publishing import Publisher
 from obfstats.publish.ledger import Ledger
-from obfstats.publish.release_options import Publishing
-from obfstats.publish.rounding import Heading
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import COLUMNS, Recorder
@@ -222,7 +220,7 @@ def test_what_is_given_up_while_another_is_published_is_no_empty_day(
 def test_noise_needs_a_list_of_countries(tmp_path: Path) -> None:
     """The registries' data has none: said at the start, with what to do."""
     recorder = Recorder(Aggregate(), countries(), clock=MovedClock(), columns=COLUMNS)
-    given = Publishing(tmp_path, Heading(), Fraction(1), timedelta(0), aggregate=True)
+    options = PublishOptions(tmp_path, epsilon=Fraction(1), aggregate=True)
     with pytest.raises(RecordError, match="install tor-geoipdb"):
-        Publisher(given, recorder, MovedClock())
+        Publisher(options, recorder, MovedClock())
     recorder.close()

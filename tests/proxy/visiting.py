@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.bridge.commands import parse_obfsproxy
 from obfstats.bridge.managed import run_managed
-from obfstats.bridge.options import parse_options
 from obfstats.record.clock import SystemClock
-from obfstats.wire.transports import make_transport
+from obfstats.wire.transports import RETIRED, TRANSPORTS, make_transport
 from peers.obfuscated import ObfuscatedClient
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def refuse_in(environment: Mapping[str, str | None]) -> list[str]:
         the lines that it said to tor.
     """
     told = {name: value for name, value in environment.items() if value is not None}
-    options = parse_options(["--no-log", "managed"])
+    options = parse_obfsproxy(["--no-log", "managed"], TRANSPORTS, RETIRED)
     with tempfile.TemporaryFile() as said, pytest.MonkeyPatch.context() as patch:
         for name, value in told.items():
             patch.setenv(name, value)

@@ -19,17 +19,19 @@ from obfstats.proxy.proxied import Proxied
 from obfstats.proxy.server import Server
 from obfstats.record import RecordError
 from obfstats.wire.endpoint import Endpoint
+from obfstats.wire.transports import TransportError, make_transport
 
 if TYPE_CHECKING:
-    from obfstats.bridge.options import External, Options
+    from obfstats.bridge.commands import ExternalOptions, ObfsproxyOptions
     from obfstats.proxy.service import Service, Surroundings
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
+    from obfstats.wire.handshake import Transport
 
 _log = logging.getLogger(__name__)
 
 
-def run_external(options: Options, external: External, clock: Clock) -> int:
+def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Clock) -> int:
     """Serve until a signal comes.
 
     Args:
@@ -40,6 +42,10 @@ def run_external(options: Options, external: External, clock: Clock) -> int:
     Returns:
         the exit status: 0 after a signal, 2 where it could not start.
     """
+    try:
+        transport = make_transport(external.transport, shared_secret=external.shared_secret)
+    except TransportError as error:
+        return logs.refuse(str(error))
     try:
         addresses = () if external.destination is None else _resolve(external.destination)
     except (OSError, UnicodeError) as error:
@@ -53,7 +59,7 @@ def run_external(options: Options, external: External, clock: Clock) -> int:
     logs.say_what_it_holds(safe=options.log.safe)
     with contextlib.closing(listening):
         try:
-            if external.is_server and options.statistics.wanted:
+            if external.is_server and options.statistics.enabled:
                 statistics = open_statistics(options.statistics, None, clock)
         except RecordError as error:
             return logs.refuse(str(error))
@@ -61,32 +67,35 @@ def run_external(options: Options, external: External, clock: Clock) -> int:
             find_limits(options.limits, networks=external.is_server), privacy.Show(safe=options.log.safe)
         )
         recorder = None if statistics is None else statistics.recorder
-        service = _service(options, external, around, addresses, recorder)
-        _log.log(logs.NOTICE, "listening on %s for %s", bound(listening), external.transport.name)
+        way = Direct() if options.proxy is None else Proxied(options.proxy)
+        service = _service(external, transport, around, way, addresses=addresses, recorder=recorder)
+        _log.log(logs.NOTICE, "listening on %s for %s", bound(listening), transport.name)
         program = Program("obfsproxy", around, clock, statistics, beats=external.is_server, ends_with_stdin=False)
         run(program, [Entrance(listening, service)])
     return 0
 
 
 def _service(
-    options: Options,
-    external: External,
+    external: ExternalOptions,
+    transport: Transport,
     around: Surroundings,
+    way: Direct | Proxied,
+    *,
     addresses: tuple[Endpoint, ...],
     recorder: Recorder | None,
 ) -> Service:
     """Make what the role asks for."""
-    way = Direct() if options.proxy is None else Proxied(options.proxy)
     if external.destination is None:
-        return SocksClient(around, external.transport.name, way, external.options)
+        secret = {} if external.shared_secret is None else {"shared-secret": external.shared_secret}
+        return SocksClient(around, external.transport, way, secret)
     if external.role == "client":
-        return Forwarder(around, external.transport, way, external.destination, addresses)
+        return Forwarder(around, transport, way, external.destination, addresses)
     orport = (
         PlainOrPort(addresses)
         if external.cookie_file is None
         else ExtendedOrPort(addresses, external.cookie_file, around.random)
     )
-    return Server(around, external.transport, orport, external.destination, recorder)
+    return Server(around, transport, orport, external.destination, recorder)
 
 
 def _resolve(destination: Endpoint) -> tuple[Endpoint, ...]:

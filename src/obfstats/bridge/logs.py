@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, TextIO
 
-from obfstats.printable import one_line
+from obfstats.commandline import one_line, print_error
 from obfstats.wire import lines
 
 if TYPE_CHECKING:
@@ -53,6 +52,18 @@ _WORDS = {
 }
 
 _root = logging.getLogger("obfstats")
+
+
+def parse_severity(text: str) -> int:
+    """Read a severity, in any case.
+
+    Raises:
+        ValueError: if there is no such severity.
+    """
+    severity = SEVERITIES.get(text.lower())
+    if severity is None:
+        raise ValueError(f"{text!r} is no severity; there are {', '.join(SEVERITIES)}")
+    return severity
 
 
 def begin(severity: int) -> None:
@@ -170,8 +181,7 @@ class _ToTor(logging.Handler):
 
 def refuse(reason: str, who: str = "obfsproxy") -> int:
     """Say on standard error why a program cannot start, in one line, and give its exit status."""
-    if sys.stderr is not None:
-        sys.stderr.write(f"{who}: {one_line(reason)}\n")
+    print_error(who, reason)
     return 2
 
 

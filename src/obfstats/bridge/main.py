@@ -7,10 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import logs, process
+from obfstats.bridge.commands import parse_obfsproxy
 from obfstats.bridge.external import run_external
 from obfstats.bridge.managed import run_managed
-from obfstats.bridge.options import parse_options
 from obfstats.record.clock import SystemClock
+from obfstats.wire.transports import RETIRED, TRANSPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
     # A log that is rotated while the program starts must not end it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     process.fill_standard_descriptors()
-    options = parse_options(arguments)
+    options = parse_obfsproxy(arguments, TRANSPORTS, RETIRED)
     try:
         process.begin(options.log, has_terminal=options.external is not None)
     except OSError as error:

@@ -41,7 +41,7 @@ from obfstats.wire.transports import RETIRED, TRANSPORTS, TransportError, make_t
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from obfstats.bridge.options import Options
+    from obfstats.bridge.commands import ObfsproxyOptions
     from obfstats.proxy.service import Service, Surroundings
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _LOOPBACK = Endpoint("127.0.0.1", 0)
 
 
-def run_managed(options: Options, clock: Clock) -> int:
+def run_managed(options: ObfsproxyOptions, clock: Clock) -> int:
     """Serve until tor ends it.
 
     Args:
@@ -67,7 +67,7 @@ def run_managed(options: Options, clock: Clock) -> int:
     except PluggableError as error:
         answers.say(error.line)
         return 1
-    if options.log.wanted:
+    if options.log.enabled:
         logs.to_tor(answers.say)
     logs.say_what_it_holds(safe=options.log.safe)
     if isinstance(environment, ServerEnvironment):
@@ -75,11 +75,11 @@ def run_managed(options: Options, clock: Clock) -> int:
     return _run_client(options, environment, clock)
 
 
-def _run_server(options: Options, environment: ServerEnvironment, clock: Clock) -> int:
+def _run_server(options: ObfsproxyOptions, environment: ServerEnvironment, clock: Clock) -> int:
     names = [transport.name for transport in environment.transports]
     statistics = None
     try:
-        if options.statistics.wanted and any(name in TRANSPORTS for name in names):
+        if options.statistics.enabled and any(name in TRANSPORTS for name in names):
             # Two lines of torrc with different commands are two programs with one folder.
             statistics = open_statistics(options.statistics, Path(environment.state), clock, "-".join(sorted(names)))
     except RecordError as error:
@@ -103,7 +103,7 @@ def _run_server(options: Options, environment: ServerEnvironment, clock: Clock) 
         return _run(program, entrances)
 
 
-def _run_client(options: Options, environment: ClientEnvironment, clock: Clock) -> int:
+def _run_client(options: ObfsproxyOptions, environment: ClientEnvironment, clock: Clock) -> int:
     local = LocalAddresses(environment.outbound_v4, environment.outbound_v6)
     way: Direct | Proxied = Direct(local)
     if environment.proxy is not None:

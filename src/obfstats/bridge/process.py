@@ -23,7 +23,7 @@ from obfstats.proxy import privacy
 if TYPE_CHECKING:
     import asyncio
 
-    from obfstats.bridge.settings import LogOptions
+    from obfstats.bridge.commands import LogOptions
 
 SWITCH_INTERVAL = 0.0005
 """Seconds a thread may keep the interpreter: obfs2's 100,000 hashes must not delay the relay."""
@@ -52,7 +52,7 @@ def begin(options: LogOptions, *, has_terminal: bool) -> None:
     forbid_core_dumps()
     sys.setswitchinterval(SWITCH_INTERVAL)
     logs.begin(options.severity)
-    if not options.wanted:
+    if not options.enabled:
         return
     if options.file is not None:
         logs.to_file(options.file)

@@ -41,9 +41,9 @@ from obfstats.record.journal import Journal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from obfstats.bridge.commands import PublishOptions
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import Document
-    from obfstats.publish.release_options import Publishing
     from obfstats.record import Countries, Recorder
     from obfstats.record.clock import Clock
     from obfstats.record.seen import Finished
@@ -81,7 +81,7 @@ class _Waiting:
 class Publisher:
     """Publishes a recorder's intervals."""
 
-    def __init__(self, publishing: Publishing, recorder: Recorder, clock: Clock) -> None:
+    def __init__(self, publishing: PublishOptions, recorder: Recorder, clock: Clock) -> None:
         """Open the folder.
 
         Args:
@@ -225,8 +225,8 @@ class Publisher:
         return self._releases.release(document, how, self._say_once)
 
     def _document(self, counts: Counts, countries: Countries | None) -> Document:
-        given = self._publishing.heading
-        heading = Heading(given.fingerprint, given.extended, *(countries.origins if countries else ()))
+        options = self._publishing
+        heading = Heading(options.fingerprint, options.extended, *(countries.origins if countries else ()))
         end = datetime.fromisoformat(counts.start) + _DAY
         interval = Interval(counts, INTERVAL_SECONDS, str(end))
         if self._publishing.epsilon is None:

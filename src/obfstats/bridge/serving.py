@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine, Sequence
 
-    from obfstats.bridge.settings import LimitOptions
+    from obfstats.bridge.commands import LimitOptions
     from obfstats.bridge.statistics import Statistics
     from obfstats.proxy.privacy import Show
     from obfstats.record.clock import Clock
@@ -137,7 +137,7 @@ def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) 
         connections=connections,
         # Or unfinished ones could take all places.
         handshakes=min(options.handshakes or MOST_HANDSHAKES, max(1, connections // 2)),
-        network=(options.network or max(1, connections // NETWORKS_SHARE)) if networks else None,
+        network=(options.per_network or max(1, connections // NETWORKS_SHARE)) if networks else None,
     )
 
 

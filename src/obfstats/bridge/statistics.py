@@ -13,7 +13,7 @@ from obfstats.bridge.threads import on_a_thread
 from obfstats.record import LogInUseError, Recorder, RecordError
 
 if TYPE_CHECKING:
-    from obfstats.bridge.settings import StatisticsOptions
+    from obfstats.bridge.commands import StatisticsOptions
     from obfstats.record.clock import Clock
 
 LOG_NAME = "clients"
@@ -61,9 +61,9 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
     recorder = _open_recorder(options, folder, clock, name)
     publisher = None
     try:
-        if options.publishing is not None:
-            publisher = Publisher(options.publishing, recorder, clock)
-            _log.log(NOTICE, "each interval is published in %s when it is over", options.publishing.folder)
+        if options.publish is not None:
+            publisher = Publisher(options.publish, recorder, clock)
+            _log.log(NOTICE, "each interval is published in %s when it is over", options.publish.folder)
     except RecordError:
         recorder.close()
         raise
@@ -71,11 +71,11 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
 
 
 def _open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str) -> Recorder:
-    if options.publishing is not None and options.publishing.aggregate:
+    if options.publish is not None and options.publish.aggregate:
         return _open(options, None, clock)
     if options.log is not None:
         return _open(options, options.log, clock)
-    place = options.data or folder or _state_folder()
+    place = options.data_dir or folder or _state_folder()
     try:
         return _open(options, place / f"{LOG_NAME}.log", clock)
     except LogInUseError:

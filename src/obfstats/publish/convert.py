@@ -10,23 +10,32 @@ import gc
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
+from obfstats.commandline import UsageError, open_standard_output, print_error
 from obfstats.publish import plain
+from obfstats.publish.commands import LEDGER_NAME, TABLES
 from obfstats.publish.intervals import Rule, finished, measured
-from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.logfiles import STANDARD_INPUT, LogFileError, find
 from obfstats.publish.processor import spare_slow_instructions
+from obfstats.publish.progress import Progress
 from obfstats.publish.tables import tables
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Sequence
 
     from obfstats.formats.counts import Counts
+    from obfstats.formats.document import GeoIpSource
     from obfstats.publish.logfiles import LogFile
     from obfstats.publish.output import Output
-    from obfstats.publish.progress import Progress
     from obfstats.publish.report import Report
+
+    OpenGeoIp: TypeAlias = Callable[[Path | None, Path | None], tuple[Sequence[GeoIpSource], Sequence[str] | None]]
 
 _SHORT = 4_000_000
 """Bytes up to which plain Python is through before numpy is loaded and has begun."""
@@ -49,6 +58,76 @@ class Conversion:
     rule: Rule
     output: Output | None = None
     force: bool = False
+
+
+def run_convert(options: argparse.Namespace, open_geoip: OpenGeoIp) -> int:
+    """Run the command.
+
+    Args:
+        options: those of commands.py.
+        open_geoip: opens the GeoIP files for IPv4 and IPv6 that are named, or the machine's own; gives where each
+            comes from, and the countries that they can name, None if that is not known.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: if options do not go together.
+    """
+    _check_options(options)
+    now = datetime.now(UTC)
+    if options.as_of is not None and options.as_of > now and not options.all:
+        raise UsageError("--as-of is in the future, and it is not known what is over by then: to look at it, add --all")
+    rule = Rule(options.as_of or now, unfinished=options.all, partial=options.keep_partial)
+    output = None if options.format == TABLES else _output(options, open_geoip)
+    conversion = Conversion(rule, output, force=options.force)
+    with open_standard_output() as out:
+        say = partial(print_error, "obfstats convert")
+        return convert(options.logs, conversion, out=out, say=say, progress=Progress())
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options that have no effect together: silence would look like consent."""
+    if options.format not in {TABLES, "tor"}:
+        return
+    for option in ("fingerprint", "extended", "epsilon"):
+        if getattr(options, option):
+            raise UsageError(f"--{option} goes with documents: --format ticket, json or csv")
+    if options.keep_partial and options.format == TABLES:
+        raise UsageError("--keep-partial goes with another --format: tables do not say how long an interval was")
+
+
+def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
+    """Say what documents contain. The machine's own GeoIP files, which need not be the bridge's, are not named."""
+    from obfstats.publish.output import Noise, Output  # noqa: PLC0415 - tables do not need them
+    from obfstats.publish.rounding import Heading  # noqa: PLC0415
+
+    origins: Sequence[GeoIpSource] = ()
+    codes: Sequence[str] | None = None
+    if options.geoip or options.geoip6 or options.epsilon:
+        origins, codes = open_geoip(options.geoip, options.geoip6)
+    geoip = origins[0] if options.geoip else None
+    geoip6 = origins[1] if options.geoip6 else None
+    heading = Heading(options.fingerprint, options.extended, geoip, geoip6)
+    if not options.epsilon:
+        return Output(options.format, heading)
+    if codes is None:
+        raise UsageError(
+            "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
+        )
+    return Output(options.format, heading, Noise(options.epsilon, codes, _ledger(options)))
+
+
+def _ledger(options: argparse.Namespace) -> Path:
+    """Choose the ledger: one for a folder, because logs change their names."""
+    if options.ledger is not None:
+        return Path(options.ledger)
+    folders = {os.path.dirname(os.path.realpath(log)) for log in options.logs}  # noqa: PTH120 - a pattern is no path
+    if STANDARD_INPUT in options.logs:
+        raise UsageError("standard input has no folder to keep a ledger in: give --ledger FILE")
+    if len(folders) > 1 or not os.path.isdir(*folders):
+        raise UsageError("the logs are not in one folder that exists, for the ledger: give --ledger FILE")
+    return Path(*folders, LEDGER_NAME)
 
 
 def convert(

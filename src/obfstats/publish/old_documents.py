@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from obfstats.commandline import UsageError, open_standard_output, print_error
 from obfstats.publish.intervals import Interval
 from obfstats.publish.log2stats import NoTimestampsError, log2stats
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.output import Output, render
+from obfstats.publish.progress import Progress
+from obfstats.publish.rounding import Heading
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
     from obfstats.formats.counts import Counts
+    from obfstats.formats.document import GeoIpSource
     from obfstats.publish.log2stats import Surroundings
-    from obfstats.publish.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,29 @@ class OldLogs:
     around: Surroundings
     utc_offset: timedelta
     empty: bool
+
+
+def run_log2stats(options: argparse.Namespace, around: Surroundings, origins: Sequence[GeoIpSource]) -> int:
+    """Run the command.
+
+    Args:
+        options: those of commands.py.
+        around: countries and hashes.
+        origins: where the countries come from.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: if options do not go together.
+    """
+    if options.format == "tor" and (options.fingerprint or options.extended):
+        raise UsageError("--fingerprint and --extended go with documents: --format ticket, json or csv")
+    old = OldLogs(around, options.utc_offset, options.empty)
+    output = Output(options.format, Heading(options.fingerprint, options.extended, *origins))
+    with open_standard_output() as out:
+        say = partial(print_error, "obfstats log2stats")
+        return convert_old(options.logs, old, output, out=out, say=say, progress=Progress())
 
 
 def convert_old(

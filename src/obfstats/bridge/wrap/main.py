@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import answers, logs, process
+from obfstats.bridge.commands import LimitOptions, WrapOptions, read_log, read_statistics
 from obfstats.bridge.serving import SIGNALS, Entrance, descriptors_left, find_limits, run, surroundings
 from obfstats.bridge.serving import Program as Serving
-from obfstats.bridge.settings import LimitOptions
 from obfstats.bridge.statistics import open_statistics
 from obfstats.bridge.wrap import cookie
 from obfstats.bridge.wrap.program import Program
 from obfstats.bridge.wrap.speech import Speech
+from obfstats.commandline import UsageError
 from obfstats.proxy import privacy
 from obfstats.proxy.listener import bound, listen
 from obfstats.proxy.wrap import loopback
@@ -38,9 +39,9 @@ from obfstats.wire.pluggable import negotiate_version
 from obfstats.wire.variables import COOKIE_FILE, EXTENDED_PORT, PluggableError, read_orports, read_servers, read_state
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
-    from obfstats.bridge.settings import LogOptions, StatisticsOptions
     from obfstats.bridge.statistics import Statistics
     from obfstats.record.clock import Clock
 
@@ -51,23 +52,6 @@ _LOOPBACK = Endpoint("127.0.0.1", 0)
 
 _DESCRIPTORS = 3
 """Of a connection: two sockets, and for one in four that is held up both ways two pipes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line says, checked.
-
-    Attributes:
-        command: the transport's program and its arguments.
-        log: about the wrap's own log.
-        statistics: about counting.
-        connections: how many at once; None for the default.
-    """
-
-    command: Sequence[str]
-    log: LogOptions
-    statistics: StatisticsOptions
-    connections: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +71,26 @@ class _Told:
     variables: Mapping[str, str]
 
 
-def run_wrap(options: Options, clock: Clock | None = None) -> int:
+def run_command(given: argparse.Namespace) -> int:
+    """Run the command.
+
+    Args:
+        given: the options of commands.py.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: if options do not go together.
+    """
+    try:
+        statistics = read_statistics(given)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return run_wrap(WrapOptions(given.program, read_log(given), statistics, LimitOptions(given.max_connections)))
+
+
+def run_wrap(options: WrapOptions, clock: Clock | None = None) -> int:
     """Run a transport's program, and count its clients.
 
     Args:
@@ -101,7 +104,7 @@ def run_wrap(options: Options, clock: Clock | None = None) -> int:
     try:
         names = read_servers(os.environ)
         if not names:
-            return _become(options.command)
+            return _become(options.program)
         orport, cookie_file = read_orports(os.environ).choose()
         door = Door(orport, None if cookie_file is None else Path(cookie_file), os.urandom)
         told = _Told(names, Path(read_state(os.environ)), door, _inherited())
@@ -117,17 +120,17 @@ def run_wrap(options: Options, clock: Clock | None = None) -> int:
         file = options.log.file
         return logs.refuse(f"cannot open the log {file}: {error.strerror}; name another with --log-file", NAME)
     speech = Speech()
-    if options.log.wanted:
+    if options.log.enabled:
         logs.to_tor(speech.say)
     logs.say_what_it_holds(safe=options.log.safe)
     return _count(options, told, speech, clock or SystemClock())
 
 
-def _count(options: Options, told: _Told, speech: Speech, clock: Clock) -> int:
+def _count(options: WrapOptions, told: _Told, speech: Speech, clock: Clock) -> int:
     """Open the statistics, and serve; give the exit status."""
     statistics = None
     try:
-        if options.statistics.wanted:
+        if options.statistics.enabled:
             # Two lines of torrc with different commands are two wraps with one folder.
             statistics = open_statistics(options.statistics, told.state, clock, "-".join(sorted(told.names)))
     except RecordError as error:
@@ -138,7 +141,7 @@ def _count(options: Options, told: _Told, speech: Speech, clock: Clock) -> int:
         return _serve(options, told, speech, statistics, clock)
 
 
-def _serve(options: Options, told: _Told, speech: Speech, statistics: Statistics | None, clock: Clock) -> int:
+def _serve(options: WrapOptions, told: _Told, speech: Speech, statistics: Statistics | None, clock: Clock) -> int:
     """Start the program and stand between it and tor until it ends; give its exit status."""
     known = os.urandom(COOKIE_LENGTH)
     with contextlib.ExitStack() as stack:
@@ -153,13 +156,13 @@ def _serve(options: Options, told: _Told, speech: Speech, statistics: Statistics
             return _refuse(told.names, f"cannot keep a cookie in {told.state}: {error.strerror}")
         variables = {**told.variables, EXTENDED_PORT: str(bound(listening)), COOKIE_FILE: str(file)}
         try:
-            program = Program(options.command, variables, speech)
+            program = Program(options.program, variables, speech)
         except OSError as error:
-            return _cannot_start(options.command, error)
+            return _cannot_start(options.program, error)
         stack.callback(program.kill)
         answers.never_wait()
         # After the program has been started: it keeps the limits that tor has set.
-        limits = find_limits(LimitOptions(options.connections, None, None), networks=False, descriptors=_DESCRIPTORS)
+        limits = find_limits(options.limits, networks=False, descriptors=_DESCRIPTORS)
         pipes = descriptors_left(limits) // 2
         around = surroundings(limits, privacy.Show(safe=options.log.safe))
         recorder = None if statistics is None else statistics.recorder

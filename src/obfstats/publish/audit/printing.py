@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from obfstats.commandline import open_standard_output, print_error
 from obfstats.publish.audit import UnknownFileError, audit, describe
 from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.progress import Progress
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
-    from obfstats.publish.progress import Progress
+
+def run_audit(options: argparse.Namespace) -> int:
+    """Run the command; give its exit status."""
+    with open_standard_output() as out:
+        return print_audit(options.file, out=out, say=partial(print_error, "obfstats audit"), progress=Progress())
 
 
 def print_audit(name: str, *, out: BinaryIO, say: Callable[[str], None], progress: Progress) -> int:

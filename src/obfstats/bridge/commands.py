@@ -1,0 +1,495 @@
+"""The command lines of the two daemons: the program `obfsproxy`, and the command `obfstats wrap`.
+
+    obfsproxy [options] managed                                       started by tor; --managed is the same
+    obfsproxy [options] obfs3 --dest HOST:PORT server LISTEN:PORT     started by hand; also client, socks, ext_server
+    obfstats wrap [options] -- PROGRAM [ARGUMENT ...]                 started by tor
+
+`obfsproxy` takes every form of command line that the two programs took that it replaces. The options of a transport
+stay out of messages: they may be secrets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from obfstats import __version__
+from obfstats.commandline import Command, Parser, argument_type, positive_number
+from obfstats.publish.commands import add_document, add_epsilon, add_geoip
+from obfstats.wire.endpoint import Endpoint, parse_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from fractions import Fraction
+
+    from obfstats.record.recorder import Column
+    from obfstats.wire.pluggable import Upstream
+
+    Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
+
+Role: TypeAlias = Literal["server", "ext_server", "client", "socks"]
+
+FORGET_AFTER = 48
+"""Hours that lines are kept after the end of their interval."""
+
+_COLUMNS: tuple[Column, ...] = ("transport", "family")
+
+_EXAMPLES = """\
+examples:
+  ServerTransportPlugin obfs3 exec /usr/bin/obfsproxy managed
+      a line of a bridge's torrc: tor starts obfsproxy, tells it where to listen, and learns the clients' countries
+  obfsproxy obfs3 --dest 127.0.0.1:9001 server 0.0.0.0:443
+      by hand, in front of a bridge's ORPort: accept obfs3 on port 443, count, pass on
+  obfsproxy obfs3 --dest 192.0.2.1:443 client 127.0.0.1:5000
+      the other end: what connects to port 5000 reaches that bridge obfuscated
+  obfsproxy --no-stats obfs2 --shared-secret "$SECRET" --dest 127.0.0.1:9001 server 0.0.0.0:443
+      obfs2 for clients that know the secret, without statistics
+
+The statistics log holds no address and no time of a connection. `obfstats convert LOG` makes the tables that may be
+published from it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """The program's own log.
+
+    Attributes:
+        enabled: whether anything is logged.
+        file: the file; None for the default.
+        severity: the lowest that is logged, as `logging` has it.
+        safe: whether addresses are scrubbed.
+    """
+
+    enabled: bool
+    file: Path | None
+    severity: int
+    safe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """What a bridge publishes by itself.
+
+    Attributes:
+        folder: where documents are written.
+        fingerprint: the hashed fingerprint in documents, or None.
+        extended: whether documents have all lines.
+        epsilon: of the noise; None to round.
+        forget_after: how long lines are kept after the end of their interval.
+        aggregate: whether numbers are kept in memory and no log is written.
+    """
+
+    folder: Path
+    fingerprint: str | None = None
+    extended: bool = False
+    epsilon: Fraction | None = None
+    forget_after: timedelta = timedelta(hours=FORGET_AFTER)
+    aggregate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsOptions:
+    """What is counted, and where it goes.
+
+    Attributes:
+        enabled: whether a server counts.
+        log: the statistics log; None for the default.
+        data_dir: the folder of the default log; None for the default folder.
+        buffer: lines held before a batch is written.
+        columns: further columns of the log.
+        geoip: a file in the format of tor's geoip, or None.
+        geoip6: the same for IPv6.
+        publish: what is published while the program runs; None for nothing.
+    """
+
+    enabled: bool
+    log: Path | None
+    data_dir: Path | None
+    buffer: int
+    columns: tuple[Column, ...]
+    geoip: Path | None
+    geoip6: Path | None
+    publish: PublishOptions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitOptions:
+    """Limits on connections; None for the default of each.
+
+    Attributes:
+        connections: at once.
+        handshakes: unfinished, at once.
+        per_network: connections at once from one network.
+    """
+
+    connections: int | None = None
+    handshakes: int | None = None
+    per_network: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalOptions:
+    """What obfsproxy does when the operator starts it, not tor (external mode).
+
+    Attributes:
+        transport: the transport's name.
+        shared_secret: the transport's option, or None.
+        role: undo the obfuscation (`server`, `ext_server`), or do it (`client`, `socks`).
+        listen: where clients connect.
+        destination: where connections are passed on to; None for `socks`.
+        cookie_file: the extended ORPort's cookie, for `ext_server`.
+    """
+
+    transport: str
+    shared_secret: str | None = field(repr=False)
+    role: Role
+    listen: Endpoint
+    destination: Endpoint | None
+    cookie_file: Path | None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether clients are counted."""
+        return self.role in {"server", "ext_server"}
+
+
+@dataclass(frozen=True, slots=True)
+class ObfsproxyOptions:
+    """The command line of obfsproxy.
+
+    Attributes:
+        external: what to do; None where tor says it (managed mode).
+        log: the program's own log.
+        statistics: what is counted.
+        limits: limits on connections.
+        proxy: a proxy for outgoing connections, or None.
+    """
+
+    external: ExternalOptions | None
+    log: LogOptions
+    statistics: StatisticsOptions
+    limits: LimitOptions
+    proxy: Upstream | None
+
+
+@dataclass(frozen=True, slots=True)
+class WrapOptions:
+    """The command line of wrap.
+
+    Attributes:
+        program: the transport's program and its arguments.
+        log: the wrap's own log.
+        statistics: what is counted.
+        limits: limits on connections.
+    """
+
+    program: Sequence[str]
+    log: LogOptions
+    statistics: StatisticsOptions
+    limits: LimitOptions = LimitOptions()
+
+
+def parse_obfsproxy(
+    words: Sequence[str] | None, transports: Collection[str], retired: Mapping[str, str]
+) -> ObfsproxyOptions:
+    """Read the command line of obfsproxy; exits with status 2 and one line on standard error if it is wrong.
+
+    Args:
+        words: the command line after the program's name; this process's own if None.
+        transports: the names of the transports.
+        retired: transports of older programs, each with the reason why it is refused.
+    """
+    parser = make_obfsproxy_parser(transports, retired)
+    given, unknown = parser.parse_known_args(words)
+    if given.mode in retired:
+        parser.error(retired[given.mode].rstrip("."))
+    parser.refuse_unknown(unknown, words="after LISTEN:PORT")
+    if not given.managed and given.mode is None:
+        parser.error(f"name a transport ({', '.join(transports)}), or write managed")
+    if given.managed and given.mode not in {None, "managed"}:
+        parser.error("it is either --managed or a transport")
+    try:
+        return ObfsproxyOptions(
+            external=None if given.managed or given.mode == "managed" else _read_external(given),
+            log=read_log(given),
+            statistics=read_statistics(given),
+            limits=LimitOptions(given.max_connections, given.max_handshakes, given.max_per_network),
+            proxy=given.proxy,
+        )
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str]) -> Parser:
+    """Make the parser of obfsproxy's command line."""
+    parser = Parser(
+        prog="obfsproxy",
+        description="A pluggable transport for Tor bridges (obfs2, obfs3) that counts how many clients it helps and "
+        "from where, never who they are.",
+        epilog=_EXAMPLES,
+    )
+    parser.add_argument("-v", "--version", action="version", version=f"obfsproxy (obfstats) {__version__}")
+    parser.add_argument("--managed", action="store_true", help="the same as the word managed at the end")
+    parser.add_argument(
+        "--proxy",
+        type=argument_type("obfstats.wire.pluggable:parse_upstream"),
+        metavar="URI",
+        help="client and socks: connect through socks5://, socks4a:// or http://[USER:PASSWORD@]HOST:PORT",
+    )
+    _add_log(parser)
+    _add_statistics(parser)
+    limits = parser.add_argument_group("limits")
+    _add_max_connections(limits)
+    limits.add_argument(
+        "--max-handshakes",
+        type=positive_number,
+        metavar="N",
+        help="unfinished handshakes at once; beyond that the oldest is cut off (default: 1024)",
+    )
+    limits.add_argument(
+        "--max-per-network",
+        type=positive_number,
+        metavar="N",
+        help="connections at once from one network, an IPv4 /24 or an IPv6 /48; further ones are turned away "
+        "(default: one in 4 of --max-connections)",
+    )
+    modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(transports))
+    modes.add_parser("managed", help="started by tor, which says the rest")
+    for name in transports:
+        _add_transport(modes.add_parser(name, help=f"use {name}"))
+    parser.unlisted = retired
+    for name in retired:
+        modes.add_parser(name, add_help=False).add_argument("rest", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _add_transport(parser: Parser) -> None:
+    parser.add_argument("--shared-secret", metavar="S", help="obfs2: serve only clients that know S")
+    parser.add_argument(
+        "--dest", type=argument_type(_parse_destination), metavar="HOST:PORT", help="where to pass on to"
+    )
+    parser.add_argument(
+        "--ext-cookie-file", type=Path, metavar="FILE", help="ext_server: the extended ORPort's cookie file"
+    )
+    parser.add_argument(
+        "role",
+        choices=("server", "ext_server", "client", "socks"),
+        help="undo the obfuscation (ext_server: and tell each client's address to tor's extended ORPort at --dest), or "
+        "do it (socks: to the destination that each connection names)",
+    )
+    parser.add_argument(
+        "listen", type=argument_type(_parse_endpoint), metavar="LISTEN:PORT", help="where clients connect"
+    )
+
+
+def _read_external(given: argparse.Namespace) -> ExternalOptions:
+    """Read the options of external mode.
+
+    Raises:
+        ValueError: if options do not go together; its text says which.
+    """
+    role: Role = given.role
+    if given.dest is None and role != "socks":
+        raise ValueError(f"{role} needs --dest HOST:PORT, where to pass on to")
+    if given.dest is not None and role == "socks":
+        raise ValueError("socks takes no --dest: each connection names its own")
+    if (given.ext_cookie_file is not None) != (role == "ext_server"):
+        raise ValueError("--ext-cookie-file FILE, the extended ORPort's cookie, goes with ext_server")
+    if given.proxy is not None and role not in {"client", "socks"}:
+        raise ValueError("--proxy is for client and socks: a server passes on to this machine's tor")
+    return ExternalOptions(given.mode, given.shared_secret, role, given.listen, given.dest, given.ext_cookie_file)
+
+
+def _add_wrap(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [options] -- PROGRAM [ARGUMENT ...]"
+    _add_log(parser)
+    _add_statistics(parser)
+    _add_max_connections(parser.add_argument_group("limits"))
+
+
+def _add_log(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("log")
+    group.add_argument(
+        "--log-file",
+        type=Path,
+        metavar="FILE",
+        help="where to log (default: standard error; managed: tor's own log, which gets notices and worse anyway)",
+    )
+    group.add_argument(
+        "--log-min-severity",
+        type=argument_type("obfstats.bridge.logs:parse_severity"),
+        default="notice",
+        metavar="SEVERITY",
+        help="error, warn (or warning), notice, info or debug (default: notice); info has a line for each client, "
+        "with the time of its visit",
+    )
+    group.add_argument("--no-log", action="store_true", help="log nothing at all")
+    group.add_argument(
+        "--no-safe-logging",
+        action="store_true",
+        help="UNSAFE: clients' addresses in the log, exact numbers in the heartbeat",
+    )
+
+
+def _add_statistics(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("statistics (server only)")
+    group.add_argument("--stats-log", type=Path, metavar="FILE", help="the log (default: clients.log in --data-dir)")
+    group.add_argument("--no-stats", action="store_true", help="count nothing, write nothing")
+    group.add_argument(
+        "--stats-buffer",
+        type=positive_number,
+        default=100,
+        metavar="N",
+        help="lines held back, then written sorted; more hides more, a crash loses them (default: %(default)s)",
+    )
+    group.add_argument(
+        "--stats-columns",
+        type=argument_type(_parse_columns),
+        default=(),
+        metavar="LIST",
+        help="further columns: transport, family, or both with a comma",
+    )
+    add_geoip(group)
+    group.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="where the log is kept (default: managed: tor's pt_state; else $XDG_STATE_HOME/obfsproxy, or "
+        "~/.local/state/obfsproxy)",
+    )
+    _add_publish(parser.add_argument_group("publishing (server only)"))
+
+
+def _add_publish(group: Group) -> None:
+    group.add_argument(
+        "--publish",
+        type=Path,
+        metavar="DIR",
+        help="write a document into DIR for each interval that is over, within ten minutes of its end, each once",
+    )
+    group.add_argument(
+        "--forget-after",
+        type=argument_type(_parse_hours),
+        metavar="HOURS",
+        help="with --publish: remove lines from the log this long after their interval's end "
+        f"(default: {FORGET_AFTER})",
+    )
+    group.add_argument(
+        "--aggregate",
+        action="store_true",
+        help="with --publish: keep numbers in memory and write no log at all; a restart loses the running interval",
+    )
+    add_document(group)
+    add_epsilon(group)
+
+
+def _add_max_connections(group: Group) -> None:
+    group.add_argument(
+        "--max-connections",
+        type=positive_number,
+        metavar="N",
+        help="connections at once; further ones wait (default: 16384, or what ulimit -n allows)",
+    )
+
+
+def read_log(given: argparse.Namespace) -> LogOptions:
+    """Read the options of the program's own log."""
+    return LogOptions(not given.no_log, given.log_file, given.log_min_severity, not given.no_safe_logging)
+
+
+def read_statistics(given: argparse.Namespace) -> StatisticsOptions:
+    """Read the options of statistics and publishing.
+
+    Raises:
+        ValueError: if options do not go together; its text says which.
+    """
+    return StatisticsOptions(
+        enabled=not given.no_stats,
+        log=given.stats_log,
+        data_dir=given.data_dir,
+        buffer=given.stats_buffer,
+        columns=given.stats_columns,
+        geoip=given.geoip,
+        geoip6=given.geoip6,
+        publish=_read_publish(given),
+    )
+
+
+def _read_publish(given: argparse.Namespace) -> PublishOptions | None:
+    if given.publish is None:
+        for option in ("forget_after", "aggregate", "fingerprint", "extended", "epsilon"):
+            if _is_given(getattr(given, option)):
+                raise ValueError(f"--{option.replace('_', '-')} goes with --publish DIR")
+        return None
+    if given.no_stats:
+        raise ValueError("--publish needs statistics: leave --no-stats out")
+    if given.aggregate:
+        for option in ("stats_log", "stats_columns", "forget_after"):
+            if _is_given(getattr(given, option)):
+                raise ValueError(f"--aggregate writes no log: leave --{option.replace('_', '-')} out")
+    return PublishOptions(
+        folder=given.publish,
+        fingerprint=given.fingerprint,
+        extended=given.extended,
+        epsilon=given.epsilon,
+        forget_after=timedelta(hours=FORGET_AFTER if given.forget_after is None else given.forget_after),
+        aggregate=given.aggregate,
+    )
+
+
+def _is_given(value: object) -> bool:
+    """Tell whether an option was given; zero hours is an answer, too."""
+    return bool(value) or (value == 0 and value is not False)
+
+
+def _parse_columns(text: str) -> tuple[Column, ...]:
+    names = text.split(",")
+    for name in names:
+        if name not in _COLUMNS:
+            raise ValueError(f"{name!r} is no column; there are {' and '.join(_COLUMNS)}")
+    return tuple(column for column in _COLUMNS if column in names)
+
+
+def _parse_hours(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text):
+        raise ValueError(f"{text[:20]!r} is not a number of hours from 0 to 99999")
+    return int(text)
+
+
+def _parse_endpoint(text: str) -> Endpoint:
+    try:
+        return parse_endpoint(text)
+    except ValueError:
+        if "@" not in text:
+            raise
+        # What comes before the @ may be a password.
+        raise ValueError("this is not HOST:PORT, such as 127.0.0.1:9001 or [::1]:9001") from None
+
+
+def _parse_destination(text: str) -> Endpoint:
+    endpoint = _parse_endpoint(text)
+    if endpoint.port == 0:
+        raise ValueError(f"{text!r} names no port to connect to, such as 127.0.0.1:9001")
+    return endpoint
+
+
+COMMANDS = (
+    Command(
+        name="wrap",
+        purpose="run another transport's program as tor would, and count its clients",
+        example="obfstats wrap -- /usr/bin/obfs4proxy",
+        add_options=_add_wrap,
+        run="obfstats.bridge.wrap.main:run_command",
+        takes_program=True,
+        notes="""
+In a bridge's torrc:
+  ServerTransportPlugin obfs4 exec /usr/bin/obfstats wrap -- /usr/bin/obfs4proxy
+If tor asks for a client's transport, or if tor did not start it, PROGRAM runs as if it had been started itself.
+""",
+    ),
+)

@@ -1,0 +1,51 @@
+"""The commands of publish that also need record, for GeoIP files and a secret: the two do not import each other."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from obfstats.commandline import UsageError, load
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from obfstats.formats.document import GeoIpSource
+    from obfstats.record import Countries
+
+
+def run_convert(options: argparse.Namespace) -> int:
+    """Run `obfstats convert`; give its exit status."""
+    status: int = load("obfstats.publish.convert:run_convert")(options, _open_geoip)
+    return status
+
+
+def run_log2stats(options: argparse.Namespace) -> int:
+    """Run `obfstats log2stats`; give its exit status."""
+    countries, secret = _open_countries(options.geoip, options.geoip6), load("obfstats.record.secret:Secret")()
+
+    def digest(packed: bytes) -> bytes:
+        return blake2b(packed, digest_size=20, key=secret.key).digest()
+
+    around = load("obfstats.publish.log2stats:Surroundings")(countries.v4, countries.v6, secret.renew, digest)
+    try:
+        status: int = load("obfstats.publish.old_documents:run_log2stats")(options, around, countries.origins)
+    finally:
+        secret.forget()
+    return status
+
+
+def _open_geoip(geoip: Path | None, geoip6: Path | None) -> tuple[Sequence[GeoIpSource], Sequence[str] | None]:
+    countries = _open_countries(geoip, geoip6)
+    return countries.origins, countries.codes
+
+
+def _open_countries(geoip: Path | None, geoip6: Path | None) -> Countries:
+    from obfstats.record import Countries, RecordError  # noqa: PLC0415 - takes longer than most of what convert does
+
+    try:
+        return Countries.open(geoip, geoip6)
+    except RecordError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,178 @@
+"""The commands that make a log publishable: `convert`, `log2stats`, `audit`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from obfstats.commandline import Command, argument_type
+
+if TYPE_CHECKING:
+    import argparse
+
+FORMATS = ("ticket", "tor", "json", "csv")
+TABLES = "tables"
+
+LEDGER_NAME = ".obfstats.ledger"
+"""Hidden, so that no pattern takes it for a log."""
+
+_MAX_OFFSET = timedelta(hours=14)
+_FORMAT_HELP = "ticket: one document an interval (docs/document.md); tor: the lines that tor writes of its own clients"
+
+
+def add_convert(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats convert`."""
+    parser.add_argument(
+        "logs",
+        metavar="LOG",
+        nargs="+",
+        help="a statistics log, compressed (gzip, xz, Zstandard) or not, or - for standard input; several are read as "
+        "if they were one",
+    )
+    parser.add_argument(
+        "--format",
+        choices=(TABLES, *FORMATS),
+        default=TABLES,
+        help=f"what to print: tables: the ticket's two (the default); {_FORMAT_HELP}; json, csv: the same for programs",
+    )
+    add_document(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="take in intervals that are not over yet: to look at, not to publish"
+    )
+    parser.add_argument(
+        "--keep-partial", action="store_true", help="take in intervals that a restart cut short, with their true length"
+    )
+    parser.add_argument(
+        "--as-of",
+        type=argument_type(_parse_time),
+        metavar='"YYYY-MM-DD HH:MM:SS"',
+        help="what is over by then, UTC (default: by now)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="exit status 0 even where more than 1 %% of a log is damaged"
+    )
+    noise = parser.add_argument_group("noise")
+    add_epsilon(noise)
+    noise.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="FILE",
+        help=f"remembers which intervals have been released with noise (default: {LEDGER_NAME} in the logs' folder)",
+    )
+    noise.add_argument(
+        "--geoip",
+        type=Path,
+        metavar="FILE",
+        help="the GeoIP file that the bridge has; it says which countries there are",
+    )
+    noise.add_argument("--geoip6", type=Path, metavar="FILE", help="the same for IPv6")
+
+
+def add_log2stats(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats log2stats`."""
+    parser.add_argument(
+        "logs",
+        metavar="LOG",
+        nargs="+",
+        help="a log of obfsproxy, obfs4proxy or lyrebird, rotated, compressed or not, or - for standard input",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help=f"what to print: {_FORMAT_HELP}; json, csv: the same for programs (default: ticket)",
+    )
+    add_document(parser)
+    add_geoip(parser)
+    parser.add_argument(
+        "--utc-offset",
+        type=argument_type(_parse_offset),
+        default=timedelta(0),
+        metavar="+HH:MM",
+        help="how far the log's local time was ahead of UTC, for example +02:00 or -05:00 (default: +00:00)",
+    )
+    parser.add_argument("--empty", action="store_true", help="print intervals without a connection, too")
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of `obfstats audit`."""
+    parser.add_argument("file", metavar="FILE", help="a statistics log, documents, tables or tor's lines made of one")
+
+
+def add_document(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add what documents hold besides numbers."""
+    parser.add_argument(
+        "--fingerprint",
+        type=argument_type("obfstats.publish.rounding:hash_fingerprint"),
+        metavar="HEX",
+        help="the bridge's fingerprint, 40 hex digits; its hash is printed, as for Tor's own statistics",
+    )
+    parser.add_argument(
+        "--extended",
+        action="store_true",
+        help="more lines: type, address families, transports, countries by transport, source of the countries",
+    )
+
+
+def add_epsilon(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add noise."""
+    parser.add_argument(
+        "--epsilon",
+        type=argument_type("obfstats.publish.noise:parse_epsilon"),
+        metavar="E",
+        help="noise on the unique addresses instead of rounding (discrete Laplace), for example 0.5; less is more "
+        "private; each interval is released once",
+    )
+
+
+def add_geoip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the files that give an address its country."""
+    parser.add_argument("--geoip", type=Path, metavar="FILE", help="countries of IPv4, in the format of tor's geoip")
+    parser.add_argument("--geoip6", type=Path, metavar="FILE", help="countries of IPv6, in the format of tor's geoip6")
+
+
+def _parse_time(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError("give date and time as YYYY-MM-DD HH:MM:SS, in UTC") from None
+
+
+def _parse_offset(text: str) -> timedelta:
+    match = re.fullmatch("([+-])([0-9]{2}):([0-5][0-9])", text)
+    offset = timedelta(hours=int(match[2]), minutes=int(match[3])) if match else timedelta.max
+    if match is None or offset > _MAX_OFFSET:
+        raise ValueError("give the offset as +HH:MM or -HH:MM, at most 14 hours")
+    return -offset if match[1] == "-" else offset
+
+
+COMMANDS = (
+    Command(
+        name="convert",
+        purpose="turn a bridge's statistics log into tables or documents that may be published (ticket 5047)",
+        example="obfstats convert clients.log > tables.txt",
+        add_options=add_convert,
+        run="obfstats.geoip_commands:run_convert",
+        notes="  obfstats convert --format ticket --extended 'clients.log*' > documents.txt\n",
+    ),
+    Command(
+        name="log2stats",
+        purpose="turn the log of an old obfsproxy, of obfs4proxy or of lyrebird into documents (ticket 5047)",
+        example="obfstats log2stats --utc-offset +01:00 obfsproxy.log > documents.txt",
+        add_options=add_log2stats,
+        run="obfstats.geoip_commands:run_log2stats",
+    ),
+    Command(
+        name="audit",
+        purpose="report in plain words what a log or a document gives away",
+        example="obfstats audit clients.log",
+        add_options=add_audit,
+        run="obfstats.publish.audit.printing:run_audit",
+        notes="""
+exit status: 0 where nothing speaks against publishing the file, 1 where it should not leave the machine,
+2 where it cannot be read or is none of these
+""",
+    ),
+)

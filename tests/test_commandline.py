@@ -1,0 +1,100 @@
+"""The command line of `obfstats`: its help, its version, what it does not load, and how it refuses."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+
+import pytest
+
+import obfstats
+from obfstats import cli
+from obfstats.bridge.commands import make_obfsproxy_parser
+from obfstats.commandline import Command, load
+from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE
+from obfstats.record.batches import DEFAULT_BUFFER
+from tests.publish.programs import OBFSTATS, run
+
+commands = pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+
+
+def options_of(command: Command) -> list[argparse.Action]:
+    """Give what a command takes on its command line."""
+    parser = argparse.ArgumentParser(add_help=False)
+    command.add_options(parser)
+    return parser._actions
+
+
+@commands
+def test_help_shows_every_command_with_an_example(command: Command) -> None:
+    """`obfstats --help` is the list of what it can do."""
+    result = run([OBFSTATS, "--help"])
+    assert (result.returncode, result.stderr) == (0, b"")
+    text = result.stdout.decode()
+    assert re.search(rf"^    {command.name}\s+\w", text, re.MULTILINE)
+    assert f"\n  {command.example}\n" in text
+
+
+@commands
+def test_a_commands_help_explains_every_option(command: Command) -> None:
+    """Each option has a text, and the example is repeated."""
+    text = run([OBFSTATS, command.name, "--help"]).stdout.decode()
+    for option in options_of(command):
+        name = re.escape(option.option_strings[-1] if option.option_strings else str(option.metavar))
+        assert re.search(rf"^  (-\w, )?{name}\b.*\s+\w", text, re.MULTILINE)
+        assert option.help
+    assert f"\n  {command.example}\n" in text
+
+
+@commands
+def test_examples_can_be_typed(command: Command) -> None:
+    """The parser takes the example as it is, up to what is the shell's, and what the command runs exists."""
+    words = shlex.split(command.example.partition(" >")[0].partition(" |")[0])
+    assert words[0] == "obfstats"
+    assert cli.parse(words[1:]).command is command
+    assert callable(load(command.run))
+
+
+def test_help_names_the_defaults_that_hold() -> None:
+    """The numbers in the help are those of the modules that the help does not load."""
+    parser = make_obfsproxy_parser((), ())
+    words = re.sub(r"\s+", " ", parser.format_help())
+    assert f"connections at once; further ones wait (default: {MOST_CONNECTIONS}," in words
+    assert f"the oldest is cut off (default: {MOST_HANDSHAKES})" in words
+    assert f"(default: one in {NETWORKS_SHARE} of --max-connections)" in words
+    assert parser.parse_args([]).stats_buffer == DEFAULT_BUFFER
+
+
+def test_version() -> None:
+    """One line with the package's version."""
+    result = run([OBFSTATS, "--version"])
+    assert (result.returncode, result.stdout.decode()) == (0, f"obfstats {obfstats.__version__}\n")
+
+
+def test_help_loads_no_station() -> None:
+    """`obfstats --help` is instant: of a station only its list of commands is loaded, no library, no event loop."""
+    result = run([sys.executable, "-X", "importtime", OBFSTATS, "--help"])
+    assert result.returncode == 0
+    loaded = {row.rpartition("|")[2].strip() for row in result.stderr.decode().splitlines()}
+    stations = {"bridge", "bridge.commands", "publish", "publish.commands", "wire", "wire.endpoint"}
+    own = {"obfstats", *(f"obfstats.{name}" for name in ("cli", "commandline", *stations))}
+    assert {name for name in loaded if name.startswith("obfstats")} == own
+    heavy = {"asyncio", "cryptography", "fractions", "gmpy2", "iptocc", "logging", "numpy", "socket", "uvloop"}
+    assert not {name.partition(".")[0] for name in loaded} & heavy
+
+
+@pytest.mark.parametrize("arguments", [[], ["konvert"], ["--convert"], ["convert"]])
+def test_bad_use_is_one_line_that_says_where_help_is(arguments: list[str]) -> None:
+    """What was wrong, and what to do."""
+    result = run([OBFSTATS, *arguments])
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert re.fullmatch(r"obfstats( convert)?: .*; see obfstats( convert)? --help\n", result.stderr.decode())
+
+
+def test_help_into_a_full_disk_is_no_traceback() -> None:
+    """Even help may fail to be written."""
+    result = run(["bash", "-c", f"{OBFSTATS} --help >/dev/full"])
+    assert result.returncode == 2
+    assert re.fullmatch(r"obfstats: cannot write to standard output: No space left [^\n]*\n", result.stderr.decode())
