@@ -15,7 +15,8 @@ from obfstats.bridge.commands import make_obfsproxy_parser
 from obfstats.commandline import Command, load
 from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE
 from obfstats.record.batches import DEFAULT_BUFFER
-from tests.publish.programs import OBFSTATS, run
+from peers.program import OBFSTATS
+from tests.publish.programs import run
 
 commands = pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
 
