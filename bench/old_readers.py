@@ -51,8 +51,8 @@ def ours(path: Path, countries: Countries) -> None:
     found = log2stats(
         find([str(path)]), around, utc_offset=timedelta(0), empty=False, advance=lambda _size: None, fast=True
     )
-    for counts, _ in found.counts:
-        _print(counts.start, counts.requests, counts.addresses or {})
+    for counts in found.counts:
+        _print(counts.interval.label, counts.requests, counts.addresses or {})
 
 
 def literal(path: Path, countries: Countries) -> None:

@@ -98,7 +98,7 @@ def _linkage(folder: Path) -> str:
         write_log(log, regulars.arrivals, MONTH, Random(SEED), keys)
         found = regulars.linkage(log, keys)
         rows.append((name, f"{found.hashes:,}", found.linking, found.of_one_client, found.longest))
-        published.append([(each.start, each.requests, each.addresses) for each in _counted(log)])
+        published.append([(each.interval, each.requests, each.addresses) for each in _counted(log)])
     if published[0] != published[1]:
         raise BrokenError("the secret changed what is published")
     return _table(

@@ -16,8 +16,9 @@ from itertools import accumulate, groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.initiator import BrokenError
+from obfstats.formats.address import pack_address
 from obfstats.formats.logline import parse_line
-from obfstats.record.countries import Countries, pack_address
+from obfstats.record.countries import Countries
 from obfstats.record.geoip import parse_v4, parse_v6
 from obfstats.record.journal import Journal
 from obfstats.record.recorder import CLOSING_DELAY, DEFAULT_BUFFER, Recorder

@@ -10,7 +10,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import Counts, Pairs
+from obfstats.formats.counts import Pairs
+from tests.publish.numbers import Numbers
 from tests.publish.oldlogs import DAY, country, text
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _Came = tuple[str, str, str, str]
 
 
-def naive(log: str) -> list[Counts]:
+def naive(log: str) -> list[Numbers]:
     """Count a log that the strategy wrote, in the plainest way."""
     reader = _Naive()
     for line in log.split("\n"):
@@ -98,20 +99,20 @@ class _Naive:
             self._closed.append((self._start, self._came))
         self._came = []
 
-    def finish(self) -> list[Counts]:
+    def finish(self) -> list[Numbers]:
         """Give the intervals that are whole."""
         return [self._sum(start, came) for start, came in self._closed]
 
-    def _sum(self, start: int, came: list[_Came]) -> Counts:
+    def _sum(self, start: int, came: list[_Came]) -> Numbers:
         clients = [(client, name) for client, _, name, _ in came]
         known = {client for client, _ in clients if client != "scrubbed"}
         is_whole = all(client != "scrubbed" for client, _ in clients)
         names = is_whole and all(name for _, name in clients)
         pairs = set(clients) if names else {(client, "") for client in known}
         if not known:
-            return Counts(text(start), _of(clients))
+            return Numbers(text(start), _of(clients))
         transports = Counter(name for _, name in pairs)
-        return Counts(
+        return Numbers(
             text(start), _of(clients), addresses=_of((client, "") for client in known),
             families=_families(known) if is_whole else None,
             transports=transports if names else None,

@@ -128,7 +128,7 @@ def counts(folder: Path, *logs: str | bytes) -> list[Counts]:
     """Count logs both ways, see that it is the same, and give the intervals."""
     found = read(folder, *logs, fast=False)
     assert read(folder, *logs, fast=True) == found
-    return [one for one, _ in found.counts]
+    return found.counts
 
 
 def notes(folder: Path, *logs: str | bytes) -> list[str]:

@@ -10,7 +10,6 @@ import pytest
 
 from obfstats.formats.counts import Pairs
 from obfstats.formats.document import write_document
-from obfstats.publish.intervals import Interval
 from obfstats.publish.log2stats import NoTimestampsError
 from obfstats.publish.rounding import Heading, hash_fingerprint, rounded_document
 from tests.publish.oldlogs import DAY, FIRST, Outside, beat, c, come, counts, go, notes, python, read, text, v4
@@ -45,10 +44,7 @@ def test_the_tickets_four_days_come_out_of_a_log(tmp_path: Path) -> None:
     fingerprint = "1234567890123456789012345678901234567890"
     heading = Heading(hash_fingerprint(fingerprint))
     found = read(tmp_path, log)
-    documents = [
-        rounded_document(Interval(one, seconds, text(_seconds(one.start) + seconds)), heading)
-        for one, seconds in found.counts
-    ]
+    documents = [rounded_document(one, heading) for one in found.counts]
     hashed = hash_fingerprint(fingerprint)
     assert b"".join(map(write_document, documents)).decode() == (
         f"hashed-fingerprint {hashed}\n"
@@ -79,7 +75,7 @@ def _seconds(start: str) -> int:
 def test_an_interval_begins_with_the_first_client_where_no_start_is_written(tmp_path: Path) -> None:
     """What comes before, of whatever kind, does not begin one."""
     log = c(FIRST - 60, "EOF from 192.0.2.0:40000") + come(FIRST) + LATER
-    assert [one.start for one in counts(tmp_path, log)] == [text(FIRST)]
+    assert [one.interval.label for one in counts(tmp_path, log)] == [text(FIRST)]
 
 
 @pytest.mark.parametrize(("last", "is_whole"), [(DAY - 1, False), (DAY, True)])
@@ -105,7 +101,9 @@ def test_an_interval_is_whole_when_a_line_shows_that_it_is_over(tmp_path: Path, 
 def test_a_new_start_drops_an_interval_that_was_not_whole(tmp_path: Path, restart: str) -> None:
     """It is named, and the next one begins with the start."""
     log = START + come(FIRST) + restart + come(FIRST + 3 * HOUR) + c(FIRST + 3 * DAY, "EOF from 192.0.2.0:40000")
-    assert [(one.start, one.requests) for one in counts(tmp_path, log)] == [(text(FIRST + 2 * HOUR), {"de": 1})]
+    assert [(one.interval.label, one.requests) for one in counts(tmp_path, log)] == [
+        (text(FIRST + 2 * HOUR), {"de": 1})
+    ]
     (said,) = notes(tmp_path, log)
     assert said == (
         f"the interval from {text(FIRST)} was cut short, because the program stopped or was started again, "
@@ -127,7 +125,7 @@ def test_a_start_long_after_a_kill_closes_the_interval_and_says_that_it_is_unsur
     """The day has passed, but nobody knows whether the program saw all of it; nothing is made of the days between."""
     log = START + come(FIRST) + c(FIRST + 5 * DAY, "Starting.", "notice")
     found = read(tmp_path, log, empty=True)
-    assert [one.start for one, _ in found.counts] == [text(FIRST)]
+    assert [one.interval.label for one in found.counts] == [text(FIRST)]
     assert found.notes[0].startswith(f"the interval from {text(FIRST)} was taken for whole although")
 
 
@@ -135,12 +133,12 @@ def test_intervals_without_a_client_are_given_only_when_asked_for(tmp_path: Path
     """Days on which nobody came, between two on which somebody did."""
     log = START + come(FIRST) + come(FIRST + 3 * DAY) + c(FIRST + 4 * DAY, "Exiting.")
     days = [text(FIRST + number * DAY) for number in range(4)]
-    assert [one.start for one in counts(tmp_path, log)] == [days[0], days[3]]
+    assert [one.interval.label for one in counts(tmp_path, log)] == [days[0], days[3]]
     for fast in (False, True):
         found = read(tmp_path, log, empty=True, fast=fast)
-        assert [one.start for one, _ in found.counts] == days
-        assert [sum(one.requests.values()) for one, _ in found.counts] == [1, 0, 0, 1]
-        assert {seconds for _, seconds in found.counts} == {DAY}
+        assert [one.interval.label for one in found.counts] == days
+        assert [sum(one.requests.values()) for one in found.counts] == [1, 0, 0, 1]
+        assert {one.interval.seconds for one in found.counts} == {DAY}
 
 
 def test_many_dropped_intervals_are_said_in_one_line(tmp_path: Path) -> None:
@@ -160,7 +158,7 @@ def test_local_time_becomes_utc(tmp_path: Path, offset: int, start: str) -> None
     """What the clock was ahead is taken away, in the intervals and in what is said."""
     log = START + come(FIRST) + come(FIRST + DAY)
     found = read(tmp_path, log, utc_offset=timedelta(minutes=offset))
-    assert [one.start for one, _ in found.counts] == [start]
+    assert [one.interval.label for one in found.counts] == [start]
     assert start[10:] in found.notes[0]
 
 
@@ -168,7 +166,7 @@ def test_the_end_of_summer_time_breaks_nothing(tmp_path: Path) -> None:
     """For an hour the clock shows what it has shown before: everybody is counted, and into the same interval."""
     log = START + come(FIRST + HOUR) + come(FIRST + 1) + come(FIRST + HOUR + 1) + LATER
     (one,) = counts(tmp_path, log)
-    assert (one.start, one.requests) == (text(FIRST), {"de": 3})
+    assert (one.interval.label, one.requests) == (text(FIRST), {"de": 3})
     assert notes(tmp_path, log) == []
 
 
@@ -182,7 +180,7 @@ def test_summer_time_may_end_across_an_intervals_end(tmp_path: Path) -> None:
 def test_a_clock_that_was_set_back_drops_what_it_spoilt(tmp_path: Path) -> None:
     """Also an interval that seemed to be over: it was not, when the clock came to its senses."""
     log = START + come(FIRST) + come(FIRST + 2 * DAY) + come(FIRST + HOUR) + come(FIRST + 4 * DAY)
-    assert [one.start for one in counts(tmp_path, log)] == [text(FIRST + HOUR)]
+    assert [one.interval.label for one in counts(tmp_path, log)] == [text(FIRST + HOUR)]
     (said, unfinished) = notes(tmp_path, log)
     assert said == (
         f"the intervals from {text(FIRST)} and {text(FIRST + 2 * DAY)} are left out, because the clock was set back"
@@ -203,7 +201,7 @@ def test_dates_that_cannot_be_are_left_out(tmp_path: Path, year: str) -> None:
     wrong = "".join(text(FIRST).replace("2012", year) + end for end in (" [notice] Starting.\n", come(FIRST)[19:]))
     wrong = wrong.replace("-02-09", "-06-09")
     log = START + come(FIRST) + wrong + come(FIRST + 60) + LATER
-    assert [(one.start, one.requests) for one in counts(tmp_path, log)] == [(text(FIRST), {"de": 2})]
+    assert [(one.interval.label, one.requests) for one in counts(tmp_path, log)] == [(text(FIRST), {"de": 2})]
     said = notes(tmp_path, log)
     if year != "0000":
         assert said == ["2 lines are dated before 2012 or in the future and left out: a clock was wrong"]
@@ -428,7 +426,7 @@ def test_damaged_lines_are_no_error_and_are_never_shown(tmp_path: Path) -> None:
     log = START.encode() + b"".join(bad + good for bad in damage) + LATER.encode()[:-1]
     for fast in (False, True):
         found = read(tmp_path, log, fast=fast)
-        assert [one.requests for one, _ in found.counts] == [{"de": len(damage)}]
+        assert [one.requests for one in found.counts] == [{"de": len(damage)}]
         (report,) = found.reports
         assert (report.lines, report.counted, report.other) == (2 * len(damage) + 2, len(damage), len(damage) + 2)
         assert "192.0.2" not in repr(found)

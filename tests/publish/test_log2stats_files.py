@@ -44,7 +44,7 @@ def days(found: Found) -> list[int]:
     def number(counts: Counts) -> int:
         return sum(counts.requests.values())
 
-    return [number(one) for one, _ in found.counts]
+    return [number(one) for one in found.counts]
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_logs_of_two_programs_side_by_side_are_merged_by_time(tmp_path: Path) ->
     other.write_text("".join(go(FIRST + 60 + day * DAY, "obfs4(192.0.2.9:5) - new connection") for day in range(4)))
     found = count(other, one)
     assert days(found) == [100] * 4
-    assert [dict(counts.transports or {}) for counts, _ in found.counts] == [{"obfs2": 1, "obfs4": 1}] * 4
+    assert [dict(counts.transports or {}) for counts in found.counts] == [{"obfs2": 1, "obfs4": 1}] * 4
     (said,) = found.notes
     assert said == (
         f"{other} and {one} overlap: their lines are put in order by time and counted together, "
@@ -209,4 +209,4 @@ def test_a_log_of_many_years_is_counted_day_by_day(tmp_path: Path) -> None:
     found = count(log, fast=True)
     assert len(found.counts) == 999
     assert set(days(found)) == {24}
-    assert found.counts[-1][0].start == text(FIRST + 998 * DAY)
+    assert found.counts[-1].interval.label == text(FIRST + 998 * DAY)

@@ -84,8 +84,8 @@ def test_a_real_log_is_counted(tmp_path: Path, options: tuple[str, ...]) -> None
     # The addresses of probes are in it.
     log.unlink()
     assert both[0] == both[1]
-    ((counts, seconds),) = both[0].counts
-    assert (counts.start, seconds) == ("2026-03-01 12:00:00", DAY)
+    (counts,) = both[0].counts
+    assert (counts.interval.label, counts.interval.seconds) == ("2026-03-01 12:00:00", DAY)
     if options:
         # By its last number 127.0.0.1, from where the client's program comes, is in this country.
         assert (counts.requests, counts.addresses) == ({"dk": CLIENTS}, {"dk": 1})

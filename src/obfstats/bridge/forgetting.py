@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.threads import on_a_thread
-from obfstats.formats.counts import INTERVAL_SECONDS
+from obfstats.formats.interval import INTERVAL_SECONDS, format_time
 from obfstats.ownfile import sync_folder
-from obfstats.publish.intervals import TIME
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -53,7 +52,7 @@ class Forgetting:
         Raises:
             OSError: if the log cannot be written anew; it is as it was then.
         """
-        newest = (datetime.fromtimestamp(self._clock.wall(), UTC) - _DAY - self._after).strftime(TIME)
+        newest = format_time(datetime.fromtimestamp(self._clock.wall(), UTC) - _DAY - self._after)
 
         def keep(start: str) -> bool:
             # What is damaged stays: it is the operator's to look at.

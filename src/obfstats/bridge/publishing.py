@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,8 +25,7 @@ from obfstats.bridge.forgetting import Forgetting
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.own_log import count_interval, sync
 from obfstats.bridge.threads import on_a_thread
-from obfstats.formats.counts import INTERVAL_SECONDS
-from obfstats.publish.intervals import Interval
+from obfstats.formats.interval import INTERVAL_SECONDS
 from obfstats.publish.ledger import LedgerError
 from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.noise import write_epsilon
@@ -53,8 +51,6 @@ MOST_WAITING = 3
 
 LONGEST_WAIT = 7 * 86_400.0
 """Seconds that an interval in the log may wait for its document."""
-
-_DAY = timedelta(seconds=INTERVAL_SECONDS)
 
 _log = logging.getLogger(__name__)
 
@@ -227,12 +223,10 @@ class Publisher:
     def _document(self, counts: Counts, countries: Countries | None) -> Document:
         options = self._publishing
         heading = Heading(options.fingerprint, options.extended, *(countries.origins if countries else ()))
-        end = datetime.fromisoformat(counts.start) + _DAY
-        interval = Interval(counts, INTERVAL_SECONDS, str(end))
         if self._publishing.epsilon is None:
-            return rounded_document(interval, heading)
+            return rounded_document(counts, heading)
         codes = (countries or self._recorder.countries).codes or ()
-        return noisy_document(interval, heading, codes, self._publishing.epsilon)
+        return noisy_document(counts, heading, codes, self._publishing.epsilon)
 
     async def _forget(self) -> list[str]:
         """Take old intervals out of the log; give the reason if that cannot be done."""

@@ -1,30 +1,55 @@
-"""What is counted of one interval: the exact numbers, between the log and the document.
+"""One interval's exact numbers, and the one definition of every number that is published (design, decision 10).
 
-They exist in memory only. Whatever is written down of them is rounded up or noisy first: see formats/document.py for
-what a document holds of them.
+Two mappings are counted, and nothing else:
 
-- A request is a line of the log: one counted connection.
-- An address is a hash, within one country: one client as the ticket counts (ticket 5047, "unique IPs").
-- A pair is an address and a transport: one client as tor counts (dir-spec, bridge-ips).
-- Where one line of the interval lacks a column the whole interval lacks it: what counts a part must not look like a
-  whole. Numbers that depend on it are None then.
+    requests    lines of the log, that is counted connections, by country
+    clients     different addresses, by country and by how they connected
+
+A client is a hash within one country (ticket 5047, "unique IPs"). How it connected is the set of different columns,
+(transport, family) pairs, that its lines have: clients of one country with the same set are one class. Every published
+number is a projection of these two mappings, so no two of them can disagree.
+
+Where one line of the interval lacks a column, the whole interval lacks it: a number of some clients must not look like
+a number of all. Projections that need that column are None then.
+
+Exact numbers exist in memory only. What is written down of them is rounded up or noisy: see formats/document.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+
+from obfstats.formats.logline import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
-INTERVAL_SECONDS = 86_400
-"""Length of an interval: the ticket's, and Tor's."""
+    from obfstats.formats.interval import Interval
+
+MAX_CLASSES = 0xFFFF
+"""Most classes of one interval; a bridge with five transports has some 1,000."""
+
+_Label = TypeVar("_Label", bound="Hashable")
+_Key_contra = TypeVar("_Key_contra", contravariant=True)
+_Key = TypeVar("_Key")
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Numbers of different (address, transport) pairs; of addresses, where the log does not name transports.
+class ClientClass(NamedTuple):
+    """Clients that cannot be told apart in any published number.
+
+    Attributes:
+        country: lower-case country code, or `??`.
+        columns: every different (transport, family) that each of them connected with.
+    """
+
+    country: str
+    columns: frozenset[Columns]
+
+
+class Pairs(NamedTuple):
+    """Different (address, transport) pairs, which is what tor counts (dir-spec, bridge-ips).
 
     Attributes:
         countries: by lower-case country code.
@@ -42,21 +67,167 @@ class Counts:
     """One interval's numbers, none of them rounded.
 
     Attributes:
-        start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
-        requests: lines, by lower-case country code.
-        lines: different lines by country: the ticket's second table, where an address with two transports is two.
-        addresses: different addresses by country; None where they are not known (old logs without addresses).
-        pairs: as tor counts.
-        families: different addresses by `v4` and `v6`; None without that column.
-        transports: different addresses by transport, one with two transports under both; None without that column.
-        country_transports: the same by (country, transport); None without that column.
+        interval: start and length.
+        requests: connections by lower-case country code.
+        clients: different addresses by class; None where addresses are not known (old logs without addresses).
     """
 
-    start: str
+    interval: Interval
     requests: Mapping[str, int]
-    lines: Mapping[str, int] = field(default_factory=dict)
-    addresses: Mapping[str, int] | None = None
-    pairs: Pairs | None = None
-    families: Mapping[str, int] | None = None
-    transports: Mapping[str, int] | None = None
-    country_transports: Mapping[tuple[str, str], int] | None = None
+    clients: Mapping[ClientClass, int] | None
+
+    @property
+    def lines(self) -> dict[str, int]:
+        """Different lines by country: the ticket's second table, where an address with two transports is two."""
+        return _by_country(self._count(lambda columns: columns))
+
+    @property
+    def addresses(self) -> dict[str, int] | None:
+        """Different addresses by country; None where addresses are not known."""
+        return None if self.clients is None else _by_country(self._count(lambda _: ""))
+
+    @property
+    def families(self) -> dict[str, int] | None:
+        """Different addresses by `v4` and `v6`; None without that column."""
+        return _by_label(self._count(lambda columns: columns.family or "")) if self._has_family() else None
+
+    @property
+    def transports(self) -> dict[str, int] | None:
+        """Different addresses by transport, one with two transports under both; None without that column."""
+        numbers = self.country_transports
+        return None if numbers is None else _by_label(numbers)
+
+    @property
+    def country_transports(self) -> dict[tuple[str, str], int] | None:
+        """The same by (country, transport); None without that column."""
+        return self._count(lambda columns: columns.transport or "") if self._has_transport() else None
+
+    @property
+    def pairs(self) -> Pairs | None:
+        """What tor counts; addresses, where transports are not known; None where addresses are not known."""
+        if self.clients is None:
+            return None
+        has_transport, has_family = self._has_transport(), self._has_family()
+        pairs = self._count(
+            lambda columns: (columns.transport if has_transport else "", columns.family if has_family else "")
+        )
+        countries, families, transports = Counter[str](), Counter[str](), Counter[str]()
+        for (country, (transport, family)), number in pairs.items():
+            countries[country] += number
+            transports[transport or ""] += number
+            families[family or ""] += number
+        return Pairs(
+            dict(countries), dict(families) if has_family else None, dict(transports) if has_transport else None
+        )
+
+    def has_all_columns(self) -> bool:
+        """Tell whether every line has both further columns."""
+        return self._has_transport() and self._has_family()
+
+    def _has_transport(self) -> bool:
+        return self.clients is not None and all(each.transport is not None for each in _all_columns(self.clients))
+
+    def _has_family(self) -> bool:
+        return self.clients is not None and all(each.family is not None for each in _all_columns(self.clients))
+
+    def _count(self, label: Callable[[Columns], _Label]) -> dict[tuple[str, _Label], int]:
+        """Count clients by country and label; a client counts once for each different label that its columns have."""
+        numbers = Counter[tuple[str, _Label]]()
+        for (country, columns), number in (self.clients or {}).items():
+            for each in {label(one) for one in columns}:
+                numbers[country, each] += number
+        return dict(numbers)
+
+
+class ClassNumbers(Protocol[_Key_contra]):
+    """Remembers for each client the number of its class: a dict will do, or memory that can be wiped."""
+
+    def get(self, key: _Key_contra, default: int, /) -> int:
+        """Give a client's class number, or the default for a new client."""
+
+    def __setitem__(self, key: _Key_contra, number: int, /) -> None:
+        """Set a client's class number, from 1 up; raises OverflowError where no new client can be remembered."""
+
+
+class ClientCounter(Generic[_Key]):
+    """Counts one interval's clients as their connections come, in any order.
+
+    A client moves to another class when it connects with columns that it did not have before. Only the numbers of
+    clients in each class and each client's class number are kept.
+    """
+
+    def __init__(self, clients: ClassNumbers[_Key]) -> None:
+        """Start with no client.
+
+        Args:
+            clients: remembers class numbers; empty. A key stands for a client, that is for a hash and its country.
+        """
+        self._clients = clients
+        self._requests = Counter[str]()
+        self._classes: list[ClientClass | None] = [None]
+        self._sizes = [0]
+        self._moves: dict[tuple[int, str, Columns], int] = {}
+        self._numbers: dict[ClientClass, int] = {}
+
+    def count_request(self, country: str, number: int = 1) -> None:
+        """Count connections."""
+        self._requests[country] += number
+
+    def count_client(self, key: _Key, country: str, columns: Columns) -> None:
+        """Count a client that may have been seen before.
+
+        Args:
+            key: stands for the client.
+            country: lower-case country code; the same whenever the key is.
+            columns: how it connected.
+
+        Raises:
+            OverflowError: where no new client, or no new class, can be remembered; the client stays as it was.
+        """
+        before = self._clients.get(key, 0)
+        move = (before, country, columns)
+        after = self._moves.get(move)
+        if after is None:
+            after = self._moves[move] = self._class_after(move)
+        if after != before:
+            self._clients[key] = after
+            self._sizes[after] += 1
+            self._sizes[before] -= 1
+
+    def counts(self, interval: Interval) -> Counts:
+        """Give the numbers so far."""
+        classes = zip(self._classes[1:], self._sizes[1:], strict=True)
+        return Counts(interval, dict(self._requests), {one: size for one, size in classes if one is not None and size})
+
+    def _class_after(self, move: tuple[int, str, Columns]) -> int:
+        """Give the number of the class that a client moves to."""
+        before, country, columns = move
+        known = self._classes[before]
+        has = known.columns if known is not None else frozenset[Columns]()
+        after = ClientClass(country if known is None else known.country, has | {columns})
+        number = self._numbers.setdefault(after, len(self._classes))
+        if number == len(self._classes):
+            if number > MAX_CLASSES:
+                del self._numbers[after]
+                raise OverflowError
+            self._classes.append(after)
+            self._sizes.append(0)
+        return number
+
+
+def _all_columns(clients: Iterable[ClientClass]) -> Iterable[Columns]:
+    return {columns for one in clients for columns in one.columns}
+
+
+def _by_country(numbers: Mapping[tuple[str, _Label], int]) -> dict[str, int]:
+    summed = Counter[str]()
+    for (country, _), number in numbers.items():
+        summed[country] += number
+    return dict(summed)
+
+
+def _by_label(numbers: Mapping[tuple[str, _Label], int]) -> dict[_Label, int]:
+    summed = Counter[_Label]()
+    for (_, label), number in numbers.items():
+        summed[label] += number
+    return dict(summed)

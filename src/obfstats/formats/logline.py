@@ -1,29 +1,49 @@
-"""One line of the statistics log: one counted connection (ticket 5047, step 5).
+"""One line of the statistics log: one counted connection (ticket 5047, step 5). The one grammar of that line.
 
     2012-02-07 14:01:04 de 1234567890123456789012345678901234567890
     |                   |  |
-    |                   |  H(address | S), 20 bytes as lower-case hex: equal within an interval, unrelated across
+    |                   |  H(address, S), 20 bytes as lower-case hex: equal within an interval, unrelated across
     |                   country code, lower case, ?? where it is not known
     start of the 24-hour interval in UTC, never the time of the connection
 
 With its newline a line is 64 bytes. Two further columns may follow, a blank before each, in this order: the
 transport's name (Tor's specifications: a C identifier; `<OR>` for none, `<??>` for an unnamed one; never `v4` or `v6`,
-so that either column can stand alone) and the address family, `v4` or `v6`. The ticket's shell pipeline reads the
-first three fields and whole lines, so it goes on working.
+so that either column can be absent) and the address family, `v4` or `v6`. The ticket's shell pipeline reads the
+first three fields and whole lines, so it keeps working.
 
-The grammar is strict, on bytes, and the same in both directions: what `write_line` gives `parse_line` takes, and what
-`parse_line` takes `write_line` gives back byte for byte. Whatever does not fit raises `LineError`, which says where
-and why and never quotes the line: a damaged line may hold anything.
+For readers of many lines, a line is three parts at fixed offsets, each with its own check:
+
+    prefix   bytes 0 to 22    time, country and the blanks after them    is_prefix
+    hash     bytes 23 to 62   40 hex digits                              is_hash
+    suffix   bytes 63 on      the further columns, without the newline   parse_columns
+
+Lines with equal prefixes belong to one interval and country; lines with equal hashes as well are one client.
+
+The grammar is strict, on bytes, and the same in both directions: `parse_line` takes what `write_line` gives, and
+`write_line` gives back byte for byte what `parse_line` takes. Anything else raises `LineError`, which gives offset and
+reason and never quotes the line: a damaged line may hold anything.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from obfstats.formats.interval import LABEL_LENGTH, parse_time
 
 LINE_LENGTH = 64
 """Bytes of a line without further columns, newline included."""
+
+HASH_OFFSET = 23
+"""Where the hash begins: everything before it is the prefix."""
+
+SUFFIX_OFFSET = 63
+"""Where the hash ends: everything after it, without the newline, is the suffix."""
+
+COUNTRY = slice(LABEL_LENGTH + 1, LABEL_LENGTH + 3)
+"""The country code's bytes."""
 
 UNKNOWN_COUNTRY = "??"
 
@@ -31,44 +51,61 @@ MAX_TRANSPORT_LENGTH = 32
 """Longest transport name: an extra-info descriptor holds 50,000 bytes in all, so names must stay short."""
 
 MAX_LINE_LENGTH = LINE_LENGTH + 1 + MAX_TRANSPORT_LENGTH + 1 + 2
+"""Bytes of the longest line, newline included."""
 
 TRANSPORT_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{MAX_TRANSPORT_LENGTH - 1}}}|<OR>|<\?\?>", re.ASCII)
 
-# In the order of the line: what each column is called in an error, its pattern, the places of its first and last byte.
+HEX_DIGITS = b"0123456789abcdef"
+
+# In the order of the line: each column's name in an error, its pattern, the offsets of its first and last byte.
 _COLUMNS = (
     ("date and time", re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"), 0, 18),
     ("country code", re.compile(rb"[a-z][a-z0-9]|\?\?"), 20, 21),
-    ("hash", re.compile(rb"[0-9a-f]{40}"), 23, 62),
+    ("hash", re.compile(rb"[0-9a-f]{40}"), HASH_OFFSET, SUFFIX_OFFSET - 1),
 )
-_FURTHER = re.compile(
+_SUFFIX = re.compile(
     rb"(?: (?!v[46](?: |\Z))(?P<transport>" + TRANSPORT_NAME.pattern.encode() + rb"))?(?: (?P<family>v[46]))?"
 )
-# What each byte of the first 63 may be: 0 a digit, a a letter or ?, b also a digit, x a hex digit, others themselves.
-_SHAPE = b"0000-00-00 00:00:00 ab " + b"x" * 40
+# Which characters each of the first 63 bytes may be: 0 a digit, a a letter or ?, b also a digit, x a hex digit, any
+# other byte itself.
+_CHARACTERS = b"0000-00-00 00:00:00 ab " + b"x" * 40
 _CLASSES = {
     ord("0"): b"0123456789",
     ord("a"): b"abcdefghijklmnopqrstuvwxyz?",
     ord("b"): b"abcdefghijklmnopqrstuvwxyz0123456789?",
-    ord("x"): b"0123456789abcdef",
+    ord("x"): HEX_DIGITS,
 }
-# A line that was cut short becomes a line again with the rest of one of the first two (the second is for the tens of
-# the day 30 and for half a ??), or, if it was cut behind the hash, with one of the ends.
-_WHOLE = (b"0001-01-01 00:00:00 aa " + b"0" * 40, b"0001-01-00 00:00:00 ?? " + b"0" * 40)
-_ENDS = (b"", b"v4", b"4", b"OR>", b"R>", b"?>", b">")
+# A line that was cut within its first 63 bytes is completed by the rest of one of these (the second is for the tens of
+# the day 30 and for half a ??).
+_COMPLETIONS = (b"0001-01-01 00:00:00 aa " + b"0" * 40, b"0001-01-00 00:00:00 ?? " + b"0" * 40)
+# One that was cut within its suffix is completed by one of these.
+_SUFFIX_COMPLETIONS = (b"", b"v4", b"4", b"OR>", b"R>", b"?>", b">")
 
 
 class LineError(ValueError):
     """A line is not of the log's grammar.
 
     Attributes:
-        place: the first byte that does not fit, counted from 0.
+        offset: the first byte that does not fit, counted from 0.
         reason: what was expected there, in words.
     """
 
-    def __init__(self, place: int, reason: str) -> None:
-        super().__init__(f"byte {place + 1}: {reason}")
-        self.place = place
+    def __init__(self, offset: int, reason: str) -> None:
+        super().__init__(f"byte {offset + 1}: {reason}")
+        self.offset = offset
         self.reason = reason
+
+
+class Columns(NamedTuple):
+    """The further columns of a line: how a client connected.
+
+    Attributes:
+        transport: the transport's name; None without that column.
+        family: `v4` or `v6`; None without that column.
+    """
+
+    transport: str | None = None
+    family: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +128,7 @@ class LogLine:
 
 
 def parse_line(line: bytes) -> LogLine:
-    r"""Read one line, with or without its newline.
+    r"""Parse one line, with or without its newline.
 
     Args:
         line: the bytes up to and including `\n`, or up to the end of the file.
@@ -105,22 +142,15 @@ def parse_line(line: bytes) -> LogLine:
         if match is None:
             raise LineError(min(_first_misfit(text, first), last), f"no {name}")
         end = match.end()
-        if end < LINE_LENGTH - 1 and text[end : end + 1] != b" ":
+        if end < SUFFIX_OFFSET and text[end : end + 1] != b" ":
             raise LineError(end, f"no blank after the {name}")
-    further = _FURTHER.fullmatch(text, LINE_LENGTH - 1)
-    if further is None:
-        raise LineError(LINE_LENGTH - 1, "neither the line's end nor a blank, a transport's name and v4 or v6")
-    start = text[:19].decode("ascii")
-    if not _is_real(start):
-        raise LineError(0, "no such date or time")
-    transport, family = further["transport"], further["family"]
-    return LogLine(
-        start,
-        text[20:22].decode("ascii"),
-        text[23:63].decode("ascii"),
-        None if transport is None else transport.decode("ascii"),
-        None if family is None else family.decode("ascii"),
-    )
+    columns = parse_columns(text[SUFFIX_OFFSET:])
+    start = text[:LABEL_LENGTH].decode("ascii")
+    try:
+        parse_time(start)
+    except ValueError:
+        raise LineError(0, "invalid date or time") from None
+    return LogLine(start, text[COUNTRY].decode("ascii"), text[HASH_OFFSET:SUFFIX_OFFSET].decode("ascii"), *columns)
 
 
 def write_line(line: LogLine) -> bytes:
@@ -129,12 +159,43 @@ def write_line(line: LogLine) -> bytes:
     Raises:
         LineError: where a field is not of the grammar; nothing that cannot be read again is ever written.
     """
-    columns = [line.start, line.country, line.hash]
-    columns += [column for column in (line.transport, line.family) if column is not None]
-    written = (" ".join(columns) + "\n").encode("utf-8", "surrogatepass")
+    suffix = write_columns(Columns(line.transport, line.family))
+    written = f"{line.start} {line.country} {line.hash}{suffix}\n".encode("utf-8", "surrogatepass")
     if parse_line(written) != line:
-        raise LineError(0, "a field holds what belongs into another")
+        raise LineError(0, "a field contains another field's text")
     return written
+
+
+@lru_cache(maxsize=1000)
+def is_prefix(prefix: bytes) -> bool:
+    """Tell whether these 23 bytes are a line's time and country with the blanks after them."""
+    return is_line(prefix + b"0" * 40)
+
+
+def is_hash(hash_: bytes) -> bool:
+    """Tell whether these are 40 lower-case hex digits."""
+    return len(hash_) == SUFFIX_OFFSET - HASH_OFFSET and not hash_.translate(None, HEX_DIGITS)
+
+
+@lru_cache(maxsize=1000)
+def parse_columns(suffix: bytes) -> Columns:
+    """Parse what follows the hash, without the newline.
+
+    Raises:
+        LineError: where the bytes are not of the grammar.
+    """
+    match = _SUFFIX.fullmatch(suffix)
+    if match is None:
+        raise LineError(SUFFIX_OFFSET, "neither the line's end nor a blank, a transport's name and v4 or v6")
+    transport, family = match["transport"], match["family"]
+    return Columns(
+        None if transport is None else transport.decode("ascii"), None if family is None else family.decode("ascii")
+    )
+
+
+def write_columns(columns: Columns) -> str:
+    """Write what follows the hash: each column that is there with a blank before it. Nothing is checked."""
+    return "".join(f" {column}" for column in columns if column is not None)
 
 
 def is_transport_name(name: str) -> bool:
@@ -153,22 +214,15 @@ def is_line(line: bytes) -> bool:
 
 def is_cut_short(line: bytes) -> bool:
     """Tell whether these bytes, without a newline, can be the beginning of a line whose rest was never written."""
-    rests = _ENDS if len(line) >= LINE_LENGTH - 1 else [whole[len(line) :] for whole in _WHOLE]
-    return b"\n" not in line and any(is_line(line + rest) for rest in rests)
+    is_whole = len(line) >= SUFFIX_OFFSET
+    completions = _SUFFIX_COMPLETIONS if is_whole else tuple(whole[len(line) :] for whole in _COMPLETIONS)
+    return b"\n" not in line and any(is_line(line + rest) for rest in completions)
 
 
-def _is_real(start: str) -> bool:
-    """Tell whether there is such a date and time; written back, because Python 3.14 reads 24:00:00 as a day later."""
-    try:
-        return datetime.fromisoformat(start).isoformat(" ") == start
-    except ValueError:
-        return False
-
-
-def _first_misfit(line: bytes, place: int) -> int:
-    """Give the place of the first byte from `place` on that cannot stand there."""
-    for byte, shape in zip(line[place:], _SHAPE[place:], strict=False):
-        if byte not in _CLASSES.get(shape, bytes((shape,))):
-            return place
-        place += 1
-    return place
+def _first_misfit(line: bytes, offset: int) -> int:
+    """Give the offset of the first byte from `offset` on that cannot be there."""
+    for byte, characters in zip(line[offset:], _CHARACTERS[offset:], strict=False):
+        if byte not in _CLASSES.get(characters, bytes((characters,))):
+            return offset
+        offset += 1
+    return offset

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from obfstats.record.countries import pack_address
+from obfstats.formats.address import pack_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

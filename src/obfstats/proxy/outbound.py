@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from obfstats.record.countries import pack_address
+from obfstats.formats.address import pack_address
 from obfstats.wire.socks5 import Reply
 
 if TYPE_CHECKING:

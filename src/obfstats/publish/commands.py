@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.commandline import Command, argument_type
+from obfstats.formats.interval import parse_time
 
 if TYPE_CHECKING:
     import argparse
@@ -135,7 +136,7 @@ def add_geoip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
 
 def _parse_time(text: str) -> datetime:
     try:
-        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        return parse_time(text)
     except ValueError:
         raise ValueError("give date and time as YYYY-MM-DD HH:MM:SS, in UTC") from None
 

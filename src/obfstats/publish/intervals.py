@@ -9,35 +9,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import INTERVAL_SECONDS
+from obfstats.formats.interval import INTERVAL_SECONDS, Interval
 from obfstats.publish.simple import OVER_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from obfstats.formats.counts import Counts
-
-TIME = "%Y-%m-%d %H:%M:%S"
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An interval that is to be published.
-
-    Attributes:
-        counts: its exact numbers.
-        seconds: its length.
-        end: when it ended, `YYYY-MM-DD HH:MM:SS`, UTC.
-    """
-
-    counts: Counts
-    seconds: int
-    end: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +48,14 @@ def finished(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -
     """
     if rule.unfinished:
         return list(counts)
-    over = [one for one in counts if rule.now - _moment(one.start) >= OVER_AFTER]
-    kept = {one.start for one in over}
-    _say([one.start for one in counts if one.start not in kept], "not over yet", "--all", say)
+    over = [one for one in counts if rule.now - one.interval.start >= OVER_AFTER]
+    kept = {one.interval for one in over}
+    _report([one.interval for one in counts if one.interval not in kept], "not over yet", "--all", say)
     return over
 
 
-def measured(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -> list[Interval]:
-    """Select the intervals that may be published in documents, and measure them.
+def measured(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -> list[Counts]:
+    """Select the intervals that may be published in documents, and set their true lengths.
 
     An interval that has no length yet, or would end after the year 9999, is left out.
 
@@ -81,41 +64,40 @@ def measured(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -
         rule: what is taken in.
         say: takes sentences for the operator about what is left out.
     """
-    lengths = dict(zip((one.start for one in counts), _lengths(counts), strict=True))
+    lengths = dict(zip((one.interval for one in counts), _lengths(counts), strict=True))
     over = finished(counts, rule, say)
-    whole = [one for one in over if rule.partial or lengths[one.start] == INTERVAL_SECONDS]
-    kept = {one.start for one in whole}
-    _say([one.start for one in over if one.start not in kept], "cut short by a restart", "--keep-partial", say)
-    intervals = [_interval(one, lengths[one.start], rule.now) for one in whole]
-    return [interval for interval in intervals if interval is not None]
+    whole = [one for one in over if rule.partial or lengths[one.interval] == INTERVAL_SECONDS]
+    kept = {one.interval for one in whole}
+    _report([one.interval for one in over if one.interval not in kept], "cut short by a restart", "--keep-partial", say)
+    return [
+        replace(one, interval=interval)
+        for one in whole
+        if (interval := _measured(one.interval, lengths[one.interval], rule.now)) is not None
+    ]
 
 
 def _lengths(counts: Sequence[Counts]) -> list[int]:
     """Give each interval's length in seconds: to the next one's start, or 24 hours."""
-    starts = [_moment(one.start) for one in counts]
+    starts = [one.interval.start for one in counts]
     apart = [int((later - earlier).total_seconds()) for earlier, later in pairwise(starts)]
     return [min(INTERVAL_SECONDS, seconds) for seconds in apart] + [INTERVAL_SECONDS] * bool(starts)
 
 
-def _interval(counts: Counts, length: int, now: datetime) -> Interval | None:
-    """Make an interval; None where it has no length, or no end that can be written."""
-    start = _moment(counts.start)
-    seconds = min(length, int((now - start).total_seconds()))
+def _measured(interval: Interval, length: int, now: datetime) -> Interval | None:
+    """Give an interval with its length up to now; None where it has none, or no end that can be written."""
+    seconds = min(length, int((now - interval.start).total_seconds()))
+    measured = replace(interval, seconds=seconds)
     try:
-        end = start + timedelta(seconds=seconds)
+        _ = measured.end
     except OverflowError:
         return None
-    return Interval(counts, seconds, end.isoformat(" ")[:19]) if seconds > 0 else None
+    return measured if seconds > 0 else None
 
 
-def _moment(start: str) -> datetime:
-    return datetime.fromisoformat(start).replace(tzinfo=UTC)
-
-
-def _say(starts: Sequence[str], why: str, option: str, say: Callable[[str], None]) -> None:
+def _report(intervals: Sequence[Interval], why: str, option: str, say: Callable[[str], None]) -> None:
     """Say which intervals are left out, and what takes them in."""
-    if len(starts) == 1:
-        say(f"the interval from {starts[0]} is {why} and left out; {option} takes it in")
-    elif starts:
-        several = f"{len(starts)} intervals, from {starts[0]} to {starts[-1]},"
+    if len(intervals) == 1:
+        say(f"the interval from {intervals[0].label} is {why} and left out; {option} takes it in")
+    elif intervals:
+        several = f"{len(intervals)} intervals, from {intervals[0].label} to {intervals[-1].label},"
         say(f"{several} are {why} and left out; {option} takes them in")

@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import INTERVAL_SECONDS
 from obfstats.publish.oldlogs.blocks import EARLIEST, Window, plain_blocks
 from obfstats.publish.oldlogs.clients import Surroundings
 from obfstats.publish.oldlogs.counting import Counting
@@ -68,12 +67,12 @@ class Found:
     """What logs say.
 
     Attributes:
-        counts: the intervals that are whole, sorted by start, each with its length in seconds.
+        counts: the intervals that are whole, sorted by start.
         reports: what each log was like.
         notes: sentences for the operator.
     """
 
-    counts: list[tuple[Counts, int]] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
     reports: list[OldReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -119,14 +118,13 @@ def log2stats(
 
     streams = in_order(logs, open_log, window, counting, notes)
     _check(streams, notes)
-    counts = [(one, INTERVAL_SECONDS) for one in counting.finish()]
     reports = [
         OldReport(
             stream.log.name, stream.found.lines, stream.found.connections, stream.found.lines - stream.found.connections
         )
         for stream in streams
     ]
-    return Found(counts, reports, notes.sentences())
+    return Found(counting.finish(), reports, notes.sentences())
 
 
 def _is_long(logs: Sequence[LogFile]) -> bool:

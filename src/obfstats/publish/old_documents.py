@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
-from obfstats.publish.intervals import Interval
 from obfstats.publish.log2stats import NoTimestampsError, log2stats
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.output import Output, render
@@ -18,8 +16,8 @@ from obfstats.publish.rounding import Heading
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
-    from obfstats.formats.counts import Counts
     from obfstats.formats.document import GeoIpSource
     from obfstats.publish.log2stats import Surroundings
 
@@ -97,10 +95,6 @@ def convert_old(
         return 1
     for note in found.notes:
         say(note)
-    out.write(render([_interval(counts, seconds) for counts, seconds in found.counts], output, say))
+    out.write(render(found.counts, output, say))
     out.flush()
     return 0
-
-
-def _interval(counts: Counts, seconds: int) -> Interval:
-    return Interval(counts, seconds, str(datetime.fromisoformat(counts.start) + timedelta(seconds=seconds)))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
+    from obfstats.formats.counts import Counts
     from obfstats.formats.document import Document
-    from obfstats.publish.intervals import Interval
 
 DocumentFormat: TypeAlias = Literal["ticket", "tor", "json", "csv"]
 """In what form documents are printed."""
@@ -58,7 +58,7 @@ class Output:
     noise: Noise | None = None
 
 
-def render(intervals: Sequence[Interval], output: Output, say: Callable[[str], None]) -> bytes:
+def render(intervals: Sequence[Counts], output: Output, say: Callable[[str], None]) -> bytes:
     """Write intervals in the form that was asked for.
 
     Args:
@@ -72,7 +72,7 @@ def render(intervals: Sequence[Interval], output: Output, say: Callable[[str], N
     if output.form == "tor":
         return tor.statistics(intervals)
     if output.noise is None:
-        documents = [rounded_document(interval, output.heading) for interval in intervals]
+        documents = [rounded_document(counts, output.heading) for counts in intervals]
     else:
         documents = _noisy(intervals, output.heading, output.noise, say)
     if output.heading.extended:
@@ -84,24 +84,24 @@ def render(intervals: Sequence[Interval], output: Output, say: Callable[[str], N
     return b"".join(write_fitting(document, say) for document in documents)
 
 
-def _noisy(intervals: Iterable[Interval], heading: Heading, noise: Noise, say: Callable[[str], None]) -> list[Document]:
+def _noisy(intervals: Iterable[Counts], heading: Heading, noise: Noise, say: Callable[[str], None]) -> list[Document]:
     """Make noisy documents of the intervals that were never released before."""
     documents = []
     with Ledger.open(noise.ledger) as ledger:
-        for interval in intervals:
-            start = interval.counts.start
-            if interval.counts.addresses is None:
+        for counts in intervals:
+            start = counts.interval.label
+            if counts.addresses is None:
                 say(f"the interval from {start} has no addresses to count and is left out")
             elif ledger.is_released(start):
                 say(f"the interval from {start} has been released before and is left out: {noise.ledger} says so")
             else:
                 how = f"discrete-laplace epsilon={write_epsilon(noise.epsilon)}"
-                ledger.release(start, interval.seconds, how)
-                documents.append(noisy_document(interval, heading, noise.codes, noise.epsilon))
+                ledger.release(start, counts.interval.seconds, how)
+                documents.append(noisy_document(counts, heading, noise.codes, noise.epsilon))
     return documents
 
 
-def _miss_columns(intervals: Sequence[Interval], say: Callable[[str], None]) -> None:
+def _miss_columns(intervals: Sequence[Counts], say: Callable[[str], None]) -> None:
     """Say that lines are missing for want of columns."""
-    if any(interval.counts.families is None or interval.counts.transports is None for interval in intervals):
+    if not all(counts.has_all_columns() for counts in intervals):
         say("some lines of --extended are left out: the log does not name transport and family of every connection")

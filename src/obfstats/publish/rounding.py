@@ -13,6 +13,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, TypeVar
 
 from obfstats.formats.document import Document
+from obfstats.formats.interval import format_time
 from obfstats.publish.noise import noisy, write_epsilon
 from obfstats.publish.simple import round_up
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from fractions import Fraction
 
+    from obfstats.formats.counts import Counts
     from obfstats.formats.document import GeoIpSource
-    from obfstats.publish.intervals import Interval
 
 _Name = TypeVar("_Name")
 
@@ -59,14 +60,13 @@ def hash_fingerprint(fingerprint: str) -> str:
     return sha1(bytes.fromhex(fingerprint), usedforsecurity=False).hexdigest()
 
 
-def rounded_document(interval: Interval, heading: Heading) -> Document:
+def rounded_document(counts: Counts, heading: Heading) -> Document:
     """Round an interval's numbers up to multiples of 8."""
-    counts = interval.counts
     more = heading.extended
     by_country = counts.country_transports if more else None
     return Document(
-        end=interval.end,
-        seconds=interval.seconds,
+        end=format_time(counts.interval.end),
+        seconds=counts.interval.seconds,
         fingerprint=heading.fingerprint,
         ips=_upper(_rounded(counts.addresses)),
         requests=_upper(_rounded(counts.requests)),
@@ -81,22 +81,22 @@ def rounded_document(interval: Interval, heading: Heading) -> Document:
     )
 
 
-def noisy_document(interval: Interval, heading: Heading, codes: Sequence[str], epsilon: Fraction) -> Document:
+def noisy_document(counts: Counts, heading: Heading, codes: Sequence[str], epsilon: Fraction) -> Document:
     """Add noise to an interval's unique addresses. Every call draws anew: see that it is called once (ledger.py).
 
     Args:
-        interval: whose addresses are known.
+        counts: of an interval whose addresses are known.
         heading: what else is said.
         codes: the countries that the GeoIP source can tell, whether somebody came from there or not.
         epsilon: how much a release may tell of one client.
     """
     more = heading.extended
     return Document(
-        end=interval.end,
-        seconds=interval.seconds,
+        end=format_time(counts.interval.end),
+        seconds=counts.interval.seconds,
         fingerprint=heading.fingerprint,
         epsilon=write_epsilon(epsilon),
-        ips=_upper(noisy(interval.counts.addresses or {}, codes, epsilon)),
+        ips=_upper(noisy(counts.addresses or {}, codes, epsilon)),
         geoip=heading.geoip if more else None,
         geoip6=heading.geoip6 if more else None,
         is_typed=more,

@@ -18,8 +18,8 @@ def tables(counts: Sequence[Counts]) -> bytes:
     Args:
         counts: the intervals that are to be in them, sorted by start.
     """
-    requests = [line for one in counts for line in _rows(one.start, one.requests)]
-    clients = [line for one in counts for line in _rows(one.start, one.lines)]
+    requests = [line for one in counts for line in _rows(one.interval.label, one.requests)]
+    clients = [line for one in counts for line in _rows(one.interval.label, one.lines)]
     return "".join(
         ["Daily rounded total requests by country\n", *requests, "Daily rounded unique IPs by country\n", *clients]
     ).encode()

@@ -20,27 +20,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import sorted_by_size
+from obfstats.formats.interval import format_time
 from obfstats.publish.simple import round_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from obfstats.publish.intervals import Interval
+    from obfstats.formats.counts import Counts
 
 _FAMILIES = ("v4", "v6")
 
 
-def statistics(intervals: Sequence[Interval]) -> bytes:
+def statistics(intervals: Sequence[Counts]) -> bytes:
     """Give the lines of each interval, in order; those of one without known addresses are left out."""
-    return "".join(f"{line}\n" for interval in intervals for line in _lines(interval)).encode()
+    return "".join(f"{line}\n" for counts in intervals for line in _lines(counts)).encode()
 
 
-def _lines(interval: Interval) -> Iterator[str]:
+def _lines(counts: Counts) -> Iterator[str]:
     """Give the lines of one interval."""
-    pairs = interval.counts.pairs
+    pairs = counts.pairs
     if pairs is None:
         return
-    yield f"bridge-stats-end {interval.end} ({interval.seconds} s)"
+    yield f"bridge-stats-end {format_time(counts.interval.end)} ({counts.interval.seconds} s)"
     countries = {country: round_up(number) for country, number in pairs.countries.items()}
     yield f"bridge-ips {_cells(countries, sorted_by_size(countries))}"
     if pairs.families is not None:

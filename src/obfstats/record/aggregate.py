@@ -6,36 +6,36 @@ Aggregate, too (bridge/own_log.py). So the numbers are the same.
 
 - Of a client it keeps what the log would: the keyed hash, and which transports it came by; in pages of their own
   (pages.py), which are overwritten with zeros when the interval is published, or the program ends.
-- It is bounded: beyond MOST_ENTRIES, which is half a million clients with a transport each, those who are new are not
+- It is bounded: beyond MOST_CLIENTS those who are new are not
   told apart from those who came before, and `overflowed` says so. Connections are counted all the same.
 - A program that ends takes the running interval with it, as tor does.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import Counts, Pairs
+from obfstats.formats.counts import ClientCounter, Counts
+from obfstats.formats.interval import Interval
+from obfstats.formats.logline import Columns, parse_columns
 from obfstats.record.pages import Pages
 
 if TYPE_CHECKING:
     from mmap import mmap
 
-MOST_ENTRIES = 1_000_000
-"""Of one interval: a client takes one, and one more for each transport it came by. They take 50 MB."""
+MOST_CLIENTS = 1_000_000
+"""Of one interval. They take 50 MB."""
 
 _DIGEST = slice(3, 43)
-_FURTHER = slice(44, None)
+_SUFFIX = slice(43, None)
 _FIRST_SIZE = 1 << 14
-# 20 bytes of digest, two for the transport's number, one that says the slot is taken, one to fill up.
+# 20 bytes of digest and the number of the client's class; nought where nobody is.
+_DIGEST_SIZE = 20
 _SLOT = 24
-_TAKEN = b"\1\0"
-_ADDRESS = 0
+_FREE = bytes(_SLOT - _DIGEST_SIZE)
 # A transport program may make names up: further ones count as unnamed.
-_MOST_TRANSPORTS = 1000
+_MOST_TRANSPORTS = 999
 _UNNAMED = "<??>"
-_FAMILIES = frozenset({"v4", "v6"})
 
 
 class Aggregate:
@@ -48,11 +48,11 @@ class Aggregate:
         locked: whether the kernel agreed to keep everything so far out of swap.
     """
 
-    def __init__(self, most: int | None = MOST_ENTRIES) -> None:
+    def __init__(self, most: int | None = MOST_CLIENTS) -> None:
         """Begin with nothing.
 
         Args:
-            most: clients, and pairs of client and transport, that are remembered in an interval; None for all.
+            most: clients that are remembered in an interval; None for all.
         """
         self.held = self.dropped = 0
         self.overflowed, self.locked = False, True
@@ -78,12 +78,13 @@ class Aggregate:
     def requests(self, start: str) -> int:
         """Give the number of an interval's lines so far."""
         interval = self._intervals.get(start)
-        return 0 if interval is None else interval.requests.total()
+        return 0 if interval is None else interval.requests
 
     def counts(self, start: str) -> Counts:
         """Give an interval's numbers so far."""
         interval = self._intervals.get(start)
-        return Counts(start, {}, {}, {}, Pairs({}, {}, {}), {}, {}, {}) if interval is None else interval.counts(start)
+        value = Interval.parse(start)
+        return Counts(value, {}, {}) if interval is None else interval.counts(value)
 
     def forget(self, start: str) -> None:
         """Wipe an interval, if there is one that began then."""
@@ -111,60 +112,34 @@ class _Interval:
 
     Attributes:
         clients: who came, as hashes.
-        requests: lines by country.
+        requests: how many lines.
     """
 
     def __init__(self, most: int | None) -> None:
         self.clients = _Clients(most)
-        self._names_transports = self._names_families = True
-        self.requests, self._addresses = Counter[str](), Counter[str]()
-        self._families, self._transports = Counter[str](), Counter[str]()
-        self._by_country, self._pairs_by_family = Counter[tuple[str, str]](), Counter[str]()
-        self._numbers = {_UNNAMED: 1}
+        self.requests = 0
+        self._counter = ClientCounter(self.clients)
+        self._transports: set[str] = set()
 
     def count(self, message: str) -> None:
         """Count one line, without its label."""
         country, digest = message[:2], bytes.fromhex(message[_DIGEST])
-        transport, _, family = message[_FURTHER].partition(" ")
-        if not family:
-            if transport in _FAMILIES:
-                transport, family = "", transport
-            self._names_transports = self._names_transports and bool(transport)
-            self._names_families = self._names_families and bool(family)
-        self.requests[country] += 1
-        if self.clients.add(digest, _ADDRESS):
-            self._addresses[country] += 1
-            self._families[family] += 1
-        if not transport:
-            return
-        if transport not in self._numbers:
-            if len(self._numbers) < _MOST_TRANSPORTS:
-                self._numbers[transport] = len(self._numbers) + 1
+        columns = parse_columns(message[_SUFFIX].encode("ascii"))
+        self.requests += 1
+        self._counter.count_request(country)
+        if columns.transport is not None and columns.transport not in self._transports:
+            if len(self._transports) < _MOST_TRANSPORTS:
+                self._transports.add(columns.transport)
             else:
-                transport = _UNNAMED
-        if self.clients.add(digest, self._numbers[transport]):
-            self._transports[transport] += 1
-            self._by_country[country, transport] += 1
-            self._pairs_by_family[family] += 1
+                columns = Columns(_UNNAMED, columns.family)
+        try:
+            self._counter.count_client(digest, country, columns)
+        except OverflowError:
+            self.clients.is_full = True
 
-    def counts(self, start: str) -> Counts:
-        """Give the numbers; what depends on a column that a line lacked is None."""
-        pairs, pairs_by_family = self._addresses, self._families
-        if self._names_transports:
-            pairs, pairs_by_family = Counter[str](), self._pairs_by_family
-            for (country, _), number in self._by_country.items():
-                pairs[country] += number
-        transports = dict(self._transports) if self._names_transports else None
-        return Counts(
-            start=start,
-            requests=dict(self.requests),
-            lines=dict(pairs),
-            addresses=dict(self._addresses),
-            pairs=Pairs(dict(pairs), dict(pairs_by_family) if self._names_families else None, transports),
-            families=dict(self._families) if self._names_families else None,
-            transports=transports,
-            country_transports=dict(self._by_country) if self._names_transports else None,
-        )
+    def counts(self, interval: Interval) -> Counts:
+        """Give the numbers."""
+        return self._counter.counts(interval)
 
 
 class _Clients:
@@ -189,26 +164,33 @@ class _Clients:
         """Whether the kernel keeps it out of swap."""
         return all(block.locked for block in self._blocks)
 
-    def add(self, digest: bytes, number: int) -> bool:
-        """Take somebody in; False where they are in it already, or where it is full."""
-        key = digest + number.to_bytes(2, "big") + _TAKEN
-        place = 0
+    def get(self, digest: bytes, default: int) -> int:
+        """Give a client's class number, or the default for a new client."""
         for block in self._blocks:
-            place = _find(block.memory, key)
-            if block.memory[place + _SLOT - 2]:
-                return False
+            place = _find(block.memory, digest)
+            number = block.memory[place + _DIGEST_SIZE : place + _SLOT]
+            if number != _FREE:
+                return int.from_bytes(number, "big")
+        return default
+
+    def __setitem__(self, digest: bytes, number: int) -> None:
+        """Set a client's class number."""
+        entry = digest + number.to_bytes(_SLOT - _DIGEST_SIZE, "big")
+        for block in self._blocks:
+            place = _find(block.memory, digest)
+            if block.memory[place + _DIGEST_SIZE : place + _SLOT] != _FREE:
+                block.memory[place : place + _SLOT] = entry
+                return
         if self._most is not None and self._count >= self._most:
-            self.is_full = True
-            return False
+            raise OverflowError
         if not self._room:
             size = 2 * len(self._blocks[-1].memory)
             self._blocks.append(Pages(size))
             self._room = size // _SLOT // 2
-            place = _find(self._blocks[-1].memory, key)
-        self._blocks[-1].memory[place : place + _SLOT] = key
+            place = _find(self._blocks[-1].memory, digest)
+        self._blocks[-1].memory[place : place + _SLOT] = entry
         self._room -= 1
         self._count += 1
-        return True
 
     def forget(self) -> None:
         """Overwrite everything with zeros. Nothing may be asked of it afterwards."""
@@ -216,10 +198,10 @@ class _Clients:
             block.forget()
 
 
-def _find(block: mmap, key: bytes) -> int:
-    """Give the place of the key, or the free one where it belongs."""
+def _find(block: mmap, digest: bytes) -> int:
+    """Give the place of a client, or the free one where it belongs."""
     size = len(block)
-    place = int.from_bytes(key[:8], "big") % (size // _SLOT) * _SLOT
-    while block[place + _SLOT - 2] and block[place : place + _SLOT] != key:
+    place = int.from_bytes(digest[:8], "big") % (size // _SLOT) * _SLOT
+    while block[place + _DIGEST_SIZE : place + _SLOT] != _FREE and block[place : place + _DIGEST_SIZE] != digest:
         place = (place + _SLOT) % size
     return place

@@ -11,9 +11,10 @@ which takes them up with its next interval.
 from __future__ import annotations
 
 from pathlib import Path
-from socket import AF_INET, AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING
 
+from obfstats.formats.address import pack_address
 from obfstats.formats.logline import UNKNOWN_COUNTRY
 from obfstats.record.errors import RecordError
 from obfstats.record.geoip import parse_v4, parse_v6
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 TOR_GEOIP = Path("/usr/share/tor/geoip")
 TOR_GEOIP6 = Path("/usr/share/tor/geoip6")
-
-_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class Countries:
@@ -114,20 +113,3 @@ class Countries:
         except ValueError:
             return UNKNOWN_COUNTRY
         return self.v4(packed) if len(packed) == 4 else self.v6(packed)
-
-
-def pack_address(address: str) -> bytes:
-    """Pack an address: 4 bytes for IPv4 and for IPv4-mapped IPv6 (decision 3), else 16. A zone (`%eth0`) is ignored.
-
-    Raises:
-        ValueError: if the text is no address. The text is not in the error.
-    """
-    try:
-        return inet_pton(AF_INET, address)
-    except (OSError, ValueError):
-        pass
-    try:
-        packed = inet_pton(AF_INET6, address.partition("%")[0])
-    except (OSError, ValueError):
-        raise ValueError("not an IP address") from None
-    return packed[12:] if packed.startswith(_MAPPED) else packed

@@ -32,10 +32,10 @@ from random import SystemRandom
 from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING
 
+from obfstats.formats.address import pack_address
 from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER, SOME, Batches
 from obfstats.record.clock import Clock, SystemClock
 from obfstats.record.columns import COLUMNS, Column, further_columns
-from obfstats.record.countries import pack_address
 from obfstats.record.errors import RecordError
 from obfstats.record.interval import INTERVAL, Interval
 from obfstats.record.opening import open_parts

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import INTERVAL_SECONDS
+from obfstats.formats.interval import INTERVAL_SECONDS
 from obfstats.formats.logline import MAX_LINE_LENGTH
 from obfstats.publish.audit.findings import Finding, numbered
 from obfstats.publish.audit.intervals import Country, Interval

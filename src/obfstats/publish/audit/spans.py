@@ -13,8 +13,8 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from obfstats.formats.counts import INTERVAL_SECONDS
 from obfstats.formats.document import write_document
+from obfstats.formats.interval import INTERVAL_SECONDS
 from obfstats.publish.audit.findings import Finding, not_over, numbered, twice
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import INTERVAL_SECONDS
 from obfstats.formats.document import Document
+from obfstats.formats.interval import INTERVAL_SECONDS
 from obfstats.publish.audit.findings import Finding, not_over, numbered, twice
 from obfstats.publish.audit.numbers import Numbers
 from obfstats.publish.audit.recognising import CLIENTS_HEADING, REQUESTS_HEADING

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from obfstats.formats.counts import Pairs
-from obfstats.formats.logline import UNKNOWN_COUNTRY
-from obfstats.publish.oldlogs.sums import Addresses, Sum
+from obfstats.formats.counts import ClientClass
+from obfstats.formats.logline import UNKNOWN_COUNTRY, Columns
+from obfstats.publish.oldlogs.sums import Sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,40 +111,20 @@ class Clients:
                 requests[country] += times
         if scrubbed:
             requests[UNKNOWN_COUNTRY] += scrubbed
-        by_transport = {transport: list(clients) for transport, clients in came.items()}
-        return Sum(requests, scrubbed, self._addresses(by_transport, is_whole=not scrubbed))
+        return Sum(requests, scrubbed, self._classes(came, is_whole=not scrubbed))
 
-    def _addresses(self, by_transport: dict[str | None, list[int]], *, is_whole: bool) -> Addresses:
-        """Give the numbers of different addresses.
+    def _classes(self, came: dict[str | None, dict[int, int]], *, is_whole: bool) -> Counter[ClientClass]:
+        """Give the numbers of different addresses by class.
 
         Args:
-            by_transport: those that came, by transport.
+            came: clients by transport.
             is_whole: whether every client's address is known.
         """
-        different = set().union(*by_transport.values())
-        with_transport = is_whole and None not in by_transport
-        clients = [number for numbers in by_transport.values() for number in numbers]
-        pairs = clients if with_transport else different
-        names = {name: numbers for name, numbers in by_transport.items() if name is not None}
-        transports = {name: len(numbers) for name, numbers in names.items()}
-        by_country = Counter((self._countries[number], name) for name, numbers in names.items() for number in numbers)
-        return Addresses(
-            countries=self._by_country(different),
-            families=self._by_family(different) if is_whole else None,
-            transports=transports if with_transport else None,
-            country_transports=by_country if with_transport else None,
-            pairs=Pairs(
-                self._by_country(pairs),
-                self._by_family(pairs) if is_whole else None,
-                transports if with_transport else None,
-            ),
-        )
-
-    def _by_country(self, numbers: Iterable[int]) -> Counter[str]:
-        return Counter(map(self._countries.__getitem__, numbers))
-
-    def _by_family(self, numbers: Iterable[int]) -> Counter[str]:
-        return Counter(map(self._families.__getitem__, numbers))
+        columns = defaultdict[int, set[Columns]](set)
+        for transport, clients in came.items():
+            for number in clients:
+                columns[number].add(Columns(transport, self._families[number]) if is_whole else Columns())
+        return Counter(ClientClass(self._countries[number], frozenset(columns)) for number, columns in columns.items())
 
 
 def _positive(clients: Counter[int]) -> dict[int, int]:

@@ -24,7 +24,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import INTERVAL_SECONDS
+from obfstats.formats.interval import INTERVAL_SECONDS
 from obfstats.formats.oldlog import Connection, Event, Failed, Heartbeat, Refused, Started, Stopped
 from obfstats.publish.oldlogs.clients import SCRUBBED, Clients
 from obfstats.publish.oldlogs.failing import Failing

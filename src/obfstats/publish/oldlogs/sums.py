@@ -10,32 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import Counts, Pairs
-from obfstats.formats.logline import UNKNOWN_COUNTRY
+from obfstats.formats.counts import ClientClass, Counts
+from obfstats.formats.interval import Interval
+from obfstats.formats.logline import UNKNOWN_COUNTRY, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from obfstats.formats.oldlog import Heartbeat
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Numbers of different addresses, as formats/counts.py has them.
-
-    Attributes:
-        countries: by lower-case country code.
-        families: by `v4` and `v6`; None where an address is not known.
-        transports: by transport; None where an address or a transport is not known.
-        country_transports: by both; None as before.
-        pairs: of different (address, transport) pairs.
-    """
-
-    countries: Mapping[str, int]
-    families: Mapping[str, int] | None
-    transports: Mapping[str, int] | None
-    country_transports: Mapping[tuple[str, str], int] | None
-    pairs: Pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +27,17 @@ class Sum:
     Attributes:
         requests: connections by lower-case country code.
         scrubbed: how many of them came from nobody knows where.
-        addresses: of all the others.
+        clients: different addresses of all the others, by class.
     """
 
     requests: Mapping[str, int]
     scrubbed: int
-    addresses: Addresses
+    clients: Mapping[ClientClass, int]
 
     @property
     def is_scrubbed(self) -> bool:
         """Whether there were connections and not one address is known."""
-        return self.scrubbed > 0 and not self.addresses.countries
+        return self.scrubbed > 0 and not self.clients
 
     def counts(self, start: str, heartbeat: Heartbeat | None) -> Counts:
         """Give the numbers as everything behind this takes them.
@@ -64,18 +46,8 @@ class Sum:
             start: the interval's, `YYYY-MM-DD HH:MM:SS`, UTC.
             heartbeat: what the program itself said of the interval, if it did.
         """
-        known = self.addresses
-        if not self.is_scrubbed:
-            return Counts(
-                start=start,
-                requests=self.requests,
-                addresses=known.countries,
-                pairs=known.pairs,
-                families=known.families,
-                transports=known.transports,
-                country_transports=known.country_transports,
-            )
-        if heartbeat is None:
-            return Counts(start, self.requests)
-        unknown = {UNKNOWN_COUNTRY: heartbeat.addresses}
-        return Counts(start, self.requests, addresses=unknown, pairs=Pairs(unknown))
+        clients: Mapping[ClientClass, int] | None = self.clients
+        if self.is_scrubbed:
+            unknown = ClientClass(UNKNOWN_COUNTRY, frozenset({Columns()}))
+            clients = None if heartbeat is None else {unknown: heartbeat.addresses}
+        return Counts(Interval.parse(start), self.requests, clients)

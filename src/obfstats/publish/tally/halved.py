@@ -81,8 +81,8 @@ def _put_together(
     halves: Sequence[tuple[list[Counts], dict[int, Reading]]],
 ) -> tuple[list[Counts], dict[int, Reading]] | None:
     """Put the numbers of halves together; None if an interval is in both."""
-    counts = sorted((one for found, _ in halves for one in found), key=lambda one: one.start)
-    if len({one.start for one in counts}) < len(counts):
+    counts = sorted((one for found, _ in halves for one in found), key=lambda one: one.interval)
+    if len({one.interval for one in counts}) < len(counts):
         return None
     first, second = (readings for _, readings in halves)
     in_both = {place: first[place].and_then(second[place]) for place in first.keys() & second.keys()}

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from obfstats.formats.counts import Counts, Pairs
+from obfstats.formats.counts import ClientClass, Counts
+from obfstats.formats.interval import Interval
+from obfstats.formats.logline import Columns
 from obfstats.publish.tally.column_numbers import ColumnNumbers, by_country
 from obfstats.publish.tally.fixed_lines import COUNTRIES, WORD, Rows, different
 from obfstats.publish.tally.repeats import find_repeats
@@ -81,21 +83,13 @@ class IntervalRows:
         has_columns = self._ends != {0}
         self._settle(throw_away=has_columns)
         requests, lines = by_country(self._requests), by_country(self._different)
-        start = self._start.decode()
+        interval = Interval.parse(self._start.decode())
         if not has_columns:
-            return Counts(start, requests, lines, lines, Pairs(lines))
+            only = frozenset({Columns()})
+            return Counts(interval, requests, {ClientClass(country, only): lines[country] for country in lines})
         present = {number: ends[number] for number in self._ends}
-        numbers = ColumnNumbers(self._rows(), self._memory.keys, present, self._workers)
-        addresses = by_country(self._different - numbers.repeated)
         return Counts(
-            start,
-            requests,
-            lines,
-            addresses,
-            numbers.pairs(),
-            numbers.families(),
-            numbers.transports(),
-            numbers.country_transports(),
+            interval, requests, ColumnNumbers(self._rows(), self._memory.keys, present, self._workers).classes()
         )
 
     def _grow(self, added: int) -> None:

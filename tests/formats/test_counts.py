@@ -1,0 +1,86 @@
+"""One interval's numbers: what the counter keeps, against sets of lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from obfstats.formats.counts import MAX_CLASSES, ClientClass, ClientCounter, Counts
+from obfstats.formats.interval import Interval
+from obfstats.formats.logline import Columns, LogLine
+from tests.publish.numbers import counts_by_hand, numbers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+START = "2012-02-07 14:01:04"
+
+some_lines = st.lists(
+    st.builds(
+        LogLine,
+        start=st.just(START),
+        country=st.sampled_from(("de", "ir", "??")),
+        hash=st.integers(0, 5).map("{:040x}".format),
+        transport=st.sampled_from((None, "obfs3", "obfs4", "<??>")),
+        family=st.sampled_from((None, "v4", "v6")),
+    ),
+    max_size=40,
+)
+
+
+def count(lines: Sequence[LogLine]) -> Counts:
+    """Count lines, one after the other."""
+    clients: dict[tuple[str, str], int] = {}
+    counter = ClientCounter(clients)
+    for line in lines:
+        counter.count_request(line.country)
+        counter.count_client((line.country, line.hash), line.country, Columns(line.transport, line.family))
+    return counter.counts(Interval.parse(START))
+
+
+@given(some_lines)
+def test_every_projection_is_that_of_sets_of_lines(lines: list[LogLine]) -> None:
+    """Whatever columns the lines have, and whichever of them the interval lacks."""
+    assert numbers_of(count(lines)) == counts_by_hand(START, lines)
+
+
+@given(some_lines, st.randoms())
+def test_the_order_of_lines_does_not_matter(lines: list[LogLine], random: object) -> None:
+    """The same lines in another order, and twice, have the same clients."""
+    shuffled = sorted(lines, key=lambda _: random.random())  # type: ignore[attr-defined]
+    assert count(shuffled) == count(lines)
+    assert count(lines + shuffled).clients == count(lines).clients
+
+
+def test_numbers_without_addresses_are_none() -> None:
+    """An old log without addresses has connections and nothing else."""
+    counts = Counts(Interval.parse(START), {"??": 7}, None)
+    assert (counts.addresses, counts.pairs, counts.families, counts.transports) == (None, None, None, None)
+    assert not counts.has_all_columns()
+
+
+def test_a_client_with_two_transports_is_two_for_tor_and_one_for_the_ticket() -> None:
+    """Comment 1 of the ticket counts addresses; tor counts (address, transport) pairs."""
+    both = frozenset({Columns("obfs3", "v4"), Columns("obfs4", "v4")})
+    counts = Counts(Interval.parse(START), {"de": 9}, {ClientClass("de", both): 3})
+    assert counts.addresses == {"de": 3}
+    assert counts.pairs is not None
+    assert counts.pairs.countries == {"de": 6}
+    assert counts.transports == {"obfs3": 3, "obfs4": 3}
+    assert counts.families == {"v4": 3}
+
+
+def test_more_classes_than_can_be_numbered_are_refused() -> None:
+    """The client stays in the class that it had, and every client is still counted once."""
+    counter = ClientCounter(clients := dict[int, int]())
+    for number in range(MAX_CLASSES):
+        counter.count_client(number, "de", Columns(f"t{number}"))
+    with pytest.raises(OverflowError):
+        counter.count_client(0, "de", Columns("one_more"))
+    with pytest.raises(OverflowError):
+        counter.count_client(MAX_CLASSES, "de", Columns("one_more"))
+    assert len(clients) == MAX_CLASSES
+    assert counter.counts(Interval.parse(START)).addresses == {"de": MAX_CLASSES}
