@@ -1,1 +1,5 @@
-"""The demonstration: real clients through a real server, and what is left of them."""
+"""The demonstration: real clients connect through two real bridges, and what remains of them is examined."""
+
+
+class DemoError(Exception):
+    """The demonstration cannot continue. The text is one sentence with the reason, never with a client's address."""

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from demo.errors import DemoError
+from demo import DemoError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _DESCRIPTION = """\
-Sends a few hundred real obfs3 and obfs2 clients through real servers on this machine, moves the clock into the next
-day, and shows what is kept and what is forgotten of the clients, step by step as ticket 5047 has it. It takes some
-seconds, uses loopback only, and leaves nothing behind. Every claim is checked in the run itself: one that does not
+Sends a few hundred real obfs3 and obfs2 clients through two real servers on this machine, moves the clock into the next
+day, and shows what is kept and what is forgotten of the clients, step by step as ticket 5047 describes it. It takes
+some seconds, uses loopback only, and leaves nothing behind. Every claim is checked in the run itself: one that does not
 hold prints FAILED, and the exit status is 1.
 """
 
@@ -32,7 +32,7 @@ examples:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody wants the demonstration to end."""
+    """A signal asks the demonstration to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -40,7 +40,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demonstration; gives 0 if every claim held, 1 if not, 128 and the signal's number after a signal."""
+    """Run the demonstration.
+
+    Returns:
+        0 if every claim held, 1 if not, 128 and the signal's number after a signal.
+    """
     parser = argparse.ArgumentParser(
         prog="script/demo",
         description=_DESCRIPTION,
@@ -49,18 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--keep", action="store_true", help="keep the temporary folder with the logs")
     options = parser.parse_args(arguments)
-    # Only now, so that --help works where nothing is installed yet.
-    from demo.story import tell  # noqa: PLC0415
+    # Imported only now, so that --help works where nothing is installed yet.
+    from demo.story import run_story  # noqa: PLC0415
 
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
     try:
-        return 0 if tell(keep=options.keep) else 1
+        return 0 if run_story(keep=options.keep) else 1
     except Interrupted as interrupted:
         sys.stderr.write("demo: stopped; nothing is left running\n")
         return interrupted.status
     except BrokenPipeError:
-        # Who reads has seen enough, as in `| head`. Nothing may be written any more, not even what is buffered.
+        # The reader has closed the pipe, as `| head` does. Nothing may be written any more, not even what is buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except DemoError as error:
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    """End in order, once: what is running is being ended already when a second signal comes."""
+    """End in order. Further signals are ignored: everything that runs is already being ended."""
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise Interrupted(number)

@@ -1,115 +1,53 @@
-"""What a run of the demonstration saw: the truth about who came, and the state of things at certain moments."""
+"""What a run of the demonstration saw: the truth about who connected, the state at certain moments, the tables."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.errors import DemoError
+from demo import DemoError
 from obfstats.formats.logline import LINE_LENGTH, LineError, parse_line
+from obfstats.publish import simple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from demo.bridge import Bridge
-    from demo.visitors import Visitor
+    from demo.clients import Client
     from obfstats.formats.logline import LogLine
+
+SCRIPT = Path(simple.__file__)
+"""The conversion script: one file of standard-library Python."""
+
+HEADINGS = ("Daily rounded total requests by country", "Daily rounded unique IPs by country")
+
+_SCRIPT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Day:
-    """Who was served by one bridge in one of its intervals.
+    """What one bridge served in one of its intervals.
 
     Attributes:
-        visits: everybody, once for each connection, in the order in which they were sent.
+        connections: the client of each connection, in the order in which they were made.
     """
 
-    visits: Sequence[Visitor]
+    connections: Sequence[Client]
 
     @property
-    def connections(self) -> Counter[str]:
+    def connections_by_country(self) -> Counter[str]:
         """Connections by country."""
-        return Counter(visitor.country for visitor in self.visits)
+        return Counter(client.country for client in self.connections)
 
     @property
-    def clients(self) -> Counter[str]:
-        """Different clients by country."""
-        return Counter(visitor.country for visitor in set(self.visits))
-
-
-@dataclass
-class Observed:
-    """One run, filled in as it goes on.
-
-    Attributes:
-        folder: where everything is written.
-        bridges: the two servers, by transport.
-        loner: the client that is the only one of its country.
-        mark: what everything began with that went through.
-        addresses: every address that anybody came from.
-        first: the first day of each bridge.
-        second: the second day of each.
-        echoed: bytes that came back as they were sent.
-        strangers: how many knocked without being clients.
-        mode: the main log's permissions at the start.
-        morning: when the second day's first client came, by the main bridge's clock.
-        locked: KiB of the main bridge's memory that stay out of swap.
-        sizes: bytes of the main log, by the name of a moment.
-        stops: for each bridge the seconds that it took to be gone after SIGTERM, its exit status, and the size of its
-            log before and after.
-        logs: both logs as they were when both bridges had ended.
-        tables: what the conversion script printed.
-        remarks: what it said on standard error.
-        again: the lines that the main bridge wrote when it had been started again.
-    """
-
-    folder: Path
-    loner: Visitor
-    addresses: set[str]
-    mark: bytes
-    bridges: dict[str, Bridge] = field(default_factory=dict)
-    first: dict[str, Day] = field(default_factory=dict)
-    second: dict[str, Day] = field(default_factory=dict)
-    echoed: int = 0
-    strangers: int = 0
-    mode: int = 0
-    locked: int = 0
-    morning: float = 0.0
-    sizes: dict[str, int] = field(default_factory=dict)
-    stops: dict[str, Stop] = field(default_factory=dict)
-    logs: dict[str, list[LogLine]] = field(default_factory=dict)
-    tables: str = ""
-    remarks: str = ""
-    again: list[LogLine] = field(default_factory=list)
-
-    @property
-    def main(self) -> Bridge:
-        """The bridge whose log is looked at closely: the first one."""
-        return next(iter(self.bridges.values()))
-
-    def first_lines(self, name: str) -> list[LogLine]:
-        """Give the lines that a bridge wrote about its first interval."""
-        return [line for line in self.logs[name] if line.start == self.logs[name][0].start]
-
-    def second_lines(self, name: str) -> list[LogLine]:
-        """Give all the others."""
-        return [line for line in self.logs[name] if line.start != self.logs[name][0].start]
-
-    def finished_days(self) -> dict[str, Day]:
-        """Who came, by the interval's start, in the intervals that are over: each bridge's first."""
-        return {self.logs[name][0].start: day for name, day in self.first.items()}
-
-    def texts(self) -> dict[str, bytes]:
-        """Give everything that was written anywhere: the files, and what the conversion script printed."""
-        files = {path.name: path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file()}
-        return files | {"the tables": self.tables.encode(), "the remarks on them": self.remarks.encode()}
-
-    def note_size(self, moment: str) -> None:
-        """Note how long the main log is."""
-        self.sizes[moment] = self.main.log.stat().st_size
+    def clients_by_country(self) -> Counter[str]:
+        """Distinct clients by country."""
+        return Counter(client.country for client in set(self.connections))
 
 
 @dataclass(frozen=True)
@@ -129,13 +67,119 @@ class Stop:
     after: int
 
 
-def connections(lines: Iterable[LogLine]) -> Counter[str]:
+@dataclass
+class Observed:
+    """One run, filled in while it goes on.
+
+    Attributes:
+        folder: where everything is written.
+        single: the client that is the only one of its country.
+        addresses: every address that connected.
+        mark: what everything that clients sent began with.
+        bridges: the two servers, by transport.
+        first: the first day of each bridge.
+        second: the second day of each.
+        echoed: bytes that were echoed as they were sent.
+        strangers: how many connected without being clients.
+        mode: the main log's permissions at the start.
+        morning: when the second day's first client connected, by the main bridge's clock.
+        locked: KiB of the main bridge's memory that are kept out of swap.
+        sizes: bytes of the main log, by the name of a moment.
+        stops: how each bridge ended.
+        logs: both logs as they were when both bridges had ended.
+        tables: what the conversion script printed.
+        remarks: what it printed to standard error.
+        restarted: the lines that the main bridge wrote after it had been started again.
+    """
+
+    folder: Path
+    single: Client
+    addresses: set[str]
+    mark: bytes
+    bridges: dict[str, Bridge] = field(default_factory=dict)
+    first: dict[str, Day] = field(default_factory=dict)
+    second: dict[str, Day] = field(default_factory=dict)
+    echoed: int = 0
+    strangers: int = 0
+    mode: int = 0
+    locked: int = 0
+    morning: float = 0.0
+    sizes: dict[str, int] = field(default_factory=dict)
+    stops: dict[str, Stop] = field(default_factory=dict)
+    logs: dict[str, list[LogLine]] = field(default_factory=dict)
+    tables: str = ""
+    remarks: str = ""
+    restarted: list[LogLine] = field(default_factory=list)
+
+    @property
+    def main(self) -> Bridge:
+        """The bridge whose log is shown: the first one."""
+        return next(iter(self.bridges.values()))
+
+    def first_lines(self, name: str) -> list[LogLine]:
+        """Give the lines that a bridge wrote about its first interval."""
+        return [line for line in self.logs[name] if line.start == self.logs[name][0].start]
+
+    def second_lines(self, name: str) -> list[LogLine]:
+        """Give all the others."""
+        return [line for line in self.logs[name] if line.start != self.logs[name][0].start]
+
+    def finished_days(self) -> dict[str, Day]:
+        """Give the days of the intervals that are over, by the interval's start: each bridge's first."""
+        return {self.logs[name][0].start: day for name, day in self.first.items()}
+
+    def texts(self) -> dict[str, bytes]:
+        """Give everything that was written: the files, and what the conversion script printed."""
+        files = {path.name: path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file()}
+        return files | {"the tables": self.tables.encode(), "the remarks on them": self.remarks.encode()}
+
+    def note_size(self, moment: str) -> None:
+        """Note how long the main log is."""
+        self.sizes[moment] = self.main.log.stat().st_size
+
+
+def convert(folder: Path, logs: Sequence[str]) -> tuple[str, str]:
+    """Run the conversion script as an operator does; give its standard output and standard error.
+
+    Raises:
+        DemoError: if it fails.
+    """
+    try:
+        run = subprocess.run(  # noqa: S603
+            [sys.executable, str(SCRIPT), *logs], cwd=folder, capture_output=True, timeout=_SCRIPT_SECONDS, check=True
+        )
+    except subprocess.SubprocessError as error:
+        raise DemoError(f"{SCRIPT.name} failed: {error}") from None
+    return run.stdout.decode("ascii", "backslashreplace"), run.stderr.decode("ascii", "backslashreplace")
+
+
+def true_tables(days: Mapping[str, Day]) -> tuple[dict[str, int], dict[str, int]]:
+    """Count connections, then distinct clients, each by `start country`, which is how a row begins.
+
+    Args:
+        days: what was served, by the interval's start.
+    """
+    return (
+        {f"{start} {country}": n for start, day in days.items() for country, n in day.connections_by_country.items()},
+        {f"{start} {country}": n for start, day in days.items() for country, n in day.clients_by_country.items()},
+    )
+
+
+def write_tables(tables: Sequence[Mapping[str, int]]) -> str:
+    """Write tables as the script must: each number rounded up to a multiple of 8, rows sorted by their bytes."""
+    return "".join(
+        f"{heading}\n" + "".join(f"{row} {-(-number // 8) * 8}\n" for row, number in sorted(table.items()))
+        for heading, table in zip(HEADINGS, tables, strict=True)
+    )
+
+
+def lines_by_country(lines: Iterable[LogLine]) -> Counter[str]:
     """Count lines by country."""
     return Counter(line.country for line in lines)
 
 
-def clients(lines: Iterable[LogLine]) -> Counter[str]:
-    """Count different hashes by country."""
+def hashes_by_country(lines: Iterable[LogLine]) -> Counter[str]:
+    """Count distinct hashes by country."""
     return Counter(country for country, _ in {(line.country, line.hash) for line in lines})
 
 
@@ -143,22 +187,22 @@ def read_log(path: Path) -> list[LogLine]:
     """Read a statistics log.
 
     Raises:
-        DemoError: if it is empty, or a line is not of the log's grammar, or is longer than 64 bytes.
+        DemoError: if it is empty, or a line does not follow the log's grammar, or is longer than 64 bytes.
     """
     try:
         lines = [parse_line(line) for line in path.read_bytes().splitlines(keepends=True)]
     except LineError as error:
-        raise DemoError(f"{path.name} has a line that is no log's: {error}") from None
+        raise DemoError(f"{path.name} has a line that is not a statistics log's: {error}") from None
     if not lines or len(lines) * LINE_LENGTH != path.stat().st_size:
         raise DemoError(f"{path.name} does not consist of lines of {LINE_LENGTH} bytes")
     return lines
 
 
-def written_time(seconds: float) -> str:
-    """Write a time down as the log does."""
+def write_time(seconds: float) -> str:
+    """Write a time as the log does."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
 def shorten(hashes: Iterable[str]) -> str:
-    """Begin to write the different ones of some hashes down."""
+    """Write the beginnings of the distinct ones of some hashes."""
     return ", ".join(f"{each[:12]}..." for each in sorted(set(hashes))) or "nowhere"

@@ -52,13 +52,20 @@ class Child:
 
     started: ClassVar[list[Child]] = []
 
-    def __init__(self, argv: Sequence[str], *, environment: Mapping[str, str] | None = None,
-                 cpu: int | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        cpu: int | None = None,
+    ) -> None:
         """Start it, with a pipe for its standard input that stays open as long as this process lives.
 
         Args:
             argv: the program and its arguments.
             environment: variables to set besides those of this process.
+            folder: its current folder, if not this process's.
             cpu: the one core it may run on, or None for all of this process's.
         """
         self._argv = argv
@@ -76,6 +83,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, **(environment or {})},
+                cwd=folder,
                 text=True,
                 errors="backslashreplace",
             )
