@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench.initiator import BrokenError
 from bench.load import PATIENCE, Pair
-from obfstats.wire.extorport import COOKIE_LENGTH, user_address, write_cookie
-from obfstats.wire.extorport_messages import (
+from obfstats.wire.extorport import (
+    COOKIE_LENGTH,
     HASH_LENGTH,
     NONCE_LENGTH,
     SAFE_COOKIE,
@@ -31,6 +31,8 @@ from obfstats.wire.extorport_messages import (
     client_hash,
     pack_message,
     server_hash,
+    user_address,
+    write_cookie,
 )
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench.initiator import GREETING, TOKEN_LENGTH, BrokenError, Initiator
 from obfstats.wire import extorport
-from obfstats.wire.handshake import Send
+from obfstats.wire.machine import Event, Failed, Send
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +148,7 @@ class _Opening:
         self._load, self._server, self._keep = load, server, keep
         self._to_open = self._to_finish = count
         self._clients: dict[int, tuple[socket.socket, Initiator]] = {}
-        self._asking: dict[int, tuple[socket.socket, extorport.Server]] = {}
+        self._asking: dict[int, tuple[socket.socket, extorport.ExtOrPortServer]] = {}
         self._arriving: dict[int, tuple[socket.socket, bytes]] = {}
         self._arrived: dict[bytes, socket.socket] = {}
         self._pairs: list[Pair] = []
@@ -218,7 +218,7 @@ class _Opening:
             if self._load.cookie is None:
                 self._arriving[accepted.fileno()] = accepted, b""
             else:
-                tor = extorport.Server(self._load.cookie, os.urandom)
+                tor = extorport.ExtOrPortServer(self._load.cookie, os.urandom)
                 self._asking[accepted.fileno()] = accepted, tor
                 self._answer(accepted, tor, tor.start())
 
@@ -233,8 +233,8 @@ class _Opening:
     def _answer(
         self,
         accepted: socket.socket,
-        tor: extorport.Server,
-        events: Sequence[Send | extorport.Asked | extorport.Refused],
+        tor: extorport.ExtOrPortServer,
+        events: Sequence[Event],
     ) -> None:
         for event in events:
             match event:
@@ -244,7 +244,7 @@ class _Opening:
                     accepted.send(tor.grant())
                     del self._asking[accepted.fileno()]
                     self._arriving[accepted.fileno()] = accepted, b""
-                case extorport.Refused(reason):
+                case Failed(reason):
                     raise BrokenError(reason)
 
     def _destination(self, number: int) -> None:

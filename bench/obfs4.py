@@ -21,7 +21,7 @@ from bench.load import PATIENCE, Pair, download, upload
 from bench.process import spend
 from bench.report import Comparison, in_turn
 from obfstats.wire import extorport
-from obfstats.wire.handshake import Send
+from obfstats.wire.machine import Failed, Send
 from peers import managed, obfs4proxy, socks, wrapped
 from peers.processes import family
 
@@ -123,8 +123,8 @@ def _let_in(load: Load) -> socket.socket:
     load.listening.settimeout(PATIENCE)
     accepted, _ = load.listening.accept()
     accepted.settimeout(PATIENCE)
-    tor = extorport.Server(load.cookie, os.urandom)
-    events: list[Send | extorport.Asked | extorport.Refused] = [*tor.start()]
+    tor = extorport.ExtOrPortServer(load.cookie, os.urandom)
+    events = tor.start()
     while True:
         for event in events:
             match event:
@@ -133,7 +133,7 @@ def _let_in(load: Load) -> socket.socket:
                 case extorport.Asked():
                     accepted.sendall(tor.grant())
                     return accepted
-                case extorport.Refused(reason):
+                case Failed(reason):
                     raise BrokenError(reason)
         data = accepted.recv(1 << 12)
         if not data:

@@ -26,9 +26,9 @@ from fuzz.target import run, watched
 
 with watched(__name__, "obfstats.wire"):
     from obfstats.wire.endpoint import parse_endpoint
-    from obfstats.wire.extorport import Asked, Client, Granted, Refused, Server
-    from obfstats.wire.handshake import Send
+    from obfstats.wire.extorport import Asked, ExtOrPortClient, ExtOrPortServer, Granted
     from obfstats.wire.lines import is_name
+    from obfstats.wire.machine import Failed, Send
 
 COOKIE = bytes(32)
 ADDRESS = "[2001:db8::1]:5678"
@@ -52,12 +52,12 @@ class _Run:
 
     def __init__(self, end: str) -> None:
         self.outcome = Outcome()
-        self.machine: Client | Server
+        self.machine: ExtOrPortClient | ExtOrPortServer
         if end == TORS:
-            self.machine = Server(COOKIE, random.Random(2).randbytes)
-            self.outcome.sent = self.machine.start()[0].data
+            self.machine = ExtOrPortServer(COOKIE, random.Random(2).randbytes)
+            self.outcome.sent = b"".join(event.data for event in self.machine.start() if isinstance(event, Send))
         else:
-            self.machine = Client(COOKIE, random.Random(1).randbytes, transport="obfs3", address=ADDRESS)
+            self.machine = ExtOrPortClient(COOKIE, random.Random(1).randbytes, transport="obfs3", address=ADDRESS)
 
     def take(self, data: bytes) -> None:
         outcome = self.outcome
@@ -67,7 +67,7 @@ class _Run:
             outcome.early += data
             return
         for event in self.machine.receive(data):
-            assert outcome.failure is None, "an event after Refused"
+            assert outcome.failure is None, "an event after Failed"
             assert not outcome.granted, "an event after Granted"
             match event:
                 case Send(sent):
@@ -76,9 +76,9 @@ class _Run:
                 case Asked():
                     assert outcome.asked is None, "Asked twice"
                     outcome.asked = event
-                case Granted(early):
+                case Granted(early=early):
                     outcome.granted, outcome.early = True, early
-                case Refused(reason):
+                case Failed(reason):
                     # Bytes behind DONE: whether they came with it or after it, nobody is let in.
                     outcome.failure, outcome.asked = reason, None
 
@@ -102,7 +102,7 @@ def honest_stream(end: str) -> bytes:
         unread, heard = client.outcome.sent[heard:], len(client.outcome.sent)
         server.take(unread)
     assert server.outcome.asked == Asked(ADDRESS, "obfs3"), "an honest transport was not understood"
-    assert isinstance(server.machine, Server)
+    assert isinstance(server.machine, ExtOrPortServer)
     return client.outcome.sent if end == TORS else server.outcome.sent + server.machine.grant()
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 from fuzz.target import run, watched
 
 with watched(__name__, "obfstats.wire"):
-    from obfstats.wire.handshake import Compute, Event, Failed, InboundReady, OutboundReady, Send, Side
+    from obfstats.wire.handshake import InboundReady, OutboundReady, Side
+    from obfstats.wire.machine import Compute, Event, Failed, Send
     from obfstats.wire.transports import TRANSPORTS, make_transport
 
 HONEST_DATA = bytes(100)
@@ -89,11 +90,11 @@ class _Run:
                 case OutboundReady(encryptor):
                     assert not outcome.outbound, "OutboundReady twice"
                     outcome.outbound, self._encrypt = True, encryptor.update
-                case InboundReady(decryptor, early):
+                case InboundReady(decryptor, early=early):
                     assert outcome.outbound, "InboundReady before OutboundReady"
                     assert not outcome.inbound, "InboundReady twice"
                     outcome.inbound, self._decrypt = True, decryptor.update
-                    outcome.heard += early
+                    outcome.heard += decryptor.update(early)
                 case Failed(reason):
                     outcome.failure = reason
         if not self._hold_jobs:

@@ -20,21 +20,13 @@ import re
 from contextlib import suppress
 
 from fuzz.target import run, watched
+from peers.arguments import write_arguments, write_options
 
 with watched(__name__, "obfstats.wire"):
-    from obfstats.wire.arguments import write_options
-    from obfstats.wire.lines import one_line
-    from obfstats.wire.pluggable import (
-        ArgumentsError,
-        PluggableError,
-        UpstreamError,
-        negotiate_version,
-        parse_arguments,
-        parse_options,
-        parse_upstream,
-        read_environment,
-        write_arguments,
-    )
+    from obfstats.wire.arguments import ArgumentsError, parse_arguments, parse_options
+    from obfstats.wire.lines import ascii_line
+    from obfstats.wire.pluggable import PluggableError, negotiate_version, read_environment
+    from obfstats.wire.upstream import UpstreamError, parse_upstream
 
 SECRET = "xyzzy"
 SERVER = {
@@ -93,7 +85,7 @@ def _tell(environment: dict[str, str]) -> str:
     else:
         assert upstream.endpoint.port, "port 0"
         return told + repr(upstream)
-    assert one_line(refused) == refused, "no line for tor"
+    assert ascii_line(refused) == refused, "no line for tor"
     return told + refused
 
 

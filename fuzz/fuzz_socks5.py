@@ -17,12 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fuzz.target import run, watched
+from peers.arguments import write_arguments
 
 with watched(__name__, "obfstats.wire"):
-    from obfstats.wire.arguments import parse_arguments, write_arguments
+    from obfstats.wire.arguments import parse_arguments
     from obfstats.wire.endpoint import parse_endpoint
-    from obfstats.wire.handshake import Send
-    from obfstats.wire.socks5 import Refused, Request, Socks5
+    from obfstats.wire.machine import Failed, Send
+    from obfstats.wire.socks5 import Request, Socks5
 
 # Without and with arguments; to an IPv4 address, an IPv6 address and a name.
 HONEST = (
@@ -52,14 +53,14 @@ def _run(stream: bytes, size: int) -> Outcome:
             assert not events, "an event after Request"
             outcome.early += read
         for event in events:
-            assert outcome.failure is None, "an event after Refused"
+            assert outcome.failure is None, "an event after Failed"
             assert outcome.request is None, "an event after Request"
             match event:
                 case Send(data):
                     outcome.sent += data
-                case Request(endpoint, arguments, early):
-                    outcome.request, outcome.early = Request(endpoint, arguments, b""), early
-                case Refused(reason):
+                case Request(endpoint, arguments, early=early):
+                    outcome.request, outcome.early = Request(endpoint, arguments, early=b""), early
+                case Failed(reason):
                     outcome.failure = reason
     return outcome
 

@@ -7,7 +7,7 @@
 Connections meet the conducts that were named, each one once and in their order; all further ones are treated honestly.
 Like tor it hangs up on whatever tor hangs up on, and notes why in `refused`.
 
-Source: ext-orport-spec; tor 0.4.9 is what `wire.extorport_server` was held against.
+Source: ext-orport-spec; tor 0.4.9 is what `wire.extorport` was held against.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from obfstats.wire.extorport import COOKIE_LENGTH, Asked, Refused, Server, write_cookie
-from obfstats.wire.extorport_messages import MAX_BODY, Command, pack_message
-from obfstats.wire.handshake import Send
+from obfstats.wire.extorport import COOKIE_LENGTH, MAX_BODY, Asked, Command, ExtOrPortServer, pack_message, write_cookie
+from obfstats.wire.machine import Failed, Send
 from peers.child import is_readable
 from peers.destinations import TIMEOUT, echo
 
@@ -168,8 +167,8 @@ class ExtendedOrPort:
     def _speak(self, connection: socket.socket, conduct: Conduct) -> bool:
         """Be an extended ORPort up to OKAY; tell whether it came that far."""
         cookie = os.urandom(COOKIE_LENGTH) if conduct is Conduct.WRONG_HASH else self._cookie
-        machine = Server(cookie, os.urandom)
-        events: list[Send | Asked | Refused] = list(machine.start())
+        machine = ExtOrPortServer(cookie, os.urandom)
+        events = machine.start()
         while True:
             for event in events:
                 match event:
@@ -181,15 +180,15 @@ class ExtendedOrPort:
                     case Asked(address, transport):
                         self._note(Visit(address, transport))
                         return self._answer(connection, machine, conduct)
-                    case Refused(reason):
+                    case Failed(reason):
                         self.refused.append(reason)
                         return False
             data = connection.recv(_CHUNK)
             if not data:
                 return False
-            events = list(machine.receive(data))
+            events = machine.receive(data)
 
-    def _answer(self, connection: socket.socket, machine: Server, conduct: Conduct) -> bool:
+    def _answer(self, connection: socket.socket, machine: ExtOrPortServer, conduct: Conduct) -> bool:
         """Answer DONE; tell whether the client was let in."""
         if conduct is Conduct.DENY:
             connection.sendall(machine.deny())

@@ -9,14 +9,16 @@ import os
 import socket
 from typing import TYPE_CHECKING, Self
 
-from obfstats.wire.handshake import Compute, Failed, InboundReady, OutboundReady, Send, Side
+from obfstats.wire.handshake import InboundReady, OutboundReady, Side
+from obfstats.wire.machine import Compute, Failed, Send
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
-    from obfstats.wire.handshake import Event, Transport
+    from obfstats.wire.handshake import Transport
+    from obfstats.wire.machine import Event
 
 _CHUNK = 1 << 16
 
@@ -117,7 +119,7 @@ class ObfuscatedClient:
                     self._obey(self._handshake.computed(job()))
                 case OutboundReady(encryptor):
                     self._encryptor = encryptor
-                case InboundReady(decryptor, early):
-                    self._decryptor, self._early = decryptor, early
+                case InboundReady(decryptor, early=early):
+                    self._decryptor, self._early = decryptor, decryptor.update(early)
                 case Failed(reason):
                     raise ConnectionError(reason)

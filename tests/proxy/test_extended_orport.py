@@ -212,7 +212,7 @@ REASONS = [
     (Conduct.CLOSE, "the extended ORPort hung up"),
     (Conduct.HANG_UP, "the extended ORPort hung up"),
     (Conduct.GARBAGE, "the extended ORPort's list of authentication types has no end"),
-    (Conduct.CHATTER, "the extended ORPort said more than there is to say"),
+    (Conduct.CHATTER, "the extended ORPort sent a message of more than 1,024 bytes"),
 ]
 
 

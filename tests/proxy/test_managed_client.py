@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.proxy.outbound import LocalAddresses
-from obfstats.wire.arguments import write_arguments
 from obfstats.wire.endpoint import parse_endpoint
 from peers import managed, obfs4proxy, socks
+from peers.arguments import write_arguments
 from peers.child import START_SECONDS
 from peers.destinations import digest, echo, serve, speak_first
 from peers.missing import need

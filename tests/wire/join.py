@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hypothesis import strategies as st
 
-from obfstats.wire.handshake import Compute, Failed, InboundReady, OutboundReady, Send, Side
+from obfstats.wire.handshake import InboundReady, OutboundReady, Side
+from obfstats.wire.machine import Compute, Failed, Send
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
-    from obfstats.wire.handshake import Event, Random, Transport
+    from obfstats.wire.handshake import Transport
+    from obfstats.wire.machine import Event, Random
 
 Cut: TypeAlias = Callable[[bytes], Iterable[bytes]]
 """How the network cuts what one side sent into reads."""
@@ -106,11 +108,11 @@ class End:
                 case OutboundReady(encryptor):
                     assert self.encryptor is None, "OutboundReady comes once"
                     self.encryptor = encryptor
-                case InboundReady(decryptor, early):
+                case InboundReady(decryptor, early=early):
                     assert self.encryptor is not None, "OutboundReady comes first"
                     assert self.decryptor is None, "InboundReady comes once"
                     self.decryptor = decryptor
-                    self.plaintext += early
+                    self.plaintext += decryptor.update(early)
                 case Failed(reason):
                     self.failure = reason
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obfstats.wire.extorport import Asked, Client, Granted, Refused, Server
-from obfstats.wire.handshake import Send
+from obfstats.wire.extorport import Asked, ExtOrPortClient, ExtOrPortServer, Granted
+from obfstats.wire.machine import Failed, Send
 from tests.wire.join import Cut, cuts, seeded
 from tests.wire.torport import COOKIE, DENY, DONE, OKAY, client_says, hear, kept, message, sent, server_says
 
@@ -16,14 +16,16 @@ CLIENT_NONCE, SERVER_NONCE = seeded(1)(32), seeded(2)(32)
 AUTHENTICATED = client_says(CLIENT_NONCE, server_nonce=SERVER_NONCE, messages=b"")
 
 
-def new_client() -> Client:
+def new_client() -> ExtOrPortClient:
     """Our end, whose nonce is CLIENT_NONCE."""
-    return Client(COOKIE, seeded(1), transport="obfs3", address=ADDRESS)
+    return ExtOrPortClient(COOKIE, seeded(1), transport="obfs3", address=ADDRESS)
 
 
-def new_server() -> Server:
-    """Tor's end, whose nonce is SERVER_NONCE."""
-    return Server(COOKIE, seeded(2))
+def new_server() -> ExtOrPortServer:
+    """Tor's end, which has offered to authenticate by cookie, and whose nonce is SERVER_NONCE."""
+    server = ExtOrPortServer(COOKIE, seeded(2))
+    server.start()
+    return server
 
 
 @pytest.mark.parametrize("types", [b"\0", b"\2\0", b"\2\3\xff\0"])
@@ -31,7 +33,7 @@ def test_a_server_without_cookies_is_told_so(types: bytes) -> None:
     """Zero means that no type is liked (ext-orport-spec)."""
     assert new_client().receive(types) == [
         Send(b"\0"),
-        Refused("the extended ORPort does not offer authentication by cookie"),
+        Failed("the extended ORPort does not offer authentication by cookie"),
     ]
 
 
@@ -39,7 +41,7 @@ def test_a_list_without_end_is_given_up() -> None:
     """There are 255 types, so the end is within 256 bytes."""
     client = new_client()
     assert client.receive(b"\1" * 255) == []
-    assert client.receive(b"\1") == [Refused("the extended ORPort's list of authentication types has no end")]
+    assert client.receive(b"\1") == [Failed("the extended ORPort's list of authentication types has no end")]
 
 
 @pytest.mark.parametrize("place", [0, 31, 32, 63])
@@ -49,14 +51,14 @@ def test_a_server_that_does_not_know_the_cookie_learns_nothing(place: int) -> No
     stream[2 + place] ^= 1
     events = hear(new_client(), [bytes(stream) + OKAY])
     assert sent(events) == b"\1" + CLIENT_NONCE
-    assert events[-1] == Refused("the extended ORPort does not know the cookie")
+    assert events[-1] == Failed("the extended ORPort does not know the cookie")
 
 
 @pytest.mark.parametrize("result", [b"\0", b"\2", b"\xff"])
 def test_a_refused_cookie_ends_it(result: bytes) -> None:
     """Whatever comes behind it."""
     events = hear(new_client(), [server_says(CLIENT_NONCE)[:-1] + result + OKAY])
-    assert events[-1] == Refused("the extended ORPort refused the cookie")
+    assert events[-1] == Failed("the extended ORPort refused the cookie")
     assert not [event for event in events if isinstance(event, Granted)]
 
 
@@ -66,7 +68,7 @@ def test_giant_messages_of_tors_are_given_up() -> None:
         client = new_client()
         client.receive(server_says(CLIENT_NONCE))
         refused = client.receive(message(command, bytes(1025))[:4])
-        assert refused == [Refused("the extended ORPort said more than there is to say")]
+        assert refused == [Failed("the extended ORPort sent a message of more than 1,024 bytes")]
 
 
 def test_a_wrong_hash_of_ours_is_told() -> None:
@@ -76,7 +78,7 @@ def test_a_wrong_hash_of_ours_is_told() -> None:
         stream[place] ^= 1
         server = new_server()
         events = hear(server, [bytes(stream)])
-        assert events[-2:] == [Send(b"\0"), Refused("the transport does not know the cookie")]
+        assert events[-2:] == [Send(b"\0"), Failed("the transport does not know the cookie")]
         assert server.receive(AUTHENTICATED + DONE) == []
 
 
@@ -85,13 +87,13 @@ def test_both_hashes_are_not_the_same() -> None:
     server = new_server()
     (answer,) = server.receive(b"\1" + CLIENT_NONCE)
     assert isinstance(answer, Send)
-    assert server.receive(answer.data[:32])[-1] == Refused("the transport does not know the cookie")
+    assert server.receive(answer.data[:32])[-1] == Failed("the transport does not know the cookie")
 
 
 @pytest.mark.parametrize("kind", [b"\0", b"\2", b"\xff"])
 def test_other_ways_to_authenticate_are_refused(kind: bytes) -> None:
     """There is one."""
-    assert new_server().receive(kind) == [Refused("the transport does not want to authenticate by cookie")]
+    assert new_server().receive(kind) == [Failed("the transport does not want to authenticate by cookie")]
 
 
 @pytest.mark.parametrize(
@@ -124,27 +126,27 @@ def test_other_ways_to_authenticate_are_refused(kind: bytes) -> None:
 def test_addresses_that_are_none_are_refused(address: str) -> None:
     """Those that tor closes on: names, port 0, nothing at all, NUL."""
     events = hear(new_server(), [AUTHENTICATED + message(1, address.encode()) + DONE])
-    assert events[-1] == Refused("the transport named a client that has no address")
+    assert events[-1] == Failed("the transport sent an invalid client address")
 
 
 @pytest.mark.parametrize("name", ["", "obfs3\0", "obfs-3", "3obfs", "obfs 3", "<OR>", "öbfs3"])
 def test_names_that_are_none_are_refused(name: str) -> None:
     """Tor wants a C identifier."""
     events = hear(new_server(), [AUTHENTICATED + message(2, name.encode()) + DONE])
-    assert events[-1] == Refused("the transport has a name that is none")
+    assert events[-1] == Failed("the transport sent an invalid transport name")
 
 
 def test_giant_messages_of_a_transports_are_refused() -> None:
     """As soon as their head is there, whatever their command."""
     for command in (0, 1, 2, 0x7777):
         events = hear(new_server(), [AUTHENTICATED + message(command, bytes(1025))[:4]])
-        assert events[-1] == Refused("the transport said more than there is to say")
+        assert events[-1] == Failed("the transport sent a message of more than 1,024 bytes")
 
 
 def test_bytes_behind_done_are_refused_before_anybody_is_asked() -> None:
     """Tor closes where they are there already; its answer could not be waited for."""
     events = hear(new_server(), [AUTHENTICATED + DONE + b"x"])
-    assert events[-1] == Refused("the transport spoke before it was let in")
+    assert events[-1] == Failed("the transport sent bytes before it was let in")
     assert not [event for event in events if isinstance(event, Asked)]
 
 
@@ -152,21 +154,7 @@ def test_bytes_before_the_answer_are_refused() -> None:
     """Reading was to pause, so whoever hands bytes in has a transport that does not wait."""
     server = new_server()
     assert hear(server, [AUTHENTICATED + DONE])[-1] == Asked(None, None)
-    assert server.receive(b"x") == [Refused("the transport spoke before it was let in")]
-    with pytest.raises(RuntimeError, match="nothing was asked"):
-        server.grant()
-
-
-def test_nothing_is_granted_unasked() -> None:
-    """OKAY out of turn would let in whoever knocks; and once is enough."""
-    server = new_server()
-    for verdict in (server.grant, server.deny):
-        with pytest.raises(RuntimeError, match="nothing was asked"):
-            verdict()
-    hear(server, [AUTHENTICATED + DONE])
-    assert server.grant() == OKAY
-    with pytest.raises(RuntimeError, match="nothing was asked"):
-        server.deny()
+    assert server.receive(b"x") == [Failed("the transport sent bytes before it was let in")]
 
 
 @pytest.mark.parametrize("end", [OKAY, DENY, bytes(1)])

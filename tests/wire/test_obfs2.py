@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obfstats.wire.handshake import Compute, InboundReady, Send, Side
+from obfstats.wire.handshake import InboundReady, Side
+from obfstats.wire.machine import Compute, Send
 from obfstats.wire.obfs2 import Obfs2
 from tests.wire import naive
 from tests.wire.join import (
@@ -156,13 +157,14 @@ def test_padding_reaches_its_extremes_and_no_further(byte: bytes, padding: int) 
 
 
 def test_early_data_comes_with_the_event_and_the_rest_through_the_cipher() -> None:
-    """What is behind the padding in one read is deciphered; the stream goes on where it ends."""
+    """What is behind the padding in one read comes as it arrived; the cipher goes on where it ends."""
     end = responder()
     stream = naive.obfs2_cipher("Initiator", PEER_SEED + bytes(16), REQUEST + ANSWER)
     greeting = naive.obfs2_message("Initiator", PEER_SEED, head(MAGIC, 4) + b"pad!")
     end.deliver(greeting + stream[: len(REQUEST)])
     (ready,) = (event for event in end.events if isinstance(event, InboundReady))
-    assert ready.early == REQUEST
+    assert ready.early == stream[: len(REQUEST)]
+    assert bytes(end.plaintext) == REQUEST
     end.deliver(stream[len(REQUEST) :])
     assert bytes(end.plaintext) == REQUEST + ANSWER
 
@@ -251,10 +253,10 @@ def test_bytes_that_arrive_during_a_job_are_kept_up_to_a_bound() -> None:
     end = End(Obfs2(b"open sesame"), Side.RESPONDER, seeded(1), hold_jobs=True)
     end.start()
     end.deliver(bytes(24))
-    for _ in range(15):
+    for _ in range(16):
         end.deliver(bytes(1 << 16))
     assert end.story == ["Compute"]
-    end.deliver(bytes(1 << 16))
+    end.deliver(bytes(1))
     assert end.failure == "more bytes than fit arrived while the keys were computed"
     end.finish_job()
     assert end.story == ["Compute", "Failed"]

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obfstats.wire.handshake import Compute, Failed, Send, Side
+from obfstats.wire.handshake import Side
+from obfstats.wire.machine import Compute, Failed, Send
 from obfstats.wire.obfs3 import Obfs3
 from tests.wire import naive
 from tests.wire.join import (

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.pluggable import (
     ClientEnvironment,
+    OrPorts,
     PluggableError,
     ServerEnvironment,
     ServerTransport,
     negotiate_version,
     read_environment,
 )
-from obfstats.wire.variables import OrPorts
 
 # As tor 0.4.9 sets them.
 SERVER = {

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obfstats.wire.arguments import write_options
-from obfstats.wire.pluggable import ArgumentsError, parse_arguments, parse_options, write_arguments
+from obfstats.wire.arguments import ArgumentsError, parse_arguments, parse_options
+from peers.arguments import write_arguments, write_options
 
 texts = st.text(st.sampled_from("ab \\=;:,\n\0é"), max_size=12) | st.text(max_size=12)
 arguments = st.dictionaries(texts.filter(bool), texts, max_size=4)
@@ -117,16 +117,6 @@ def test_malformed_options_are_told_but_not_shown(text: str, told: str) -> None:
     with pytest.raises(ArgumentsError) as refused:
         parse_options(text)
     assert str(refused.value) == told
-
-
-def test_what_could_not_be_read_again_is_not_written() -> None:
-    """An empty key or name."""
-    with pytest.raises(ArgumentsError, match="a key is empty"):
-        write_arguments({"": "xyzzy"})
-    with pytest.raises(ArgumentsError, match="a key is empty"):
-        write_options({"obfs2": {"": "xyzzy"}})
-    with pytest.raises(ArgumentsError, match="a transport's name is empty"):
-        write_options({"": {"a": "xyzzy"}})
 
 
 @given(st.text(st.sampled_from("ab\\=;:,"), max_size=30) | st.text(max_size=30))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.wire.endpoint import Endpoint
-from obfstats.wire.pluggable import Upstream, UpstreamError, parse_upstream
+from obfstats.wire.upstream import Upstream, UpstreamError, parse_upstream
 
 credentials = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
-from obfstats.wire.handshake import Send
-from obfstats.wire.pluggable import write_arguments
-from obfstats.wire.socks5 import Refused, Reply, Request, Socks5
+from obfstats.wire.machine import Failed, Send
+from obfstats.wire.socks5 import Reply, Request, Socks5, write_reply
+from peers.arguments import write_arguments
 from tests.wire.join import Cut, cuts
 from tests.wire.torport import hear, kept, sent
 
@@ -50,8 +50,8 @@ def test_a_request_without_arguments() -> None:
     """Step by step; the first bytes of the client's data come behind it."""
     socks = Socks5()
     assert socks.receive(NO_AUTH) == [Send(b"\x05\x00")]
-    assert socks.receive(connect(BRIDGE) + b"early") == [Request(BRIDGE, {}, b"early")]
-    assert Send(socks.reply(Reply.SUCCEEDED)) == answer(0)
+    assert socks.receive(connect(BRIDGE) + b"early") == [Request(BRIDGE, {}, early=b"early")]
+    assert Send(write_reply(Reply.SUCCEEDED)) == answer(0)
 
 
 def test_a_request_with_arguments() -> None:
@@ -60,7 +60,7 @@ def test_a_request_with_arguments() -> None:
     assert socks.receive(WITH_PASSWORD) == [Send(b"\x05\x02")]
     assert socks.receive(password(b"shared-secret=rahasia;secrets-file=/tmp/blob")) == [Send(b"\x01\x00")]
     expected = {"shared-secret": "rahasia", "secrets-file": "/tmp/blob"}
-    assert socks.receive(connect(BRIDGE)) == [Request(BRIDGE, expected, b"")]
+    assert socks.receive(connect(BRIDGE)) == [Request(BRIDGE, expected, early=b"")]
 
 
 @given(host=hosts, port=ports, given=arguments, early=st.binary(max_size=20), cut=cuts)
@@ -73,7 +73,7 @@ def test_a_request_is_read_however_it_is_cut(
     reads = list(cut(stream))
     events = hear(Socks5(), [*reads[:-1], reads[-1] + early])
     assert sent(events) == b"\x05\x02\x01\x00"
-    assert events[-1] == Request(Endpoint(host, port), given, early)
+    assert events[-1] == Request(Endpoint(host, port), given, early=early)
     assert parse_endpoint(str(Endpoint(host, port))) == (host, port)
 
 
@@ -99,14 +99,14 @@ def test_nothing_is_taken_where_nothing_else_is_offered(offered: bytes) -> None:
 def test_username_and_password_are_one_text(username: bytes, word: bytes, expected: dict[str, str]) -> None:
     """Cut anywhere, an escape included; one NUL stands for no password."""
     events = hear(Socks5(), [WITH_PASSWORD + password(username, word) + connect(BRIDGE)])
-    assert events[-1] == Request(BRIDGE, expected, b"")
+    assert events[-1] == Request(BRIDGE, expected, early=b"")
 
 
 @pytest.mark.parametrize("host", ["bridge.example", "a", "x" * 255, "192.0.2.1", "xn--bcher-kva.example"])
 def test_names_are_passed_on_as_they_are(host: str) -> None:
     """Nothing is looked up here."""
     name = bytes([5, 1, 0, 3, len(host)]) + host.encode() + b"\x01\xbb"
-    assert hear(Socks5(), [NO_AUTH + name])[-1] == Request(Endpoint(host, 443), {}, b"")
+    assert hear(Socks5(), [NO_AUTH + name])[-1] == Request(Endpoint(host, 443), {}, early=b"")
 
 
 def test_addresses_are_written_as_people_do() -> None:
@@ -116,13 +116,13 @@ def test_addresses_are_written_as_people_do() -> None:
         (IPv6Address("2001:db8::1").packed, b"\4", "2001:db8::1"),
     ):
         request = hear(Socks5(), [NO_AUTH + b"\x05\x01\x00" + kind + packed + b"\x01\xbb"])[-1]
-        assert request == Request(Endpoint(host, 443), {}, b"")
+        assert request == Request(Endpoint(host, 443), {}, early=b"")
 
 
 @pytest.mark.parametrize("stream", [b"\x04", b"\x04\x01\x01\xbb\xc0\x00\x02\x01\x00", b"GET / HTTP/1.1\r\n", b"\x00"])
 def test_other_protocols_get_no_answer(stream: bytes) -> None:
     """SOCKS4 or a browser: there is nothing to say that they would understand."""
-    assert hear(Socks5(), [stream]) == [Refused("the client does not speak SOCKS5")]
+    assert hear(Socks5(), [stream]) == [Failed("the client does not speak SOCKS5")]
 
 
 @pytest.mark.parametrize("offered", [b"", b"\x01", b"\x01\x03\xff"])
@@ -130,7 +130,7 @@ def test_methods_that_are_not_there_are_refused(offered: bytes) -> None:
     """GSSAPI, or nothing at all."""
     assert Socks5().receive(bytes([5, len(offered)]) + offered) == [
         Send(b"\x05\xff"),
-        Refused("the client offers no way to authenticate that there is"),
+        Failed("the client offers no supported authentication method"),
     ]
 
 
@@ -138,14 +138,14 @@ def test_methods_that_are_not_there_are_refused(offered: bytes) -> None:
 def test_malformed_arguments_fail_the_authentication(text: bytes) -> None:
     """The one answer there is for it (RFC 1929); the reason does not show them."""
     events = hear(Socks5(), [WITH_PASSWORD + password(text) + connect(BRIDGE)])
-    assert events == [Send(b"\x05\x02"), Send(b"\x01\x01"), Refused("the client's arguments are malformed")]
+    assert events == [Send(b"\x05\x02"), Send(b"\x01\x01"), Failed("the client's arguments are malformed")]
 
 
 def test_another_authentication_than_agreed_fails() -> None:
     """A client that goes on with its request instead."""
     events = hear(Socks5(), [WITH_PASSWORD + connect(BRIDGE)])
-    reason = "the client authenticates in another way than it said"
-    assert events == [Send(b"\x05\x02"), Send(b"\x01\x01"), Refused(reason)]
+    reason = "the client's authentication is not the agreed one"
+    assert events == [Send(b"\x05\x02"), Send(b"\x01\x01"), Failed(reason)]
 
 
 @pytest.mark.parametrize(
@@ -153,38 +153,38 @@ def test_another_authentication_than_agreed_fails() -> None:
     [
         (b"\x04\x01\x00\x01", 1, "the client's request is malformed"),
         (b"\x05\x01\x01\x01", 1, "the client's request is malformed"),
-        (b"\x05\x00\x00\x01", 7, "the client wants no connection"),
-        (connect(BRIDGE, command=2), 7, "the client wants no connection"),
-        (connect(BRIDGE, command=3), 7, "the client wants no connection"),
-        (b"\x05\x01\x00\x02", 8, "the client's address is of no known type"),
-        (b"\x05\x01\x00\x00", 8, "the client's address is of no known type"),
-        (connect(Endpoint("192.0.2.1", 0)), 1, "the client's destination is none"),
-        (connect(Endpoint("2001:db8::1", 0)), 1, "the client's destination is none"),
-        (connect(Endpoint("bridge.example", 0)), 1, "the client's destination is none"),
-        (b"\x05\x01\x00\x03\x00\x01\xbb", 1, "the client's destination is none"),
-        (b"\x05\x01\x00\x03\x03a b\x01\xbb", 1, "the client's destination is none"),
-        (b"\x05\x01\x00\x03\x03::1\x01\xbb", 1, "the client's destination is none"),
-        (b"\x05\x01\x00\x03\x02\xc3\xa9\x01\xbb", 1, "the client's destination is none"),
-        (b"\x05\x01\x00\x03\x02a\x00\x01\xbb", 1, "the client's destination is none"),
+        (b"\x05\x00\x00\x01", 7, "the client's command is not CONNECT"),
+        (connect(BRIDGE, command=2), 7, "the client's command is not CONNECT"),
+        (connect(BRIDGE, command=3), 7, "the client's command is not CONNECT"),
+        (b"\x05\x01\x00\x02", 8, "the client's address is of an unknown type"),
+        (b"\x05\x01\x00\x00", 8, "the client's address is of an unknown type"),
+        (connect(Endpoint("192.0.2.1", 0)), 1, "the client's destination is invalid"),
+        (connect(Endpoint("2001:db8::1", 0)), 1, "the client's destination is invalid"),
+        (connect(Endpoint("bridge.example", 0)), 1, "the client's destination is invalid"),
+        (b"\x05\x01\x00\x03\x00\x01\xbb", 1, "the client's destination is invalid"),
+        (b"\x05\x01\x00\x03\x03a b\x01\xbb", 1, "the client's destination is invalid"),
+        (b"\x05\x01\x00\x03\x03::1\x01\xbb", 1, "the client's destination is invalid"),
+        (b"\x05\x01\x00\x03\x02\xc3\xa9\x01\xbb", 1, "the client's destination is invalid"),
+        (b"\x05\x01\x00\x03\x02a\x00\x01\xbb", 1, "the client's destination is invalid"),
     ],
 )
 def test_requests_that_cannot_be_met_are_refused(request_bytes: bytes, reply: int, reason: str) -> None:
     """With the reply that RFC 1928 has for it, then silence."""
     socks = Socks5()
     socks.receive(NO_AUTH)
-    assert socks.receive(request_bytes) == [answer(reply), Refused(reason)]
+    assert socks.receive(request_bytes) == [answer(reply), Failed(reason)]
     assert socks.receive(connect(BRIDGE)) == []
 
 
 @pytest.mark.parametrize("code", Reply)
 def test_replies_keep_our_address_to_ourselves(code: Reply) -> None:
     """Ten bytes that differ in one."""
-    assert Send(Socks5().reply(code)) == answer(int(code))
+    assert Send(write_reply(code)) == answer(int(code))
 
 
 def test_a_request_does_not_show_the_bridge_or_its_secret() -> None:
     """What is printed by mistake gives nothing away."""
-    shown = repr(Request(BRIDGE, {"shared-secret": "xyzzy"}, b"early"))
+    shown = repr(Request(BRIDGE, {"shared-secret": "xyzzy"}, early=b"early"))
     assert shown == "Request()"
 
 

@@ -6,13 +6,13 @@ import hmac
 import struct
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
-from obfstats.wire.handshake import Send
+from obfstats.wire.machine import Send
 from tests.wire.join import memory_kept, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from obfstats.wire.handshake import Event as HandshakeEvent
+    from obfstats.wire.machine import Event as HandshakeEvent
 
 COOKIE = bytes(range(100, 132))
 

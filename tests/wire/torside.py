@@ -24,11 +24,3 @@ def c_string(text: str) -> str:
     """Undo the escapes of a C string's inside."""
     bare = re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), text)
     return bare.encode("latin-1").decode("utf-8")
-
-
-def method_arguments(word: str) -> dict[str, str]:
-    """Read the last word of an SMETHOD line, whose equal signs and commas are escaped."""
-    kind, mark, text = word.partition(":")
-    assert (kind, mark) == ("ARGS", ":")
-    pairs = re.findall(r"((?:[^\\=,]|\\.)+)=((?:[^\\=,]|\\.)*)(?:,|\Z)", text)
-    return {re.sub(r"\\(.)", r"\1", key): re.sub(r"\\(.)", r"\1", value) for key, value in pairs}

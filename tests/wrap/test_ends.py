@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.wire.extorport_messages import Command, pack_message
+from obfstats.wire.extorport import Command, pack_message
 from peers import stand_in, wrapped
 from peers.destinations import TIMEOUT, digest
 from tests.proxy.visiting import HELLO

@@ -71,11 +71,11 @@ def test_it_may_say_less_than_there_is_to_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("conduct", "reason"),
     [
-        (Conduct.HOST_NAME, "the transport named a client that has no address"),
+        (Conduct.HOST_NAME, "the transport sent an invalid client address"),
         (Conduct.WRONG_HASH, "the transport does not know the cookie"),
         (Conduct.NONSENSE, "the transport does not want to authenticate by cookie"),
-        (Conduct.OVERLONG, "the transport said more than there is to say"),
-        (Conduct.EAGER, "the transport spoke before it was let in"),
+        (Conduct.OVERLONG, "the transport sent a message of more than 1,024 bytes"),
+        (Conduct.EAGER, "the transport sent bytes before it was let in"),
     ],
 )
 def test_what_it_does_wrong_is_what_tor_hangs_up_on(tmp_path: Path, conduct: Conduct, reason: str) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from obfstats.record.recorder import Column
-    from obfstats.wire.pluggable import Upstream
+    from obfstats.wire.upstream import Upstream
 
     Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 
@@ -237,7 +237,7 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
     parser.add_argument("--managed", action="store_true", help="the same as the word managed at the end")
     parser.add_argument(
         "--proxy",
-        type=argument_type("obfstats.wire.pluggable:parse_upstream"),
+        type=argument_type("obfstats.wire.upstream:parse_upstream"),
         metavar="URI",
         help="client and socks: connect through socks5://, socks4a:// or http://[USER:PASSWORD@]HOST:PORT",
     )

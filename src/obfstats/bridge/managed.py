@@ -28,15 +28,9 @@ from obfstats.proxy.server import Server
 from obfstats.record import RecordError
 from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint
-from obfstats.wire.pluggable import (
-    PluggableError,
-    ServerEnvironment,
-    UpstreamError,
-    negotiate_version,
-    parse_upstream,
-    read_environment,
-)
+from obfstats.wire.pluggable import PluggableError, ServerEnvironment, negotiate_version, read_environment
 from obfstats.wire.transports import RETIRED, TRANSPORTS, TransportError, make_transport_with
+from obfstats.wire.upstream import UpstreamError, parse_upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,8 +39,7 @@ if TYPE_CHECKING:
     from obfstats.proxy.service import Service, Surroundings
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
-    from obfstats.wire.pluggable import ClientEnvironment, ServerTransport
-    from obfstats.wire.variables import OrPorts
+    from obfstats.wire.pluggable import ClientEnvironment, OrPorts, ServerTransport
 
 _LOOPBACK = Endpoint("127.0.0.1", 0)
 
@@ -94,7 +87,7 @@ def _run_server(options: ObfsproxyOptions, environment: ServerEnvironment, clock
             entrance = _open(wanted.name, wanted.bind, make, lines.smethod_error)
             if entrance is not None:
                 sockets.callback(entrance.listening.close)
-                answers.say(lines.smethod(wanted.name, bound(entrance.listening), None))
+                answers.say(lines.smethod(wanted.name, bound(entrance.listening)))
                 entrances.append(entrance)
         answers.say(lines.SMETHODS_DONE)
         program = Program(

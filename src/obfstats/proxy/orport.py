@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from obfstats.proxy.opening import Opening
 from obfstats.proxy.outbound import Direct, UnreachableError, open_first
 from obfstats.wire import extorport
-from obfstats.wire.handshake import Send
+from obfstats.wire.machine import Failed, Send
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from obfstats.proxy.relay import RelayEnd
     from obfstats.wire.endpoint import Endpoint
-    from obfstats.wire.handshake import Random
+    from obfstats.wire.machine import Random
 
 EXTENDED_DEADLINE = 5.0
 """Seconds from the connection to tor's OKAY."""
@@ -87,7 +87,9 @@ class ExtendedOrPort(OrPort):
             address = extorport.user_address(*client)
         except ValueError:
             raise UnreachableError("tor cannot be told of this client") from None
-        speech = extorport.Client(read_cookie(self._cookie_file), self._random, transport=transport, address=address)
+        speech = extorport.ExtOrPortClient(
+            read_cookie(self._cookie_file), self._random, transport=transport, address=address
+        )
         try:
             async with asyncio.timeout(EXTENDED_DEADLINE):
                 asking = _Asking(speech, end)
@@ -137,7 +139,7 @@ class _Asking(Opening):
 
     __slots__ = ("_buffer", "_speech", "answer")
 
-    def __init__(self, speech: extorport.Client, end: RelayEnd) -> None:
+    def __init__(self, speech: extorport.ExtOrPortClient, end: RelayEnd) -> None:
         super().__init__(end)
         self._speech = speech
         self._buffer = bytearray(_CHUNK)
@@ -155,10 +157,10 @@ class _Asking(Opening):
             match event:
                 case Send(data):
                     self._transport.write(data)
-                case extorport.Granted(early):
+                case extorport.Granted(early=early):
                     self._transport.pause_reading()
                     self.answer.set_result(early)
-                case extorport.Refused(reason):
+                case Failed(reason):
                     self.answer.set_result(reason)
 
     def eof_received(self) -> bool:

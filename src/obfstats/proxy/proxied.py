@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import h11
 
     from obfstats.wire.endpoint import Endpoint
-    from obfstats.wire.pluggable import Upstream
+    from obfstats.wire.upstream import Upstream
 
 PROXY_TIMEOUT = 30.0
 """Seconds for the proxy to take a connection and to dial in turn."""

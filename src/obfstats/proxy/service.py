@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from obfstats.proxy.limits import Gate
     from obfstats.proxy.privacy import Show
     from obfstats.wire.endpoint import Endpoint
-    from obfstats.wire.handshake import Random, Side, Transport
+    from obfstats.wire.handshake import Side, Transport
+    from obfstats.wire.machine import Random
 
 HANDSHAKE_DEADLINE = (30.0, 60.0)
 """Seconds within which a handshake must be done; each connection draws its own, so that no prober learns it."""

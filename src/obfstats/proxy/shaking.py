@@ -11,7 +11,8 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from obfstats.proxy.opening import Opening
-from obfstats.wire.handshake import Compute, Event, Failed, InboundReady, OutboundReady, Send, Side
+from obfstats.wire.handshake import InboundReady, OutboundReady, Side
+from obfstats.wire.machine import Compute, Event, Failed, Send
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
     from obfstats.proxy.relay import RelayEnd, Scratch
-    from obfstats.wire.handshake import Handshake
+    from obfstats.wire.machine import Machine
 
 
 _Result = TypeVar("_Result")
@@ -49,7 +50,7 @@ class Shaking(Opening):
         "outbound",
     )  # fmt: skip
 
-    def __init__(self, handshake: Handshake, side: Side, scratch: Scratch, executor: Executor, then: RelayEnd) -> None:
+    def __init__(self, handshake: Machine, side: Side, scratch: Scratch, executor: Executor, then: RelayEnd) -> None:
         """Take what a connection needs.
 
         Args:
@@ -119,10 +120,10 @@ class Shaking(Opening):
                     self._job.add_done_callback(self._computed)
                 case OutboundReady(encryptor):
                     _settle(self.outbound, encryptor)
-                case InboundReady(decryptor, early):
+                case InboundReady(decryptor, early=early):
                     self._deaf = True
                     self._transport.pause_reading()
-                    self._early = decryptor, bytearray(early)
+                    self._early = decryptor, bytearray(decryptor.update(early))
                     _settle(self.inbound, self._early)
                 case Failed():
                     self._deaf = True

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.opening import Opening
-from obfstats.wire.handshake import Send
-from obfstats.wire.socks5 import Refused, Reply, Request, Socks5
+from obfstats.wire.machine import Failed, Send
+from obfstats.wire.socks5 import Reply, Request, Socks5, write_reply
 
 if TYPE_CHECKING:
     from obfstats.proxy.relay import RelayEnd
@@ -45,7 +45,7 @@ class Asking(Opening):
             obfuscated: the other end's.
         """
         self._end.last_words = b""
-        clear.write(self._socks.reply(Reply.SUCCEEDED))
+        clear.write(write_reply(Reply.SUCCEEDED))
         if self._early and self._end.cipher is not None:
             self._end.pass_on(self._end.cipher.update(self._early))
         clear.set_protocol(self._end)
@@ -58,7 +58,7 @@ class Asking(Opening):
         """Say why not, and hang up; gives False, for whoever has nothing to relay then."""
         self._end.last_words = b""
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._socks.reply(reply))
+            self._transport.write(write_reply(reply))
             self._transport.close()
         return False
 
@@ -82,10 +82,10 @@ class Asking(Opening):
                 case Request():
                     self._early = event.early
                     # A bridge that hangs up in the middle of a handshake takes this connection with it.
-                    self._end.last_words = self._socks.reply(Reply.GENERAL_FAILURE)
+                    self._end.last_words = write_reply(Reply.GENERAL_FAILURE)
                     self._transport.pause_reading()
                     self.request.set_result(event)
-                case Refused():
+                case Failed():
                     self._transport.close()
                     self.request.set_result(None)
 

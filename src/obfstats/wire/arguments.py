@@ -1,14 +1,13 @@
-r"""Keys and values in one text, as tor hands them to a transport and takes them back (pt-spec).
+r"""Keys and values in one text, as tor passes them to a transport (pt-spec).
 
     SOCKS username and password        k=v;k2=v2                a backslash before = ; \
     TOR_PT_SERVER_TRANSPORT_OPTIONS    name:k=v;name:k2=v2      a backslash before : ; = \
-    ARGS of an SMETHOD line            k=v,k2=v2                a backslash before = , \
 
-- The first equal sign that stands alone ends the key. Later ones belong to the value: tor escapes none of them, though
-  the specification says so, and values in base64 end with some.
-- A backslash stands only before what it can escape; a key is not empty and comes once. Anything else is refused: an
-  option that is not read as it was meant can be a bridge without its secret.
-- Values may be secrets: an error tells the number of a pair, and never shows any of it.
+- The first unescaped equal sign ends the key. Later ones belong to the value: tor escapes none of them, although the
+  specification requires it, and values in base64 end with some.
+- A backslash may come only before what it can escape; a key is not empty and occurs once. Anything else is refused: an
+  option that is misread can mean a bridge without its secret.
+- Values may be secrets: an error gives the number of a pair and never shows any of it.
 """
 
 from __future__ import annotations
@@ -17,91 +16,51 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-_TOKEN = re.compile(r"\\(?P<escaped>.?)|[^\\:;=,]+|.", re.DOTALL)
+_TOKEN = re.compile(r"\\(?P<escaped>.?)|[^\\:;=]+|.", re.DOTALL)
 
 
 class ArgumentsError(ValueError):
-    """Keys and values are not of the grammar; the text is a sentence that quotes none of them."""
+    """Keys and values do not follow the grammar; the text quotes none of them."""
 
 
 def parse_arguments(text: bytes | str) -> dict[str, str]:
-    """Read the arguments of a bridge line, as SOCKS carries them.
+    """Parse the arguments of a bridge line, as SOCKS carries them.
 
     Args:
-        text: `k=v;k2=v2`, or nothing. Bytes that are no UTF-8 become Python's surrogates, as in its environment.
+        text: `k=v;k2=v2`, or nothing. Bytes that are not UTF-8 become Python's surrogates, as in its environment.
 
     Raises:
-        ArgumentsError: it is not of the grammar.
+        ArgumentsError: it does not follow the grammar.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
     arguments: dict[str, str] = {}
-    for number, (key, value) in _records(text, "=", "K=V"):
+    for number, (key, value) in _split_records(text, "=", "K=V"):
         _add(arguments, number, key, value)
     return arguments
 
 
 def parse_options(text: str) -> dict[str, dict[str, str]]:
-    """Read the options of all transports, by the transport's name.
+    """Parse the options of all transports, by the transport's name.
 
     Args:
         text: the value of TOR_PT_SERVER_TRANSPORT_OPTIONS.
 
     Raises:
-        ArgumentsError: it is not of the grammar.
+        ArgumentsError: it does not follow the grammar.
     """
     options: dict[str, dict[str, str]] = {}
-    for number, (name, key, value) in _records(text, ":=", "NAME:K=V"):
+    for number, (name, key, value) in _split_records(text, ":=", "NAME:K=V"):
         if not name:
             raise ArgumentsError(f"option {number} has no transport's name")
         _add(options.setdefault(name, {}), number, key, value)
     return options
 
 
-def write_arguments(arguments: Mapping[str, str]) -> str:
-    """Write what `parse_arguments` reads.
-
-    Raises:
-        ArgumentsError: a key is empty.
-    """
-    return join_arguments(arguments, ";")
-
-
-def write_options(options: Mapping[str, Mapping[str, str]]) -> str:
-    """Write what `parse_options` reads; a transport without options is left out.
-
-    Raises:
-        ArgumentsError: a name or a key is empty.
-    """
-    if "" in options:
-        raise ArgumentsError("a transport's name is empty")
-    return ";".join(
-        f"{_escape(name, ':;=')}:{join_arguments({key: value}, ':;')}"
-        for name, of_one in options.items()
-        for key, value in of_one.items()
-    )
-
-
-def join_arguments(arguments: Mapping[str, str], separators: str) -> str:
-    """Write keys and values with the first of the separators between them; the equal sign and all separators escaped.
-
-    Raises:
-        ArgumentsError: a key is empty.
-    """
-    if "" in arguments:
-        raise ArgumentsError("a key is empty")
-    special = f"={separators}"
-    return separators[0].join(f"{_escape(key, special)}={_escape(value, special)}" for key, value in arguments.items())
-
-
-def _escape(text: str, special: str) -> str:
-    return "".join(f"\\{character}" if character == "\\" or character in special else character for character in text)
-
-
-def _records(text: str, delimiters: str, form: str) -> Iterator[tuple[int, list[str]]]:
-    """Cut at semicolons, and each record once at each delimiter, in their order; number the records from 1."""
+def _split_records(text: str, delimiters: str, form: str) -> Iterator[tuple[int, list[str]]]:
+    """Split at semicolons, and each record once at each delimiter, in their order; number the records from 1."""
     if not text:
         return
     records = [[""]]

@@ -1,7 +1,7 @@
 """The transport `dummy`: no handshake, no obfuscation, bytes as they are.
 
-It shows that tor, this program and the network between two ends work, before obfuscation joins in, and it is what
-obfuscation's cost is measured against. It hides nothing and asks nothing of its peer, so whoever connects is a client.
+It shows that tor, this program and the network between two ends work without obfuscation, and it is the baseline for
+what obfuscation costs. It hides nothing and asks nothing of its peer, so every connection counts as a client.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.ciphers import CipherContext
 
 from obfstats.wire.handshake import InboundReady, OutboundReady
+from obfstats.wire.machine import Machine
 
 if TYPE_CHECKING:
     from cryptography.utils import Buffer
 
-    from obfstats.wire.handshake import Event, Handshake, Random, Side
+    from obfstats.wire.handshake import Side
+    from obfstats.wire.machine import Random, Script
 
 
 class Plain(CipherContext):
     """A cipher that leaves every byte as it is."""
 
     def update(self, data: Buffer) -> bytes:
-        """Give the same bytes."""
+        """Return the same bytes."""
         return bytes(data)
 
     def update_into(self, data: Buffer, buf: Buffer) -> int:
-        """Copy the bytes, where there is anything to copy; give their number.
+        """Copy the bytes unless both are the same buffer; return their number.
 
         Raises:
             ValueError: the buffer is shorter than the data.
@@ -40,7 +42,7 @@ class Plain(CipherContext):
         return length
 
     def finalize(self) -> bytes:
-        """Give nothing: nothing was held back."""
+        """Return nothing: this cipher holds nothing back."""
         return b""
 
     def reset_nonce(self, nonce: bytes) -> None:
@@ -48,7 +50,7 @@ class Plain(CipherContext):
 
 
 PLAIN = Plain()
-"""The one there needs to be: it holds no state."""
+"""The only instance needed: it has no state."""
 
 
 class Dummy:
@@ -57,21 +59,11 @@ class Dummy:
     def __init__(self) -> None:
         self.name = "dummy"
 
-    def handshake(self, side: Side, random: Random) -> Handshake:  # noqa: ARG002
-        """Begin one connection, whose both directions are open at once."""
-        return _DummyHandshake()
+    def handshake(self, side: Side, random: Random) -> Machine:  # noqa: ARG002
+        """Begin one connection, both of whose directions are open at once."""
+        return Machine(_open_both_directions)
 
 
-class _DummyHandshake:
-    """One connection's absent handshake."""
-
-    __slots__ = ()
-
-    def start(self) -> list[Event]:
-        return [OutboundReady(PLAIN), InboundReady(PLAIN, b"")]
-
-    def receive(self, data: bytes) -> list[Event]:  # noqa: ARG002
-        return []
-
-    def computed(self, result: object) -> list[Event]:  # noqa: ARG002
-        return []
+def _open_both_directions(held: bytearray) -> Script:
+    yield OutboundReady(PLAIN)
+    yield InboundReady(PLAIN, early=bytes(held))

@@ -1,4 +1,4 @@
-"""HOST:PORT, as people write it on a command line: `127.0.0.1:9001`, `[2001:db8::1]:9001`, `localhost:9001`."""
+"""HOST:PORT, as on a command line: `127.0.0.1:9001`, `[2001:db8::1]:9001`, `localhost:9001`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)
 
 
 class Endpoint(NamedTuple):
-    """Where to listen, or where to connect to. `str` writes it as people do."""
+    """Where to listen or connect. `str` formats it as `parse_endpoint` reads it."""
 
     host: str
     port: int
@@ -19,10 +19,10 @@ class Endpoint(NamedTuple):
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Read HOST:PORT; an IPv6 address stands in brackets.
+    """Parse HOST:PORT; an IPv6 address is in brackets.
 
     Raises:
-        ValueError: a sentence that says what is expected.
+        ValueError: the text is something else; the error says what is expected.
     """
     match = _ENDPOINT.fullmatch(text)
     if match is None or int(match["port"]) > 65535:

@@ -1,93 +1,116 @@
-"""The extended ORPort: how a transport tells tor who a connection comes from. Our end towards tor.
+"""The extended ORPort, both ends: a transport tells tor whose connection it forwards.
 
-Source: ext-orport-spec, held against tor 0.4.9. Tor's end is in `extorport_server`.
+Source: ext-orport-spec, checked against tor 0.4.9.
 
-    tor says        01 00                               the ways to authenticate, ended by 00; 01 is SAFE_COOKIE
-    we say          01 | CN[32]
-    tor says        HMAC-SHA256(cookie, "ExtORPort authentication server-to-client hash" | CN | SN) | SN[32]
-    we say          HMAC-SHA256(cookie, "ExtORPort authentication client-to-server hash" | CN | SN)
-    tor says        01, or 00 and closes
+    tor sends       01 00                               the authentication types, ended by 00; 01 is SAFE_COOKIE
+    we send         01 | CN[32]
+    tor sends       HMAC-SHA256(cookie, "ExtORPort authentication server-to-client hash" | CN | SN) | SN[32]
+    we send         HMAC-SHA256(cookie, "ExtORPort authentication client-to-server hash" | CN | SN)
+    tor sends       01, or 00 and closes
     then messages   COMMAND[2] | LENGTH[2] | BODY       both numbers big endian
       0000 DONE     0001 USERADDR "192.0.2.7:5678"      0002 TRANSPORT "obfs3"        from us
       1000 OKAY     1001 DENY                           1002 CONTROL                  from tor
 
-Whoever owns the socket gives `receive` what arrives and does what the events say: `Send`, then `Granted` or `Refused`,
-which is the last one. What arrives after `Granted` is tor's speech to the client and does not belong here.
+`ExtOrPortClient` is our end towards tor and ends with `Granted`. `ExtOrPortServer` is tor's end towards a transport; it
+returns `Asked`, and the caller answers with what its `grant` or `deny` returns.
 
 Rules:
 
-- No byte of the client's before OKAY: tor closes on bytes that are there already when it handles DONE.
-- Tor proves first that it knows the cookie. Whoever cannot, learns neither the cookie nor the client's address. Whoever
-  can is not asked twice: our proof and the messages go out together, which spares both ends a round.
-- Commands that nobody knows are passed over, as tor does. Between reads less than 1100 bytes are held.
+- No byte of the client's before OKAY: tor closes if such bytes are there when it handles DONE.
+- Tor proves first that it knows the cookie. A server that cannot learns neither the cookie nor the client's address.
+  One that can gets our proof and the messages together, which saves a round trip.
+- Unknown commands are ignored, as tor does; of two addresses or names the last one counts.
+- Between reads less than 1,100 bytes are held.
 - Cookie, nonces and the client's address are dropped with the last event, and no event shows an address in its `repr`.
+- `ExtOrPortServer` fails where tor 0.4.9 closes: a wrong hash, any other authentication type, an address that is a host
+  name, has port 0 or is empty, a transport's name that is no C identifier, bytes after DONE. It also fails on a message
+  of more than 1,024 bytes, and on a port that is not just digits. Reading should pause after `Asked`: a transport must
+  not send its client's bytes before OKAY, and one that does is refused.
 """
 
 from __future__ import annotations
 
 import hmac
+import re
+import struct
 from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import partial
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from obfstats.wire.endpoint import Endpoint
-from obfstats.wire.events import Refused
-from obfstats.wire.extorport_messages import (
-    HASH_LENGTH,
-    NONCE_LENGTH,
-    SAFE_COOKIE,
-    Command,
-    client_hash,
-    pack_message,
-    server_hash,
-    take_message,
-)
-from obfstats.wire.extorport_server import Asked, Server
-from obfstats.wire.handshake import Send
+from obfstats.wire.lines import is_name
+from obfstats.wire.machine import Event, Finished, Machine, ProtocolError, Send, read_exactly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeAlias
+    from collections.abc import Generator
 
-    from obfstats.wire.handshake import Random
-
-    Step: TypeAlias = list["Send | Granted | Refused"] | None
-
-__all__ = [
-    "COOKIE_LENGTH",
-    "Asked",
-    "Client",
-    "CookieError",
-    "Granted",
-    "Refused",
-    "Server",
-    "parse_cookie",
-    "user_address",
-    "write_cookie",
-]
+    from obfstats.wire.machine import Random, Script
 
 COOKIE_LENGTH = 32
+MAX_BODY = 1024
+"""Bytes of a message's body: an address or a transport's name is shorter."""
+
+SAFE_COOKIE = 1
+"""The only authentication type."""
+
+NONCE_LENGTH = 32
+HASH_LENGTH = 32
 
 _COOKIE_HEADER = b"! Extended ORPort Auth Cookie !\n"
 _MAX_AUTH_TYPES = 255
+_ACCEPTED, _REFUSED = b"\1", b"\0"
+_HEAD = struct.Struct(">HH")
+
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_USER_ADDRESS_V4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}:(?P<port>[1-9][0-9]{{0,4}})")
+_USER_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[0-9A-Fa-f:.]+)):(?P<port>[0-9]{1,5})")
+
+
+class Command(IntEnum):
+    """The commands of messages."""
+
+    DONE = 0x0000
+    USERADDR = 0x0001
+    TRANSPORT = 0x0002
+    OKAY = 0x1000
+    DENY = 0x1001
 
 
 class CookieError(ValueError):
-    """A cookie file is not what tor writes; the text is a sentence and shows nothing of it."""
+    """A cookie file does not hold what tor writes; the text shows nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """Tor takes the client: from now on everything is passed on. `early` is what tor said behind its OKAY."""
+class Granted(Finished):
+    """Tor accepts the client: from now on everything is forwarded. `early` is what tor has sent after its OKAY."""
 
-    early: bytes = field(repr=False)
+
+@dataclass(frozen=True, slots=True)
+class Asked(Event):
+    """A transport asks to let a client in.
+
+    Attributes:
+        address: `192.0.2.7:5678` or `[2001:db8::1]:5678`, as it was sent, but for missing brackets and a port's leading
+            zeros; None if the transport sent none.
+        transport: the transport's name, or None.
+    """
+
+    address: str | None = field(repr=False)
+    transport: str | None
+
+    @property
+    def host(self) -> str | None:
+        """The address without its port and brackets."""
+        return None if self.address is None else self.address.rpartition(":")[0].strip("[]")
 
 
 def parse_cookie(content: bytes) -> bytes:
-    """Read the cookie out of the content of tor's file.
+    """Return the cookie in the content of tor's file.
 
     Raises:
-        CookieError: it is not exactly the header and 32 bytes.
+        CookieError: the content is not exactly the header and 32 bytes.
     """
     if not content.startswith(_COOKIE_HEADER) or len(content) != len(_COOKIE_HEADER) + COOKIE_LENGTH:
         raise CookieError("the file does not hold a cookie of tor's extended ORPort")
@@ -95,18 +118,12 @@ def parse_cookie(content: bytes) -> bytes:
 
 
 def write_cookie(cookie: bytes) -> bytes:
-    """Write a cookie as tor does.
-
-    Raises:
-        CookieError: it has not 32 bytes.
-    """
-    if len(cookie) != COOKIE_LENGTH:
-        raise CookieError(f"a cookie has {COOKIE_LENGTH} bytes")
+    """Return the content of a cookie file as tor writes it, for a cookie of 32 bytes."""
     return _COOKIE_HEADER + cookie
 
 
 def user_address(address: str, port: int) -> str:
-    """Write a client's address as tor takes it.
+    """Format a client's address for USERADDR.
 
     Args:
         address: an IP address. IPv4-mapped IPv6 becomes IPv4, a zone is cut off: tor knows none.
@@ -126,93 +143,155 @@ def user_address(address: str, port: int) -> str:
     return str(Endpoint(str(parsed), port))
 
 
-class Client:
-    """Our end of one connection."""
+def pack_message(command: Command, body: bytes = b"") -> bytes:
+    """Write a message."""
+    return _HEAD.pack(command, len(body)) + body
 
-    __slots__ = ("_cookie", "_held", "_introduction", "_next", "_nonce", "_random")
+
+class ExtOrPortClient(Machine):
+    """Our end of one connection to tor."""
+
+    __slots__ = ()
 
     def __init__(self, cookie: bytes, random: Random, *, transport: str | None, address: str | None) -> None:
-        """Take what there is to say.
+        """Prepare the messages.
 
         Args:
-            cookie: what `parse_cookie` gave.
-            random: gives as many random bytes as it is asked for.
-            transport: the transport's name; None to say nothing of it.
-            address: what `user_address` gave; None to say nothing of it.
+            cookie: what `parse_cookie` returned.
+            random: returns as many random bytes as it is asked for.
+            transport: the transport's name; None to send none.
+            address: what `user_address` returned; None to send none.
         """
-        self._cookie = cookie
-        self._random = random
-        # Which step comes next; none when all is said.
-        self._next: Callable[[Client], Step] | None = Client._take_auth_types
-        self._nonce = b""
-        self._held = bytearray()
-        introduction = b"" if address is None else pack_message(Command.USERADDR, address.encode("ascii"))
+        messages = b"" if address is None else pack_message(Command.USERADDR, address.encode("ascii"))
         if transport is not None:
-            introduction += pack_message(Command.TRANSPORT, transport.encode("ascii"))
-        self._introduction = introduction + pack_message(Command.DONE)
+            messages += pack_message(Command.TRANSPORT, transport.encode("ascii"))
+        messages += pack_message(Command.DONE)
+        super().__init__(partial(_introduce_client, cookie, random, messages))
 
-    def receive(self, data: bytes) -> list[Send | Granted | Refused]:
-        """Take bytes of tor's, cut anywhere."""
-        if self._next is None:
-            return []
-        self._held += data
-        events: list[Send | Granted | Refused] = []
-        while self._next is not None and (step := self._next(self)) is not None:
-            events += step
-        return events
 
-    def _take_auth_types(self) -> Step:
-        end = self._held.find(0, 0, _MAX_AUTH_TYPES + 1)
-        if end < 0:
-            too_many = len(self._held) > _MAX_AUTH_TYPES
-            return self._refuse("the extended ORPort's list of authentication types has no end") if too_many else None
-        if SAFE_COOKIE not in self._held[:end]:
-            return [Send(b"\0"), *self._refuse("the extended ORPort does not offer authentication by cookie")]
-        del self._held[: end + 1]
-        self._next = Client._take_server_hash
-        self._nonce = self._random(NONCE_LENGTH)
-        return [Send(bytes((SAFE_COOKIE,)) + self._nonce)]
+class ExtOrPortServer(Machine):
+    """Tor's end of one connection from a transport."""
 
-    def _take_server_hash(self) -> Step:
-        if len(self._held) < HASH_LENGTH + NONCE_LENGTH:
-            return None
-        given, server_nonce = bytes(self._held[:HASH_LENGTH]), bytes(self._held[HASH_LENGTH:][:NONCE_LENGTH])
-        del self._held[: HASH_LENGTH + NONCE_LENGTH]
-        if not hmac.compare_digest(given, server_hash(self._cookie, self._nonce, server_nonce)):
-            return self._refuse("the extended ORPort does not know the cookie")
-        self._next = Client._take_result
-        return [Send(client_hash(self._cookie, self._nonce, server_nonce) + self._introduction)]
+    __slots__ = ()
 
-    def _take_result(self) -> Step:
-        if not self._held:
-            return None
-        if self._held[0] != 1:
-            return self._refuse("the extended ORPort refused the cookie")
-        del self._held[0]
-        self._next = Client._take_answer
-        return []
+    def __init__(self, cookie: bytes, random: Random) -> None:
+        """Set up.
 
-    def _take_answer(self) -> Step:
-        message = take_message(self._held)
-        if message is None:
-            return None
-        command, body = message
-        if body is None:
-            return self._refuse("the extended ORPort said more than there is to say")
+        Args:
+            cookie: what a transport must know, 32 bytes.
+            random: returns as many random bytes as it is asked for.
+        """
+        super().__init__(partial(_serve_transport, cookie, random))
+
+    def grant(self) -> bytes:
+        """Return what lets in the client of `Asked`. What arrives from now on is the client's."""
+        self.end()
+        return pack_message(Command.OKAY)
+
+    def deny(self) -> bytes:
+        """Return what refuses the client of `Asked`; close after it."""
+        self.end()
+        return pack_message(Command.DENY)
+
+
+def _introduce_client(cookie: bytes, random: Random, messages: bytes, held: bytearray) -> Script:
+    if SAFE_COOKIE not in (yield from _read_auth_types(held)):
+        raise ProtocolError("the extended ORPort does not offer authentication by cookie", answer=b"\0")
+    nonce = random(NONCE_LENGTH)
+    yield Send(bytes((SAFE_COOKIE,)) + nonce)
+    proof = yield from read_exactly(held, HASH_LENGTH)
+    server_nonce = yield from read_exactly(held, NONCE_LENGTH)
+    if not hmac.compare_digest(proof, server_hash(cookie, nonce, server_nonce)):
+        raise ProtocolError("the extended ORPort does not know the cookie")
+    yield Send(client_hash(cookie, nonce, server_nonce) + messages)
+    if (yield from read_exactly(held, 1)) != _ACCEPTED:
+        raise ProtocolError("the extended ORPort refused the cookie")
+    while True:
+        command, _ = yield from _read_message(held, "the extended ORPort sent a message of more than 1,024 bytes")
         if command == Command.OKAY:
-            early = bytes(self._held)
-            self._forget()
-            return [Granted(early)]
+            yield Granted(early=bytes(held))
+            return
         if command == Command.DENY:
-            return self._refuse("the extended ORPort denied the connection")
-        return []
+            raise ProtocolError("the extended ORPort denied the connection")
 
-    def _refuse(self, reason: str) -> list[Send | Granted | Refused]:
-        self._forget()
-        return [Refused(reason)]
 
-    def _forget(self) -> None:
-        """Drop secrets and addresses: the machine is done."""
-        self._next = None
-        self._cookie = self._nonce = self._introduction = b""
-        self._held = bytearray()
+def _serve_transport(cookie: bytes, random: Random, held: bytearray) -> Script:
+    yield Send(bytes((SAFE_COOKIE, 0)))
+    if (yield from read_exactly(held, 1)) != bytes((SAFE_COOKIE,)):
+        raise ProtocolError("the transport does not want to authenticate by cookie")
+    client_nonce = yield from read_exactly(held, NONCE_LENGTH)
+    nonce = random(NONCE_LENGTH)
+    yield Send(server_hash(cookie, client_nonce, nonce) + nonce)
+    proof = yield from read_exactly(held, HASH_LENGTH)
+    if not hmac.compare_digest(proof, client_hash(cookie, client_nonce, nonce)):
+        raise ProtocolError("the transport does not know the cookie", answer=_REFUSED)
+    yield Send(_ACCEPTED)
+
+    address: str | None = None
+    transport: str | None = None
+    while True:
+        command, body = yield from _read_message(held, "the transport sent a message of more than 1,024 bytes")
+        if command == Command.DONE:
+            break
+        if command == Command.USERADDR:
+            address = _parse_user_address(body)
+            if address is None:
+                raise ProtocolError("the transport sent an invalid client address")
+        elif command == Command.TRANSPORT:
+            transport = body.decode("ascii", "replace")
+            if not is_name(transport):
+                raise ProtocolError("the transport sent an invalid transport name")
+    # Bytes that came with DONE are refused before the caller is asked.
+    if not held:
+        yield Asked(address, transport)
+    while not held:
+        yield None
+    raise ProtocolError("the transport sent bytes before it was let in")
+
+
+def _read_auth_types(held: bytearray) -> Generator[None, Any, bytes]:
+    """Take the authentication types that tor offers, ended by 00."""
+    while (end := held.find(0, 0, _MAX_AUTH_TYPES + 1)) < 0:
+        if len(held) > _MAX_AUTH_TYPES:
+            raise ProtocolError("the extended ORPort's list of authentication types has no end")
+        yield None
+    return (yield from read_exactly(held, end + 1))
+
+
+def _read_message(held: bytearray, too_long: str) -> Generator[None, Any, tuple[int, bytes]]:
+    """Take a message: its command, a `Command` or any other number, and its body."""
+    command, length = _HEAD.unpack((yield from read_exactly(held, _HEAD.size)))
+    if length > MAX_BODY:
+        raise ProtocolError(too_long)
+    return command, (yield from read_exactly(held, length))
+
+
+def server_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
+    """Compute tor's proof that it knows the cookie."""
+    text = b"ExtORPort authentication server-to-client hash"
+    return hmac.digest(cookie, text + client_nonce + server_nonce, "sha256")
+
+
+def client_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
+    """Compute the transport's proof that it knows the cookie."""
+    text = b"ExtORPort authentication client-to-server hash"
+    return hmac.digest(cookie, text + client_nonce + server_nonce, "sha256")
+
+
+def _parse_user_address(body: bytes) -> str | None:
+    """Parse a client's address and port; old transports leave out the brackets of IPv6. None where it is invalid."""
+    text = body.decode("ascii", "replace")
+    match = _USER_ADDRESS_V4.fullmatch(text)
+    if match is not None and int(match["port"]) <= 65535:
+        return text
+    match = _USER_ADDRESS.fullmatch(text)
+    if match is None or not 1 <= int(match["port"]) <= 65535:
+        return None
+    host = match["v6"] or match["host"]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    if match["v6"] and not isinstance(address, IPv6Address):
+        return None
+    return str(Endpoint(host, int(match["port"])))

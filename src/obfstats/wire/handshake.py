@@ -1,26 +1,17 @@
-"""The one shape of every transport's handshake, for both of its sides.
+"""What the handshakes of all transports have in common, for both sides.
 
-A handshake is a state machine. Whoever owns the socket calls `start` once, then `receive` with whatever arrived, and
-does what the returned events say, in their order:
+A handshake is a machine (`machine` has the rules) whose results are two ciphers:
 
-    Send(data)                        write these bytes to the peer
-    Compute(job)                      call job() anywhere, on another thread for instance, then give what it returned
-                                      to `computed`; until then reading from the peer should pause
-    OutboundReady(encryptor)          from now on what is sent goes through this cipher
-    InboundReady(decryptor, early)    the peer has proved that it holds the keys; `early` is what it sent already,
-                                      deciphered; what arrives from now on goes through the cipher, not to `receive`
-    Failed(reason)                    the peer does not speak this protocol; say nothing, close at a random moment
+    OutboundReady(encryptor)            from now on what is sent goes through this cipher
+    InboundReady(decryptor, early)      the last event: the peer has proved that it holds the keys; `early` and all that
+                                        arrives from now on goes through this cipher
 
 Rules that hold for every transport:
 
-- `OutboundReady` and `InboundReady` come once each, `OutboundReady` first. A responder counts its peer as a client at
-  `InboundReady` and not before: a probe that sends noise never gets there.
+- Each of the two comes once, `OutboundReady` first. A responder counts its peer as a client at `InboundReady` and not
+  before: a probe that sends noise never gets there.
 - A responder sends nothing before it has what it needs from the initiator, so silence answers silence.
-- After `Failed`, and after `InboundReady`, the machine ignores what it is given. It holds a bounded number of bytes at
-  any time: up to a mebibyte, or one read if that is longer, while a job runs, and less than 200 otherwise.
-- Jobs are pure functions: they touch no machine, draw nothing, and may be called on any thread.
-- Reasons are fixed texts: no byte of the peer's is ever in one.
-- Randomness comes in as a function from a length to that many bytes, so that a handshake can be replayed.
+- `Failed` must not show at a responder's side: send nothing, and close at a random moment.
 
 The ciphers are `cryptography`'s: `update_into(data, buffer)` works in place on one buffer, which the relay relies on.
 """
@@ -29,14 +20,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from obfstats.wire.machine import Event, Finished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
-    Random: TypeAlias = Callable[[int], bytes]
+    from obfstats.wire.machine import Machine, Random
+
+_KEY_LENGTH = 16
 
 
 class Side(Enum):
@@ -52,55 +47,17 @@ class Side(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """Bytes to write to the peer."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """A costly pure function to call anywhere; its result goes to `computed`."""
-
-    job: Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True)
-class OutboundReady:
+class OutboundReady(Event):
     """What is sent from now on goes through `encryptor`."""
 
     encryptor: CipherContext
 
 
 @dataclass(frozen=True, slots=True)
-class InboundReady:
-    """The peer is one of ours: `early` is its first plaintext, the rest goes through `decryptor`."""
+class InboundReady(Finished):
+    """The peer holds the keys: `early` and everything after it goes through `decryptor`."""
 
     decryptor: CipherContext
-    early: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The peer does not speak this protocol. `reason` is a fixed text."""
-
-    reason: str
-
-
-Event: TypeAlias = Send | Compute | OutboundReady | InboundReady | Failed
-
-
-class Handshake(Protocol):
-    """One connection's handshake, from its first byte to two ciphers."""
-
-    def start(self) -> list[Event]:
-        """Give what this side says unasked, or the job that has to be done before; call it once, first."""
-
-    def receive(self, data: bytes) -> list[Event]:
-        """Take bytes of the peer's, cut anywhere."""
-
-    def computed(self, result: object) -> list[Event]:
-        """Take what the job of the last `Compute` returned."""
 
 
 class Transport(Protocol):
@@ -108,5 +65,19 @@ class Transport(Protocol):
 
     name: str
 
-    def handshake(self, side: Side, random: Random) -> Handshake:
+    def handshake(self, side: Side, random: Random) -> Machine:
         """Begin one connection's handshake."""
+
+
+def make_cipher(secret: bytes) -> CipherContext:
+    """Make AES-128-CTR of a 32-byte secret: its first half is the key, its second half the first counter block.
+
+    In this mode enciphering and deciphering are the same.
+    """
+    return Cipher(algorithms.AES(secret[:_KEY_LENGTH]), modes.CTR(secret[_KEY_LENGTH:])).encryptor()
+
+
+def draw_padding(random: Random, longest: int) -> bytes:
+    """Draw 0 to `longest` random bytes, each length with the same probability (to one part in 2^50)."""
+    length = (int.from_bytes(random(8), "big") * (longest + 1)) >> 64
+    return random(length)

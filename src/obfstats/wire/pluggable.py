@@ -1,74 +1,92 @@
-"""What tor tells a transport's program in its environment, for servers and for clients (pt-spec, version 1).
+"""What tor passes to a transport's program in its environment, for servers and for clients (pt-spec, version 1).
 
     both      TOR_PT_MANAGED_TRANSPORT_VER, TOR_PT_STATE_LOCATION, TOR_PT_EXIT_ON_STDIN_CLOSE,
               TOR_PT_OUTBOUND_BIND_ADDRESS_V4 and _V6
-    server    TOR_PTSERVER_TRANSPORTS, _BINDADDR and _TRANSPORT_OPTIONS, TOR_PT_ORPORT,
+    server    TOR_PT_SERVER_TRANSPORTS, _BINDADDR and _TRANSPORT_OPTIONS, TOR_PT_ORPORT,
               TOR_PT_EXTENDED_SERVER_PORT, TOR_PT_AUTH_COOKIE_FILE
     client    TOR_PT_CLIENT_TRANSPORTS, TOR_PT_PROXY
 
-`negotiate_version` comes first and its line is said, then `read_environment` reads everything else at once. What is
-wrong becomes a `PluggableError`, whose line is all there is left to say.
+Call `negotiate_version` first and write its line, then read everything else with `read_environment`. Whatever is wrong
+becomes a `PluggableError`; the program writes its line and exits with 1.
 
 Rules:
 
 - A variable that is set but empty counts as unset: tor sets TOR_PT_EXTENDED_SERVER_PORT so where there is none.
 - Names that the program does not know are kept: whether a transport exists is not decided here, and tor wants unknown
-  ones passed over in silence.
+  ones ignored silently.
 - An error names the variable and what it should hold, never what it holds: that may be a secret.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from obfstats.wire.arguments import ArgumentsError, parse_arguments, parse_options, write_arguments
-from obfstats.wire.endpoint import Endpoint
-from obfstats.wire.upstream import Upstream, UpstreamError, parse_upstream
-from obfstats.wire.variables import (
-    CLIENT_TRANSPORTS,
-    SERVER_TRANSPORTS,
-    OrPorts,
-    PluggableError,
-    address_and_port,
-    error,
-    read_names,
-    read_orports,
-    read_servers,
-    read_state,
-)
+from obfstats.wire import lines
+from obfstats.wire.arguments import ArgumentsError, parse_options
+from obfstats.wire.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "ArgumentsError",
-    "ClientEnvironment",
-    "Environment",
-    "PluggableError",
-    "ServerEnvironment",
-    "ServerTransport",
-    "Upstream",
-    "UpstreamError",
-    "negotiate_version",
-    "parse_arguments",
-    "parse_options",
-    "parse_upstream",
-    "read_environment",
-    "write_arguments",
-]
-
 VERSION = "1"
 """Of the specification."""
 
+EXTENDED_PORT = "TOR_PT_EXTENDED_SERVER_PORT"
+"""The variable with the address of tor's extended ORPort."""
+
+COOKIE_FILE = "TOR_PT_AUTH_COOKIE_FILE"
+"""The variable with the path of its cookie file."""
+
 _VERSIONS = "TOR_PT_MANAGED_TRANSPORT_VER"
+_STATE = "TOR_PT_STATE_LOCATION"
+_EXIT_ON_STDIN_CLOSE = "TOR_PT_EXIT_ON_STDIN_CLOSE"
+_SERVER_TRANSPORTS = "TOR_PT_SERVER_TRANSPORTS"
+_CLIENT_TRANSPORTS = "TOR_PT_CLIENT_TRANSPORTS"
 _BIND = "TOR_PT_SERVER_BINDADDR"
 _OPTIONS = "TOR_PT_SERVER_TRANSPORT_OPTIONS"
+_ORPORT = "TOR_PT_ORPORT"
+_PROXY = "TOR_PT_PROXY"
 _OUTBOUND_V4 = "TOR_PT_OUTBOUND_BIND_ADDRESS_V4"
 _OUTBOUND_V6 = "TOR_PT_OUTBOUND_BIND_ADDRESS_V6"
 
-_ANYWHERE = Endpoint("0.0.0.0", 0)  # noqa: S104 - what pt-spec leaves to the program, tor gives as this
+_ANYWHERE = Endpoint("0.0.0.0", 0)  # noqa: S104 - pt-spec leaves the default to the program, and tor uses this one
+
+
+class PluggableError(Exception):
+    """The environment is invalid.
+
+    Attributes:
+        line: the specification's line for stdout, without its end.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class OrPorts:
+    """Where a server forwards its clients. At least one of `orport` and `extended` is set.
+
+    Attributes:
+        orport: tor's ORPort.
+        extended: tor's extended ORPort; None where there is none.
+        cookie_file: the file with its cookie.
+    """
+
+    orport: Endpoint | None
+    extended: Endpoint | None
+    cookie_file: str | None
+
+    def choose(self) -> tuple[Endpoint, str | None]:
+        """Return where to forward clients, and the cookie file where that is the extended ORPort."""
+        if self.extended is not None and self.cookie_file is not None:
+            return self.extended, self.cookie_file
+        if self.orport is None:
+            raise AssertionError("read_orports refuses an environment without any ORPort")
+        return self.orport, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +113,7 @@ class ServerTransport:
     Attributes:
         name: the transport.
         bind: where to listen; port 0 leaves the choice of the port.
-        options: what torrc says for it, possibly secrets.
+        options: its options in torrc, possibly secrets.
     """
 
     name: str
@@ -109,7 +127,7 @@ class ServerEnvironment(Environment):
 
     Attributes:
         transports: what to offer, in tor's order.
-        orports: where clients are passed on to.
+        orports: where clients are forwarded.
     """
 
     transports: tuple[ServerTransport, ...]
@@ -122,7 +140,7 @@ class ClientEnvironment(Environment):
 
     Attributes:
         transports: what to offer, in tor's order.
-        proxy: TOR_PT_PROXY as it stands, for `parse_upstream`, whose errors are PROXY-ERROR.
+        proxy: TOR_PT_PROXY unparsed, for `parse_upstream`, whose errors are PROXY-ERROR.
     """
 
     transports: tuple[str, ...]
@@ -130,14 +148,14 @@ class ClientEnvironment(Environment):
 
 
 def negotiate_version(environment: Mapping[str, str]) -> str:
-    """Agree with tor on the specification's version; gives the line to say.
+    """Agree with tor on the specification's version; return the line to write.
 
     Raises:
         PluggableError: tor does not say which versions it speaks, or does not speak this one.
     """
     versions = environment.get(_VERSIONS)
     if versions is None:
-        raise error(f"{_VERSIONS} is not set; let tor start this program (ServerTransportPlugin in torrc)")
+        raise _error(f"{_VERSIONS} is not set; let tor start this program (ServerTransportPlugin in torrc)")
     if VERSION not in versions.split(","):
         raise PluggableError("VERSION-ERROR no-version")
     return f"VERSION {VERSION}"
@@ -149,53 +167,112 @@ def read_environment(environment: Mapping[str, str]) -> ServerEnvironment | Clie
     Raises:
         PluggableError: something is missing, malformed or contradictory.
     """
-    servers, clients = read_servers(environment), environment.get(CLIENT_TRANSPORTS)
+    servers, clients = read_servers(environment), environment.get(_CLIENT_TRANSPORTS)
     if not servers and not clients:
-        raise error(f"neither of {SERVER_TRANSPORTS} and {CLIENT_TRANSPORTS} set; one of them says what to do")
+        raise _error(f"neither of {_SERVER_TRANSPORTS} and {_CLIENT_TRANSPORTS} set; one of them says what to do")
     state = read_state(environment)
-    closes = environment.get("TOR_PT_EXIT_ON_STDIN_CLOSE") == "1"
-    outbound_v4 = _outbound(environment, _OUTBOUND_V4, IPv4Address)
-    outbound_v6 = _outbound(environment, _OUTBOUND_V6, IPv6Address)
+    closes = environment.get(_EXIT_ON_STDIN_CLOSE) == "1"
+    outbound_v4 = _read_outbound(environment, _OUTBOUND_V4, IPv4Address)
+    outbound_v6 = _read_outbound(environment, _OUTBOUND_V6, IPv6Address)
     if clients:
-        proxy = environment.get("TOR_PT_PROXY") or None
-        names = read_names(clients, CLIENT_TRANSPORTS)
+        proxy = environment.get(_PROXY) or None
+        names = _parse_names(clients, _CLIENT_TRANSPORTS)
         return ClientEnvironment(state, closes, outbound_v4, outbound_v6, names, proxy)
     orports = read_orports(environment)
-    binds = _binds(environment.get(_BIND, ""), servers)
-    options = _options(environment.get(_OPTIONS, ""))
+    binds = _parse_binds(environment.get(_BIND, ""), servers)
+    options = _parse_options(environment.get(_OPTIONS, ""))
     transports = tuple(ServerTransport(name, binds.get(name, _ANYWHERE), options.get(name, {})) for name in servers)
     return ServerEnvironment(state, closes, outbound_v4, outbound_v6, transports, orports)
 
 
-def _binds(text: str, names: tuple[str, ...]) -> dict[str, Endpoint]:
-    """Read where each transport should listen; entries of other transports are passed over."""
+def read_state(environment: Mapping[str, str]) -> str:
+    """Read which folder may be written to; it need not exist.
+
+    Raises:
+        PluggableError: it is not set, or is no absolute path.
+    """
+    state = environment.get(_STATE, "")
+    if not state.startswith("/"):
+        raise _error(f"{_STATE} is not an absolute path")
+    return state
+
+
+def read_servers(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Read which transports a server should offer; empty where tor asks for a client.
+
+    Raises:
+        PluggableError: it is no list of names, or tor asks for a client as well.
+    """
+    servers = environment.get(_SERVER_TRANSPORTS)
+    if servers and environment.get(_CLIENT_TRANSPORTS):
+        raise _error(f"both of {_SERVER_TRANSPORTS} and {_CLIENT_TRANSPORTS} set; one of them says what to do")
+    return _parse_names(servers, _SERVER_TRANSPORTS) if servers else ()
+
+
+def read_orports(environment: Mapping[str, str]) -> OrPorts:
+    """Read where a server forwards its clients.
+
+    Raises:
+        PluggableError: no ORPort is set, or an extended one without its cookie.
+    """
+    orport, extended = _read_destination(environment, _ORPORT), _read_destination(environment, EXTENDED_PORT)
+    cookie_file = environment.get(COOKIE_FILE) or None
+    if orport is None and extended is None:
+        raise _error(f"neither {_ORPORT} nor {EXTENDED_PORT} is set")
+    if extended is not None and cookie_file is None:
+        raise _error(f"{EXTENDED_PORT} is set without {COOKIE_FILE}")
+    return OrPorts(orport, extended, cookie_file)
+
+
+def _parse_names(text: str, variable: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not all(lines.is_name(name) for name in names):
+        raise _error(f"{variable} is not a list of transports' names with commas between them")
+    if len(set(names)) < len(names):
+        raise _error(f"{variable} names a transport twice")
+    return names
+
+
+def _parse_binds(text: str, names: tuple[str, ...]) -> dict[str, Endpoint]:
+    """Parse where each transport should listen; entries of other transports are ignored."""
     binds: dict[str, Endpoint] = {}
     for number, entry in enumerate(text.split(",") if text else (), 1):
-        name, mark, place = entry.partition("-")
-        if not mark:
-            raise error(f"entry {number} of {_BIND} is not NAME-ADDRESS:PORT")
+        name, separator, address = entry.partition("-")
+        if not separator:
+            raise _error(f"entry {number} of {_BIND} is not NAME-ADDRESS:PORT")
         if name not in names:
             continue
         if name in binds:
-            raise error(f"entry {number} of {_BIND} repeats a transport")
-        bind = address_and_port(place)
+            raise _error(f"entry {number} of {_BIND} repeats a transport")
+        bind = _parse_address_and_port(address)
         if bind is None:
-            raise error(f"entry {number} of {_BIND} does not end with ADDRESS:PORT, such as 0.0.0.0:443 or [::]:443")
+            raise _error(f"entry {number} of {_BIND} does not end with ADDRESS:PORT, such as 0.0.0.0:443 or [::]:443")
         binds[name] = bind
     return binds
 
 
-def _options(text: str) -> dict[str, dict[str, str]]:
+def _parse_options(text: str) -> dict[str, dict[str, str]]:
     try:
         return parse_options(text)
-    except ArgumentsError as failure:
-        raise error(f"{_OPTIONS}: {failure}") from None
+    except ArgumentsError as error:
+        raise _error(f"{_OPTIONS}: {error}") from None
 
 
-def _outbound(
+def _read_destination(environment: Mapping[str, str], variable: str) -> Endpoint | None:
+    """Read where tor listens."""
+    text = environment.get(variable)
+    if not text:
+        return None
+    endpoint = _parse_address_and_port(text)
+    if endpoint is None or not endpoint.port:
+        raise _error(f"{variable} is not ADDRESS:PORT, such as 127.0.0.1:9001 or [::1]:9001")
+    return endpoint
+
+
+def _read_outbound(
     environment: Mapping[str, str], variable: str, family: type[IPv4Address] | type[IPv6Address]
 ) -> str | None:
-    """Read a local address; tor writes that of IPv6 in brackets."""
+    """Read a local address; tor writes an IPv6 one in brackets."""
     text = environment.get(variable)
     if not text:
         return None
@@ -206,5 +283,19 @@ def _outbound(
     except ValueError:
         address = None
     if address is None or "%" in text:
-        raise error(f"{variable} is not an IPv{4 if family is IPv4Address else 6} address")
+        raise _error(f"{variable} is not an IPv{4 if family is IPv4Address else 6} address")
     return str(address)
+
+
+def _parse_address_and_port(text: str) -> Endpoint | None:
+    """Parse an IP address and a port; None for anything else, such as a host name."""
+    try:
+        endpoint = parse_endpoint(text)
+        ip_address(endpoint.host)
+    except ValueError:
+        return None
+    return endpoint
+
+
+def _error(message: str) -> PluggableError:
+    return PluggableError(lines.env_error(message))

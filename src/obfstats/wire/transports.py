@@ -1,7 +1,7 @@
-"""The transports there are, by name, and their options.
+"""The transports by name, and their options.
 
-Options are checked here, before a connection exists: a mistake in torrc or in a bridge line is told once, at the
-start, and never becomes a connection that fails.
+Options are checked here, before a connection exists: an error in torrc or in a bridge line is reported once, at the
+start, and does not become failing connections.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _SHARED_SECRET = "shared-secret"  # noqa: S105 - the option's key
 
-_SHOWN = 40
+_MAX_SHOWN = 40
 
 
 class TransportError(ValueError):
-    """A transport or its options are not as they must be; the text is a sentence that says what to do."""
+    """There is no such transport, or its options are invalid; the text says what to do."""
 
 
 def make_transport(name: str, *, shared_secret: str | None = None) -> Transport:
@@ -31,11 +31,10 @@ def make_transport(name: str, *, shared_secret: str | None = None) -> Transport:
 
     Args:
         name: its name as tor writes it, for instance `obfs3`.
-        shared_secret: the value of the option `shared-secret`, or None where it is not given.
+        shared_secret: the value of the option `shared-secret`, or None.
 
     Raises:
-        TransportError: there is no such transport, or it does not take what it was given. The secret is never in the
-            text.
+        TransportError: there is no such transport, or it does not take the option. The secret is never in the text.
     """
     make = TRANSPORTS.get(name)
     if make is None:
@@ -49,20 +48,20 @@ def make_transport_with(name: str, options: Mapping[str, str]) -> Transport:
 
     Args:
         name: its name as tor writes it.
-        options: values by key; `shared-secret` is the only key there is.
+        options: values by key; `shared-secret` is the only key that exists.
 
     Raises:
         TransportError: as `make_transport`, or there is another key. No value is ever in the text.
     """
     for key in options:
         if key != _SHARED_SECRET and name in TRANSPORTS:
-            raise TransportError(f"{name} does not take the option {_shown(key)}; leave it out.")
+            raise TransportError(f"{name} does not take the option {_quote(key)}; leave it out.")
     return make_transport(name, shared_secret=options.get(_SHARED_SECRET))
 
 
-def _shown(key: str) -> str:
-    """Show a key that may be anything."""
-    return ascii(key if len(key) <= _SHOWN else f"{key[:_SHOWN]}...")
+def _quote(key: str) -> str:
+    """Quote a key, which may hold anything."""
+    return ascii(key if len(key) <= _MAX_SHOWN else f"{key[:_MAX_SHOWN]}...")
 
 
 def _make_dummy(shared_secret: str | None) -> Transport:
@@ -77,7 +76,7 @@ def _make_obfs2(shared_secret: str | None) -> Transport:
     if not shared_secret:
         raise TransportError("The option shared-secret of obfs2 is empty; give it a value or leave it out.")
     try:
-        # Bytes of the environment that are not UTF-8 are surrogates in str: they become the same bytes again.
+        # Bytes of the environment that are not UTF-8 are surrogates in str; this restores them.
         secret = shared_secret.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise TransportError("The option shared-secret of obfs2 is not text; give one in UTF-8.") from None
@@ -95,11 +94,11 @@ TRANSPORTS: dict[str, Callable[[str | None], Transport]] = {
     "obfs2": _make_obfs2,
     "obfs3": _make_obfs3,
 }
-"""How to make each transport of its `shared-secret`, by name, in the order they are offered."""
+"""By name: makes the transport, given its `shared-secret`. In the order they are offered."""
 
 RETIRED: dict[str, str] = {
-    "b64": "b64 is not offered: Base64 hides nothing from whoever reads along; use obfs3, or obfs4 through "
+    "b64": "b64 is not offered: Base64 hides nothing from an observer; use obfs3, or obfs4 through "
     "lyrebird or obfs4proxy.",
     "scramblesuit": "scramblesuit is not offered: obfs4 has taken its place; use lyrebird or obfs4proxy.",
 }
-"""What the Python obfsproxy offered and this program does not, by name: a sentence that says what to use instead."""
+"""By name: transports that only the Python obfsproxy offered, and a sentence that says what to use instead."""

@@ -3,20 +3,20 @@
 The group is number 5 of RFC 3526, section 2: a 1536-bit prime p with generator 2. Two things make it uniform:
 
 - 2 generates only the squares modulo p, half of all numbers. Because p = 3 modulo 4, p - X is no square when X is one,
-  so whoever sends X or p - X by a fair coin sends any number below p. And p begins with 64 one bits, so a number below
-  p is told from 1536 random bits once in 2^64 keys.
-- Every exponent is even, so that the coin need not be told: (p - X)^x = (-1)^x X^x = X^x. Both ends find the same
+  so X or p - X by a fair coin is any number below p. And p begins with 64 one bits, so a number below p differs
+  visibly from 1536 random bits once in 2^64 keys.
+- Every exponent is even, so the peer need not know the coin: (p - X)^x = (-1)^x X^x = X^x. Both ends compute the same
   secret whichever of the two was sent.
 
 Exponents are short: 256 bits, of which 254 are random (the lowest is 0, the highest is 1, so that none is zero and all
 take the same time). RFC 3526, section 8, estimates the group's strength at 90 to 120 bits and asks for exponents of
-180 to 240 bits; longer ones cost six times as much and add nothing. That X stays uniform to an onlooker rests on the
+180 to 240 bits; longer ones cost six times as much and add nothing. That X looks uniform to an observer rests on the
 usual assumption for short exponents: that finding a 254-bit logarithm in this group is hard.
 
-Any 192 bytes are a peer's key, as in every other obfs3 program: 0, 1, p - 1 and what is p or more are reduced modulo p
-and computed with. A peer that sends 0 or 1 makes a secret that everybody knows, which hurts that peer alone: obfs3
-authenticates nobody, so whoever could swap such a key in could as well sit in the middle with keys of his own. To turn
-it away would protect nothing and show a prober which program answers.
+Any 192 bytes are a peer's key, as in every other obfs3 program: 0, 1, p - 1 and numbers from p on are reduced modulo p
+and used. A peer that sends 0 or 1 makes a secret that everyone knows, which hurts that peer alone: obfs3 authenticates
+no one, so an attacker who could insert such a key could as well relay between two keys of their own. Refusing it would
+protect nothing and show a prober which program answers.
 
 No exponentiation belongs on an event loop: one takes 0.2 ms. gmpy2 lets other threads run meanwhile only where its
 context says so, and contexts belong to a thread, so the context is entered here, around each computation.
@@ -24,18 +24,13 @@ context says so, and contexts belong to a thread, so the context is entered here
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import gmpy2
-
-if TYPE_CHECKING:
-    from obfstats.wire.handshake import Random
 
 KEY_LENGTH = 192
 """Bytes of a public key and of a shared secret."""
 
 SEED_LENGTH = 32
-"""Random bytes that one key pair is made of."""
+"""Random bytes that one key pair is derived from."""
 
 _GENERATOR = gmpy2.mpz(2)
 _PRIME = gmpy2.mpz(
@@ -57,7 +52,7 @@ class KeyPair:
     __slots__ = ("_exponent", "public")
 
     def __init__(self, seed: bytes) -> None:
-        """Compute the pair of a seed; this is one exponentiation and draws nothing.
+        """Compute the pair of a seed: one exponentiation, nothing random.
 
         Args:
             seed: 32 random bytes. Their lowest bit is the coin, the rest is the exponent.
@@ -67,31 +62,17 @@ class KeyPair:
         power = _power(_GENERATOR, self._exponent)
         self.public: bytes = (_PRIME - power if number & 1 else power).to_bytes(KEY_LENGTH, "big")
 
-    @classmethod
-    def generate(cls, random: Random) -> KeyPair:
-        """Draw a seed and compute its pair.
-
-        Args:
-            random: gives as many random bytes as it is asked for.
-        """
-        return cls(random(SEED_LENGTH))
-
     def shared_secret(self, peer_public: bytes) -> bytes:
-        """Compute the 192 bytes that both ends share; this is one exponentiation.
+        """Compute the 192 bytes that both ends share: one exponentiation.
 
         Args:
             peer_public: the peer's public key, any 192 bytes.
-
-        Raises:
-            ValueError: when it is not 192 bytes long.
         """
-        if len(peer_public) != KEY_LENGTH:
-            raise ValueError(f"a public key has {KEY_LENGTH} bytes, not {len(peer_public)}")
         secret: bytes = _power(gmpy2.mpz.from_bytes(peer_public, "big"), self._exponent).to_bytes(KEY_LENGTH, "big")
         return secret
 
 
 def _power(base: gmpy2.mpz, exponent: gmpy2.mpz) -> gmpy2.mpz:
-    """Raise `base` modulo p in a time that depends on no bit of the exponent, without holding up other threads."""
+    """Raise `base` modulo p in a time that depends on no bit of the exponent, while other threads run."""
     with gmpy2.context(allow_release_gil=True):
         return gmpy2.powmod_sec(base, exponent, _PRIME)

@@ -1,13 +1,13 @@
-"""The proxy that a client's connections go out through: TOR_PT_PROXY, a URI (pt-spec; RFC 3986).
+"""The upstream proxy of a client's connections: TOR_PT_PROXY or --proxy, a URI (pt-spec; RFC 3986).
 
     socks5://[USERNAME:PASSWORD@]HOST:PORT      both of 1 to 255 bytes (RFC 1929), ASCII
     socks4a://[USERNAME@]HOST:PORT              ASCII without NUL, which ends it in SOCKS4
     http://[USERNAME[:PASSWORD]@]HOST:PORT      no colon in the username, which ends it in HTTP
 
-Credentials are percent-decoded. Tor writes them as they stand in torrc, so all up to the last @ is read as theirs, and
-a percent sign that begins no escape is told instead of guessed at.
+Credentials are percent-decoded. Tor copies them from torrc as they are, so everything up to the last @ belongs to them,
+and a percent sign that begins no escape is an error.
 
-An error never quotes the URI: any part of it may be a part of the password that stands where it should not.
+An error never quotes the URI: any part of it may be part of a misplaced password.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from obfstats.wire.endpoint import Endpoint, parse_endpoint
 Scheme: TypeAlias = Literal["socks5", "socks4a", "http"]
 
 MAX_URI = 4096
-"""Characters of the URI."""
+"""Characters of a URI, at most."""
 
 _MAX_CREDENTIAL = 255
 _SCHEMES: dict[str, Scheme] = {"socks5": "socks5", "socks4a": "socks4a", "http": "http"}
@@ -30,18 +30,18 @@ _NO_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 class UpstreamError(ValueError):
-    """The proxy cannot be used as it is named; the text is a sentence that quotes none of it."""
+    """The URI names no usable proxy; the text quotes none of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The proxy on the way out.
+    """An upstream proxy.
 
     Attributes:
-        scheme: how to speak to it.
-        endpoint: where it is.
-        username: who to say we are; None for nobody.
-        password: the password for that; None for none.
+        scheme: its protocol.
+        endpoint: its address or name, and port.
+        username: None where it needs none.
+        password: None where it needs none.
     """
 
     scheme: Scheme
@@ -51,22 +51,22 @@ class Upstream:
 
 
 def parse_upstream(uri: str) -> Upstream:
-    """Read the URI of a proxy.
+    """Parse the URI of a proxy.
 
     Raises:
-        UpstreamError: it names no proxy that can be used.
+        UpstreamError: it names no usable proxy.
     """
     if len(uri) > MAX_URI:
         raise UpstreamError(f"the proxy's URI is longer than {MAX_URI} characters")
-    scheme_text, mark, rest = uri.partition("://")
+    scheme_text, separator, rest = uri.partition("://")
     scheme = _SCHEMES.get(scheme_text.lower())
-    if not mark or scheme is None:
+    if not separator or scheme is None:
         raise UpstreamError(f"the proxy's URI does not begin with {', '.join(f'{name}://' for name in _SCHEMES)}")
-    credentials, mark, place = rest.rpartition("@")
-    username, password = _credentials(credentials) if mark else (None, None)
+    credentials, separator, host_and_port = rest.rpartition("@")
+    username, password = _parse_credentials(credentials) if separator else (None, None)
     _check_credentials(scheme, username, password)
     try:
-        endpoint = parse_endpoint(place)
+        endpoint = parse_endpoint(host_and_port)
     except ValueError:
         endpoint = Endpoint("", 0)
     if not endpoint.port:
@@ -74,12 +74,12 @@ def parse_upstream(uri: str) -> Upstream:
     return Upstream(scheme, endpoint, username, password)
 
 
-def _credentials(text: str) -> tuple[str, str | None]:
-    """Read USERNAME[:PASSWORD]."""
+def _parse_credentials(text: str) -> tuple[str, str | None]:
+    """Parse USERNAME[:PASSWORD]."""
     if _NO_ESCAPE.search(text):
         raise UpstreamError("a percent sign in the proxy's username or password is no escape; write it as %25")
-    username, mark, password = text.partition(":")
-    return _decode(username), _decode(password) if mark else None
+    username, separator, password = text.partition(":")
+    return _decode(username), _decode(password) if separator else None
 
 
 def _decode(text: str) -> str:
@@ -90,7 +90,7 @@ def _decode(text: str) -> str:
 
 
 def _check_credentials(scheme: Scheme, username: str | None, password: str | None) -> None:
-    """See whether the proxy's protocol can carry them."""
+    """Check that the proxy's protocol can carry them."""
     if username is None:
         return
     if scheme == "socks5":
@@ -108,5 +108,5 @@ def _check_credentials(scheme: Scheme, username: str | None, password: str | Non
 
 
 def _fits(credential: str) -> bool:
-    # Beyond ASCII nothing says which bytes a SOCKS proxy expects.
+    # No specification says how a SOCKS proxy encodes other characters.
     return credential.isascii() and 1 <= len(credential) <= _MAX_CREDENTIAL

@@ -35,8 +35,15 @@ from obfstats.record.clock import SystemClock
 from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.extorport import COOKIE_LENGTH
-from obfstats.wire.pluggable import negotiate_version
-from obfstats.wire.variables import COOKIE_FILE, EXTENDED_PORT, PluggableError, read_orports, read_servers, read_state
+from obfstats.wire.pluggable import (
+    COOKIE_FILE,
+    EXTENDED_PORT,
+    PluggableError,
+    negotiate_version,
+    read_orports,
+    read_servers,
+    read_state,
+)
 
 if TYPE_CHECKING:
     import argparse

@@ -25,7 +25,7 @@ from obfstats.proxy.outbound import UnreachableError, reason_of
 from obfstats.proxy.wrap import loopback
 from obfstats.proxy.wrap.poll import GONE, READABLE, WRITABLE
 from obfstats.wire import extorport
-from obfstats.wire.handshake import Send
+from obfstats.wire.machine import Failed, Send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from obfstats.proxy.wrap.poll import Poll
     from obfstats.wire.endpoint import Endpoint
-    from obfstats.wire.handshake import Random
+    from obfstats.wire.machine import Random
 
 _CHUNK = 1 << 12
 
@@ -68,7 +68,7 @@ class Passage:
     def __init__(
         self,
         near: socket.socket,
-        server: extorport.Server,
+        server: extorport.ExtOrPortServer,
         door: Door,
         poll: Poll,
         done: Callable[[Passage, bytes | str | None], None],
@@ -88,7 +88,7 @@ class Passage:
         self.asked: extorport.Asked | None = None
         self.has_unread = False
         self._server = server
-        self._client: extorport.Client | None = None
+        self._client: extorport.ExtOrPortClient | None = None
         self._door = door
         self._poll = poll
         self._done: Callable[[Passage, bytes | str | None], None] | None = done
@@ -97,7 +97,8 @@ class Passage:
         """Speak first, as tor does."""
         try:
             for event in self._server.start():
-                self.near.send(event.data)
+                if isinstance(event, Send):
+                    self.near.send(event.data)
         except OSError:
             self._end(None)
             return
@@ -161,7 +162,7 @@ class Passage:
                         self.near.send(answer)
                     case extorport.Asked():
                         self.asked = event
-                    case extorport.Refused(reason):
+                    case Failed(reason):
                         self._end(reason)
                         return
             if self.asked is not None:
@@ -179,7 +180,7 @@ class Passage:
         endpoint, cookie_file = self._door.endpoint, self._door.cookie_file
         try:
             if cookie_file is not None:
-                self._client = extorport.Client(
+                self._client = extorport.ExtOrPortClient(
                     read_cookie(cookie_file), self._door.random, transport=asked.transport, address=asked.address
                 )
             family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
@@ -215,11 +216,11 @@ class Passage:
                 match event:
                     case Send(answer):
                         self.far.send(answer)
-                    case extorport.Granted(early):
+                    case extorport.Granted(early=early):
                         self.has_unread = self.has_unread or not _is_all(data, events)
                         self._end(early)
                         return
-                    case extorport.Refused(reason):
+                    case Failed(reason):
                         self._end(reason)
                         return
             if _is_all(data, events):

@@ -81,7 +81,7 @@ class Wrapping:
             gone: called once, when the connection is over.
         """
         poll = self._poll = self._poll or Poll()
-        server = extorport.Server(self._cookie, self._door.random)
+        server = extorport.ExtOrPortServer(self._cookie, self._door.random)
         passage = Passage(accepted, server, self._door, poll, self._when_done)
         if len(self._opening) >= self._unfinished:
             self._cut(next(iter(self._opening)), "too many at once have not said who comes")
