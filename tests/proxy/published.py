@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.publishing import Publisher
+from obfstats.bridge.sources import LogSource, MemorySource
 from obfstats.formats.document import read_documents
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
+    from obfstats.bridge.sources import IntervalSource
     from obfstats.formats.document import Document
     from obfstats.record.store import Store
 
@@ -60,7 +62,14 @@ class Bridge:
 
     def start(self) -> None:
         """Start the program, as after a stop."""
-        store: Store = Aggregate() if self.aggregate else Journal(self.log, warn=self.said.append)
+        store: Store
+        source: IntervalSource
+        if self.aggregate:
+            store = Aggregate(warn=self.said.append)
+            source = MemorySource(store)
+        else:
+            store = Journal(self.log, warn=self.said.append)
+            source = LogSource(store, self.clock, timedelta(hours=self.forget_after))
         geoip = countries()
         geoip.codes = ("??", "de", "jp", "tr")
         self.recorder = Recorder(
@@ -73,7 +82,7 @@ class Bridge:
             forget_after=timedelta(hours=self.forget_after),
             aggregate=self.aggregate,
         )
-        self.publisher = Publisher(options, self.recorder, self.clock)
+        self.publisher = Publisher(options, self.recorder, source, self.clock)
 
     def stop(self) -> None:
         """End it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import tracemalloc
-from datetime import UTC, datetime
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obfstats.bridge.own_log import MOST_LINES, count_interval
+from obfstats.bridge.sources import BLOCK_SIZE, count_in_files
+from obfstats.formats.interval import Interval
 from obfstats.publish import plain
 from obfstats.publish.logfiles import find
 from obfstats.record.pages import Pages
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
 
 START, ANOTHER = "2012-02-07 14:01:04", "2012-02-08 14:01:04"
+INTERVAL = Interval.parse(START)
+PART_LINES = BLOCK_SIZE // 64
+"""Lines that are in memory at once."""
 COLUMNS = (
     ("",),
     (" obfs2", " obfs3", " <OR>", " <??>"),
@@ -63,7 +66,7 @@ def test_the_numbers_are_those_of_convert(
     rotated = log.with_name("clients.log.1")
     rotated.write_bytes(b"".join(lines[:cut]))
     log.write_bytes(b"".join(lines[cut:]))
-    found = count_interval(log, START)
+    found = count_in_files(log, INTERVAL)
     expected = of_convert([rotated, log])
     if expected is None:
         assert (found.counts.requests, found.files) == ({}, 0)
@@ -84,7 +87,7 @@ def test_a_file_counts_among_those_with_lines_if_it_has_any(tmp_path: Path) -> N
     (tmp_path / "clients.log.2").write_bytes(line(ANOTHER))
     for path in tmp_path.iterdir():
         os.utime(path, (2**32, 2**32))
-    assert count_interval(log, START).files == 2
+    assert count_in_files(log, INTERVAL).files == 2
 
 
 @pytest.mark.parametrize("name", ["-", "clients[1].log", "*.log"])
@@ -93,7 +96,7 @@ def test_a_log_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(line(START))
     (tmp_path / "other.log").write_bytes(line(START))
-    assert count_interval(type(tmp_path)(name), START).counts.requests == {"de": 1}
+    assert count_in_files(type(tmp_path)(name), INTERVAL).counts.requests == {"de": 1}
 
 
 def test_a_clock_that_went_back_a_little_hides_no_rotated_file(tmp_path: Path) -> None:
@@ -101,9 +104,9 @@ def test_a_clock_that_went_back_a_little_hides_no_rotated_file(tmp_path: Path) -
     (tmp_path / "clients.log").write_bytes(b"")
     rotated = tmp_path / "clients.log.1"
     rotated.write_bytes(line(START))
-    began = datetime.fromisoformat(START).replace(tzinfo=UTC).timestamp()
+    began = INTERVAL.start.timestamp()
     os.utime(rotated, (began - 590, began - 590))
-    assert count_interval(tmp_path / "clients.log", START).counts.requests == {"de": 1}
+    assert count_in_files(tmp_path / "clients.log", INTERVAL).counts.requests == {"de": 1}
 
 
 def test_a_log_may_be_called_like_a_compressed_one(tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def test_a_log_may_be_called_like_a_compressed_one(tmp_path: Path) -> None:
     (tmp_path / "stats").mkdir()
     log = tmp_path / "stats.gz"
     log.write_bytes(gzip.compress(line(START)))
-    assert count_interval(log, START).counts.requests == {"de": 1}
+    assert count_in_files(log, INTERVAL).counts.requests == {"de": 1}
 
 
 def test_what_was_counted_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +129,7 @@ def test_what_was_counted_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Pages, "forget", forget)
     log = tmp_path / "clients.log"
     log.write_bytes(line(START))
-    count_interval(log, START)
+    count_in_files(log, INTERVAL)
     assert wiped == [True]
 
 
@@ -138,20 +141,20 @@ def visits(number: int, clients: int) -> bytes:
 
 def test_wherever_a_part_of_a_large_log_ends_nothing_is_lost(tmp_path: Path) -> None:
     """Its lines are not all in memory at once; none is lost between two parts, or counted twice."""
-    for number in (MOST_LINES - 1, MOST_LINES, MOST_LINES + 1, 2 * MOST_LINES):
-        (tmp_path / "clients.log").write_bytes(visits(number, 7777))
-        counts = count_interval(tmp_path / "clients.log", START).counts
-        assert (counts.requests, counts.addresses) == ({"de": number}, {"de": 7777})
+    for number in (PART_LINES - 1, PART_LINES, PART_LINES + 1, 2 * PART_LINES):
+        (tmp_path / "clients.log").write_bytes(visits(number, 777))
+        counts = count_in_files(tmp_path / "clients.log", INTERVAL).counts
+        assert (counts.requests, counts.addresses) == ({"de": number}, {"de": 777})
 
 
 def test_memory_grows_with_clients_and_not_with_their_visits(tmp_path: Path) -> None:
     """Ten times the visits of a thousand clients take no more than the tenth did."""
     peaks = []
-    for number in (MOST_LINES, 10 * MOST_LINES):
+    for number in (3 * PART_LINES, 30 * PART_LINES):
         (tmp_path / "clients.log").write_bytes(visits(number, 1000))
         tracemalloc.start()
         try:
-            counts = count_interval(tmp_path / "clients.log", START).counts
+            counts = count_in_files(tmp_path / "clients.log", INTERVAL).counts
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()

@@ -11,14 +11,17 @@ import pytest
 
 from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.publishing import Publisher
+from obfstats.bridge.sources import MemorySource
 from obfstats.publish.intervals import Rule
 from obfstats.publish.output import Output
 from obfstats.publish.rounding import Heading
+from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import Recorder
 from peers.clocks import DAY
 from tests.proxy.published import FIRST, SECOND, Bridge
 from tests.publish.converting import NOW, made
+from tests.record.surroundings import countries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,8 +192,9 @@ def test_a_log_that_was_rotated_away_is_an_empty_one(bridge: Bridge) -> None:
 
 def test_two_programs_with_one_folder_are_refused(bridge: Bridge) -> None:
     """Their documents would have the same names."""
-    recorder = Recorder.open(None, clock=bridge.clock)
+    store = Aggregate()
+    recorder = Recorder(store, countries(), clock=bridge.clock)
     options = PublishOptions(bridge.folder, aggregate=True)
     with pytest.raises(RecordError, match="in use by another program"):
-        Publisher(options, recorder, bridge.clock)
+        Publisher(options, recorder, MemorySource(store), bridge.clock)
     recorder.close()

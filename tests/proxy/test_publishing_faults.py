@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.bridge import publishing
-from obfstats.bridge.own_log import count_interval
+from obfstats.bridge import threads
+from obfstats.bridge.sources import count_in_files
+from obfstats.formats.interval import Interval
 from peers.clocks import DAY
 from tests.proxy.published import FIRST, SECOND, Bridge
 
@@ -215,13 +216,13 @@ def test_each_thing_that_is_in_the_way_is_said(bridge: Bridge, caplog: pytest.Lo
     bridge.visit(9)
     shutil.copy(bridge.log, bridge.home / "clients.log.1")
     bridge.end_day()
-    assert "stand twice" in caplog.text
+    assert "are there twice" in caplog.text
     caplog.clear()
     bridge.folder.rename(bridge.home / "away")
     bridge.end_day()
     bridge.tick(31)
     assert [record.message for record in caplog.records if "moved or deleted" in record.message] != []
-    assert "stand twice" not in caplog.text
+    assert "are there twice" not in caplog.text
 
 
 def test_what_cannot_be_counted_for_a_week_is_given_up_and_its_lines_go(
@@ -272,11 +273,11 @@ def test_a_damaged_file_beside_a_whole_log_holds_up_nothing(bridge: Bridge) -> N
 
 def test_a_file_that_was_rotated_away_before_an_interval_is_not_opened(tmp_path: Path) -> None:
     """It cannot hold any of its lines, so whether it can be read does not matter."""
-    old = tmp_path / "clients.log.7.gz"
+    old, interval = tmp_path / "clients.log.7.gz", Interval.parse("2012-02-07 14:01:04")
     old.write_bytes(b"\x1f\x8bbroken")
-    assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04").error is not None
+    assert count_in_files(tmp_path / "clients.log", interval).error is not None
     os.utime(old, (1_000_000_000, 1_000_000_000))
-    assert count_interval(tmp_path / "clients.log", "2012-02-07 14:01:04").error is None
+    assert count_in_files(tmp_path / "clients.log", interval).error is None
 
 
 def test_a_line_of_the_future_does_not_keep_the_old_ones(tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def test_a_folder_that_never_answers_is_asked_once(bridge: Bridge, monkeypatch: 
     bridge.recorder.tick()
     bridge.clock.pass_time(301)
     bridge.recorder.tick()
-    monkeypatch.setattr(publishing, "on_a_thread", hang)
+    monkeypatch.setattr(threads, "run_in_thread", hang)
     asyncio.run(ticks())
     assert asked == ["publish"]
 

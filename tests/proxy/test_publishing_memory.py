@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.bridge import publishing, threads
+from obfstats.bridge import threads
 from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.publishing import Publisher
+from obfstats.bridge.sources import MemorySource
 from obfstats.publish.ledger import Ledger
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
@@ -123,7 +124,7 @@ def test_in_memory_what_waits_longest_is_given_up_whatever_its_date(tmp_path: Pa
     assert [name[:4] for name in bridge.names()] == ["2012"] * 3
 
 
-def test_in_memory_limits_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_in_memory_limits_are_said_once(tmp_path: Path) -> None:
     """More clients than are told apart: the numbers are too low, and the operator knows."""
     bridge = Bridge(tmp_path, aggregate=True)
     store = bridge.recorder.store
@@ -132,7 +133,7 @@ def test_in_memory_limits_are_said_once(tmp_path: Path, caplog: pytest.LogCaptur
     bridge.visit(20)
     for _ in range(3):
         bridge.tick(31)
-    assert [record.message for record in caplog.records if "clients came" in record.message] == [
+    assert [sentence for sentence in bridge.said if "clients came" in sentence] == [
         "more clients came in one interval than are told apart: of further ones only connections are counted"
     ]
 
@@ -192,10 +193,10 @@ def test_what_is_given_up_while_another_is_published_is_no_empty_day(
 ) -> None:
     """The folder hangs for days; when it goes on, the interval in hand comes out, and those still in memory."""
     bridge = Bridge(tmp_path, aggregate=True)
-    real = threads.on_a_thread
+    real = threads.run_in_thread
 
     async def hang_for_days(name: str, work: Callable[[], object]) -> object:
-        monkeypatch.setattr(publishing, "on_a_thread", real)
+        monkeypatch.setattr(threads, "run_in_thread", real)
         for _ in range(4):
             bridge.visit(9)
             bridge.clock.pass_time(DAY)
@@ -211,7 +212,7 @@ def test_what_is_given_up_while_another_is_published_is_no_empty_day(
         bridge.visit(9)
         bridge.end_day()
     away.rename(bridge.folder)
-    monkeypatch.setattr(publishing, "on_a_thread", hang_for_days)
+    monkeypatch.setattr(threads, "run_in_thread", hang_for_days)
     bridge.tick(31)
     bridge.tick(31)
     assert [bridge.document(name).ips for name in bridge.names()] == [{"DE": 16}] * 4
@@ -219,8 +220,9 @@ def test_what_is_given_up_while_another_is_published_is_no_empty_day(
 
 def test_noise_needs_a_list_of_countries(tmp_path: Path) -> None:
     """The registries' data has none: said at the start, with what to do."""
-    recorder = Recorder(Aggregate(), countries(), clock=MovedClock(), columns=COLUMNS)
+    store = Aggregate()
+    recorder = Recorder(store, countries(), clock=MovedClock(), columns=COLUMNS)
     options = PublishOptions(tmp_path, epsilon=Fraction(1), aggregate=True)
     with pytest.raises(RecordError, match="install tor-geoipdb"):
-        Publisher(options, recorder, MovedClock())
+        Publisher(options, recorder, MemorySource(store), MovedClock())
     recorder.close()

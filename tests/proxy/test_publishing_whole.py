@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from obfstats.bridge.own_log import count_interval
+from obfstats.bridge.sources import count_in_files
+from obfstats.formats.interval import Interval
 from peers.clocks import DAY
 from tests.proxy.published import FIRST, SECOND, Bridge
 
@@ -132,7 +133,7 @@ def test_a_log_that_is_being_rotated_by_copying_is_not_counted_twice(
     shutil.copy(bridge.log, bridge.home / "clients.log.1")
     bridge.end_day()
     assert bridge.names() == []
-    assert "stand twice" in caplog.text
+    assert "are there twice" in caplog.text
     (bridge.home / "clients.log.1").unlink()
     bridge.tick(31)
     assert bridge.document().requests == {"DE": 16}
@@ -183,7 +184,7 @@ def test_a_log_that_is_rotated_while_it_is_counted_is_counted_again(
     bridge.tick(DAY)
     bridge.clock.pass_time(301)
     bridge.recorder.tick()
-    start = bridge.log.read_text()[:19]
+    interval = Interval.parse(bridge.log.read_text()[:19])
     opened = Path.open
 
     def rotate_and_open(path: Path, mode: str = "r") -> object:
@@ -194,8 +195,8 @@ def test_a_log_that_is_rotated_while_it_is_counted_is_counted_again(
 
     with monkeypatch.context() as rotating:
         rotating.setattr(Path, "open", rotate_and_open)
-        assert "was rotated" in str(count_interval(bridge.log, start).error)
-    counts, _, error = count_interval(bridge.log, start)
+        assert "was rotated" in str(count_in_files(bridge.log, interval).error)
+    counts, _, error = count_in_files(bridge.log, interval)
     assert sum(counts.requests.values()) == 18
     assert error is None
 

@@ -115,3 +115,17 @@ def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(os.urandom(1000))[:-20])
     with pytest.raises(LogFileError, match="damaged or cut off"):
         list(read_lines(found(path), 100))
+
+
+@pytest.mark.parametrize("missing", [8, 20_000], ids=["checksum", "lines"])
+def test_the_lines_before_damage_are_given(missing: int, tmp_path: Path) -> None:
+    """Of a file that was cut short every whole line that can be unpacked comes first, and then the error."""
+    content = b"".join(b"%063d\n" % number for number in range(20_000))
+    (tmp_path / "log").write_bytes(gzip.compress(content)[:-missing])
+    blocks = list[bytes]()
+    with pytest.raises(LogFileError):
+        blocks.extend(map(bytes, read_blocks(found(tmp_path / "log"), 1 << 20)))
+    read = b"".join(blocks)
+    assert content.startswith(read)
+    assert read.endswith(b"\n")
+    assert (len(read) == len(content)) == (missing == 8)

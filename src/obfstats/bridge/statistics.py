@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
-from obfstats.bridge.threads import on_a_thread
+from obfstats.bridge.sources import LogSource, MemorySource
+from obfstats.bridge.threads import run_in_thread
 from obfstats.record import LogInUseError, Recorder, RecordError
+from obfstats.record.aggregate import Aggregate
+from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
-    from obfstats.bridge.commands import StatisticsOptions
+    from obfstats.bridge.commands import PublishOptions, StatisticsOptions
+    from obfstats.bridge.sources import IntervalSource
     from obfstats.record.clock import Clock
+    from obfstats.record.store import Store
 
 LOG_NAME = "clients"
 
@@ -62,12 +67,21 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
     publisher = None
     try:
         if options.publish is not None:
-            publisher = Publisher(options.publish, recorder, clock)
+            source = _open_source(recorder.store, clock, options.publish)
+            publisher = Publisher(options.publish, recorder, source, clock)
             _log.log(NOTICE, "each interval is published in %s when it is over", options.publish.folder)
     except RecordError:
         recorder.close()
         raise
     return Statistics(recorder, publisher)
+
+
+def _open_source(store: Store, clock: Clock, options: PublishOptions) -> IntervalSource:
+    if isinstance(store, Aggregate):
+        return MemorySource(store)
+    if isinstance(store, Journal):
+        return LogSource(store, clock, options.forget_after)
+    raise TypeError("a store that cannot be published from")
 
 
 def _open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str) -> Recorder:
@@ -134,7 +148,7 @@ class GeoIpWatch:
 
     async def _read(self) -> None:
         try:
-            countries = await on_a_thread("geoip", self._recorder.countries.reload)
+            countries = await run_in_thread("geoip", self._recorder.countries.reload)
         except RecordError as error:
             _log.warning("countries stay as they were: %s", error)
             return

@@ -1,4 +1,4 @@
-"""Work that may take a second or more: on a thread of its own, so that nobody waits behind it."""
+"""Work that may take a second or more, on a thread of its own, so that no connection waits for it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
-async def on_a_thread(name: str, work: Callable[[], _Result]) -> _Result:
-    """Do something on a thread that does not keep the program from ending; whatever the work raises is raised.
+async def run_in_thread(name: str, work: Callable[[], _Result]) -> _Result:
+    """Run a function on a thread that does not keep the program from ending (those of asyncio do).
 
     Args:
-        name: the thread's.
-        work: is done there.
+        name: the thread's name.
+        work: the function; what it raises is raised here.
 
     Raises:
-        OSError: if there is no room for a thread, or for what the work needs.
+        OSError: if no thread can be started, or memory is short.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_Result] = loop.create_future()
@@ -37,13 +37,13 @@ async def on_a_thread(name: str, work: Callable[[], _Result]) -> _Result:
             done.set_exception(error)
 
     def run() -> None:
-        # The loop may be gone by the time that the work is done, and the program with it.
+        # When the work is done the loop may be closed, because the program ends.
         with contextlib.suppress(RuntimeError):
             try:
                 result = work()
             except MemoryError:
                 loop.call_soon_threadsafe(fail, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
-            except Exception as error:  # noqa: BLE001 - it is raised where the work is waited for
+            except Exception as error:  # noqa: BLE001 - it is raised where the work is awaited
                 loop.call_soon_threadsafe(fail, error)
             else:
                 loop.call_soon_threadsafe(succeed, result)

@@ -10,6 +10,7 @@
   compressed bytes. It serves a progress bar, and by the end of the log it adds up to the file's size.
 - A plain file is read up to the size that it had when it was found: what is appended later is left for the next time,
   so a log that is read twice has the same lines both times.
+- Of a damaged file, the whole lines before the damage are given, and then the error is raised.
 - The file is open while the iterator runs. An iterator that is not run to its end must be closed
   (`contextlib.closing`).
 """
@@ -80,14 +81,14 @@ def _cut(
     # The memory begins with the unfinished line that has been read so far; a cut line is not kept.
     kept, is_skipping = 0, False
     while True:
-        read = file.readinto(view[kept : min(size, kept + unread)])
+        read, error = _fill(file, view[kept : min(size, kept + unread)])
         unread -= read
         if log.compressed:
             before, compressed_read = compressed_read, os.lseek(file.fileno(), 0, os.SEEK_CUR)
             advance(compressed_read - before)
         else:
             advance(read)
-        if not read:
+        if not read and error is None:
             break
         begin, end = 0, kept + read
         if is_skipping:
@@ -99,7 +100,20 @@ def _cut(
         if stop:
             yield view[begin:stop]
             begin = stop
+        if error is not None:
+            raise error
         kept = end - begin
         memory[:kept] = memory[begin:end]
     if kept:
         yield view[:kept]
+
+
+def _fill(file: io.BufferedIOBase, view: memoryview[int]) -> tuple[int, Exception | None]:
+    """Read until the view is full or the file ends; give the number of bytes, and the error if one ended the file."""
+    read = 0
+    try:
+        while read < len(view) and (more := file.readinto1(view[read:])):
+            read += more
+    except READING_ERRORS as error:
+        return read, error
+    return read, None

@@ -2,12 +2,12 @@
 
 An Aggregate takes the place of the journal where nothing about a client is to be written. What the journal would append
 it counts, batch by batch, in the same order and at the same moments; and what the journal has written is counted by an
-Aggregate, too (bridge/own_log.py). So the numbers are the same.
+Aggregate, too (bridge/sources.py). So the numbers are the same.
 
 - Of a client it keeps what the log would: the keyed hash, and which transports it came by; in pages of their own
   (pages.py), which are overwritten with zeros when the interval is published, or the program ends.
 - It is bounded: beyond MOST_CLIENTS those who are new are not
-  told apart from those who came before, and `overflowed` says so. Connections are counted all the same.
+  told apart from those who came before, and the operator is warned. Connections are counted all the same.
 - A program that ends takes the running interval with it, as tor does.
 """
 
@@ -21,6 +21,7 @@ from obfstats.formats.logline import Columns, parse_columns
 from obfstats.record.pages import Pages
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
     from mmap import mmap
 
 MOST_CLIENTS = 1_000_000
@@ -44,19 +45,19 @@ class Aggregate:
     Attributes:
         held: lines that wait for a disk: none ever does.
         dropped: lines that were lost: none ever is.
-        overflowed: whether an interval had more clients than are told apart.
-        locked: whether the kernel agreed to keep everything so far out of swap.
     """
 
-    def __init__(self, most: int | None = MOST_CLIENTS) -> None:
+    def __init__(self, most: int | None = MOST_CLIENTS, *, warn: Callable[[str], None] | None = None) -> None:
         """Begin with nothing.
 
         Args:
             most: clients that are remembered in an interval; None for all.
+            warn: takes one sentence for each limit that is met.
         """
         self.held = self.dropped = 0
-        self.overflowed, self.locked = False, True
         self._most = most
+        self._warn = warn
+        self._warned: set[str] = set()
         self._intervals: dict[str, _Interval] = {}
 
     def append(self, start: str, messages: list[str], now: float) -> None:  # noqa: ARG002 - the journal's shape
@@ -72,8 +73,12 @@ class Aggregate:
             interval = self._intervals[start.rstrip()] = _Interval(self._most)
         for message in messages:
             interval.count(message)
-        self.overflowed = self.overflowed or interval.clients.is_full
-        self.locked = self.locked and interval.clients.is_locked
+        if interval.clients.is_full:
+            self._warn_once(
+                "more clients came in one interval than are told apart: of further ones only connections are counted"
+            )
+        if not interval.clients.is_locked:
+            self._warn_once("the kernel does not lock memory (ulimit -l): hashes could reach a swap file")
 
     def requests(self, start: str) -> int:
         """Give the number of an interval's lines so far."""
@@ -92,6 +97,11 @@ class Aggregate:
         if interval is not None:
             interval.clients.forget()
 
+    def forget_all_but(self, starts: Collection[str]) -> None:
+        """Wipe every interval but those that began then."""
+        for start in set(self._intervals) - set(starts):
+            self.forget(start)
+
     def close(self) -> None:
         """Wipe every interval. May be called twice."""
         for start in list(self._intervals):
@@ -105,6 +115,11 @@ class Aggregate:
 
     def touch(self) -> None:
         """Have no file whose time could tell of a client."""
+
+    def _warn_once(self, sentence: str) -> None:
+        if self._warn is not None and sentence not in self._warned:
+            self._warned.add(sentence)
+            self._warn(sentence)
 
 
 class _Interval:

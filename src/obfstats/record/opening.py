@@ -57,7 +57,7 @@ def open_parts(
     secret = Secret()
     unsaid: list[str] = []
     try:
-        store: Store = Aggregate() if path is None else Journal(Path(path), warn=unsaid.append)
+        store: Store = Aggregate(warn=unsaid.append) if path is None else Journal(Path(path), warn=unsaid.append)
     except RecordError:
         secret.forget()
         raise

@@ -1,0 +1,333 @@
+"""Where a publisher gets the numbers of an interval from: the bridge's own log, or memory (`--aggregate`).
+
+The log:
+
+    clients.log              the log
+    clients.log.1            what it was rotated into, by number
+    clients.log-20261123.gz  or by date; compressed or not
+
+- A file that cannot be read is left out and reported. It matters only if lines of the interval are missing.
+- Hashes are held in memory that is wiped, one interval at a time. Lines of other intervals are not kept.
+- Counting, syncing and removing run on a thread, because a disk may hang. Removing lines from the log does not stop
+  the recorder (record/rewriting.py).
+- Of an interval that this program has recorded, the number of connections is known. Of one that an earlier program has
+  recorded, only the number of files with lines of it is known, from the ledger.
+
+Memory: what was counted is wiped as soon as it has been handed over.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import stat
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from obfstats.bridge import threads
+from obfstats.bridge.logs import NOTICE
+from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, Interval, format_time, parse_time
+from obfstats.formats.logline import is_line
+from obfstats.ownfile import sync_folder
+from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.logreader import read_blocks
+from obfstats.record.aggregate import Aggregate
+from obfstats.record.interval import CLOCK_TOLERANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from obfstats.formats.counts import Counts
+    from obfstats.record.clock import Clock
+    from obfstats.record.journal import Journal
+
+MAX_WAITING = 3
+"""Intervals that are kept in memory while the folder accepts no documents."""
+
+MAX_WAIT_SECONDS = 7 * 86_400.0
+"""How long an interval in the log may wait for its document."""
+
+BLOCK_SIZE = 1 << 16
+"""Bytes of the log that are counted at once: a bridge may be a small machine."""
+
+_COMPRESSED = frozenset({".gz", ".xz", ".zst"})
+_ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{8,14})(?:\.(?:gz|xz|zst))?")
+
+_log = logging.getLogger(__name__)
+
+
+class IntervalLostError(Exception):
+    """An interval's numbers are not those of the whole interval, and never will be. The text says why."""
+
+
+class Counted(NamedTuple):
+    """The numbers of a whole interval.
+
+    Attributes:
+        counts: the numbers.
+        files: in how many files its lines are; None if it is in none.
+    """
+
+    counts: Counts
+    files: int | None
+
+
+class IntervalSource(Protocol):
+    """Gives the numbers of intervals that are over.
+
+    Attributes:
+        is_durable: whether intervals are still there after a restart.
+    """
+
+    is_durable: bool
+
+    async def count_interval(self, interval: Interval, connections: int | None, files: int | None) -> Counted:
+        """Count an interval.
+
+        Args:
+            interval: an interval that is over.
+            connections: how many connections it had, if this program has recorded it.
+            files: in how many files its lines were, if an earlier program has recorded it.
+
+        Raises:
+            IntervalLostError: if the interval has to be given up.
+            LogFileError: if the log cannot be counted now.
+            OSError: the same.
+        """
+
+    def give_up_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:
+        """Give up the intervals that have waited too long for their documents.
+
+        Args:
+            waiting: the boot time since when each interval has waited, in the order in which they came.
+            now: boot time in seconds.
+
+        Returns:
+            The intervals that must not be asked for any more.
+        """
+
+    async def remove_old(self, needed: Collection[Interval]) -> None:
+        """Remove what is old.
+
+        Args:
+            needed: the intervals that stay, whatever their age.
+
+        Raises:
+            OSError: if that cannot be done now.
+        """
+
+
+class MemorySource:
+    """An aggregate, which has counted the connections as they came."""
+
+    is_durable = False
+
+    def __init__(self, aggregate: Aggregate) -> None:
+        self._aggregate = aggregate
+
+    async def count_interval(self, interval: Interval, connections: int | None, files: int | None) -> Counted:  # noqa: ARG002
+        """Give the numbers, and wipe the hashes that they were counted with."""
+        counts = self._aggregate.counts(interval.label)
+        self._aggregate.forget(interval.label)
+        return Counted(counts, None)
+
+    def give_up_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:  # noqa: ARG002
+        """Wipe all but the last intervals that came, whatever their dates: somebody may have set the clock."""
+        overdue = list(waiting)[:-MAX_WAITING]
+        for interval in overdue:
+            self._aggregate.forget(interval.label)
+        return overdue
+
+    async def remove_old(self, needed: Collection[Interval]) -> None:
+        """Wipe the intervals that are not needed."""
+        self._aggregate.forget_all_but({interval.label for interval in needed})
+
+
+class LogSource:
+    """The bridge's own log, and the files that it was rotated into."""
+
+    is_durable = True
+
+    def __init__(self, journal: Journal, clock: Clock, forget_after: timedelta) -> None:
+        """Use an open log.
+
+        Args:
+            journal: the log.
+            clock: the clocks.
+            forget_after: how long after the end of an interval its lines are removed.
+        """
+        self._journal = journal
+        self._clock = clock
+        self._max_age = timedelta(seconds=INTERVAL_SECONDS) + forget_after
+        self._needed: Collection[Interval] | None = None
+
+    async def count_interval(self, interval: Interval, connections: int | None, files: int | None) -> Counted:
+        """Count an interval on a thread, and see that its lines are on the disk."""
+        return await threads.run_in_thread("publish", partial(self._count, interval, connections, files or 0))
+
+    def give_up_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:
+        """Give up what has waited for a week; `remove_old` may then remove its lines."""
+        return [interval for interval, since in waiting.items() if now - since > MAX_WAIT_SECONDS]
+
+    async def remove_old(self, needed: Collection[Interval]) -> None:
+        """Remove the lines of old intervals from the log.
+
+        Every line is read only if other intervals are needed than the last time. Otherwise the log's first line tells
+        whether any is old: lines are in the order of time, unless somebody set the clock.
+
+        Raises:
+            OSError: if the log cannot be rewritten; it is as it was then.
+        """
+        newest = format_time(datetime.fromtimestamp(self._clock.wall(), UTC) - self._max_age)
+        labels = {interval.label for interval in needed}
+
+        def keep(label: str) -> bool:
+            # Damaged lines stay: the operator has to look at them.
+            return label in labels or label > newest or not _is_label(label)
+
+        if needed == self._needed and keep(_first_label(self._journal.head())):
+            return
+        rewriting = self._journal.rewriting()
+        try:
+            await threads.run_in_thread("forget", partial(rewriting.copy, keep))
+        except Exception:
+            # Not where this is cancelled: the thread may still be writing.
+            rewriting.abandon()
+            raise
+        if rewriting.forgotten:
+            self._journal.take_over(rewriting)
+            # Until the new name is on the disk, the old lines are.
+            await threads.run_in_thread("forget", partial(sync_folder, self._journal.path.parent))
+            _log.log(NOTICE, "lines of intervals up to %s are removed from the log", newest)
+        else:
+            rewriting.abandon()
+        self._needed = needed
+
+    def _count(self, interval: Interval, connections: int | None, files: int) -> Counted:
+        counts, files_found, error = count_in_files(self._journal.path, interval)
+        missing = files - files_found if connections is None else connections - sum(counts.requests.values())
+        if missing == 0 and (error is None or connections is not None):
+            _sync(self._journal.path, interval)
+            return Counted(counts, files_found)
+        if missing >= 0 and error is not None:
+            raise error
+        if missing < 0 and files_found > 1:
+            raise LogFileError(
+                f"lines from {interval.label} are there twice, in the log and in a copy beside it: move the copy away"
+            )
+        if missing > 0:
+            raise IntervalLostError("lines of it are missing from the log and the files beside it")
+        raise IntervalLostError("the log has more lines of it than were counted")
+
+
+class FileCounts(NamedTuple):
+    """What the log and the files beside it have of an interval.
+
+    Attributes:
+        counts: its numbers.
+        files: how many files have lines of it.
+        error: why a file was not read, or not to its end; None if all were.
+    """
+
+    counts: Counts
+    files: int
+    error: LogFileError | None
+
+
+def count_in_files(log: Path, interval: Interval) -> FileCounts:
+    """Count one interval in the log and in the files that it was rotated into; damaged lines are left out.
+
+    Raises:
+        OSError: if the log's folder cannot be read.
+    """
+    aggregate = Aggregate(most=None)
+    found, error = 0, None
+    files = _find_files(log, interval)
+    try:
+        for path in files:
+            before = aggregate.requests(interval.label)
+            try:
+                _count_file(path, interval.label, aggregate)
+            except LogFileError as unreadable:
+                error = error or unreadable
+            found += aggregate.requests(interval.label) > before
+        if error is None and _find_files(log, interval) != files:
+            error = LogFileError(f"{log} was rotated while it was counted; count it again")
+        return FileCounts(aggregate.counts(interval.label), found, error)
+    finally:
+        aggregate.close()
+
+
+def _count_file(path: Path, label: str, aggregate: Aggregate) -> None:
+    begin = label.encode("ascii") + b" "
+    # A pattern is what a log's name may look like: find takes a file of that name first.
+    for log in find([str(path.absolute())]):
+        with closing(read_blocks(log, BLOCK_SIZE)) as blocks:
+            for block in blocks:
+                lines = [line for line in io.BytesIO(block) if line.startswith(begin) and is_line(line)]
+                messages = [line[len(begin) :].removesuffix(b"\n").decode("ascii") for line in lines]
+                aggregate.append(label, messages, 0.0)
+
+
+def _sync(log: Path, interval: Interval) -> None:
+    """See that what was counted survives a power failure.
+
+    Raises:
+        OSError: if the disk does not accept it.
+    """
+    for path in _find_files(log, interval):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            # What cannot be opened was not counted.
+            continue
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folder(log.parent)
+
+
+def _find_files(log: Path, interval: Interval) -> dict[Path, int]:
+    """Find the files that may have lines of an interval, with their inodes: the log, and what was rotated since.
+
+    Another user who may write into the folder could put a pipe or a link there; neither is opened.
+    """
+    files = {}
+    # The wall clock may be behind the label by as much as does not count as set.
+    since = interval.start.timestamp() - 2 * CLOCK_TOLERANCE
+    for path in sorted(log.parent.iterdir()):
+        rest = path.name.removeprefix(log.name)
+        is_rotated = rest != path.name and _ROTATED.fullmatch(rest) is not None
+        if path != log and not is_rotated:
+            continue
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        # While a file is being compressed both are there for a moment, and the uncompressed one is whole.
+        if is_rotated and path.suffix in _COMPRESSED and path.with_suffix("").exists():
+            continue
+        # The log itself may have been rotated away; the next tick makes it again.
+        if stat.S_ISREG(status.st_mode) and (path == log or status.st_mtime >= since):
+            files[path] = status.st_ino
+    return files
+
+
+def _first_label(head: bytes) -> str:
+    """Give the label of a log's first line that has one; empty if there is none."""
+    labels = (line[:LABEL_LENGTH] for line in head.decode("ascii", "replace").split("\n"))
+    return next((label for label in labels if _is_label(label)), "")
+
+
+def _is_label(text: str) -> bool:
+    try:
+        parse_time(text)
+    except ValueError:
+        return False
+    return True
