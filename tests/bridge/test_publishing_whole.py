@@ -12,7 +12,7 @@ import pytest
 from obfstats.bridge.sources import count_in_files
 from obfstats.formats.interval import Interval
 from peers.clocks import DAY
-from tests.proxy.published import FIRST, SECOND, Bridge
+from tests.bridge.published import FIRST, SECOND, Bridge
 
 
 @pytest.fixture

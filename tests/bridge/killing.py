@@ -1,6 +1,6 @@
 """A program that publishes two days and is killed at every step of it, each time in a folder of its own.
 
-    python -m tests.proxy.killing FOLDER
+    python -m tests.bridge.killing FOLDER
 
 FOLDER/0000-before is what is left where it was killed before the first of its calls to the kernel that change a disk,
 FOLDER/0007-torn where half of what it wrote reached the disk, or the call was done. It is one of its own because a
@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.proxy.published import Bridge
+from tests.bridge.published import Bridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable

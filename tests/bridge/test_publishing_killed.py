@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from peers.clocks import DAY, TICKETS_START, MovedClock
-from tests.proxy.published import FIRST, SECOND, Bridge
+from tests.bridge.published import FIRST, SECOND, Bridge
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def left_behind(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What is left of a bridge that was killed, for every step."""
     folder = tmp_path_factory.mktemp("killed")
     done = subprocess.run(
-        (sys.executable, "-m", "tests.proxy.killing", folder), cwd=ROOT, capture_output=True, text=True, check=False
+        (sys.executable, "-m", "tests.bridge.killing", folder), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     homes = sorted(folder.iterdir())

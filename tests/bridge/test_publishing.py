@@ -19,7 +19,7 @@ from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import Recorder
 from peers.clocks import DAY
-from tests.proxy.published import FIRST, SECOND, Bridge
+from tests.bridge.published import FIRST, SECOND, Bridge
 from tests.publish.converting import NOW, made
 from tests.record.surroundings import countries
 

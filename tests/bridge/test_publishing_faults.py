@@ -19,7 +19,7 @@ from obfstats.bridge import threads
 from obfstats.bridge.sources import count_in_files
 from obfstats.formats.interval import Interval
 from peers.clocks import DAY
-from tests.proxy.published import FIRST, SECOND, Bridge
+from tests.bridge.published import FIRST, SECOND, Bridge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
