@@ -16,8 +16,6 @@ import sys
 import time
 from collections import Counter
 from datetime import datetime, timedelta
-from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,8 +44,7 @@ _DAY = timedelta(days=1)
 def ours(path: Path, countries: Countries) -> None:
     """Read a log with our own reader."""
     secret = Secret()
-    digest = partial(blake2b, digest_size=20, key=secret.key)
-    around = Surroundings(countries.v4, countries.v6, secret.renew, lambda packed: digest(packed).digest())
+    around = Surroundings(countries.v4, countries.v6, secret.renew, secret.hash_address)
     found = log2stats(
         find([str(path)]), around, utc_offset=timedelta(0), empty=False, advance=lambda _size: None, fast=True
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from obfstats.commandline import UsageError, load
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from obfstats.formats.document import GeoIpSource
     from obfstats.record import Countries
+    from obfstats.record.secret import Secret
 
 
 def run_convert(options: argparse.Namespace) -> int:
@@ -24,16 +24,14 @@ def run_convert(options: argparse.Namespace) -> int:
 
 def run_log2stats(options: argparse.Namespace) -> int:
     """Run `obfstats log2stats`; give its exit status."""
-    countries, secret = _open_countries(options.geoip, options.geoip6), load("obfstats.record.secret:Secret")()
-
-    def digest(packed: bytes) -> bytes:
-        return blake2b(packed, digest_size=20, key=secret.key).digest()
-
-    around = load("obfstats.publish.log2stats:Surroundings")(countries.v4, countries.v6, secret.renew, digest)
+    countries, secret = _open_countries(options.geoip, options.geoip6), _open_secret()
+    around = load("obfstats.publish.log2stats:Surroundings")(
+        countries.v4, countries.v6, secret.renew, secret.hash_address
+    )
     try:
         status: int = load("obfstats.publish.old_documents:run_log2stats")(options, around, countries.origins)
     finally:
-        secret.forget()
+        secret.wipe()
     return status
 
 
@@ -47,5 +45,15 @@ def _open_countries(geoip: Path | None, geoip6: Path | None) -> Countries:
 
     try:
         return Countries.open(geoip, geoip6)
+    except RecordError as error:
+        raise UsageError(str(error)) from None
+
+
+def _open_secret() -> Secret:
+    from obfstats.record import RecordError  # noqa: PLC0415 - as above
+    from obfstats.record.secret import Secret  # noqa: PLC0415
+
+    try:
+        return Secret()
     except RecordError as error:
         raise UsageError(str(error)) from None

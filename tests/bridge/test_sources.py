@@ -120,13 +120,13 @@ def test_a_log_may_be_called_like_a_compressed_one(tmp_path: Path) -> None:
 def test_what_was_counted_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashes that the counting had in memory are overwritten, also where it fails."""
     wiped = list[bool]()
-    real = Pages.forget
+    real = Pages.wipe
 
-    def forget(pages: Pages) -> None:
+    def wipe(pages: Pages) -> None:
         real(pages)
         wiped.append(pages.memory.closed)
 
-    monkeypatch.setattr(Pages, "forget", forget)
+    monkeypatch.setattr(Pages, "wipe", wipe)
     log = tmp_path / "clients.log"
     log.write_bytes(line(START))
     count_in_files(log, INTERVAL)

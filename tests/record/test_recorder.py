@@ -18,7 +18,7 @@ from obfstats.record import Recorder, RecordError
 from obfstats.record.journal import Journal
 from obfstats.record.secret import Secret
 from peers.clocks import DAY, MovedClock
-from tests.record.surroundings import Bench, countries, keyed_hash
+from tests.record.surroundings import Bench, countries, hash_address, secret_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from obfstats.record.recorder import Column
 
 
-def test_a_message_holds_the_intervals_start_the_country_and_the_keyed_hash(tmp_path: Path) -> None:
+def test_a_message_holds_the_intervals_start_the_country_and_the_hash(tmp_path: Path) -> None:
     """Step 5: TS instead of the time, a country, H(IP || S); 64 bytes in all."""
     bench = Bench(tmp_path / "log", buffer=1)
-    key = bytes(bench.recorder._secret.key)
+    key = secret_of(bench.recorder)
     bench.clock.pass_time(3600)
     bench.recorder.record("192.0.2.7")
     bench.recorder.record("198.51.100.1")
-    expected = f"2012-02-07 14:01:04 de {keyed_hash(socket.inet_aton('192.0.2.7'), key)}\n"
+    expected = f"2012-02-07 14:01:04 de {hash_address(socket.inet_aton('192.0.2.7'), key)}\n"
     assert bench.path.read_text() == expected
     assert len(expected) == LINE_LENGTH
 
@@ -211,14 +211,14 @@ def test_a_machine_that_slept_three_days_writes_one_batch_and_no_empty_interval(
 def test_a_clock_that_is_set_begins_a_new_interval_and_drops_the_buffer(tmp_path: Path, jump: float) -> None:
     """A wrong label is worse than a lost buffer: new S, new TS, back or forward."""
     bench = Bench(tmp_path / "log", buffer=2)
-    key = bytes(bench.recorder._secret.key)
+    key = secret_of(bench.recorder)
     bench.fill(2)
     bench.clock.set_wall(jump)
     bench.clock.pass_time(61)
     bench.fill(3, "198.51.100")
     lines = [parse_line(line.encode()) for line in bench.lines()]
     assert [line.country for line in lines] == ["tr", "tr"]
-    assert not {line.hash for line in lines} & {keyed_hash(bytes((198, 51, 100, n)), key) for n in range(3)}
+    assert not {line.hash for line in lines} & {hash_address(bytes((198, 51, 100, n)), key) for n in range(3)}
     assert lines[0].start != "2012-02-07 14:01:04"
 
 
@@ -263,7 +263,7 @@ def test_stopping_writes_nothing_and_forgets(tmp_path: Path) -> None:
     bench.recorder.close()
     assert bench.lines() == []
     with pytest.raises(ValueError, match="released"):
-        bytes(bench.recorder._secret.key)
+        secret_of(bench.recorder)
     with pytest.raises(RecordError, match="closed"):
         bench.recorder.record("192.0.2.1")
     bench.recorder.tick()

@@ -11,7 +11,7 @@ import pytest
 from obfstats.record import RecordError
 from obfstats.record.backoff import LAST_RETRY
 from obfstats.record.journal import Journal
-from tests.record.surroundings import Bench
+from tests.record.surroundings import Bench, secret_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,14 +44,14 @@ def test_the_new_file_is_there_at_once_and_the_old_one_is_given_back(tmp_path: P
 def test_buffer_secret_and_interval_are_kept(tmp_path: Path) -> None:
     """Nothing is flushed by it, and nobody becomes a stranger."""
     bench = Bench(tmp_path / "log", buffer=3)
-    key = bytes(bench.recorder._secret.key)
+    key = secret_of(bench.recorder)
     bench.recorder.record("192.0.2.1")
     bench.path.rename(tmp_path / "log.1")
     bench.recorder.reopen()
     assert bench.lines() == []
     for _ in range(3):
         bench.recorder.record("192.0.2.1")
-    assert bytes(bench.recorder._secret.key) == key
+    assert secret_of(bench.recorder) == key
     assert len(bench.lines()) == 3
     assert len(set(bench.lines())) == 1
     assert (tmp_path / "log.1").read_bytes() == b""

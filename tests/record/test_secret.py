@@ -1,77 +1,149 @@
-"""S: one place, locked, wiped."""
+"""S: one copy, locked, wiped."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
-from hashlib import blake2b
 from pathlib import Path
+from socket import AF_INET6, inet_aton, inet_pton
 
 import pytest
 
+from obfstats.record import RecordError
 from obfstats.record.secret import Secret
-from tests.record.remains import mapped
+from tests.record.remains import ROUND_CONSTANTS, mapped, schedule, schedule_windows, windows_of
+from tests.record.surroundings import GEOIP, GEOIP6, hash_address
 
-# A process that counts, tells its S to the one who asked, forgets it at a word, and stays alive.
+# A process that counts and writes its S to standard output; when told to, it hashes once more, wipes S and stays alive.
 COUNTING_PROCESS = """
-import os, sys
+import hashlib, os, sys
+from socket import inet_aton
 from pathlib import Path
 from obfstats.record import Recorder
-recorder = Recorder.open(Path(sys.argv[1]), buffer=10)
+folder = Path(sys.argv[1])
+recorder = Recorder.open(folder / "log", geoip=folder / "geoip", geoip6=folder / "geoip6", buffer=10)
+exec(sys.argv[3])
 for number in range(1000):
     recorder.record(f"192.0.2.{number % 256}", "obfs3")
-os.write(1, recorder._secret.key)
+    recorder.record(f"2001:db8::{number % 256:x}", "obfs3")
+os.write(1, recorder._secret._key)
 sys.stdin.readline()
-if sys.argv[2] == "close":
-    recorder.close()
-else:
-    recorder._secret.renew()
+wipe = recorder.close if sys.argv[2] == "close" else recorder._secret.renew
+# Called by C code, the hash uses a deeper part of the stack.
+any(map(recorder._secret.hash_address, [inet_aton("192.0.2.7")]))
+wipe()
 os.write(1, b"done")
 sys.stdin.readline()
 """
+LAST_ADDRESSES = (inet_aton("192.0.2.7"), inet_pton(AF_INET6, f"2001:db8::{999 % 256:x}"))
+
+# OpenSSL chooses code by the processor's features; this variable takes some away (OPENSSL_ia32cap(3)).
+IMPLEMENTATIONS = {
+    "chosen by OpenSSL": "",
+    "AVX2": ":~0x20000000",
+    "AVX": ":~0x20000020",
+    "SSSE3": "~0x1000000000000000:~0x20000020",
+    "integers": "~0x1000020000000000:~0x20000020",
+}
 
 
-def copies_in_memory(pid: int, needle: bytes, *, with_stack: bool = True) -> int:
-    """Count a needle in everything that a process has mapped and can be read."""
-    return sum(content.count(needle) for content in mapped(pid, with_stack=with_stack))
+def remains(tmp_path: Path, way: str, capabilities: str = "", replace: str = "") -> tuple[int, int]:
+    """Count what depends on S in a counting process's memory.
 
+    Args:
+        tmp_path: where its files are.
+        way: `close` or `renew`.
+        capabilities: what the processor lacks.
+        replace: a statement that puts another hash in the place of OpenSSL's.
 
-@pytest.mark.parametrize("way", ["close", "renew"])
-def test_no_copy_of_the_secret_is_left_in_a_living_process(tmp_path: Path, way: str) -> None:
-    """After 1,000 hashes S is in memory in one place; after the wipe, or with its successor, in none.
-
-    Until then some builds of CPython have what their last hash left on the stack (stack.py).
+    Returns:
+        Copies of parts of S outside of its page and the stack while it is in use; and everywhere once it is wiped.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", COUNTING_PROCESS, str(tmp_path / "log"), way],
+    # Without the usual tables of some 20 MB there is less to search.
+    (tmp_path / "geoip").write_bytes(GEOIP)
+    (tmp_path / "geoip6").write_bytes(GEOIP6)
+    with subprocess.Popen(
+        [sys.executable, "-c", COUNTING_PROCESS, str(tmp_path), way, replace],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process:
-        key = process.stdout.read(Secret.SIZE)
-        before = copies_in_memory(process.pid, key, with_stack=False)
-        halves_before = copies_in_memory(process.pid, key[:16], with_stack=False)
+        env={**os.environ, "OPENSSL_ia32cap": capabilities} if capabilities else None,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        secret = process.stdout.read(Secret.SIZE)
+        windows = windows_of(secret)
+        for packed in LAST_ADDRESSES:
+            windows |= schedule_windows(packed, secret)
+        before = copies_in_memory(process.pid, windows, with_stack=False)
         process.stdin.write(b"\n")
         process.stdin.flush()
         assert process.stdout.read(4) == b"done"
-        after = copies_in_memory(process.pid, key[:16]) + copies_in_memory(process.pid, key[16:])
+        after = copies_in_memory(process.pid, windows)
         process.stdin.write(b"\n")
         process.stdin.close()
         assert process.wait(10) == 0
-    assert (before, halves_before, after) == (1, 1, 0)
+    return before - len(windows_of(secret)), after
+
+
+def copies_in_memory(pid: int, needles: set[bytes], *, with_stack: bool = True) -> int:
+    """Count needles in a process's memory."""
+    return sum(content.count(needle) for content in mapped(pid, with_stack=with_stack) for needle in needles)
+
+
+@pytest.mark.parametrize("way", ["close", "renew"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_no_copy_of_the_secret_is_left_in_a_living_process(tmp_path: Path, implementation: str, way: str) -> None:
+    """After 2,000 hashes S is in memory once; wiped or renewed, neither S nor a message schedule with it is.
+
+    While S is in use, the last hash's schedule may be on the stack (secret.py).
+    """
+    assert remains(tmp_path, way, IMPLEMENTATIONS[implementation]) == (0, 0)
+
+
+def test_a_hash_that_leaves_copies_is_noticed(tmp_path: Path) -> None:
+    """Python's own SHA-256 leaves S in freed memory: the search finds it."""
+    module = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+    assert sum(remains(tmp_path, "close", replace=f"import {module}; hashlib.sha256 = {module}.sha256")) >= 25
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="keyed BLAKE2b leaves no copy on this Python")
+def test_a_keyed_hash_that_leaves_copies_is_noticed(tmp_path: Path) -> None:
+    """CPython 3.14's keyed BLAKE2b leaves half of S in freed memory: the search finds it."""
+    replace = "hashlib.sha256 = lambda packed: hashlib.blake2b(packed, digest_size=20, key=recorder._secret._key)"
+    assert sum(remains(tmp_path, "close", replace=replace)) >= 9
+
+
+def test_the_search_knows_the_message_schedule_of_sha256() -> None:
+    """The first and last round constants, and the last word of FIPS 180's example `abc`."""
+    assert (ROUND_CONSTANTS[0], ROUND_CONSTANTS[63]) == (0x428A2F98, 0xC67178F2)
+    assert schedule(b"abc")[63] == 0x12B1EDEB
+
+
+@pytest.mark.parametrize("packed", [inet_aton("192.0.2.7"), inet_pton(AF_INET6, "2001:db8::7")])
+def test_a_hash_is_the_beginning_of_sha256_of_address_and_secret(packed: bytes) -> None:
+    """Bytes that anyone with S could compute again."""
+    secret = Secret()
+    assert secret.hash_address(packed).hex() == hash_address(packed, bytes(secret._key))
+
+
+def test_without_openssls_sha256_there_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another implementation may leave S in memory, so nothing is counted with it."""
+    module = pytest.importorskip("_sha2" if sys.version_info >= (3, 12) else "_sha256")
+    monkeypatch.setattr(hashlib, "sha256", module.sha256)
+    with pytest.raises(RecordError, match="no SHA-256 of OpenSSL's"):
+        Secret()
 
 
 def test_two_secrets_differ_and_a_renewed_one_is_another() -> None:
     """The kernel's randomness fills the page, in place."""
     first, second = Secret(), Secret()
-    drawn = bytes(first.key)
+    drawn = bytes(first._key)
     assert len(drawn) == Secret.SIZE
-    assert drawn != bytes(second.key)
+    assert drawn != bytes(second._key)
     first.renew()
-    assert bytes(first.key) != drawn
+    assert bytes(first._key) != drawn
 
 
 def test_the_page_is_locked_left_out_of_dumps_and_not_inherited() -> None:
@@ -90,28 +162,28 @@ def test_the_page_is_locked_left_out_of_dumps_and_not_inherited() -> None:
     assert {"lo", "dd", "dc"} <= set(flags)
 
 
-def test_forgetting_can_be_called_twice_and_ends_all_use() -> None:
-    """After the wipe no key is left to hash with: an error, never a hash under zeros."""
+def test_wiping_can_be_called_twice_and_ends_all_use() -> None:
+    """After the wipe nothing can be hashed: an error, never a hash under zeros."""
     secret = Secret()
-    key = secret.key
-    secret.forget()
-    secret.forget()
+    bound = secret.hash_address
+    secret.wipe()
+    secret.wipe()
     with pytest.raises(ValueError, match="released"):
-        blake2b(b"address", key=key)
-    with pytest.raises(ValueError, match="forgotten"):
+        bound(bytes(4))
+    with pytest.raises(ValueError, match="wiped"):
         secret.renew()
 
 
 def test_a_forked_child_cannot_hash_with_it() -> None:
-    """The child's copy of the object says so, instead of touching a page that is not there."""
+    """The child's copy of the object raises, instead of reading a page that is not mapped."""
     secret = Secret()
     child = os.fork()
     if child == 0:
         try:
-            blake2b(b"address", key=secret.key)
+            secret.hash_address(bytes(4))
         except ValueError:
-            secret.forget()
+            secret.wipe()
             os._exit(0)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert len(bytes(secret.key)) == Secret.SIZE
+    assert len(secret.hash_address(bytes(4))) == 20

@@ -210,7 +210,7 @@ class _Clients:
     def forget(self) -> None:
         """Overwrite everything with zeros. Nothing may be asked of it afterwards."""
         for block in self._blocks:
-            block.forget()
+            block.wipe()
 
 
 def _find(block: mmap, digest: bytes) -> int:

@@ -59,7 +59,7 @@ def open_parts(
     try:
         store: Store = Aggregate(warn=unsaid.append) if path is None else Journal(Path(path), warn=unsaid.append)
     except RecordError:
-        secret.forget()
+        secret.wipe()
         raise
     if not secret.locked:
         _log.warning("the kernel does not lock memory (ulimit -l): the secret could reach a swap file")

@@ -1,7 +1,7 @@
 """Memory that must not reach a disk: pages of their own, locked, left out of core dumps, not inherited by a fork.
 
-Memory like this can be overwritten for good, because no copy of it is ever made: it never moves, and the kernel does
-not swap it out where it agreed to lock it.
+Such memory can be overwritten for good, because no copy of it is ever made: it never moves, and the kernel does not
+swap it out where it has locked it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _libc.mlock.restype = ctypes.c_int
 
 
 class Pages:
-    """Some pages.
+    """A private mapping of whole pages.
 
     Attributes:
-        memory: what is in them; zeros at first.
-        address: where they are.
-        locked: whether the kernel agreed to keep them out of swap (RLIMIT_MEMLOCK may forbid it).
+        memory: the mapping; zeros at first.
+        address: its address.
+        locked: whether the kernel locked it, so that it is never swapped out (RLIMIT_MEMLOCK may forbid it).
     """
 
     def __init__(self, size: int) -> None:
-        """Map them.
+        """Map the pages.
 
         Args:
-            size: bytes; rounded up to whole pages by the kernel.
+            size: bytes; the kernel rounds them up to whole pages.
         """
         self.memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.memory.madvise(mmap.MADV_DONTDUMP)
@@ -39,8 +39,8 @@ class Pages:
         self._is_mapped = True
         _living.add(self)
 
-    def forget(self) -> None:
-        """Overwrite them with zeros and give them back; no view of them may be left. In a forked child: do nothing."""
+    def wipe(self) -> None:
+        """Overwrite the pages with zeros and unmap them; no view of them may be left. In a forked child: do nothing."""
         if self._is_mapped:
             self._is_mapped = False
             ctypes.memset(self.address, 0, len(self.memory))
@@ -48,7 +48,7 @@ class Pages:
 
 
 def _abandon_all() -> None:
-    # In a forked child there is nothing behind the address.
+    # In a forked child nothing is mapped at the address.
     for pages in _living:
         pages._is_mapped = False
 

@@ -27,7 +27,6 @@ import os
 import weakref
 from collections import deque
 from functools import partial
-from hashlib import blake2b
 from random import SystemRandom
 from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING
@@ -54,8 +53,6 @@ __all__ = ["ATTENTION", "CLOSING_DELAY", "COLUMNS", "DEFAULT_BUFFER", "INTERVAL"
 
 ATTENTION = 60.0
 """Seconds at most between two looks at the clocks and the disk, while there are connections or ticks."""
-
-_HASH_SIZE = 20
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +93,7 @@ class Recorder:
         self.store = store
         self._country_v4, self._country_v6 = countries.v4, countries.v6
         self._secret = Secret() if secret is None else secret
-        self._hash = partial(blake2b, digest_size=_HASH_SIZE, key=self._secret.key)
+        self._hash_address = self._secret.hash_address
         self._clock: Clock = SystemClock() if clock is None else clock
         self._boot = self._clock.boot
         self._closing_delay = closing_delay or partial(SystemRandom().uniform, 0.0, CLOSING_DELAY)
@@ -174,7 +171,7 @@ class Recorder:
         if len(buffer) >= self._room:
             self._batches.make_room(self._interval.label, now)
             self._plan(now)
-        digest = self._hash(packed).hexdigest()
+        digest = self._hash_address(packed).hex()
         if digest < self._sketch_bound:
             self._sketch_bound = self._sketch.add(digest)
         columns = self._columns
@@ -239,7 +236,7 @@ class Recorder:
         """Stop: wipe S, write nothing (step 6). Calling it again does nothing."""
         if self._open:
             self._open = False
-            self._secret.forget()
+            self._secret.wipe()
             self._sketch.forget()
             self._batches.forget()
             self.store.close()

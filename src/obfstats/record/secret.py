@@ -1,29 +1,52 @@
 """S, the secret string that keys an interval's hashes (ticket 5047, steps 1 and 6).
 
-Whoever has S can try all addresses against the log's hashes, so the day's privacy is S's:
+    H(address, S) = the first 20 bytes of SHA-256(address || S)
+
+Anyone who has S can try all addresses against the log's hashes, so the day's privacy is S's:
 
 - S exists in one place: a page of its own that is locked into memory, left out of core dumps and not inherited by
   a forked child. The kernel writes the random bytes into that page; no Python object ever holds them.
-- Hashing is `hashlib.blake2b(packed, digest_size=20, key=secret.key)`, built anew for each address. Keeping a keyed
-  hash object and copying it would be faster, but such an object is a second copy of S on the ordinary heap.
-- What a hash leaves of S on the stack is written over when S is renewed or forgotten (stack.py).
-- Renewing overwrites S in place. Forgetting overwrites it with zeros, then gives the page back; afterwards `key`
-  raises, so that nothing can ever be hashed under zeros.
+- An address has 4 or 16 bytes and S has 32, so the message and its padding fill one 64-byte block of SHA-256. There is
+  no intermediate state that depends on S alone. Length extension needs the full digest and does not help to try
+  addresses.
+- OpenSSL computes the hash, and clears its context when it frees it. Python's own SHA-256 leaves S whole in freed
+  memory, and keyed BLAKE2b half of it on CPython 3.14 and later; so a Secret needs OpenSSL's SHA-256.
+- Renewing overwrites S in place. Wiping overwrites it with zeros, then unmaps the page; afterwards nothing can be
+  hashed, so no hash under zeros is ever written.
+
+OpenSSL leaves parts of the last hash's message schedule, which is computed from S, in two places. Both are overwritten
+when S is renewed or wiped:
+
+- In vector registers, which the dynamic linker and signals save on the stack. Hashing another address, under the new S
+  or under zeros, overwrites the registers.
+- On the stack, with the round constants added, where the processor has no SHA extensions. A large argument that is
+  passed by value overwrites the stack below.
+
+tests/record/test_secret.py searches the memory of a living process for S and for message schedules, with each of
+OpenSSL's implementations for x86-64. Without the first step it finds up to 8 words of a schedule on the stack, without
+the second up to 39 pairs of words (CPython 3.11 to 3.13, OpenSSL 3.0).
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import mmap
 import os
 import weakref
 from typing import TYPE_CHECKING
 
+from obfstats.record.errors import RecordError
 from obfstats.record.pages import Pages
-from obfstats.record.stack import wipe_stack_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+HASH_SIZE = 20
+"""Bytes of a client's hash: the log's 40 hex digits."""
+
+_STACK_SIZE = 1 << 15
+"""Bytes of stack that are overwritten: many times what a hash uses, and a small part of any thread's stack."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.getrandom.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint)
@@ -34,7 +57,7 @@ def fill_from_kernel(address: int, size: int) -> None:
     """Have the kernel write `size` random bytes to memory at `address`.
 
     Raises:
-        OSError: if the kernel gives fewer.
+        OSError: if the kernel writes fewer.
     """
     if _libc.getrandom(address, size, 0) != size:
         code = ctypes.get_errno()
@@ -45,63 +68,95 @@ class Secret:
     """S in its page.
 
     Attributes:
-        locked: whether the kernel agreed to keep the page out of swap (RLIMIT_MEMLOCK may forbid it).
+        locked: whether the kernel locked the page, so that it is never swapped out (RLIMIT_MEMLOCK may forbid it).
     """
 
     SIZE = 32
-    """Bytes of S: the security level of BLAKE2b's keyed mode is the key's length, and 256 bits are plenty."""
+    """Bytes of S."""
 
     def __init__(self, fill: Callable[[int, int], None] = fill_from_kernel) -> None:
         """Map the page and draw S.
 
         Args:
             fill: writes that many random bytes to that address.
+
+        Raises:
+            RecordError: if OpenSSL's SHA-256 is missing.
         """
+        if hashlib.sha256.__module__ != "_hashlib":
+            raise RecordError("this Python has no SHA-256 of OpenSSL's; install one that is built with OpenSSL")
         self._fill = fill
         self._page = Pages(mmap.PAGESIZE)
         self._key = memoryview(self._page.memory)[: self.SIZE]
         self.locked = self._page.locked
-        self._forgotten = False
+        self._is_wiped = False
         self.renew()
         _living.add(self)
 
-    @property
-    def key(self) -> memoryview:
-        """S itself, for keying a hash; the same view for the life of the object, whatever `renew` puts there.
+    def hash_address(self, packed: bytes) -> bytes:
+        """Hash a client's address.
 
-        Using it after `forget` raises ValueError.
-        """
-        return self._key
+        Args:
+            packed: the address, 4 or 16 bytes.
 
-    def renew(self) -> None:
-        """Overwrite S with a new one, in place.
+        Returns:
+            20 bytes: equal for equal addresses until `renew`.
 
         Raises:
-            ValueError: after `forget`.
+            ValueError: after `wipe`.
         """
-        if self._forgotten:
-            raise ValueError("this secret has been forgotten")
+        state = hashlib.sha256(packed)
+        state.update(self._key)
+        return state.digest()[:HASH_SIZE]
+
+    def renew(self) -> None:
+        """Overwrite S with a new one, in place, and what is left of the old one.
+
+        Raises:
+            ValueError: after `wipe`.
+        """
+        if self._is_wiped:
+            raise ValueError("this secret has been wiped")
         self._fill(self._page.address, self.SIZE)
-        wipe_stack_below()
+        self._overwrite_remains()
 
-    def forget(self) -> None:
-        """Overwrite S with zeros and give its page back. Calling it again does nothing."""
-        if self._forgotten:
+    def wipe(self) -> None:
+        """Overwrite S with zeros, and what is left of it, then unmap its page. Calling it again does nothing."""
+        if self._is_wiped:
             return
-        self._forgotten = True
+        self._is_wiped = True
+        ctypes.memset(self._page.address, 0, self.SIZE)
+        self._overwrite_remains()
         self._key.release()
-        self._page.forget()
-        wipe_stack_below()
+        self._page.wipe()
 
-    def abandon(self) -> None:
-        """In a forked child, where the page is not mapped: never touch it, never hash with it."""
-        self._forgotten = True
+    def _overwrite_remains(self) -> None:
+        # Registers first: calling anything may copy them to the stack.
+        self.hash_address(bytes(4))
+        _passes_on_stack(_zeros)
+
+    def _abandon(self) -> None:
+        # In a forked child the page is not mapped: never touch it, never hash with it.
+        self._is_wiped = True
         self._key.release()
+
+
+class _Zeros(ctypes.Structure):
+    """An argument so large that it is passed by value on the stack."""
+
+    _fields_ = (("content", ctypes.c_char * _STACK_SIZE),)
+
+
+# A function without parameters may be given arguments: the caller removes them from the stack (System V ABI).
+_passes_on_stack = ctypes.CDLL(None)["getpid"]
+_passes_on_stack.argtypes = (_Zeros,)
+_passes_on_stack.restype = ctypes.c_int
+_zeros = _Zeros()
 
 
 def _abandon_all() -> None:
     for secret in _living:
-        secret.abandon()
+        secret._abandon()
 
 
 _living: weakref.WeakSet[Secret] = weakref.WeakSet()
