@@ -23,6 +23,7 @@ from obfstats.record.recorder import CLOSING_DELAY, DEFAULT_BUFFER
 from obfstats.wire.transports import make_transport
 from peers import destinations
 from peers.clocks import ProgramClock
+from peers.processes import wait_until_idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +155,8 @@ class Story:
         main, other = seen.bridges.values()
         early = {MAIN: [seen.single, *self._clients[MAIN].draw(1)], OTHER: self._clients[OTHER].draw(2)}
         for index, seconds in enumerate((NIGHT, MORNING)):
-            for clock in self._clocks.values():
+            for name, clock in self._clocks.items():
+                wait_until_idle(seen.bridges[name].pid)
                 clock.move(seconds)
             seen.morning = seen.morning or self._clocks[MAIN].now()
             self._connect(

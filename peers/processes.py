@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _LISTEN = "0A"
+_POLL = 0.01
 
 
 def family(pid: int) -> Iterator[int]:
@@ -31,6 +32,25 @@ def family(pid: int) -> Iterator[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
                 yield from family(int(child))
+
+
+def wait_until_idle(pid: int, seconds: float = 30.0) -> None:
+    """Wait until no thread of a process runs.
+
+    A clock that is moved while a program reads its two clocks looks to it like a clock that was set.
+
+    Raises:
+        TimeoutError: if it runs all the time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        states = [
+            (task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()
+        ]
+        if set(states) == {"S"}:
+            return
+        time.sleep(_POLL)
+    raise TimeoutError(f"process {pid} did not become idle")
 
 
 def command_line(pid: int) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import socket
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import LogLine, parse_line
 from obfstats.wire.transports import make_transport
+from peers.clocks import ProgramClock, under
 from peers.destinations import echo, serve
 from peers.missing import need
 from peers.obfuscated import ObfuscatedClient
+from peers.processes import wait_until_idle
 from peers.program import obfsproxy
 from tests import canary
 
-# The variant for programs with threads: the other one now and then gives them a time that never was.
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TIMEOUT = 30.0
 
 
@@ -36,20 +39,13 @@ def lines_come(log: Path, count: int, address: tuple[str, int], seconds: float) 
 def test_a_day_ends_by_itself_and_a_returning_client_is_a_stranger(tmp_path: Path, geoip: Path) -> None:
     """Real process, real clients, 24 hours: the closing batch comes without a client, the next day has another S."""
     need("faketime", "faketime")
-    log, clock = tmp_path / "log", tmp_path / "clock"
-    clock.write_text("+0")
-    environment = {
-        "LD_PRELOAD": str(LIBRARIES[0]),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "NO_FAKE_STAT": "1",
-    }
+    log, clock = tmp_path / "log", ProgramClock(tmp_path / "clock")
     address = canary.address("tr")
     transport = make_transport("obfs3")
     with (
         serve(echo) as destination,
         obfsproxy("--stats-log", str(log), "--stats-buffer", "5", "--geoip", str(geoip), "obfs3", "--dest",
-                  destination, "server", "127.0.0.1:0", environment=environment) as server,
+                  destination, "server", "127.0.0.1:0", environment=under(clock)) as server,
     ):  # fmt: skip
 
         def visit(times: int) -> None:
@@ -58,13 +54,17 @@ def test_a_day_ends_by_itself_and_a_returning_client_is_a_stranger(tmp_path: Pat
                     client.sendall(b"hello")
                     assert client.recv() == b"hello"
 
+        def move(seconds: int) -> None:
+            wait_until_idle(server.child.pid)
+            clock.move(seconds)
+
         visit(3)
         assert log.read_bytes() == b""
-        # Over the interval's end, then on and on until its closing batch is due: at most ten minutes later.
-        offsets = iter(range(86_410, 2 * 86_400 - 3600, 601))
-        clock.write_text(f"+{next(offsets)}")
+        # Past the interval's end, then further until its closing batch is due: at most ten minutes later.
+        steps = iter([86_410, *[601] * 100])
+        move(next(steps))
         while not lines_come(log, 3, server.address, 0.3):
-            clock.write_text(f"+{next(offsets)}")
+            move(next(steps))
         visit(6)
         assert lines_come(log, 8, server.address, TIMEOUT)
     first, second = lines(log)[:3], lines(log)[3:]

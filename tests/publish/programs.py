@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from peers.converters import CONVERTERS, PIPELINE
@@ -19,6 +20,22 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYT
 def run(command: list[str], *, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end, whatever its status."""
     return subprocess.run(command, capture_output=True, check=False, cwd=folder, env=ENVIRONMENT, timeout=60)
+
+
+_MEASURED = (
+    "import resource, subprocess, sys; status = subprocess.run(sys.argv[1:]).returncode; "
+    "sys.stderr.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)); sys.exit(status)"
+)
+
+
+def run_measured(command: list[str]) -> tuple[subprocess.CompletedProcess[bytes], int]:
+    """Run a program to its end; give its result and the KiB of memory that it held at most.
+
+    The limit on address space (`ulimit -v`) says less: libraries reserve far more than they use.
+    """
+    result = run([sys.executable, "-c", _MEASURED, *command])
+    *lines, peak = result.stderr.split(b"\n")
+    return subprocess.CompletedProcess(command, result.returncode, result.stdout, b"\n".join([*lines, b""])), int(peak)
 
 
 def convert(converter: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
