@@ -11,9 +11,8 @@ import pytest
 
 from obfstats.bridge.ticking import REPORTS, Ticker
 from obfstats.proxy.limits import Gate, Limits
-from obfstats.proxy.outcomes import Outcomes
 from obfstats.proxy.privacy import Show
-from obfstats.proxy.service import Surroundings
+from obfstats.proxy.service import Context, OutcomeLog
 from obfstats.wire.endpoint import Endpoint
 from peers.clocks import MovedClock
 
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def around(*, safe: bool, draw: Callable[[float, float], float] = lambda low, _high: low) -> Surroundings:
-    """Surroundings in which nothing is connected."""
-    return Surroundings(Gate(Limits()), ThreadPoolExecutor(1), os.urandom, draw, Show(safe=safe))
+def context(*, safe: bool, draw: Callable[[float, float], float] = lambda low, _high: low) -> Context:
+    """A context in which nothing is connected."""
+    return Context(Gate(Limits()), ThreadPoolExecutor(1), os.urandom, draw, Show(safe=safe))
 
 
 def test_reports_come_at_moments_of_their_own() -> None:
@@ -34,10 +33,10 @@ def test_reports_come_at_moments_of_their_own() -> None:
         drawn.append((low, high))
         return 321.0
 
-    ticker = Ticker(MovedClock(), around(safe=True, draw=draw), None, None, [])
+    ticker = Ticker(MovedClock(), context(safe=True, draw=draw), None, None, [])
     assert ticker.until_report() == 321.0
     assert drawn == [REPORTS, REPORTS] == [(60.0, 600.0)] * 2
-    assert Ticker(MovedClock(), around(safe=False, draw=draw), None, None, []).until_report() == 60.0
+    assert Ticker(MovedClock(), context(safe=False, draw=draw), None, None, []).until_report() == 60.0
     assert len(drawn) == 2
 
 
@@ -47,7 +46,7 @@ def test_one_client_who_was_refused_is_said_as_eight(
 ) -> None:
     """Unless safe logging is off; and only once."""
     caplog.set_level(logging.DEBUG, "obfstats")
-    outcomes = Outcomes("obfs3", Show(safe=safe))
+    outcomes = OutcomeLog("obfs3", Show(safe=safe))
     outcomes.failed(Endpoint("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")
     caplog.clear()
     outcomes.report()

@@ -13,17 +13,16 @@ import uvloop
 
 from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.listener import Listener, listen
-from obfstats.proxy.orport import PlainOrPort
+from obfstats.proxy.orport import OrPortTarget
 from obfstats.proxy.privacy import Show
-from obfstats.proxy.server import Server
-from obfstats.proxy.service import Surroundings
+from obfstats.proxy.server import BridgeService
+from obfstats.proxy.service import Context
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from obfstats.proxy.orport import OrPort
     from obfstats.record import Recorder
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [uvloop.new_event_loop, asyncio.new_event_loop]
@@ -37,7 +36,6 @@ def server(
     name: str = "obfs3",
     recorder: Recorder | None = None,
     limits: Limits | None = None,
-    orport: OrPort | None = None,
     deadline: float = 30.0,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
 ) -> Iterator[tuple[str, int]]:
@@ -48,7 +46,6 @@ def server(
         name: the transport.
         recorder: who counts.
         limits: how much at once; a hundred connections if None.
-        orport: who takes clients, instead of the plain destination.
         deadline: seconds that every handshake has, in place of the random ones.
         new_loop: makes the event loop.
     """
@@ -62,9 +59,11 @@ def server(
         loop.set_exception_handler(lambda _, context: failures.append(context.get("exception") or RuntimeError()))
         with ThreadPoolExecutor(2) as executor:
             gate = Gate(limits or Limits(connections=100))
-            around = Surroundings(gate, executor, os.urandom, lambda _low, _high: deadline, Show(safe=True))
+            context = Context(gate, executor, os.urandom, lambda _low, _high: deadline, Show(safe=True))
             target = parse_endpoint(destination)
-            service = Server(around, make_transport(name), orport or PlainOrPort([target]), target, recorder)
+            service = BridgeService(
+                context, make_transport(name), OrPortTarget([target], None, os.urandom), target, recorder
+            )
             listener = Listener(listening, gate, service.handle)
             started.set()
             await stop.wait()

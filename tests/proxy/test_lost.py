@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from obfstats.proxy.driver import MachineDriver
 from obfstats.proxy.relay import RelayEnd, Scratch
-from obfstats.proxy.shaking import Shaking
 from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.handshake import Side
 from obfstats.wire.transports import make_transport
@@ -91,7 +91,7 @@ def test_the_job_of_a_lost_connection_is_not_done(new_loop: NewLoop) -> None:
                 gone = asyncio.Event()
                 end.join(RelayEnd(Scratch()), gone.set)
                 handshake = transport.handshake(Side.RESPONDER, os.urandom)
-                obfuscated, peer = await connected(Shaking(handshake, Side.RESPONDER, Scratch(), executor, end))
+                obfuscated, peer = await connected(MachineDriver(handshake, end, executor, is_silent=True))
                 peer.sendall(os.urandom(24))
                 await asyncio.to_thread(wait_until, executor._work_queue.qsize)
                 obfuscated.abort()

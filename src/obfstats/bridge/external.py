@@ -8,22 +8,21 @@ import socket
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import logs
-from obfstats.bridge.serving import Entrance, Program, find_limits, run, surroundings
+from obfstats.bridge.serving import Entrance, Program, find_limits, make_context, run
 from obfstats.bridge.statistics import open_statistics
 from obfstats.proxy import privacy
 from obfstats.proxy.client import Forwarder, SocksClient
 from obfstats.proxy.listener import bound, listen
-from obfstats.proxy.orport import ExtendedOrPort, PlainOrPort
-from obfstats.proxy.outbound import Direct
-from obfstats.proxy.proxied import Proxied
-from obfstats.proxy.server import Server
+from obfstats.proxy.orport import OrPortTarget
+from obfstats.proxy.outbound import Direct, Proxied
+from obfstats.proxy.server import BridgeService
 from obfstats.record import RecordError
 from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.transports import TransportError, make_transport
 
 if TYPE_CHECKING:
     from obfstats.bridge.commands import ExternalOptions, ObfsproxyOptions
-    from obfstats.proxy.service import Service, Surroundings
+    from obfstats.proxy.service import Context, Service
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
     from obfstats.wire.handshake import Transport
@@ -63,14 +62,14 @@ def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Cl
                 statistics = open_statistics(options.statistics, None, clock)
         except RecordError as error:
             return logs.refuse(str(error))
-        around = surroundings(
+        context = make_context(
             find_limits(options.limits, networks=external.is_server), privacy.Show(safe=options.log.safe)
         )
         recorder = None if statistics is None else statistics.recorder
         way = Direct() if options.proxy is None else Proxied(options.proxy)
-        service = _service(external, transport, around, way, addresses=addresses, recorder=recorder)
+        service = _service(external, transport, context, way, addresses=addresses, recorder=recorder)
         _log.log(logs.NOTICE, "listening on %s for %s", bound(listening), transport.name)
-        program = Program("obfsproxy", around, clock, statistics, beats=external.is_server, ends_with_stdin=False)
+        program = Program("obfsproxy", context, clock, statistics, beats=external.is_server, ends_with_stdin=False)
         run(program, [Entrance(listening, service)])
     return 0
 
@@ -78,7 +77,7 @@ def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Cl
 def _service(
     external: ExternalOptions,
     transport: Transport,
-    around: Surroundings,
+    context: Context,
     way: Direct | Proxied,
     *,
     addresses: tuple[Endpoint, ...],
@@ -87,15 +86,11 @@ def _service(
     """Make what the role asks for."""
     if external.destination is None:
         secret = {} if external.shared_secret is None else {"shared-secret": external.shared_secret}
-        return SocksClient(around, external.transport, way, secret)
+        return SocksClient(context, external.transport, way, secret)
     if external.role == "client":
-        return Forwarder(around, transport, way, external.destination, addresses)
-    orport = (
-        PlainOrPort(addresses)
-        if external.cookie_file is None
-        else ExtendedOrPort(addresses, external.cookie_file, around.random)
-    )
-    return Server(around, transport, orport, external.destination, recorder)
+        return Forwarder(context, transport, way, external.destination, addresses)
+    orport = OrPortTarget(addresses, external.cookie_file, context.random)
+    return BridgeService(context, transport, orport, external.destination, recorder)
 
 
 def _resolve(destination: Endpoint) -> tuple[Endpoint, ...]:

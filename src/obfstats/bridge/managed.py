@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING
 
 from obfstats import __version__
 from obfstats.bridge import answers, logs
-from obfstats.bridge.serving import Entrance, Program, find_limits, run, surroundings
+from obfstats.bridge.serving import Entrance, Program, find_limits, make_context, run
 from obfstats.bridge.statistics import open_statistics
 from obfstats.proxy import privacy
 from obfstats.proxy.client import SocksClient
 from obfstats.proxy.listener import bound, listen
-from obfstats.proxy.orport import ExtendedOrPort, OrPort, PlainOrPort
-from obfstats.proxy.outbound import Direct, LocalAddresses
-from obfstats.proxy.proxied import Proxied
-from obfstats.proxy.server import Server
+from obfstats.proxy.orport import OrPortTarget
+from obfstats.proxy.outbound import Direct, LocalAddresses, Proxied
+from obfstats.proxy.server import BridgeService
 from obfstats.record import RecordError
 from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint
@@ -36,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from obfstats.bridge.commands import ObfsproxyOptions
-    from obfstats.proxy.service import Service, Surroundings
+    from obfstats.proxy.service import Context, Service
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
-    from obfstats.wire.pluggable import ClientEnvironment, OrPorts, ServerTransport
+    from obfstats.wire.pluggable import ClientEnvironment, ServerTransport
 
 _LOOPBACK = Endpoint("127.0.0.1", 0)
 
@@ -77,13 +76,14 @@ def _run_server(options: ObfsproxyOptions, environment: ServerEnvironment, clock
             statistics = open_statistics(options.statistics, Path(environment.state), clock, "-".join(sorted(names)))
     except RecordError as error:
         return _refuse_all(names, lines.smethod_error, lines.SMETHODS_DONE, str(error))
-    around = surroundings(find_limits(options.limits, networks=True), privacy.Show(safe=options.log.safe))
-    orport, destination = _orport(environment.orports, around)
+    context = make_context(find_limits(options.limits, networks=True), privacy.Show(safe=options.log.safe))
+    destination, cookie_file = environment.orports.choose()
+    orport = OrPortTarget([destination], None if cookie_file is None else Path(cookie_file), context.random)
     recorder = None if statistics is None else statistics.recorder
     entrances = []
     with contextlib.ExitStack() as sockets:
         for wanted in environment.transports:
-            make = partial(_make_server, around, wanted, orport, destination, recorder)
+            make = partial(_make_server, context, wanted, orport, destination, recorder)
             entrance = _open(wanted.name, wanted.bind, make, lines.smethod_error)
             if entrance is not None:
                 sockets.callback(entrance.listening.close)
@@ -91,7 +91,7 @@ def _run_server(options: ObfsproxyOptions, environment: ServerEnvironment, clock
                 entrances.append(entrance)
         answers.say(lines.SMETHODS_DONE)
         program = Program(
-            "obfsproxy", around, clock, statistics, beats=True, ends_with_stdin=environment.exit_on_stdin_close
+            "obfsproxy", context, clock, statistics, beats=True, ends_with_stdin=environment.exit_on_stdin_close
         )
         return _run(program, entrances)
 
@@ -108,11 +108,11 @@ def _run_client(options: ObfsproxyOptions, environment: ClientEnvironment, clock
         answers.say(lines.PROXY_DONE)
     elif options.proxy is not None:
         way = Proxied(options.proxy, local)
-    around = surroundings(find_limits(options.limits, networks=False), privacy.Show(safe=options.log.safe))
+    context = make_context(find_limits(options.limits, networks=False), privacy.Show(safe=options.log.safe))
     entrances = []
     with contextlib.ExitStack() as sockets:
         for wanted in environment.transports:
-            make = partial(SocksClient, around, wanted, way, {})
+            make = partial(SocksClient, context, wanted, way, {})
             entrance = _open(wanted, _LOOPBACK, make, lines.cmethod_error)
             if entrance is not None:
                 sockets.callback(entrance.listening.close)
@@ -120,7 +120,7 @@ def _run_client(options: ObfsproxyOptions, environment: ClientEnvironment, clock
                 entrances.append(entrance)
         answers.say(lines.CMETHODS_DONE)
         program = Program(
-            "obfsproxy", around, clock, None, beats=False, ends_with_stdin=environment.exit_on_stdin_close
+            "obfsproxy", context, clock, None, beats=False, ends_with_stdin=environment.exit_on_stdin_close
         )
         return _run(program, entrances)
 
@@ -159,26 +159,18 @@ def _open(
 
 
 def _make_server(
-    around: Surroundings,
+    context: Context,
     wanted: ServerTransport,
-    orport: OrPort,
+    orport: OrPortTarget,
     destination: Endpoint,
     recorder: Recorder | None,
-) -> Server:
+) -> BridgeService:
     """Make one transport's service.
 
     Raises:
         TransportError: if it does not take torrc's options.
     """
-    return Server(around, make_transport_with(wanted.name, wanted.options), orport, destination, recorder)
-
-
-def _orport(orports: OrPorts, around: Surroundings) -> tuple[OrPort, Endpoint]:
-    """Choose the extended ORPort where there is one."""
-    destination, cookie_file = orports.choose()
-    if cookie_file is None:
-        return PlainOrPort([destination]), destination
-    return ExtendedOrPort([destination], Path(cookie_file), around.random), destination
+    return BridgeService(context, make_transport_with(wanted.name, wanted.options), orport, destination, recorder)
 
 
 def _refuse_all(names: Iterable[str], complain: Callable[[str, str], str], done: str, reason: str) -> int:

@@ -27,7 +27,7 @@ from obfstats.bridge.heartbeat import Heartbeat
 from obfstats.bridge.ticking import Ticker
 from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE, Gate, Limits
 from obfstats.proxy.listener import Listener
-from obfstats.proxy.service import Surroundings
+from obfstats.proxy.service import Context
 
 if TYPE_CHECKING:
     import socket
@@ -50,16 +50,16 @@ _log = logging.getLogger(__name__)
 
 
 class Service(Protocol):
-    """Who takes connections."""
+    """Serves connections."""
 
-    def handle(self, accepted: socket.socket, peer: Endpoint, gone: Callable[[], None]) -> None:
-        """Take one, whose socket does not block; `gone` is called once, when it is over."""
+    def handle(self, accepted: socket.socket, peer: Endpoint, on_closed: Callable[[], None], /) -> None:
+        """Serve one, whose socket does not block; `on_closed` is called once, when it is closed."""
 
     def report(self) -> None:
-        """Say what went wrong since the last time, and how often."""
+        """Log what has failed since the last report."""
 
     def cut_off(self) -> None:
-        """Cut off every connection."""
+        """Close every connection at once."""
 
 
 class Companion(Protocol):
@@ -89,7 +89,7 @@ class Program:
 
     Attributes:
         name: what it calls itself.
-        around: what every service shares.
+        context: what every service shares.
         clock: what tells the time.
         statistics: who counts, or None.
         beats: whether there is a heartbeat: on a bridge's side, as in the old programs.
@@ -98,7 +98,7 @@ class Program:
     """
 
     name: str
-    around: Surroundings
+    context: Context
     clock: Clock
     statistics: Statistics | None
     beats: bool
@@ -106,9 +106,9 @@ class Program:
     companion: Companion | None = None
 
 
-def surroundings(limits: Limits, show: Show) -> Surroundings:
+def make_context(limits: Limits, show: Show) -> Context:
     """Take randomness from the kernel, and a thread for each core."""
-    return Surroundings(
+    return Context(
         gate=Gate(limits),
         executor=ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="handshake"),
         random=os.urandom,
@@ -172,7 +172,7 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
         if not stopped.done():
             stopped.set_result(reason)
 
-    statistics, executor, companion = program.statistics, program.around.executor, program.companion
+    statistics, executor, companion = program.statistics, program.context.executor, program.companion
     jobs: set[asyncio.Task[None]] = set()
 
     def begin(job: Coroutine[None, None, None]) -> None:
@@ -190,13 +190,13 @@ async def _serve(program: Program, entrances: Sequence[Entrance]) -> None:
     _obey_signals(program, stop, renew)
     if program.ends_with_stdin:
         _watch_stdin(loop, partial(stop, "Standard input was closed. Terminating."))
-    listeners = [Listener(entrance.listening, program.around.gate, entrance.service.handle) for entrance in entrances]
+    listeners = [Listener(entrance.listening, program.context.gate, entrance.service.handle) for entrance in entrances]
     services = [entrance.service for entrance in entrances]
     if companion is not None:
         companion.begin(stop)
     recorder = None if statistics is None else statistics.recorder
-    heartbeat = Heartbeat(program.clock.boot(), recorder, program.around.show, program.name) if program.beats else None
-    ticker = Ticker(program.clock, program.around, statistics, heartbeat, [*listeners, *services])
+    heartbeat = Heartbeat(program.clock.boot(), recorder, program.context.show, program.name) if program.beats else None
+    ticker = Ticker(program.clock, program.context, statistics, heartbeat, [*listeners, *services])
     begin(ticker.run(begin))
     reason = ""
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from obfstats.bridge.heartbeat import Heartbeat
     from obfstats.bridge.statistics import Statistics
-    from obfstats.proxy.service import Surroundings
+    from obfstats.proxy.service import Context
     from obfstats.record.clock import Clock
 
 TICK = 30.0
@@ -39,7 +39,7 @@ class Ticker:
     def __init__(
         self,
         clock: Clock,
-        around: Surroundings,
+        context: Context,
         statistics: Statistics | None,
         heartbeat: Heartbeat | None,
         reporters: Sequence[Reporter],
@@ -48,13 +48,13 @@ class Ticker:
 
         Args:
             clock: what tells the time.
-            around: what every service shares.
+            context: what every service shares.
             statistics: who counts, or None.
             heartbeat: says how many came, or None.
             reporters: who has something to report.
         """
         self._clock = clock
-        self._around = around
+        self._context = context
         self._statistics = statistics
         self._heartbeat = heartbeat
         self._reporters = reporters
@@ -78,7 +78,7 @@ class Ticker:
 
     def until_report(self) -> float:
         """Draw the seconds until the next report."""
-        return self._around.draw(*REPORTS) if self._around.show.safe else REPORTS[0]
+        return self._context.draw(*REPORTS) if self._context.show.safe else REPORTS[0]
 
     def _tick(self) -> None:
         """Let the interval end on a quiet day too, and say what went wrong."""
@@ -89,7 +89,7 @@ class Ticker:
             self._heartbeat.tick(now)
         if now >= self._due:
             self._due = now + self.until_report()
-            for sentence in self._around.gate.report(self._around.show):
+            for sentence in self._context.gate.report(self._context.show):
                 _log.warning("%s", sentence)
             for reporter in self._reporters:
                 reporter.report()

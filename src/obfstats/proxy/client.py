@@ -1,18 +1,20 @@
-"""The client's side: takes connections in clear and passes them on obfuscated. It counts nothing.
+"""The client's side: accepts connections in clear and forwards them obfuscated. It counts nothing.
 
-`Forwarder` passes everything on to one destination (the old programs' mode `client`); `SocksClient` asks each
-connection where to, as tor wants it, and takes a bridge line's arguments with it (pt-spec, per-connection arguments).
+`Forwarder` forwards everything to one destination (the old programs' mode `client`). `SocksClient` asks each connection
+for its destination, as tor requires, and takes a bridge line's arguments with it (pt-spec, per-connection arguments).
 """
 
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
+from obfstats.proxy.driver import MachineDriver
 from obfstats.proxy.outbound import UnreachableError, open_first
-from obfstats.proxy.service import Service, Surroundings, adopt, hand_over
-from obfstats.proxy.socks import Asking
-from obfstats.wire.handshake import Side
+from obfstats.proxy.service import Context, Service, adopt
+from obfstats.wire.handshake import InboundReady, OutboundReady, Side
+from obfstats.wire.socks5 import Reply, Request, Socks5, write_reply
 from obfstats.wire.transports import TransportError, make_transport_with
 
 if TYPE_CHECKING:
@@ -24,124 +26,130 @@ if TYPE_CHECKING:
 
     from obfstats.proxy.outbound import WayOut
     from obfstats.proxy.relay import RelayEnd
-    from obfstats.proxy.shaking import Shaking
     from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.handshake import Transport
-    from obfstats.wire.socks5 import Request
 
 
 class Forwarder(Service):
-    """Everything to one destination."""
+    """Forwards everything to one destination."""
 
     def __init__(
         self,
-        around: Surroundings,
+        context: Context,
         transport: Transport,
         way: WayOut,
         destination: Endpoint,
         addresses: Sequence[Endpoint],
     ) -> None:
-        """Begin.
+        """Set up.
 
         Args:
-            around: what comes in from outside.
+            context: what comes in from outside.
             transport: the transport, its options checked.
-            way: how connections are opened.
-            destination: where everything is passed on to, as the operator wrote it.
+            way: opens connections.
+            destination: where everything is forwarded, as the operator wrote it.
             addresses: its addresses, to be tried in this order.
         """
-        super().__init__(around, transport.name)
+        super().__init__(context, transport.name)
         self._transport = transport
         self._way = way
-        self._destination = around.show(destination)
+        self._destination = context.show(destination)
         self._addresses = addresses
 
-    async def _connect(self, accepted: socket.socket, peer: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
+    async def _connect(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
         with contextlib.ExitStack() as unless_adopted:
             unless_adopted.callback(accepted.close)
-            shaking = self._shaking(self._transport, Side.INITIATOR, far)
+            handshake = self._drive_handshake(self._transport, Side.INITIATOR, far)
             try:
-                obfuscated = await open_first(self._way, shaking, self._addresses)
+                obfuscated = await open_first(partial(self._way.open, handshake), self._addresses)
             except UnreachableError as error:
-                self._outcomes.failed(peer, self._destination, error.reason)
+                self._outcomes.failed(client, self._destination, error.reason)
                 return False
             with self._deadline(obfuscated):
-                encryptor = await shaking.outbound
-            if encryptor is None:
+                outbound = await handshake.result(OutboundReady)
+            if outbound is None:
                 return False
-            near.cipher = encryptor
+            near.cipher = outbound.encryptor
             unless_adopted.pop_all()
-        # Only now is the accepted socket read: what came early waited in the kernel.
+        # The accepted socket is not read before: what the client sends early waits in the kernel.
         clear = await adopt(near, accepted)
         if clear is None or obfuscated.is_closing():
             return False
-        self._outcomes.succeeded(peer, self.name, self._destination)
-        inbound = await shaking.inbound
-        if inbound is None:
-            return False
-        far.cipher = inbound[0]
-        hand_over(shaking, obfuscated, far, clear)
-        return True
+        self._outcomes.succeeded(client, self.name, self._destination)
+        return await _relay_inbound(handshake, far, clear)
 
 
 class SocksClient(Service):
-    """Each connection says where to."""
+    """Forwards each connection to the destination that it asks for."""
 
-    def __init__(self, around: Surroundings, name: str, way: WayOut, options: Mapping[str, str]) -> None:
-        """Begin.
+    def __init__(self, context: Context, name: str, way: WayOut, options: Mapping[str, str]) -> None:
+        """Set up.
 
         Args:
-            around: what comes in from outside.
+            context: what comes in from outside.
             name: the transport's.
-            way: how connections are opened.
-            options: what the transport gets where a connection does not say otherwise.
+            way: opens connections.
+            options: the transport's, where a connection's arguments do not override them.
         """
-        super().__init__(around, name)
+        super().__init__(context, name)
         self._way = way
         self._options = options
 
-    async def _connect(self, accepted: socket.socket, peer: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
-        asking = Asking(near)
-        clear = await adopt(asking, accepted)
+    async def _connect(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
+        socks = MachineDriver(Socks5(), near)
+        clear = await adopt(socks, accepted)
         if clear is None:
             return False
         with self._deadline(clear):
-            request = await asking.request
+            request = await socks.result(Request)
         if request is None:
             return False
-        destination = self._around.show(request.endpoint)
+        # A bridge that hangs up during the handshake closes this connection, with this answer.
+        near.last_words = write_reply(Reply.GENERAL_FAILURE)
+        destination = self._context.show(request.endpoint)
         try:
-            shaking, obfuscated, encryptor = await self._reach(request, far)
+            handshake, encryptor = await self._reach(request, far)
         except UnreachableError as error:
-            self._outcomes.failed(peer, destination, error.reason)
-            return asking.refuse(error.reply)
+            self._outcomes.failed(client, destination, error.reason)
+            near.last_words = b""
+            if not clear.is_closing():
+                clear.write(write_reply(error.reply))
+                clear.close()
+            return False
         if clear.is_closing():
             return False
         near.cipher = encryptor
-        self._outcomes.succeeded(peer, self.name, destination)
-        asking.accept(clear, obfuscated)
-        inbound = await shaking.inbound
-        if inbound is None or clear.is_closing():
-            return False
-        far.cipher = inbound[0]
-        hand_over(shaking, obfuscated, far, clear)
-        return True
+        self._outcomes.succeeded(client, self.name, destination)
+        near.last_words = b""
+        clear.write(write_reply(Reply.SUCCEEDED))
+        socks.hand_over()
+        return await _relay_inbound(handshake, far, clear)
 
-    async def _reach(self, request: Request, far: RelayEnd) -> tuple[Shaking, asyncio.Transport, CipherContext]:
-        """Connect to the bridge, and shake hands as far as it goes without the first data.
+    async def _reach(self, request: Request, far: RelayEnd) -> tuple[MachineDriver, CipherContext]:
+        """Connect to the bridge, and do the handshake up to the cipher for what is sent.
 
         Raises:
-            UnreachableError: if that does not work.
+            UnreachableError: one of them fails.
         """
         try:
             transport = make_transport_with(self.name, {**self._options, **request.arguments})
         except TransportError:
-            # Not its own words: they are the client's, and would be counted by themselves.
+            # Not this error's text: it depends on the client's words, and reasons are counted by their text.
             raise UnreachableError("the bridge line's arguments do not fit the transport") from None
-        shaking = self._shaking(transport, Side.INITIATOR, far)
-        obfuscated = await self._way.open(shaking, request.endpoint)
+        handshake = self._drive_handshake(transport, Side.INITIATOR, far)
+        obfuscated = await self._way.open(handshake, request.endpoint)
         with self._deadline(obfuscated):
-            encryptor = await shaking.outbound
-        if encryptor is None:
+            outbound = await handshake.result(OutboundReady)
+        if outbound is None:
             raise UnreachableError("no handshake")
-        return shaking, obfuscated, encryptor
+        return handshake, outbound.encryptor
+
+
+async def _relay_inbound(handshake: MachineDriver, far: RelayEnd, clear: asyncio.Transport) -> bool:
+    """Relay the bridge's direction too, once its part of the handshake is complete; tell whether it is."""
+    inbound = await handshake.result(InboundReady)
+    if inbound is None or clear.is_closing():
+        return False
+    far.cipher = inbound.decryptor
+    handshake.hand_over()
+    return True

@@ -1,10 +1,10 @@
-"""Passing a client on to tor: through its extended ORPort, or through its plain one where there is no other.
+"""Forwarding a client to tor: through its extended ORPort, or through its plain one where there is no other.
 
 The extended ORPort learns the client's address and transport, so that tor counts the client itself (proposal 196 and
 ext-orport-spec). Rules:
 
-- Nothing of the client's goes to tor before tor has said OKAY.
-- The cookie is read for every connection: a tor that was started anew has another one.
+- No byte of the client's goes to tor before tor has sent OKAY.
+- The cookie is read for every connection: a restarted tor has a new one.
 - Tor gets EXTENDED_DEADLINE seconds for all of it; it has no time-out of its own.
 """
 
@@ -12,13 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from obfstats.proxy.opening import Opening
+from obfstats.proxy.driver import MachineDriver
 from obfstats.proxy.outbound import Direct, UnreachableError, open_first
-from obfstats.wire import extorport
-from obfstats.wire.machine import Failed, Send
+from obfstats.wire.extorport import (
+    COOKIE_FILE_LENGTH,
+    CookieError,
+    ExtOrPortClient,
+    Granted,
+    parse_cookie,
+    user_address,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,149 +40,85 @@ EXTENDED_DEADLINE = 5.0
 
 HUNG_UP = "the extended ORPort hung up"
 
-_CHUNK = 1 << 12
-_COOKIE_FILE_LENGTH = 64
-
 
 class AbandonedError(UnreachableError):
-    """The client went away while tor was asked: nobody's failure."""
+    """The client disconnected while tor was asked: no failure."""
 
 
-class OrPort(ABC):
-    """Where clients are passed on to."""
+@dataclass(frozen=True, slots=True)
+class OrPortTarget:
+    """Tor's extended ORPort, or its plain ORPort or any other destination, which is told nothing.
 
-    @abstractmethod
-    async def connect(self, end: RelayEnd, client: Endpoint, transport: str) -> asyncio.Transport:
-        """Pass one client on.
+    Attributes:
+        addresses: where it listens, to be tried in this order.
+        cookie_file: the extended ORPort's cookie; None where it is the plain one.
+        random: returns that many random bytes.
+    """
+
+    addresses: Sequence[Endpoint]
+    cookie_file: Path | None
+    random: Random
+
+    def introduce(self, transport: str | None, address: str | None) -> ExtOrPortClient | None:
+        """Return the machine that introduces a client; None where tor is told nothing.
 
         Args:
-            end: the relay's end that speaks to tor; its cipher is in place.
-            client: the client's address and port.
-            transport: the name of the transport that it came by.
-
-        Returns:
-            the connection, under `end`. Tor may be heard already.
+            transport: the name of the transport it uses; None to send none.
+            address: its address as `user_address` returns it; None to send none.
 
         Raises:
-            UnreachableError: if tor does not take it.
-            AbandonedError: if the client went away meanwhile.
+            UnreachableError: there is no cookie.
         """
+        if self.cookie_file is None:
+            return None
+        return ExtOrPortClient(_read_cookie(self.cookie_file), self.random, transport=transport, address=address)
 
+    async def connect(self, end: RelayEnd, client: Endpoint, transport: str) -> None:
+        """Forward a client. Its connection to tor is attached to `end` then, and may have been read.
 
-class PlainOrPort(OrPort):
-    """An ORPort, or any destination, that is told nothing."""
+        Args:
+            end: the relay's end towards tor, with its cipher.
+            client: the client's address and port.
+            transport: the name of the transport that it uses.
 
-    def __init__(self, destinations: Sequence[Endpoint]) -> None:
-        self._destinations = destinations
-
-    async def connect(self, end: RelayEnd, client: Endpoint, transport: str) -> asyncio.Transport:  # noqa: ARG002
-        """Connect."""
-        return await open_first(Direct(), end, self._destinations)
-
-
-class ExtendedOrPort(OrPort):
-    """Tor's extended ORPort."""
-
-    def __init__(self, destinations: Sequence[Endpoint], cookie_file: Path, random: Random) -> None:
-        self._destinations = destinations
-        self._cookie_file = cookie_file
-        self._random = random
-
-    async def connect(self, end: RelayEnd, client: Endpoint, transport: str) -> asyncio.Transport:
-        """Connect, prove who we are, name the client, and wait for OKAY."""
-        try:
-            address = extorport.user_address(*client)
-        except ValueError:
-            raise UnreachableError("tor cannot be told of this client") from None
-        speech = extorport.ExtOrPortClient(
-            read_cookie(self._cookie_file), self._random, transport=transport, address=address
-        )
+        Raises:
+            UnreachableError: tor does not accept the client.
+            AbandonedError: the client disconnected meanwhile.
+        """
+        machine = self.introduce(transport, user_address(*client))
+        if machine is None:
+            await open_first(partial(Direct().open, end), self.addresses)
+            return
+        introduction = MachineDriver(machine, end)
         try:
             async with asyncio.timeout(EXTENDED_DEADLINE):
-                asking = _Asking(speech, end)
-                connection = await open_first(Direct(), asking, self._destinations)
-                early = await asking.answer
+                connection = await open_first(partial(Direct().open, introduction), self.addresses)
+                granted = await introduction.result(Granted)
         except TimeoutError:
             raise UnreachableError("the extended ORPort took too long") from None
-        if early is None:
-            raise AbandonedError("the client went away")
-        if isinstance(early, str):
-            raise UnreachableError(early)
-        if connection.is_closing():
+        if introduction.failure is not None:
+            raise UnreachableError(introduction.failure)
+        if granted is None and not introduction.is_hung_up:
+            raise AbandonedError("the client disconnected")
+        if granted is None or connection.is_closing():
             raise UnreachableError(HUNG_UP)
-        connection.set_protocol(end)
-        if early and end.cipher is not None:
-            end.pass_on(end.cipher.update(early))
-        connection.resume_reading()
-        return connection
+        introduction.hand_over()
 
 
-def read_cookie(path: Path) -> bytes:
+def _read_cookie(path: Path) -> bytes:
     """Read tor's cookie.
 
     Raises:
         UnreachableError: there is none.
     """
     try:
-        # A pipe in the cookie's place would hold everybody up.
+        # Not blocking: a pipe at the cookie's path must not stop the loop.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return extorport.parse_cookie(os.read(descriptor, _COOKIE_FILE_LENGTH + 1))
+            return parse_cookie(os.read(descriptor, COOKIE_FILE_LENGTH + 1))
         finally:
             os.close(descriptor)
     except OSError as error:
         raise UnreachableError(f"the extended ORPort's cookie cannot be read: {error.strerror}") from None
-    except extorport.CookieError:
+    except CookieError:
         raise UnreachableError("the extended ORPort's cookie file holds no cookie") from None
-
-
-class _Asking(Opening):
-    """The connection to the extended ORPort until tor's answer.
-
-    Attributes:
-        answer: becomes what tor said behind its OKAY, or a reason why there is none; None where the relay has closed
-            the connection, because its other end was lost.
-    """
-
-    __slots__ = ("_buffer", "_speech", "answer")
-
-    def __init__(self, speech: extorport.ExtOrPortClient, end: RelayEnd) -> None:
-        super().__init__(end)
-        self._speech = speech
-        self._buffer = bytearray(_CHUNK)
-        self.answer: asyncio.Future[bytes | str | None] = asyncio.get_running_loop().create_future()
-
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002
-        """Lend a small buffer: tor says little."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Go on with the exchange."""
-        if self._transport is None or self.answer.done():
-            return
-        for event in self._speech.receive(bytes(self._buffer[:nbytes])):
-            match event:
-                case Send(data):
-                    self._transport.write(data)
-                case extorport.Granted(early=early):
-                    self._transport.pause_reading()
-                    self.answer.set_result(early)
-                case Failed(reason):
-                    self.answer.set_result(reason)
-
-    def eof_received(self) -> bool:
-        """Hang up as well."""
-        self._hang_up()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Let whoever waits know."""
-        if exc is not None:
-            self._hang_up()
-        if not self.answer.done():
-            self.answer.set_result(None)
-        super().connection_lost(exc)
-
-    def _hang_up(self) -> None:
-        if not self.answer.done():
-            self.answer.set_result(HUNG_UP)

@@ -1,8 +1,11 @@
-"""The way out: from this program to a bridge, or to an ORPort; directly here, through a proxy in `proxied`.
+"""Connections to bridges and ORPorts: direct ones, or through a proxy (TOR_PT_PROXY, `--proxy`).
 
-Connections come from the local address that tor asks for (TOR_PT_OUTBOUND_BIND_ADDRESS_V4 and _V6; pt-spec: not those
-to loopback). A destination's name is never looked up here: who asks the machine's resolver for a bridge has told its
-operator.
+- Connections come from the local address that tor asks for (TOR_PT_OUTBOUND_BIND_ADDRESS_V4 and _V6; pt-spec: except
+  those to loopback).
+- A destination's name is never resolved here: that would tell the machine's resolver, and its operator, about a bridge.
+  A proxy gets the name as it is.
+- SOCKS is python-socks's (RFC 1928, SOCKS4a), HTTP CONNECT is h11's (RFC 9110, section 9.3.6): what a bridge sends
+  together with the proxy's answer is kept, however the answer is cut. Credentials are in no error.
 """
 
 from __future__ import annotations
@@ -12,20 +15,30 @@ import errno
 import ipaddress
 import socket
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.formats.address import pack_address
+from obfstats.wire.machine import Finished, Machine, ProtocolError, Send
 from obfstats.wire.socks5 import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from obfstats.proxy.driver import MachineDriver
     from obfstats.wire.endpoint import Endpoint
+    from obfstats.wire.machine import Script
+    from obfstats.wire.upstream import Upstream
 
 DIAL_TIMEOUT = 10.0
-"""Seconds for a destination to take a connection."""
+"""Seconds for a destination to accept a connection."""
 
+PROXY_TIMEOUT = 30.0
+"""Seconds for a proxy to accept a connection and to connect in turn."""
+
+_REFUSED = "the proxy refused"
 _REPLIES = {
     errno.ECONNREFUSED: Reply.CONNECTION_REFUSED,
     errno.ENETUNREACH: Reply.NETWORK_UNREACHABLE,
@@ -35,10 +48,10 @@ _REPLIES = {
 
 
 class UnreachableError(Exception):
-    """A destination did not take a connection.
+    """A destination did not accept a connection.
 
     Attributes:
-        reason: why, in words that hold no address.
+        reason: a text that holds no address.
         reply: the same for a SOCKS client.
     """
 
@@ -61,13 +74,13 @@ class LocalAddresses:
     v6: str | None = None
 
     def towards(self, host: str) -> tuple[str, int] | None:
-        """Give the address and port to bind before a connection to a host, or None."""
+        """Return the address and port to bind before connecting to a host; None for the kernel's choice."""
         if (self.v4, self.v6) == (None, None) or not _is_address(host):
-            # For a proxy's name: which family it will be is not known yet.
+            # The family of a proxy's name is not known yet.
             return None
         address = ipaddress.ip_address(host.partition("%")[0])
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        # To a mapped address the kernel wants a mapped one, which nobody names.
+        # To a mapped address the kernel requires a mapped local one.
         local = self.v6 if ":" in host else self.v4
         return None if local is None or mapped is not None or address.is_loopback else (local, 0)
 
@@ -76,21 +89,21 @@ class WayOut(ABC):
     """Opens connections."""
 
     @abstractmethod
-    async def open(self, protocol: asyncio.BufferedProtocol, destination: Endpoint) -> asyncio.Transport:
-        """Connect, and put the connection under a protocol.
+    async def open(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
+        """Connect, and run a driver over the connection.
 
         Raises:
-            UnreachableError: if that does not work.
+            UnreachableError: the connection cannot be made.
         """
 
 
 class Direct(WayOut):
-    """Straight to the destination."""
+    """Connects to the destination itself."""
 
     def __init__(self, local: LocalAddresses | None = None) -> None:
         self._local = local or LocalAddresses()
 
-    async def open(self, protocol: asyncio.BufferedProtocol, destination: Endpoint) -> asyncio.Transport:
+    async def open(self, driver: asyncio.BufferedProtocol, destination: Endpoint) -> asyncio.Transport:
         """Connect to an address; a name is refused."""
         if not _is_address(destination.host):
             raise UnreachableError("it is a name and no address", Reply.ADDRESS_TYPE_NOT_SUPPORTED)
@@ -98,19 +111,83 @@ class Direct(WayOut):
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
                 transport, _ = await asyncio.get_running_loop().create_connection(
-                    lambda: protocol, *destination, local_addr=local
+                    lambda: driver, *destination, local_addr=local
                 )
         except TimeoutError:
             raise UnreachableError("timed out", Reply.TTL_EXPIRED) from None
         except OSError as error:
             raise UnreachableError(*reason_of(error)) from None
-        return kept_alive(transport)
+        return _keep_alive(transport)
+
+
+class Proxied(WayOut):
+    """Connects through a proxy."""
+
+    def __init__(self, upstream: Upstream, local: LocalAddresses | None = None) -> None:
+        """Set up.
+
+        Args:
+            upstream: the proxy.
+            local: where connections to it come from.
+        """
+        self._upstream = upstream
+        self._local = (local or LocalAddresses()).towards(upstream.endpoint.host)
+
+    async def open(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
+        """Ask the proxy for the destination."""
+        open_through_proxy = self._open_by_http if self._upstream.scheme == "http" else self._open_by_socks
+        try:
+            async with asyncio.timeout(PROXY_TIMEOUT):
+                return _keep_alive(await open_through_proxy(driver, destination))
+        except TimeoutError:
+            raise UnreachableError("the proxy timed out", Reply.TTL_EXPIRED) from None
+        except OSError as error:
+            reason, reply = reason_of(error)
+            raise UnreachableError(f"the proxy cannot be reached: {reason}", reply) from None
+
+    async def _open_by_socks(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
+        # Imported here, so that a program without such a proxy does not load the library.
+        from python_socks import ProxyError, ProxyTimeoutError, ProxyType  # noqa: PLC0415
+        from python_socks.async_.asyncio import Proxy  # noqa: PLC0415
+
+        upstream = self._upstream
+        proxy_type = ProxyType.SOCKS5 if upstream.scheme == "socks5" else ProxyType.SOCKS4
+        proxy = Proxy(proxy_type, *upstream.endpoint, username=upstream.username, password=upstream.password, rdns=True)
+        try:
+            connected = await proxy.connect(*destination, timeout=PROXY_TIMEOUT, local_addr=self._local)
+        except ProxyTimeoutError:
+            raise TimeoutError from None
+        except ProxyError as error:
+            code = error.error_code if upstream.scheme == "socks5" else None
+            reply = Reply(code) if code and code in set(Reply) else Reply.GENERAL_FAILURE
+            raise UnreachableError(_REFUSED, reply) from None
+        except UnicodeError:
+            raise UnreachableError("the proxy cannot be told this name") from None
+        try:
+            transport, _ = await asyncio.get_running_loop().create_connection(lambda: driver, sock=connected)
+        except OSError:
+            connected.close()
+            raise
+        return transport
+
+    async def _open_by_http(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
+        driver.run_first(Machine(partial(_connect_by_http, self._upstream, destination)))
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: driver, *self._upstream.endpoint, local_addr=self._local
+        )
+        if await driver.result(Finished) is None or transport.is_closing():
+            raise UnreachableError(_REFUSED)
+        return transport
 
 
 async def open_first(
-    way: WayOut, protocol: asyncio.BufferedProtocol, destinations: Sequence[Endpoint]
+    connect: Callable[[Endpoint], Awaitable[asyncio.Transport]], destinations: Sequence[Endpoint]
 ) -> asyncio.Transport:
-    """Connect to the first of several addresses that takes the connection.
+    """Connect to the first of several addresses that accepts the connection.
+
+    Args:
+        connect: connects to one address, or raises UnreachableError.
+        destinations: the addresses, in this order.
 
     Raises:
         UnreachableError: the last one's, if none does.
@@ -118,17 +195,53 @@ async def open_first(
     failure = UnreachableError("there is no address to connect to")
     for destination in destinations:
         try:
-            return await way.open(protocol, destination)
+            return await connect(destination)
         except UnreachableError as error:
             failure = error
     raise failure
 
 
-def kept_alive(transport: asyncio.Transport) -> asyncio.Transport:
-    """Have the kernel find out when the other end is gone without a word; gives the transport.
+def reason_of(error: OSError) -> tuple[str, Reply]:
+    """Name why a connection failed; the error's own text may hold the address."""
+    number = error.errno or 0
+    words = errno.errorcode.get(number, type(error).__name__)
+    return words, _REPLIES.get(number, Reply.GENERAL_FAILURE)
+
+
+def _connect_by_http(upstream: Upstream, destination: Endpoint, held: bytearray) -> Script:
+    """Ask an HTTP proxy for a destination."""
+    # Imported here, as above.
+    import h11  # noqa: PLC0415
+
+    target = str(destination).encode("ascii")
+    headers = [(b"Host", target)]
+    if upstream.username is not None:
+        credentials = f"{upstream.username}:{upstream.password or ''}".encode()
+        headers.append((b"Proxy-Authorization", b"Basic " + b64encode(credentials)))
+    connection = h11.Connection(h11.CLIENT)
+    request = connection.send(h11.Request(method=b"CONNECT", target=target, headers=headers)) or b""
+    yield Send(request + (connection.send(h11.EndOfMessage()) or b""))
+    response: object = h11.NEED_DATA
+    try:
+        while not isinstance(response, h11.Response):
+            if response is h11.NEED_DATA:
+                while not held:
+                    yield None
+                connection.receive_data(bytes(held))
+                held.clear()
+            response = connection.next_event()
+    except h11.RemoteProtocolError:
+        raise ProtocolError(_REFUSED) from None
+    if not 200 <= response.status_code < 300:
+        raise ProtocolError(_REFUSED)
+    yield Finished(early=connection.trailing_data[0])
+
+
+def _keep_alive(transport: asyncio.Transport) -> asyncio.Transport:
+    """Have the kernel detect when the peer has vanished; return the transport.
 
     Raises:
-        UnreachableError: the other end is gone already.
+        UnreachableError: the connection is lost already.
     """
     connected: socket.socket | None = transport.get_extra_info("socket")
     try:
@@ -139,13 +252,6 @@ def kept_alive(transport: asyncio.Transport) -> asyncio.Transport:
         transport.abort()
         raise UnreachableError(*reason_of(error)) from None
     return transport
-
-
-def reason_of(error: OSError) -> tuple[str, Reply]:
-    """Say why a connection failed; the error's own text may hold the address."""
-    number = error.errno or 0
-    words = errno.errorcode.get(number, type(error).__name__)
-    return words, _REPLIES.get(number, Reply.GENERAL_FAILURE)
 
 
 def _is_address(host: str) -> bool:

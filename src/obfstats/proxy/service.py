@@ -1,19 +1,21 @@
-"""One connection's journey: accepted, handshake done, passed on, relayed. What both sides share.
+"""What every transport's service does with a connection: accepted, handshake done, forwarded, relayed.
 
-A coroutine walks a connection up to its relay and ends there, so that an idle connection costs no task.
+A coroutine brings a connection up to its relay and ends there, so an idle connection costs no task.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from obfstats.proxy.outcomes import Outcomes
+from obfstats.proxy.driver import MachineDriver
 from obfstats.proxy.relay import RelayEnd, Scratch
-from obfstats.proxy.shaking import Shaking
+from obfstats.wire.handshake import Side
 
 if TYPE_CHECKING:
     import socket
@@ -23,23 +25,25 @@ if TYPE_CHECKING:
     from obfstats.proxy.limits import Gate
     from obfstats.proxy.privacy import Show
     from obfstats.wire.endpoint import Endpoint
-    from obfstats.wire.handshake import Side, Transport
+    from obfstats.wire.handshake import Transport
     from obfstats.wire.machine import Random
 
 HANDSHAKE_DEADLINE = (30.0, 60.0)
 """Seconds within which a handshake must be done; each connection draws its own, so that no prober learns it."""
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Context:
     """What comes in from outside, the same for every service of a program.
 
     Attributes:
-        gate: who may come in.
+        gate: admits connections.
         executor: runs a handshake's costly steps.
-        random: gives that many random bytes.
-        draw: gives a random number between two.
-        show: writes addresses into the log, or that there was one.
+        random: returns that many random bytes.
+        draw: returns a random number between two.
+        show: formats addresses and numbers for the log.
     """
 
     gate: Gate
@@ -49,122 +53,139 @@ class Surroundings:
     show: Show
 
 
+class OutcomeLog:
+    """Logs the outcome of a service's connections: each one at level info, failures as sums at level warning."""
+
+    def __init__(self, name: str, show: Show) -> None:
+        """Set up.
+
+        Args:
+            name: of the service, for reports.
+            show: formats addresses and numbers for the log.
+        """
+        self._name = name
+        self._show = show
+        self._failures: Counter[str] = Counter()
+
+    @property
+    def shows_each(self) -> bool:
+        """Whether each connection is logged, and not only failures as sums."""
+        return _log.isEnabledFor(logging.INFO)
+
+    def failed(self, client: Endpoint, destination: str, reason: str) -> None:
+        """Count a connection that could not be forwarded."""
+        self._failures[reason] += 1
+        if self.shows_each:
+            _log.info("%s: connection to %s failed: %s", self._show(client), destination, reason)
+
+    def succeeded(self, client: Endpoint, transport: str, destination: str) -> None:
+        """Log, in the words of the C program, that a client was forwarded."""
+        if self.shows_each:
+            _log.info("%s (%s): Successful outbound connection to '%s'.", self._show(client), transport, destination)
+
+    def report(self) -> None:
+        """Log how many connections have failed since the last report, and why."""
+        for reason, times in self._failures.items():
+            number = self._show.number(times)
+            _log.warning("%s: %d connection(s) could not be passed on (%s)", self._name, number, reason)
+        self._failures.clear()
+
+
 class Service(ABC):
     """One side of one transport."""
 
-    def __init__(self, around: Surroundings, name: str) -> None:
-        """Begin.
+    def __init__(self, context: Context, name: str) -> None:
+        """Set up.
 
         Args:
-            around: what comes in from outside.
+            context: what comes in from outside.
             name: the transport's.
         """
         self.name = name
-        self._around = around
+        self._context = context
         self._scratch = Scratch()
-        self._alive: set[RelayEnd] = set()
-        self._walking: dict[RelayEnd, asyncio.Task[None]] = {}
-        self._outcomes = Outcomes(name, around.show)
+        self._open: set[RelayEnd] = set()
+        self._tasks: dict[RelayEnd, asyncio.Task[None]] = {}
+        self._outcomes = OutcomeLog(name, context.show)
 
-    def handle(self, accepted: socket.socket, peer: Endpoint, gone: Callable[[], None]) -> None:
-        """Take a connection.
+    def handle(self, accepted: socket.socket, client: Endpoint, on_closed: Callable[[], None]) -> None:
+        """Serve a connection.
 
         Args:
             accepted: its socket, not blocking.
-            peer: who called.
-            gone: called once, when the connection is over.
+            client: its peer.
+            on_closed: called once, when the connection is closed.
         """
-        # Tied together from the start: in whichever way the connection ends, the ends report it.
+        # The ends are joined from the start: however the connection ends, they report it.
         near, far = RelayEnd(self._scratch), RelayEnd(self._scratch)
 
-        def over() -> None:
-            self._alive.discard(near)
-            task = self._walking.get(near)
+        def on_both_closed() -> None:
+            self._open.discard(near)
+            task = self._tasks.get(near)
             if task is None:
-                gone()
+                on_closed()
             else:
-                # What is still being opened on the far side takes up room, even if the near one has gone.
-                task.add_done_callback(lambda _: gone())
+                # While the far end is still being opened, the connection takes a slot.
+                task.add_done_callback(lambda _: on_closed())
 
-        near.join(far, over)
-        self._alive.add(near)
-        self._walking[near] = asyncio.get_running_loop().create_task(self._walk(accepted, peer, near, far))
-        self._walking[near].add_done_callback(lambda _: self._walking.pop(near))
+        near.join(far, on_both_closed)
+        self._open.add(near)
+        self._tasks[near] = asyncio.get_running_loop().create_task(self._serve(accepted, client, near, far))
+        self._tasks[near].add_done_callback(lambda _: self._tasks.pop(near))
 
     def report(self) -> None:
-        """Say what went wrong since the last time, and how often."""
+        """Log what has failed since the last report."""
         self._outcomes.report()
 
     def cut_off(self) -> None:
-        """Cut off every connection; transports report their end at the loop's next turn."""
-        for task in self._walking.values():
+        """Close every connection at once; transports report it in the loop's next iteration."""
+        for task in self._tasks.values():
             task.cancel()
-        for near in list(self._alive):
+        for near in list(self._open):
             near.abort()
 
-    async def _walk(self, accepted: socket.socket, peer: Endpoint, near: RelayEnd, far: RelayEnd) -> None:
-        """Bring a connection to its relay, or to its end."""
-        relayed = False
+    async def _serve(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> None:
+        """Bring a connection to its relay, or close it."""
+        is_relayed = False
         try:
-            relayed = await self._connect(accepted, peer, near, far)
+            is_relayed = await self._connect(accepted, client, near, far)
         finally:
-            if not relayed:
+            if not is_relayed:
                 near.abort()
-                # The near side may have gone first and left the far one alone.
+                # If the near end was lost first, the far one is not joined to it any more.
                 far.abort()
 
     @abstractmethod
-    async def _connect(self, accepted: socket.socket, peer: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
+    async def _connect(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
         """Attach both ends and let them relay.
 
         Args:
             accepted: the accepted socket.
-            peer: its peer.
+            client: its peer.
             near: the end on the accepted side.
             far: the end on the destination's side.
 
         Returns:
-            whether they relay now; if not, what is attached is to be cut off.
+            whether they relay now; if not, whatever is attached is closed.
         """
 
-    def _shaking(self, transport: Transport, side: Side, end: RelayEnd) -> Shaking:
-        around = self._around
-        return Shaking(transport.handshake(side, around.random), side, self._scratch, around.executor, end)
+    def _drive_handshake(self, transport: Transport, side: Side, end: RelayEnd) -> MachineDriver:
+        """Make the driver of one connection's handshake."""
+        machine = transport.handshake(side, self._context.random)
+        return MachineDriver(machine, end, self._context.executor, is_silent=side is Side.RESPONDER)
 
     @contextlib.contextmanager
     def _deadline(self, transport: asyncio.Transport) -> Iterator[None]:
-        """Cut a connection off at a moment of its own, unless it has got there by the end of the block."""
-        timer = asyncio.get_running_loop().call_later(self._around.draw(*HANDSHAKE_DEADLINE), transport.abort)
+        """Close a connection at a random moment, unless the block ends before."""
+        timer = asyncio.get_running_loop().call_later(self._context.draw(*HANDSHAKE_DEADLINE), transport.abort)
         try:
             yield
         finally:
             timer.cancel()
 
 
-def hand_over(shaking: Shaking, obfuscated: asyncio.Transport, end: RelayEnd, clear: asyncio.Transport) -> None:
-    """Let the relay take over a connection whose handshake is done and whose reading is paused.
-
-    Args:
-        shaking: what has driven the handshake.
-        obfuscated: its connection.
-        end: the relay's end for that connection.
-        clear: the connection of the other end.
-    """
-    inbound = shaking.inbound.result()
-    if inbound is not None:
-        end.pass_on(bytes(inbound[1]))
-    obfuscated.set_protocol(end)
-    if shaking.ended:
-        end.eof_received()
-    if obfuscated.get_write_buffer_size():
-        clear.pause_reading()
-    # What is unsent resumes the reading itself once it is gone.
-    if not clear.get_write_buffer_size():
-        obfuscated.resume_reading()
-
-
 async def adopt(protocol: asyncio.BaseProtocol, accepted: socket.socket) -> asyncio.Transport | None:
-    """Put an accepted socket under a protocol; None if it is gone already."""
+    """Make a transport of an accepted socket; None if the connection is lost already."""
     try:
         transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, accepted)
     except OSError:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from obfstats.wire.machine import Random, Script
 
 COOKIE_LENGTH = 32
+COOKIE_FILE_LENGTH = 64
 MAX_BODY = 1024
 """Bytes of a message's body: an address or a transport's name is shorter."""
 
@@ -112,7 +113,7 @@ def parse_cookie(content: bytes) -> bytes:
     Raises:
         CookieError: the content is not exactly the header and 32 bytes.
     """
-    if not content.startswith(_COOKIE_HEADER) or len(content) != len(_COOKIE_HEADER) + COOKIE_LENGTH:
+    if not content.startswith(_COOKIE_HEADER) or len(content) != COOKIE_FILE_LENGTH:
         raise CookieError("the file does not hold a cookie of tor's extended ORPort")
     return content[len(_COOKIE_HEADER) :]
 

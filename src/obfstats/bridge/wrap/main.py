@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.bridge import answers, logs, process
 from obfstats.bridge.commands import LimitOptions, WrapOptions, read_log, read_statistics
-from obfstats.bridge.serving import SIGNALS, Entrance, descriptors_left, find_limits, run, surroundings
+from obfstats.bridge.serving import SIGNALS, Entrance, descriptors_left, find_limits, make_context, run
 from obfstats.bridge.serving import Program as Serving
 from obfstats.bridge.statistics import open_statistics
 from obfstats.bridge.wrap import cookie
@@ -27,9 +27,9 @@ from obfstats.bridge.wrap.speech import Speech
 from obfstats.commandline import UsageError
 from obfstats.proxy import privacy
 from obfstats.proxy.listener import bound, listen
-from obfstats.proxy.wrap import loopback
-from obfstats.proxy.wrap.passage import Door
-from obfstats.proxy.wrap.service import Wrapping
+from obfstats.proxy.orport import OrPortTarget
+from obfstats.proxy.wrap.service import WrapService
+from obfstats.proxy.wrap.session import set_loopback_options
 from obfstats.record import RecordError
 from obfstats.record.clock import SystemClock
 from obfstats.wire import lines
@@ -68,13 +68,13 @@ class _Told:
     Attributes:
         names: the transports that it asks for.
         state: the folder that may be written to.
-        door: where clients are passed on to.
+        target: where clients are forwarded.
         variables: the whole environment.
     """
 
     names: Sequence[str]
     state: Path
-    door: Door
+    target: OrPortTarget
     variables: Mapping[str, str]
 
 
@@ -113,8 +113,8 @@ def run_wrap(options: WrapOptions, clock: Clock | None = None) -> int:
         if not names:
             return _become(options.program)
         orport, cookie_file = read_orports(os.environ).choose()
-        door = Door(orport, None if cookie_file is None else Path(cookie_file), os.urandom)
-        told = _Told(names, Path(read_state(os.environ)), door, _inherited())
+        target = OrPortTarget([orport], None if cookie_file is None else Path(cookie_file), os.urandom)
+        told = _Told(names, Path(read_state(os.environ)), target, _inherited())
     except PluggableError as error:
         answers.say(error.line)
         return 1
@@ -154,7 +154,7 @@ def _serve(options: WrapOptions, told: _Told, speech: Speech, statistics: Statis
     with contextlib.ExitStack() as stack:
         try:
             listening = stack.enter_context(listen(_LOOPBACK))
-            loopback.suit(listening)
+            set_loopback_options(listening)
         except OSError as error:
             return _refuse(told.names, f"cannot listen on {_LOOPBACK.host}: {error.strerror}")
         try:
@@ -171,10 +171,10 @@ def _serve(options: WrapOptions, told: _Told, speech: Speech, statistics: Statis
         # After the program has been started: it keeps the limits that tor has set.
         limits = find_limits(options.limits, networks=False, descriptors=_DESCRIPTORS)
         pipes = descriptors_left(limits) // 2
-        around = surroundings(limits, privacy.Show(safe=options.log.safe))
+        context = make_context(limits, privacy.Show(safe=options.log.safe))
         recorder = None if statistics is None else statistics.recorder
-        service = Wrapping(around, known, told.door, recorder, unfinished=limits.handshakes, pipes=pipes)
-        serving = Serving(NAME, around, clock, statistics, beats=True, ends_with_stdin=False, companion=program)
+        service = WrapService(context, known, told.target, recorder, max_unfinished=limits.handshakes, max_pipes=pipes)
+        serving = Serving(NAME, context, clock, statistics, beats=True, ends_with_stdin=False, companion=program)
         run(serving, [Entrance(listening, service)])
         return program.status
 

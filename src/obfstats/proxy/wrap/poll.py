@@ -1,9 +1,9 @@
-"""Which connections have something to do: one epoll set, which the event loop watches as a single descriptor.
+"""One epoll set for all connections, which the event loop watches as a single descriptor.
 
-However many connections there are, the loop learns of all that became ready at once, and a connection that is idle
-costs it nothing. The set is edge-triggered: a connection is told once that bytes came or that there is room again, and
-must go on until the kernel says EAGAIN, or ask to be called again. So it is registered once, and nothing has to be
-changed while it lives.
+However many connections there are, the loop learns in one call which became ready, and an idle connection costs it
+nothing. The set is edge-triggered: a connection is reported once when bytes arrive or its send buffer has space again,
+and must go on until the kernel returns EAGAIN, or ask to be called again. So each socket is registered once, and its
+registration never changes.
 """
 
 from __future__ import annotations
@@ -19,100 +19,100 @@ if TYPE_CHECKING:
     import socket
 
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-"""Bytes came, or the end, or an error."""
+"""Bytes, the peer's end of file, or an error."""
 
 WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-"""There is room for more bytes, or there never will be."""
+"""The send buffer has space, or never will have."""
 
 LOST = select.EPOLLERR
 """The connection was reset."""
 
 GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-"""The other end will say no more."""
+"""The peer sends nothing more."""
 
 _ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_AT_ONCE = 256
+_MAX_EVENTS = 256
 
 _TURN = 0.003
-"""Seconds after which others have their turn, newcomers, timers and signals; until then it looks again and again."""
+"""Seconds of polling in a row; after that the loop's other events have their turn: accepts, timers and signals."""
 
 
 class Watcher(Protocol):
-    """Whoever does something about sockets that are ready."""
+    """Handles the events of its sockets."""
 
     def ready(self, descriptor: int, events: int) -> None:
-        """Do it; a call without need must do no harm."""
+        """Handle events; a call without need must do no harm."""
 
     def abort(self) -> None:
-        """Give the sockets up."""
+        """Close the sockets."""
 
 
 class Poll:
-    """The set."""
+    """The epoll set."""
 
     def __init__(self) -> None:
         """Begin to watch, on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
-        self._leaving: list[socket.socket] | None = None
-        self._loop.add_reader(self._epoll.fileno(), self._look)
+        self._to_close: list[socket.socket] | None = None
+        self._loop.add_reader(self._epoll.fileno(), self._dispatch)
 
     def add(self, connected: socket.socket, watcher: Watcher) -> None:
-        """Watch a socket; its watcher is told at once if something came already."""
+        """Watch a socket; what has arrived already is reported at once."""
         number = connected.fileno()
         self._watchers[number] = watcher
         self._epoll.register(number, _ALL)
 
     def replace(self, connected: socket.socket, watcher: Watcher) -> None:
-        """Have someone else told of a socket."""
+        """Report a socket's events to another watcher."""
         self._watchers[connected.fileno()] = watcher
 
     def again(self, connected: socket.socket) -> None:
-        """Tell a socket's watcher once more that there is room, when all others have had their turn."""
+        """Report WRITABLE to a socket's watcher once more, after all others have had their turn."""
         number = connected.fileno()
-        self._loop.call_soon(self._tell_again, number, self._watchers.get(number))
+        self._loop.call_soon(self._report_again, number, self._watchers.get(number))
 
     def close(self, connected: socket.socket) -> None:
         """Close a socket, which ends the watching as well."""
         self._watchers.pop(connected.fileno(), None)
-        if self._leaving is None:
+        if self._to_close is None:
             connected.close()
         else:
-            # Its number must not be another's while there may be events under it in hand.
-            self._leaving.append(connected)
+            # Its number must not be reused while fetched events may still carry it.
+            self._to_close.append(connected)
 
     def end(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
-    def _look(self) -> None:
-        leaving: list[socket.socket] = []
-        self._leaving = leaving
+    def _dispatch(self) -> None:
+        to_close: list[socket.socket] = []
+        self._to_close = to_close
         get, poll = self._watchers.get, self._epoll.poll
         try:
             until = time.monotonic() + _TURN
-            # In this order: what the set has told once, it does not tell again.
-            while time.monotonic() < until and (pending := poll(0, _AT_ONCE)):
+            # The clock first: an event that was fetched is not reported again.
+            while time.monotonic() < until and (pending := poll(0, _MAX_EVENTS)):
                 for number, events in pending:
                     watcher = get(number)
                     if watcher is not None:
-                        _tell(watcher, number, events)
-                while leaving:
-                    leaving.pop().close()
+                        _report(watcher, number, events)
+                while to_close:
+                    to_close.pop().close()
         finally:
-            self._leaving = None
-            for connected in leaving:
+            self._to_close = None
+            for connected in to_close:
                 connected.close()
 
-    def _tell_again(self, number: int, watcher: Watcher | None) -> None:
+    def _report_again(self, number: int, watcher: Watcher | None) -> None:
         if watcher is not None and self._watchers.get(number) is watcher:
-            _tell(watcher, number, select.EPOLLOUT)
+            _report(watcher, number, select.EPOLLOUT)
 
 
-def _tell(watcher: Watcher, number: int, events: int) -> None:
-    """Tell a watcher; a mistake of ours costs one connection, and not those that are told behind it."""
+def _report(watcher: Watcher, number: int, events: int) -> None:
+    """Report events to a watcher; an error of ours costs this connection, and no other."""
     try:
         watcher.ready(number, events)
     except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on

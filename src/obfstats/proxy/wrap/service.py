@@ -1,7 +1,7 @@
-"""What becomes of the transport's connections: a passage, which is counted, then a tunnel.
+"""What becomes of the transport's connections: an extended ORPort session, which is counted, then a tunnel.
 
-A transport says within milliseconds who comes. What takes longer than OPENING_DEADLINE, or is one too many that is not
-done, is nobody who will ever say it, and is cut off, the oldest first; so others can always come.
+A transport sends within milliseconds whose connection it is. A session that takes longer than OPENING_DEADLINE, or that
+is the oldest of too many, will never get there: it is closed, so that new ones always find a slot.
 """
 
 from __future__ import annotations
@@ -9,153 +9,153 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from obfstats.proxy.outcomes import Outcomes
+from obfstats.proxy.service import OutcomeLog
 from obfstats.proxy.wrap.carriers import Carriers, can_splice
-from obfstats.proxy.wrap.passage import Door, Passage
 from obfstats.proxy.wrap.poll import Poll
+from obfstats.proxy.wrap.session import ExtOrPortSession
 from obfstats.proxy.wrap.tunnel import Tunnel
-from obfstats.wire import extorport
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from obfstats.proxy.service import Surroundings
+    from obfstats.proxy.orport import OrPortTarget
+    from obfstats.proxy.service import Context
     from obfstats.record import Recorder
+    from obfstats.wire.extorport import Asked
 
 OPENING_DEADLINE = 10.0
 """Seconds from a transport's connection to tor's OKAY: twice what Go's transports wait for it."""
 
-NOBODY = Endpoint("127.0.0.1", 0)
-"""Whom tor takes for the client where nothing is said of it."""
+UNKNOWN_CLIENT = Endpoint("127.0.0.1", 0)
+"""The client that tor assumes where a transport sends no address."""
 
-UNNAMED = "<??>"
-"""What tor calls a transport that does not say its name."""
+UNKNOWN_TRANSPORT = "<??>"
+"""What tor calls a transport that does not send its name."""
 
 
-class Wrapping:
-    """The wrap's one service: whichever transport a connection came by, it says so itself."""
+class WrapService:
+    """The wrap's only service: each connection tells which transport it belongs to."""
 
     def __init__(
         self,
-        around: Surroundings,
+        context: Context,
         cookie: bytes,
-        door: Door,
+        target: OrPortTarget,
         recorder: Recorder | None,
         *,
-        unfinished: int,
-        pipes: int,
+        max_unfinished: int,
+        max_pipes: int,
     ) -> None:
-        """Begin.
+        """Set up.
 
         Args:
-            around: what comes in from outside.
-            cookie: what the transport has to know.
-            door: where clients are passed on to.
-            recorder: who counts, or None.
-            unfinished: connections at once that tor has not taken yet.
-            pipes: how many pipes there may be for the bytes.
+            context: what comes in from outside.
+            cookie: what the transport must know.
+            target: tor's ORPort.
+            recorder: counts clients, or None.
+            max_unfinished: sessions at once that tor has not accepted yet.
+            max_pipes: how many pipes may carry bytes.
         """
-        self._outcomes = Outcomes("wrap", around.show)
-        self._destination = around.show(door.endpoint)
+        self._outcomes = OutcomeLog("wrap", context.show)
+        self._destination = context.show(target.addresses[0])
         self._cookie = cookie
-        self._door = door
+        self._target = target
         self._recorder = recorder
-        self._unfinished = unfinished
-        self._carriers = Carriers(pipes if can_splice() else 0)
+        self._max_unfinished = max_unfinished
+        self._carriers = Carriers(max_pipes if can_splice() else 0)
         # The oldest first.
-        self._opening: dict[Passage, tuple[float, Callable[[], None]]] = {}
-        self._open: dict[Tunnel, Callable[[], None]] = {}
+        self._sessions: dict[ExtOrPortSession, tuple[float, Callable[[], None]]] = {}
+        self._tunnels: dict[Tunnel, Callable[[], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._poll: Poll | None = None
-        # One for all, not a new one with every connection.
-        self._when_done, self._when_over = self._done, self._over
+        # Bound once for all connections, not with each one.
+        self._on_session_done, self._on_tunnel_closed = self._end_session, self._end_tunnel
 
-    def handle(self, accepted: socket.socket, peer: Endpoint, gone: Callable[[], None]) -> None:  # noqa: ARG002
-        """Take a connection of the transport's.
+    def handle(self, accepted: socket.socket, peer: Endpoint, on_closed: Callable[[], None]) -> None:  # noqa: ARG002
+        """Serve a connection of the transport's.
 
         Args:
             accepted: its socket, not blocking.
-            peer: where on this machine it comes from.
-            gone: called once, when the connection is over.
+            peer: its address on this machine.
+            on_closed: called once, when the connection is closed.
         """
         poll = self._poll = self._poll or Poll()
-        server = extorport.ExtOrPortServer(self._cookie, self._door.random)
-        passage = Passage(accepted, server, self._door, poll, self._when_done)
-        if len(self._opening) >= self._unfinished:
-            self._cut(next(iter(self._opening)), "too many at once have not said who comes")
+        session = ExtOrPortSession(accepted, self._cookie, self._target, poll, self._on_session_done)
+        if len(self._sessions) >= self._max_unfinished:
+            self._fail(next(iter(self._sessions)), "too many at once have not said who comes")
         loop = asyncio.get_running_loop()
-        self._opening[passage] = loop.time() + OPENING_DEADLINE, gone
+        self._sessions[session] = loop.time() + OPENING_DEADLINE, on_closed
         if self._timer is None:
-            self._timer = loop.call_later(OPENING_DEADLINE, self._look)
-        passage.begin()
+            self._timer = loop.call_later(OPENING_DEADLINE, self._close_late_sessions)
+        session.begin()
 
     def report(self) -> None:
-        """Say what went wrong since the last time, and how often."""
+        """Log what has failed since the last report."""
         self._outcomes.report()
 
     def cut_off(self) -> None:
-        """Cut off every connection."""
+        """Close every connection at once."""
         if self._timer is not None:
             self._timer.cancel()
-        for passage in list(self._opening):
-            self._drop(passage, None)
-        for tunnel in list(self._open):
+        for session in list(self._sessions):
+            self._close(session, None)
+        for tunnel in list(self._tunnels):
             tunnel.abort()
         self._carriers.close()
         if self._poll is not None:
             self._poll.end()
 
-    def _done(self, passage: Passage, outcome: bytes | str | None) -> None:
-        """Count a client that tor has taken, and let its bytes through."""
-        asked, far, poll = passage.asked, passage.far, self._poll
+    def _end_session(self, session: ExtOrPortSession, outcome: bytes | str | None) -> None:
+        """Count a client that tor has accepted, and tunnel its bytes; or close its connection."""
+        asked, far, poll = session.asked, session.far, self._poll
         if not isinstance(outcome, bytes) or asked is None or far is None or poll is None:
-            self._cut(passage, outcome if isinstance(outcome, str) else None)
+            self._fail(session, outcome if isinstance(outcome, str) else None)
             return
+        transport = asked.transport or UNKNOWN_TRANSPORT
         # Before anything else can happen to the connection: tor has counted it by now.
         if self._recorder is not None:
-            self._recorder.record(asked.host or NOBODY.host, asked.transport or UNNAMED)
+            self._recorder.record(asked.host or UNKNOWN_CLIENT.host, transport)
         try:
-            passage.grant(outcome)
+            session.grant(outcome)
         except OSError:
-            self._cut(passage, None)
+            self._fail(session, None)
             return
-        if self._outcomes.tells_each:
-            self._outcomes.succeeded(_client(asked), asked.transport or UNNAMED, self._destination)
-        _, gone = self._opening.pop(passage)
-        tunnel = Tunnel(passage.near, far, poll, self._carriers, self._when_over)
-        self._open[tunnel] = gone
-        tunnel.begin(has_unread=passage.has_unread)
+        if self._outcomes.shows_each:
+            self._outcomes.succeeded(_client_of(asked), transport, self._destination)
+        _, on_closed = self._sessions.pop(session)
+        tunnel = Tunnel(session.near, far, poll, self._carriers, self._on_tunnel_closed)
+        self._tunnels[tunnel] = on_closed
+        tunnel.begin(has_unread=session.has_unread)
 
-    def _over(self, tunnel: Tunnel) -> None:
-        self._open.pop(tunnel)()
+    def _end_tunnel(self, tunnel: Tunnel) -> None:
+        self._tunnels.pop(tunnel)()
 
-    def _cut(self, passage: Passage, reason: str | None) -> None:
-        """Cut off a connection that does not get to its tunnel."""
+    def _fail(self, session: ExtOrPortSession, reason: str | None) -> None:
+        """Close a session that gets no tunnel; None where the transport has disconnected, which is no failure."""
         if reason is not None:
-            self._outcomes.failed(_client(passage.asked), self._destination, reason)
-        self._drop(passage, reason)
+            self._outcomes.failed(_client_of(session.asked), self._destination, reason)
+        self._close(session, reason)
 
-    def _drop(self, passage: Passage, reason: str | None) -> None:
-        _, gone = self._opening.pop(passage)
-        passage.close(reason)
-        gone()
+    def _close(self, session: ExtOrPortSession, reason: str | None) -> None:
+        _, on_closed = self._sessions.pop(session)
+        session.close(reason)
+        on_closed()
 
-    def _look(self) -> None:
-        """Cut off whom there is no use in waiting for."""
+    def _close_late_sessions(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
         now = loop.time()
-        while self._opening:
-            passage, (deadline, _) = next(iter(self._opening.items()))
+        while self._sessions:
+            session, (deadline, _) = next(iter(self._sessions.items()))
             if deadline > now:
-                self._timer = loop.call_later(deadline - now, self._look)
+                self._timer = loop.call_later(deadline - now, self._close_late_sessions)
                 return
-            slow = "the transport did not say who comes" if passage.asked is None else "tor took too long"
-            self._cut(passage, slow)
+            slow = "the transport did not say who comes" if session.asked is None else "tor took too long"
+            self._fail(session, slow)
 
 
-def _client(asked: extorport.Asked | None) -> Endpoint:
-    """Give who was said to come."""
-    return NOBODY if asked is None or asked.address is None else parse_endpoint(asked.address)
+def _client_of(asked: Asked | None) -> Endpoint:
+    """Return the client that a transport named."""
+    return UNKNOWN_CLIENT if asked is None or asked.address is None else parse_endpoint(asked.address)

@@ -1,0 +1,194 @@
+"""The driver: moves bytes between a machine of `wire` and a connection of asyncio's, until the relay takes over.
+
+Rules:
+
+- The relay's end is attached from the start: it stops the other end's reading while this one's peer is slow, and closes
+  the other end when this connection is lost. So a connection that ends at any stage gives its slot back.
+- After the machine has finished, reading is paused. uvloop may deliver one more read, and the peer may end its
+  direction: both are kept for the relay.
+- A responder's handshake that has failed sends nothing and stays open, and what arrives is dropped, until a random
+  deadline: noise, silence, a broken-off and a late handshake look the same from outside. Any other machine that fails
+  closes its connection.
+- A connection that is lost cancels its job: no honest client waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from obfstats.wire.machine import Compute, Event, Failed, Finished, Send
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from obfstats.proxy.relay import RelayEnd
+    from obfstats.wire.machine import Machine
+
+_Event = TypeVar("_Event", bound=Event)
+
+
+class MachineDriver(asyncio.BufferedProtocol):
+    """Runs a machine over one connection.
+
+    Attributes:
+        failure: why the machine has failed, a fixed text; None if it has not.
+        is_hung_up: whether the peer has closed the connection before the machine finished.
+    """
+
+    __slots__ = (
+        "_early",
+        "_end",
+        "_executor",
+        "_has_ended",
+        "_is_over",
+        "_is_silent",
+        "_job",
+        "_machines",
+        "_results",
+        "_transport",
+        "_waiter",
+        "failure",
+        "is_hung_up",
+    )
+
+    def __init__(
+        self, machine: Machine, end: RelayEnd, executor: Executor | None = None, *, is_silent: bool = False
+    ) -> None:
+        """Set up.
+
+        Args:
+            machine: speaks the protocol.
+            end: the relay's end that takes over.
+            executor: runs the machine's jobs.
+            is_silent: whether the peer must not notice that the machine has failed.
+        """
+        self._machines = [machine]
+        self._end = end
+        self._executor = executor
+        self._is_silent = is_silent
+        self._transport: asyncio.Transport | None = None
+        self._job: asyncio.Future[object] | None = None
+        self._results: list[Event] = []
+        self._waiter: asyncio.Future[None] | None = None
+        # What has arrived after the machines have finished; None before.
+        self._early: bytearray | None = None
+        self._has_ended = self._is_over = False
+        self.failure: str | None = None
+        self.is_hung_up = False
+
+    def run_first(self, machine: Machine) -> None:
+        """Run another machine on the connection before the one given at first; call it before there is a connection."""
+        self._machines.insert(0, machine)
+
+    async def result(self, kind: type[_Event]) -> _Event | None:
+        """Wait for an event of a machine's; None if there can be none any more."""
+        while True:
+            for event in self._results:
+                if isinstance(event, kind):
+                    return event
+            if self._is_over:
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def hand_over(self) -> None:
+        """Let the relay's end take over, once the machines have finished."""
+        self._end.take_over(bytes(self._early or b""), has_ended=self._has_ended)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send what the machine sends unasked."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._end.attach(self._transport)
+        self._act(self._machines[0].start())
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the loop's scratch buffer for one read."""
+        return self._end.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass what was read to the machine, or keep it for the relay."""
+        if self.failure is None:
+            self._receive(bytes(self._end.scratch.view[:nbytes]))
+
+    def eof_received(self) -> bool:
+        """Keep the connection open for the other direction, or close it where the machine has not finished."""
+        if self._early is not None:
+            self._has_ended = True
+        elif not self._is_silent:
+            self.is_hung_up = True
+            self._end_waiting()
+            return False
+        return True
+
+    def pause_writing(self) -> None:
+        """Pass on that the peer is slow."""
+        self._end.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that the peer has caught up."""
+        self._end.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give up, and pass on that the connection is lost."""
+        self._transport = None
+        if self._job is not None:
+            self._job.cancel()
+        if exc is not None and self._early is None:
+            self.is_hung_up = True
+        self._end_waiting()
+        self._end.connection_lost(exc)
+
+    def _receive(self, data: bytes) -> None:
+        if self._early is None:
+            self._act(self._machines[0].receive(data))
+        elif self._transport is not None:
+            self._early += data
+            self._transport.pause_reading()
+
+    def _act(self, events: list[Event]) -> None:
+        for event in events:
+            if self._transport is None:
+                return
+            match event:
+                case Send(data):
+                    self._transport.write(data)
+                case Compute(job):
+                    self._transport.pause_reading()
+                    self._job = asyncio.get_running_loop().run_in_executor(self._executor, job)
+                    self._job.add_done_callback(self._computed)
+                case Failed(reason):
+                    self.failure = reason
+                    if not self._is_silent:
+                        self._transport.close()
+                        self._end_waiting()
+                case Finished(early=early) if len(self._machines) > 1:
+                    self._results.append(event)
+                    del self._machines[0]
+                    self._act(self._machines[0].start())
+                    self._receive(early)
+                    self._wake()
+                case Finished(early=early):
+                    self._transport.pause_reading()
+                    self._early = bytearray(early)
+                    self._results.append(event)
+                    self._wake()
+                case _:
+                    self._results.append(event)
+                    self._wake()
+
+    def _computed(self, job: asyncio.Future[object]) -> None:
+        """Go on with a job's result."""
+        self._job = None
+        if not job.cancelled() and self._transport is not None:
+            self._transport.resume_reading()
+            self._act(self._machines[0].computed(job.result()))
+
+    def _end_waiting(self) -> None:
+        """No further result comes."""
+        self._is_over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

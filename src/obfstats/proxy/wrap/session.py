@@ -1,0 +1,228 @@
+"""A transport's connection until tor has sent OKAY: the extended ORPort twice, as tor's end and as a transport's.
+
+    transport                     wrap                                tor
+      hash, USERADDR, DONE  --->    does the transport know the cookie?
+                                    hash, USERADDR, DONE        --->
+                                    the client counts           <---  OKAY
+      OKAY                  <---    from here on a tunnel
+
+- What the transport sends about its client is passed on as it was sent; an IPv6 address without brackets gets them.
+- Nothing goes to tor before the transport has proved that it knows the cookie and sent DONE, and no byte of the
+  client's before OKAY.
+- Where tor has no extended ORPort, its plain one is told nothing, and accepts a client by accepting the connection.
+- Whatever fails, the transport is sent DENY if it has sent DONE, both sides are closed, and no client is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from obfstats.proxy.orport import HUNG_UP
+from obfstats.proxy.outbound import UnreachableError, reason_of
+from obfstats.proxy.wrap.poll import GONE, READABLE, WRITABLE
+from obfstats.wire.extorport import Asked, ExtOrPortServer, Granted
+from obfstats.wire.machine import Failed, Send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from obfstats.proxy.orport import OrPortTarget
+    from obfstats.proxy.wrap.poll import Poll
+    from obfstats.wire.machine import Event, Machine
+
+    Outcome: TypeAlias = bytes | str | None
+
+_CHUNK = 1 << 12
+
+
+class ExtOrPortSession:
+    """One connection.
+
+    Attributes:
+        near: the transport's socket.
+        far: tor's, once there is one.
+        asked: what the transport has sent about its client, once it has sent DONE.
+        has_unread: whether either side may have sent more than was read.
+    """
+
+    __slots__ = ("_client", "_on_done", "_poll", "_server", "_target", "asked", "far", "has_unread", "near")
+
+    def __init__(
+        self,
+        near: socket.socket,
+        cookie: bytes,
+        target: OrPortTarget,
+        poll: Poll,
+        on_done: Callable[[ExtOrPortSession, Outcome], None],
+    ) -> None:
+        """Set up for a socket that has just been accepted.
+
+        Args:
+            near: the socket, not blocking.
+            cookie: what the transport must know.
+            target: tor's ORPort.
+            poll: reports when sockets are ready.
+            on_done: called once, with what tor has sent after its OKAY, or the reason why the client was not let in;
+                None if the transport has disconnected.
+        """
+        self.near = near
+        self.far: socket.socket | None = None
+        self.asked: Asked | None = None
+        self.has_unread = False
+        self._server = ExtOrPortServer(cookie, target.random)
+        self._client: Machine | None = None
+        self._target = target
+        self._poll = poll
+        self._on_done: Callable[[ExtOrPortSession, Outcome], None] | None = on_done
+
+    def begin(self) -> None:
+        """Speak first, as tor does."""
+        try:
+            _act(self.near, self._server.start())
+        except OSError:
+            self._end(None)
+            return
+        self._poll.add(self.near, self)
+
+    def ready(self, descriptor: int, events: int) -> None:
+        """Go on with the side that has sent something."""
+        is_near = descriptor == self.near.fileno()
+        try:
+            if is_near:
+                self._hear_transport(events)
+            elif self.far is not None:
+                self._hear_tor(self.far, events)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._end(None if is_near else reason_of(error)[0])
+
+    def grant(self, early: bytes) -> None:
+        """Tell the transport that tor has accepted its client.
+
+        Args:
+            early: what tor has sent after its OKAY.
+
+        Raises:
+            OSError: the transport has disconnected, or does not read.
+        """
+        answer = self._server.grant() + early
+        if self.near.send(answer) < len(answer):
+            raise BlockingIOError(errno.EAGAIN, "the transport does not read")
+
+    def abort(self) -> None:
+        """Give up, as if the transport had disconnected."""
+        self._end(None)
+
+    def close(self, reason: str | None = None) -> None:
+        """Give up and close both sides."""
+        self._on_done = None
+        if self.asked is not None and reason is not None:
+            with contextlib.suppress(OSError):
+                self.near.send(self._server.deny())
+        self._poll.close(self.near)
+        if self.far is not None:
+            self._poll.close(self.far)
+
+    def _hear_transport(self, events: int) -> None:
+        if self.asked is not None:
+            # What the client sends meanwhile waits in the kernel.
+            self.has_unread = self.has_unread or bool(events & READABLE)
+            if events & GONE:
+                self._end(None)
+            return
+        match self._read(self.near, self._server, events):
+            case Asked() as asked:
+                self.asked = asked
+                if events & GONE:
+                    self._end(None)
+                else:
+                    self._ask_tor(asked)
+            case Failed(reason):
+                self._end(reason)
+
+    def _hear_tor(self, far: socket.socket, events: int) -> None:
+        if self._client is None:
+            if events & WRITABLE:
+                failure = far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                self.has_unread = True
+                self._end(errno.errorcode.get(failure, "refused") if failure else b"")
+            return
+        match self._read(far, self._client, events):
+            case Granted(early=early):
+                self._end(early)
+            case Failed(reason):
+                self._end(reason)
+
+    def _read(self, side: socket.socket, machine: Machine, events: int) -> Event | None:
+        """Pass what one side has sent to its machine; return the machine's result, if there is one yet."""
+        is_all = False
+        while not is_all:
+            data = side.recv(_CHUNK)
+            if not data:
+                self._end(None if side is self.near else HUNG_UP)
+                return None
+            # What arrives later is reported by an event of its own.
+            is_all = len(data) < _CHUNK and not events & GONE
+            result = _act(side, machine.receive(data))
+            if result is not None:
+                self.has_unread = self.has_unread or not is_all
+                return result
+        return None
+
+    def _ask_tor(self, asked: Asked) -> None:
+        endpoint = self._target.addresses[0]
+        try:
+            self._client = self._target.introduce(asked.transport, asked.address)
+            family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+            self.far = far = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            set_loopback_options(far)
+            failure = far.connect_ex(endpoint)
+        except UnreachableError as error:
+            self._end(error.reason)
+            return
+        except OSError as error:
+            self._end(reason_of(error)[0])
+            return
+        if failure in {0, errno.EINPROGRESS}:
+            self._poll.add(far, self)
+        else:
+            self._end(errno.errorcode.get(failure, "refused"))
+
+    def _end(self, outcome: Outcome) -> None:
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(self, outcome)
+
+
+def _act(side: socket.socket, events: list[Event]) -> Event | None:
+    """Send what a machine sends; return its result, if there is one."""
+    result = None
+    for event in events:
+        if isinstance(event, Send):
+            side.send(event.data)
+        else:
+            result = event
+    return result
+
+
+def set_loopback_options(unconnected: socket.socket) -> None:
+    """Set what suits connections within one machine; what a listening socket accepts inherits it (tcp(7)).
+
+    - TCP_NODELAY: no small packet waits for the answer to the one before.
+    - Reno: congestion control that is fair to a network, such as BBR's pacing, costs nearly half of the processor time
+      of a byte here, and there is no network. Every kernel has Reno and lets every user choose it.
+
+    Args:
+        unconnected: a TCP socket.
+
+    Raises:
+        OSError: it is not a TCP socket.
+    """
+    unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.suppress(OSError):
+        unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
