@@ -28,7 +28,6 @@ import weakref
 from collections import deque
 from functools import partial
 from random import SystemRandom
-from socket import AF_INET, inet_pton
 from typing import TYPE_CHECKING
 
 from obfstats.formats.address import pack_address
@@ -154,19 +153,27 @@ class Recorder:
         Raises:
             RecordError: after `close`.
         """
+        try:
+            packed = pack_address(address)
+        except ValueError:
+            self.unreadable += 1
+            return
+        self.record_packed(packed, transport)
+
+    def record_packed(self, packed: bytes, transport: str | None = None) -> None:
+        """Count one client, as `record` does.
+
+        Args:
+            packed: the client's IP address as `pack_address` returns it.
+            transport: the transport's name, for logs with that column.
+
+        Raises:
+            RecordError: after `close`.
+        """
         now = self._boot()
         if now >= self._due:
             self._attend(now)
-        try:
-            packed = inet_pton(AF_INET, address)
-            country = self._country_v4(packed)
-        except (OSError, ValueError):
-            try:
-                packed = pack_address(address)
-            except ValueError:
-                self.unreadable += 1
-                return
-            country = self._country_v4(packed) if len(packed) == 4 else self._country_v6(packed)
+        country = self._country_v4(packed) if len(packed) == 4 else self._country_v6(packed)
         buffer = self._buffer
         if len(buffer) >= self._room:
             self._batches.make_room(self._interval.label, now)
