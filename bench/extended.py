@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench.initiator import BrokenError
 from bench.load import PATIENCE, Pair
+from obfstats.formats.address import ClientAddress
 from obfstats.wire.extorport import (
     COOKIE_LENGTH,
     HASH_LENGTH,
@@ -31,7 +32,6 @@ from obfstats.wire.extorport import (
     client_hash,
     pack_message,
     server_hash,
-    user_address,
     write_cookie,
 )
 
@@ -101,7 +101,7 @@ class Load:
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         self.destination: Address = self.listening.getsockname()
         self.introductions = [
-            pack_message(Command.USERADDR, user_address(client, _FIRST_PORT + number).encode())
+            pack_message(Command.USERADDR, ClientAddress.parse(client, _FIRST_PORT + number).host_and_port.encode())
             + pack_message(Command.TRANSPORT, TRANSPORT.encode())
             + pack_message(Command.DONE)
             for number, client in enumerate(clients)

@@ -25,13 +25,15 @@ from ipaddress import ip_address
 from fuzz.target import run, watched
 
 with watched(__name__, "obfstats.wire"):
+    from obfstats.formats.address import ClientAddress
     from obfstats.wire.endpoint import parse_endpoint
     from obfstats.wire.extorport import Asked, ExtOrPortClient, ExtOrPortServer, Granted
     from obfstats.wire.lines import is_name
     from obfstats.wire.machine import Failed, Send
 
 COOKIE = bytes(32)
-ADDRESS = "[2001:db8::1]:5678"
+CLIENT = ClientAddress.parse("2001:db8::1", 5678)
+ADDRESS = b"[2001:db8::1]:5678"
 OURS, TORS = "our end", "tor's end"
 ENDS = (OURS, TORS)
 
@@ -57,7 +59,7 @@ class _Run:
             self.machine = ExtOrPortServer(COOKIE, random.Random(2).randbytes)
             self.outcome.sent = b"".join(event.data for event in self.machine.start() if isinstance(event, Send))
         else:
-            self.machine = ExtOrPortClient(COOKIE, random.Random(1).randbytes, transport="obfs3", address=ADDRESS)
+            self.machine = ExtOrPortClient(COOKIE, random.Random(1).randbytes, transport="obfs3", user_address=ADDRESS)
 
     def take(self, data: bytes) -> None:
         outcome = self.outcome
@@ -101,7 +103,7 @@ def honest_stream(end: str) -> bytes:
         client.take(unread)
         unread, heard = client.outcome.sent[heard:], len(client.outcome.sent)
         server.take(unread)
-    assert server.outcome.asked == Asked(ADDRESS, "obfs3"), "an honest transport was not understood"
+    assert server.outcome.asked == Asked(CLIENT, ADDRESS, "obfs3"), "an honest transport was not understood"
     assert isinstance(server.machine, ExtOrPortServer)
     return client.outcome.sent if end == TORS else server.outcome.sent + server.machine.grant()
 
@@ -123,13 +125,14 @@ def check(data: bytes) -> None:
     if whole.asked is not None:
         _check_asked(whole.asked)
     if stream == honest:
-        assert whole.granted or whole.asked == Asked(ADDRESS, "obfs3"), "an honest peer was refused"
+        assert whole.granted or whole.asked == Asked(CLIENT, ADDRESS, "obfs3"), "an honest peer was refused"
 
 
 def _check_asked(asked: Asked) -> None:
     """See that nothing is passed on that tor would not take."""
-    if asked.address is not None:
-        endpoint = parse_endpoint(asked.address)
+    if asked.user_address is not None:
+        endpoint = parse_endpoint(asked.user_address.decode())
+        assert asked.client == ClientAddress.parse(*endpoint), "another client than tor reads"
         assert endpoint.port, "port 0 was taken"
         assert "%" not in str(ip_address(endpoint.host)), "a zone was taken"
     assert asked.transport is None or is_name(asked.transport), "a name that is none was taken"

@@ -177,8 +177,8 @@ class ExtendedOrPort:
                         return False
                     case Send(data):
                         connection.sendall(data)
-                    case Asked(address, transport):
-                        self._note(Visit(address, transport))
+                    case Asked(_, address, transport):
+                        self._note(Visit(None if address is None else address.decode(), transport))
                         return self._answer(connection, machine, conduct)
                     case Failed(reason):
                         self.refused.append(reason)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.bridge.ticking import REPORTS, Ticker
+from obfstats.formats.address import ClientAddress
 from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.privacy import Show
 from obfstats.proxy.service import Context, OutcomeLog
-from obfstats.wire.endpoint import Endpoint
 from peers.clocks import MovedClock
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def test_one_client_who_was_refused_is_said_as_eight(
     """Unless safe logging is off; and only once."""
     caplog.set_level(logging.DEBUG, "obfstats")
     outcomes = OutcomeLog("obfs3", Show(safe=safe))
-    outcomes.failed(Endpoint("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")
+    outcomes.failed(ClientAddress.parse("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")
     caplog.clear()
     outcomes.report()
     outcomes.report()

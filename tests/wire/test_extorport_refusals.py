@@ -11,14 +11,14 @@ from obfstats.wire.machine import Failed, Send
 from tests.wire.join import Cut, cuts, seeded
 from tests.wire.torport import COOKIE, DENY, DONE, OKAY, client_says, hear, kept, message, sent, server_says
 
-ADDRESS = "192.0.2.7:5678"
+ADDRESS = b"192.0.2.7:5678"
 CLIENT_NONCE, SERVER_NONCE = seeded(1)(32), seeded(2)(32)
 AUTHENTICATED = client_says(CLIENT_NONCE, server_nonce=SERVER_NONCE, messages=b"")
 
 
 def new_client() -> ExtOrPortClient:
     """Our end, whose nonce is CLIENT_NONCE."""
-    return ExtOrPortClient(COOKIE, seeded(1), transport="obfs3", address=ADDRESS)
+    return ExtOrPortClient(COOKIE, seeded(1), transport="obfs3", user_address=ADDRESS)
 
 
 def new_server() -> ExtOrPortServer:
@@ -153,7 +153,7 @@ def test_bytes_behind_done_are_refused_before_anybody_is_asked() -> None:
 def test_bytes_before_the_answer_are_refused() -> None:
     """Reading was to pause, so whoever hands bytes in has a transport that does not wait."""
     server = new_server()
-    assert hear(server, [AUTHENTICATED + DONE])[-1] == Asked(None, None)
+    assert hear(server, [AUTHENTICATED + DONE])[-1] == Asked(None, None, None)
     assert server.receive(b"x") == [Failed("the transport sent bytes before it was let in")]
 
 

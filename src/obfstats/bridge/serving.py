@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from obfstats.bridge.commands import LimitOptions
     from obfstats.bridge.statistics import Statistics
+    from obfstats.formats.address import ClientAddress
     from obfstats.proxy.privacy import Show
     from obfstats.record.clock import Clock
-    from obfstats.wire.endpoint import Endpoint
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What is listened to. A program may block them until the loop runs, which unblocks them."""
@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 class Service(Protocol):
     """Serves connections."""
 
-    def handle(self, accepted: socket.socket, peer: Endpoint, on_closed: Callable[[], None], /) -> None:
+    def handle(self, accepted: socket.socket, peer: ClientAddress, on_closed: Callable[[], None], /) -> None:
         """Serve one, whose socket does not block; `on_closed` is called once, when it is closed."""
 
     def report(self) -> None:

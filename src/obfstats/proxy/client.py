@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
+    from obfstats.formats.address import ClientAddress
     from obfstats.proxy.outbound import WayOut
     from obfstats.proxy.relay import RelayEnd
     from obfstats.wire.endpoint import Endpoint
@@ -56,7 +57,7 @@ class Forwarder(Service):
         self._destination = context.show(destination)
         self._addresses = addresses
 
-    async def _connect(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
+    async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
         with contextlib.ExitStack() as unless_adopted:
             unless_adopted.callback(accepted.close)
             handshake = self._drive_handshake(self._transport, Side.INITIATOR, far)
@@ -95,7 +96,7 @@ class SocksClient(Service):
         self._way = way
         self._options = options
 
-    async def _connect(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
+    async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
         socks = MachineDriver(Socks5(), near)
         clear = await adopt(socks, accepted)
         if clear is None:

@@ -8,7 +8,7 @@ Rules:
   direction: both are kept for the relay.
 - A responder's handshake that has failed sends nothing and stays open, and what arrives is dropped, until a random
   deadline: noise, silence, a broken-off and a late handshake look the same from outside. Any other machine that fails
-  closes its connection.
+  ends the waiting for its results, and the service closes the connection.
 - A connection that is lost cancels its job: no honest client waits for it.
 """
 
@@ -160,7 +160,6 @@ class MachineDriver(asyncio.BufferedProtocol):
                 case Failed(reason):
                     self.failure = reason
                     if not self._is_silent:
-                        self._transport.close()
                         self._end_waiting()
                 case Finished(early=early) if len(self._machines) > 1:
                     self._results.append(event)

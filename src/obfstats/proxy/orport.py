@@ -18,19 +18,13 @@ from typing import TYPE_CHECKING
 
 from obfstats.proxy.driver import MachineDriver
 from obfstats.proxy.outbound import Direct, UnreachableError, open_first
-from obfstats.wire.extorport import (
-    COOKIE_FILE_LENGTH,
-    CookieError,
-    ExtOrPortClient,
-    Granted,
-    parse_cookie,
-    user_address,
-)
+from obfstats.wire.extorport import COOKIE_FILE_LENGTH, CookieError, ExtOrPortClient, Granted, parse_cookie
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from obfstats.formats.address import ClientAddress
     from obfstats.proxy.relay import RelayEnd
     from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.machine import Random
@@ -59,35 +53,38 @@ class OrPortTarget:
     cookie_file: Path | None
     random: Random
 
-    def introduce(self, transport: str | None, address: str | None) -> ExtOrPortClient | None:
+    def introduce(self, transport: str | None, user_address: bytes | None) -> ExtOrPortClient | None:
         """Return the machine that introduces a client; None where tor is told nothing.
 
         Args:
             transport: the name of the transport it uses; None to send none.
-            address: its address as `user_address` returns it; None to send none.
+            user_address: its address and port as tor takes them; None to send none.
 
         Raises:
             UnreachableError: there is no cookie.
         """
         if self.cookie_file is None:
             return None
-        return ExtOrPortClient(_read_cookie(self.cookie_file), self.random, transport=transport, address=address)
+        cookie = _read_cookie(self.cookie_file)
+        return ExtOrPortClient(cookie, self.random, transport=transport, user_address=user_address)
 
-    async def connect(self, end: RelayEnd, client: Endpoint, transport: str) -> None:
+    async def connect(self, end: RelayEnd, client: ClientAddress, transport: str) -> None:
         """Forward a client. Its connection to tor is attached to `end` then, and may have been read.
 
         Args:
             end: the relay's end towards tor, with its cipher.
-            client: the client's address and port.
+            client: the client.
             transport: the name of the transport that it uses.
 
         Raises:
             UnreachableError: tor does not accept the client.
             AbandonedError: the client disconnected meanwhile.
         """
-        machine = self.introduce(transport, user_address(*client))
+        machine = self.introduce(transport, client.host_and_port.encode("ascii"))
         if machine is None:
-            await open_first(partial(Direct().open, end), self.addresses)
+            connection = await open_first(partial(Direct().open, end), self.addresses)
+            if connection.is_closing():
+                raise UnreachableError("hung up")
             return
         introduction = MachineDriver(machine, end)
         try:

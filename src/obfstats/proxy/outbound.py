@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -90,7 +91,7 @@ class WayOut(ABC):
 
     @abstractmethod
     async def open(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
-        """Connect, and run a driver over the connection.
+        """Connect, and run a driver over the connection, which may be lost again by now.
 
         Raises:
             UnreachableError: the connection cannot be made.
@@ -238,19 +239,12 @@ def _connect_by_http(upstream: Upstream, destination: Endpoint, held: bytearray)
 
 
 def _keep_alive(transport: asyncio.Transport) -> asyncio.Transport:
-    """Have the kernel detect when the peer has vanished; return the transport.
-
-    Raises:
-        UnreachableError: the connection is lost already.
-    """
-    connected: socket.socket | None = transport.get_extra_info("socket")
-    try:
-        if connected is None or transport.is_closing():
-            raise UnreachableError("hung up")
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    except OSError as error:
-        transport.abort()
-        raise UnreachableError(*reason_of(error)) from None
+    """Have the kernel detect when the peer has vanished; return the transport."""
+    # A connection that is lost already has no socket any more: its protocol knows, and tells why.
+    with contextlib.suppress(OSError):
+        connected: socket.socket | None = transport.get_extra_info("socket")
+        if connected is not None and not transport.is_closing():
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return transport
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from obfstats.formats.address import ClientAddress
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -30,9 +32,11 @@ class Show:
     def __init__(self, *, safe: bool) -> None:
         self.safe = safe
 
-    def __call__(self, endpoint: Endpoint) -> str:
+    def __call__(self, address: ClientAddress | Endpoint) -> str:
         """Format an address with its port."""
-        return SCRUBBED if self.safe else str(endpoint)
+        if self.safe:
+            return SCRUBBED
+        return address.host_and_port if isinstance(address, ClientAddress) else str(address)
 
     def number(self, number: int) -> int:
         """Round up to the next multiple of 8, as in everything that leaves the machine."""

@@ -16,6 +16,7 @@ from obfstats.wire.handshake import InboundReady, OutboundReady, Side
 if TYPE_CHECKING:
     import socket
 
+    from obfstats.formats.address import ClientAddress
     from obfstats.proxy.orport import OrPortTarget
     from obfstats.proxy.relay import RelayEnd
     from obfstats.record import Recorder
@@ -49,12 +50,12 @@ class BridgeService(Service):
         self._destination = context.show(destination)
         self._recorder = recorder
 
-    async def _connect(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
+    async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
         handshake = self._drive_handshake(self._transport, Side.RESPONDER, near)
         obfuscated = await adopt(handshake, accepted)
         if obfuscated is None:
             return False
-        with self._context.gate.handshake(client.host, obfuscated.abort), self._deadline(obfuscated):
+        with self._context.gate.handshake(client, obfuscated.abort), self._deadline(obfuscated):
             outbound, inbound = await handshake.result(OutboundReady), await handshake.result(InboundReady)
         if outbound is None or inbound is None or obfuscated.is_closing():
             return False
@@ -68,7 +69,7 @@ class BridgeService(Service):
             return False
         # Before anything else can happen to the connection: tor has counted it by now.
         if self._recorder is not None:
-            self._recorder.record(client.host, self.name)
+            self._recorder.record_packed(client.packed, self.name)
         if obfuscated.is_closing():
             return False
         self._outcomes.succeeded(client, self.name, self._destination)

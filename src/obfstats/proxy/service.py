@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
+    from obfstats.formats.address import ClientAddress
     from obfstats.proxy.limits import Gate
     from obfstats.proxy.privacy import Show
-    from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.handshake import Transport
     from obfstats.wire.machine import Random
 
@@ -72,13 +72,13 @@ class OutcomeLog:
         """Whether each connection is logged, and not only failures as sums."""
         return _log.isEnabledFor(logging.INFO)
 
-    def failed(self, client: Endpoint, destination: str, reason: str) -> None:
+    def failed(self, client: ClientAddress, destination: str, reason: str) -> None:
         """Count a connection that could not be forwarded."""
         self._failures[reason] += 1
         if self.shows_each:
             _log.info("%s: connection to %s failed: %s", self._show(client), destination, reason)
 
-    def succeeded(self, client: Endpoint, transport: str, destination: str) -> None:
+    def succeeded(self, client: ClientAddress, transport: str, destination: str) -> None:
         """Log, in the words of the C program, that a client was forwarded."""
         if self.shows_each:
             _log.info("%s (%s): Successful outbound connection to '%s'.", self._show(client), transport, destination)
@@ -108,7 +108,7 @@ class Service(ABC):
         self._tasks: dict[RelayEnd, asyncio.Task[None]] = {}
         self._outcomes = OutcomeLog(name, context.show)
 
-    def handle(self, accepted: socket.socket, client: Endpoint, on_closed: Callable[[], None]) -> None:
+    def handle(self, accepted: socket.socket, client: ClientAddress, on_closed: Callable[[], None]) -> None:
         """Serve a connection.
 
         Args:
@@ -144,7 +144,7 @@ class Service(ABC):
         for near in list(self._open):
             near.abort()
 
-    async def _serve(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> None:
+    async def _serve(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> None:
         """Bring a connection to its relay, or close it."""
         is_relayed = False
         try:
@@ -156,7 +156,7 @@ class Service(ABC):
                 far.abort()
 
     @abstractmethod
-    async def _connect(self, accepted: socket.socket, client: Endpoint, near: RelayEnd, far: RelayEnd) -> bool:
+    async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
         """Attach both ends and let them relay.
 
         Args:

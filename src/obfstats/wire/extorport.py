@@ -36,9 +36,9 @@ import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
+from obfstats.formats.address import ClientAddress
 from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.lines import is_name
 from obfstats.wire.machine import Event, Finished, Machine, ProtocolError, Send, read_exactly
@@ -64,9 +64,10 @@ _MAX_AUTH_TYPES = 255
 _ACCEPTED, _REFUSED = b"\1", b"\0"
 _HEAD = struct.Struct(">HH")
 
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_USER_ADDRESS_V4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}:(?P<port>[1-9][0-9]{{0,4}})")
-_USER_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[0-9A-Fa-f:.]+)):(?P<port>[0-9]{1,5})")
+_INVALID_ADDRESS = "the transport sent an invalid client address"
+_USER_ADDRESS = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|(?P<host>[0-9A-Fa-f:.]+)):(?P<port>[0-9]{1,5})"
+)
 
 
 class Command(IntEnum):
@@ -93,18 +94,14 @@ class Asked(Event):
     """A transport asks to let a client in.
 
     Attributes:
-        address: `192.0.2.7:5678` or `[2001:db8::1]:5678`, as it was sent, but for missing brackets and a port's leading
-            zeros; None if the transport sent none.
+        client: the client's address; None if the transport sent none.
+        user_address: the same as it was sent, but for missing brackets and a port's leading zeros.
         transport: the transport's name, or None.
     """
 
-    address: str | None = field(repr=False)
+    client: ClientAddress | None = field(repr=False)
+    user_address: bytes | None = field(repr=False)
     transport: str | None
-
-    @property
-    def host(self) -> str | None:
-        """The address without its port and brackets."""
-        return None if self.address is None else self.address.rpartition(":")[0].strip("[]")
 
 
 def parse_cookie(content: bytes) -> bytes:
@@ -123,27 +120,6 @@ def write_cookie(cookie: bytes) -> bytes:
     return _COOKIE_HEADER + cookie
 
 
-def user_address(address: str, port: int) -> str:
-    """Format a client's address for USERADDR.
-
-    Args:
-        address: an IP address. IPv4-mapped IPv6 becomes IPv4, a zone is cut off: tor knows none.
-        port: from 1 to 65535; tor closes on 0.
-
-    Raises:
-        ValueError: it is no address or no port; the text does not show it.
-    """
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        raise ValueError("a client's address is not an IP address") from None
-    if not 1 <= port <= 65535:
-        raise ValueError("a client's port is not from 1 to 65535")
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return str(Endpoint(str(parsed), port))
-
-
 def pack_message(command: Command, body: bytes = b"") -> bytes:
     """Write a message."""
     return _HEAD.pack(command, len(body)) + body
@@ -154,16 +130,16 @@ class ExtOrPortClient(Machine):
 
     __slots__ = ()
 
-    def __init__(self, cookie: bytes, random: Random, *, transport: str | None, address: str | None) -> None:
+    def __init__(self, cookie: bytes, random: Random, *, transport: str | None, user_address: bytes | None) -> None:
         """Prepare the messages.
 
         Args:
             cookie: what `parse_cookie` returned.
             random: returns as many random bytes as it is asked for.
             transport: the transport's name; None to send none.
-            address: what `user_address` returned; None to send none.
+            user_address: the client's address and port, such as `192.0.2.7:5678`; None to send none.
         """
-        messages = b"" if address is None else pack_message(Command.USERADDR, address.encode("ascii"))
+        messages = b"" if user_address is None else pack_message(Command.USERADDR, user_address)
         if transport is not None:
             messages += pack_message(Command.TRANSPORT, transport.encode("ascii"))
         messages += pack_message(Command.DONE)
@@ -228,23 +204,21 @@ def _serve_transport(cookie: bytes, random: Random, held: bytearray) -> Script:
         raise ProtocolError("the transport does not know the cookie", answer=_REFUSED)
     yield Send(_ACCEPTED)
 
-    address: str | None = None
+    client, user_address = None, None
     transport: str | None = None
     while True:
         command, body = yield from _read_message(held, "the transport sent a message of more than 1,024 bytes")
         if command == Command.DONE:
             break
         if command == Command.USERADDR:
-            address = _parse_user_address(body)
-            if address is None:
-                raise ProtocolError("the transport sent an invalid client address")
+            client, user_address = _parse_user_address(body)
         elif command == Command.TRANSPORT:
             transport = body.decode("ascii", "replace")
             if not is_name(transport):
                 raise ProtocolError("the transport sent an invalid transport name")
     # Bytes that came with DONE are refused before the caller is asked.
     if not held:
-        yield Asked(address, transport)
+        yield Asked(client, user_address, transport)
     while not held:
         yield None
     raise ProtocolError("the transport sent bytes before it was let in")
@@ -279,20 +253,14 @@ def client_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> byte
     return hmac.digest(cookie, text + client_nonce + server_nonce, "sha256")
 
 
-def _parse_user_address(body: bytes) -> str | None:
-    """Parse a client's address and port; old transports leave out the brackets of IPv6. None where it is invalid."""
-    text = body.decode("ascii", "replace")
-    match = _USER_ADDRESS_V4.fullmatch(text)
-    if match is not None and int(match["port"]) <= 65535:
-        return text
-    match = _USER_ADDRESS.fullmatch(text)
+def _parse_user_address(body: bytes) -> tuple[ClientAddress, bytes]:
+    """Parse a client's address and port, and return both forms; old transports leave out the brackets of IPv6."""
+    match = _USER_ADDRESS.fullmatch(body.decode("ascii", "replace"))
     if match is None or not 1 <= int(match["port"]) <= 65535:
-        return None
-    host = match["v6"] or match["host"]
+        raise ProtocolError(_INVALID_ADDRESS)
+    host, port = match["v6"] or match["host"], int(match["port"])
     try:
-        address = ip_address(host)
+        client = ClientAddress.parse(host, port)
     except ValueError:
-        return None
-    if match["v6"] and not isinstance(address, IPv6Address):
-        return None
-    return str(Endpoint(host, int(match["port"])))
+        raise ProtocolError(_INVALID_ADDRESS) from None
+    return client, str(Endpoint(host, port)).encode("ascii")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from obfstats.formats.address import ClientAddress
 from obfstats.proxy.service import OutcomeLog
 from obfstats.proxy.wrap.carriers import Carriers, can_splice
 from obfstats.proxy.wrap.poll import Poll
 from obfstats.proxy.wrap.session import ExtOrPortSession
 from obfstats.proxy.wrap.tunnel import Tunnel
-from obfstats.wire.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     import socket
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OPENING_DEADLINE = 10.0
 """Seconds from a transport's connection to tor's OKAY: twice what Go's transports wait for it."""
 
-UNKNOWN_CLIENT = Endpoint("127.0.0.1", 0)
+UNKNOWN_CLIENT = ClientAddress.parse("127.0.0.1", 0)
 """The client that tor assumes where a transport sends no address."""
 
 UNKNOWN_TRANSPORT = "<??>"
@@ -73,7 +73,7 @@ class WrapService:
         # Bound once for all connections, not with each one.
         self._on_session_done, self._on_tunnel_closed = self._end_session, self._end_tunnel
 
-    def handle(self, accepted: socket.socket, peer: Endpoint, on_closed: Callable[[], None]) -> None:  # noqa: ARG002
+    def handle(self, accepted: socket.socket, peer: ClientAddress, on_closed: Callable[[], None]) -> None:  # noqa: ARG002
         """Serve a connection of the transport's.
 
         Args:
@@ -116,14 +116,13 @@ class WrapService:
         transport = asked.transport or UNKNOWN_TRANSPORT
         # Before anything else can happen to the connection: tor has counted it by now.
         if self._recorder is not None:
-            self._recorder.record(asked.host or UNKNOWN_CLIENT.host, transport)
+            self._recorder.record_packed((asked.client or UNKNOWN_CLIENT).packed, transport)
         try:
             session.grant(outcome)
         except OSError:
             self._fail(session, None)
             return
-        if self._outcomes.shows_each:
-            self._outcomes.succeeded(_client_of(asked), transport, self._destination)
+        self._outcomes.succeeded(_client_of(asked), transport, self._destination)
         _, on_closed = self._sessions.pop(session)
         tunnel = Tunnel(session.near, far, poll, self._carriers, self._on_tunnel_closed)
         self._tunnels[tunnel] = on_closed
@@ -156,6 +155,6 @@ class WrapService:
             self._fail(session, slow)
 
 
-def _client_of(asked: Asked | None) -> Endpoint:
+def _client_of(asked: Asked | None) -> ClientAddress:
     """Return the client that a transport named."""
-    return UNKNOWN_CLIENT if asked is None or asked.address is None else parse_endpoint(asked.address)
+    return UNKNOWN_CLIENT if asked is None or asked.client is None else asked.client

@@ -177,7 +177,7 @@ class ExtOrPortSession:
     def _ask_tor(self, asked: Asked) -> None:
         endpoint = self._target.addresses[0]
         try:
-            self._client = self._target.introduce(asked.transport, asked.address)
+            self._client = self._target.introduce(asked.transport, asked.user_address)
             family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
             self.far = far = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             set_loopback_options(far)
