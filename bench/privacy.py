@@ -30,9 +30,9 @@ from bench.simulation import (
     write_log,
 )
 from obfstats.publish.logfiles import find
-from obfstats.publish.noise import discrete_laplace, noisy, parse_epsilon, write_epsilon
+from obfstats.publish.noise import add_noise, discrete_laplace, parse_epsilon, write_epsilon
 from obfstats.publish.plain import count
-from obfstats.publish.simple import round_up
+from obfstats.publish.rounding import round_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -283,7 +283,7 @@ def _bridge(random: Random, median: int) -> tuple[Mapping[str, int], Mapping[str
     true: dict[str, int] = {}
     for country in draw_countries(random, max(1, round(median * random.lognormvariate(0, SPREAD)))):
         true[CODES[country]] = true.get(CODES[country], 0) + 1
-    return true, noisy(true, (*CODES, "??"), EPSILON, random.randrange)
+    return true, add_noise(true, (*CODES, "??"), EPSILON, random.randrange)
 
 
 def _off(percents: Sequence[float]) -> str:

@@ -12,9 +12,9 @@ import pytest
 from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.publishing import Publisher
 from obfstats.bridge.sources import MemorySource
-from obfstats.publish.intervals import Rule
-from obfstats.publish.output import Output
-from obfstats.publish.rounding import Heading
+from obfstats.publish.documents import DocumentOptions
+from obfstats.publish.intervals import Selection
+from obfstats.publish.render import Output
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import Recorder
@@ -43,7 +43,8 @@ def test_an_interval_is_published_when_its_last_line_is_written(bridge: Bridge) 
     bridge.tick(2)
     assert bridge.names() == [FIRST]
     assert bridge.document().ips == {"DE": 16, "TR": 8}
-    converted = made(bridge.log, rule=Rule(NOW), output=Output("ticket", Heading(extended=bridge.extended)))
+    output = Output("ticket", DocumentOptions(extended=bridge.extended))
+    converted = made(bridge.log, selection=Selection(NOW), output=output)
     assert (bridge.folder / FIRST).read_text() == converted.text
 
 

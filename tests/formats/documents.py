@@ -50,7 +50,6 @@ UNKNOWN = st.sampled_from(("obfsproxy-later", "router-digest x", "@later 1.0", "
 @st.composite
 def documents(draw: st.DrawFn, *, unknown: bool = True) -> Document:
     """Give any document, with numbers in any order; few of them could be of a real day."""
-    is_typed = draw(st.booleans())
     epsilon = draw(st.none() | st.sampled_from(("0.5", "1", "20", "0.000001", "0.50")))
     count = st.integers(0 if epsilon is None else -(10**12) + 1, 10**12 - 1) | st.integers(0, 9).map(lambda n: n * 8)
     return Document(
@@ -65,8 +64,7 @@ def documents(draw: st.DrawFn, *, unknown: bool = True) -> Document:
         ip_country_transports=draw(_numbers(st.tuples(CODES, NAMES), count)),
         geoip=draw(st.none() | sources()),
         geoip6=draw(st.none() | sources()),
-        is_typed=is_typed,
-        minor=draw(st.integers(0, 9999)) if is_typed else 0,
+        minor=draw(st.none() | st.integers(0, 9999)),
         unknown=tuple(draw(st.lists(UNKNOWN, max_size=3))) if unknown else (),
     )
 

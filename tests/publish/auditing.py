@@ -5,9 +5,16 @@ from __future__ import annotations
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from obfstats.publish.audit import Audit, audit, describe
+from obfstats.publish.audit import audit
+from obfstats.publish.audit.findings import Audit, describe
 from obfstats.publish.logfiles import find
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from obfstats.publish.audit.findings import Code, Finding
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -27,14 +34,19 @@ def audited_bytes(content: bytes, now: datetime = NOW) -> Audit:
         return audited(path, now)
 
 
-def alarms(content: bytes, now: datetime = NOW) -> list[str]:
+def alarms(content: bytes, now: datetime = NOW) -> list[Finding]:
     """Give the alarms in a file."""
-    return [finding.text for finding in audited_bytes(content, now).findings if finding.is_alarm]
+    return [finding for finding in audited_bytes(content, now).findings if finding.is_alarm]
 
 
-def notices(content: bytes, now: datetime = NOW) -> list[str]:
-    """Give what else is said of it."""
-    return [finding.text for finding in audited_bytes(content, now).findings if not finding.is_alarm]
+def alarm_codes(content: bytes, now: datetime = NOW) -> list[Code]:
+    """Give the alarms in a file without their values."""
+    return [finding.code for finding in alarms(content, now)]
+
+
+def values_of(code: Code, content: bytes, now: datetime = NOW) -> list[Mapping[str, int | str]]:
+    """Give the values of each finding with this code."""
+    return [finding.values for finding in audited_bytes(content, now).findings if finding.code is code]
 
 
 def printed(content: bytes, now: datetime = NOW) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.publish.convert import Conversion, convert
-from obfstats.publish.intervals import Rule
-from obfstats.publish.output import Output
+from obfstats.publish.intervals import Selection
 from obfstats.publish.progress import Progress
+from obfstats.publish.render import Output
 
 if TYPE_CHECKING:
-    from obfstats.publish.output import DocumentFormat
-    from obfstats.publish.rounding import Heading
+    from obfstats.publish.documents import DocumentOptions
+    from obfstats.publish.render import OutputFormat
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -39,22 +39,24 @@ class Made(NamedTuple):
         return self.text.splitlines()
 
 
-def made(*names: Path | str, rule: Rule | None = None, output: Output | None = None, force: bool = False) -> Made:
+def made(
+    *names: Path | str, selection: Selection | None = None, output: Output | None = None, force: bool = False
+) -> Made:
     """Convert logs.
 
     Args:
         names: the logs.
-        rule: which intervals are taken in; those that are over in 2027 if None.
+        selection: which intervals are taken in; those that are over in 2027 if None.
         output: what is printed; the tables if None.
         force: whether much damage is no reason for exit status 1.
     """
     out, said = io.BytesIO(), list[str]()
-    conversion = Conversion(rule or Rule(NOW), output, force=force)
-    status = convert([str(name) for name in names], conversion, out=out, say=said.append, progress=Progress())
+    conversion = Conversion(selection or Selection(NOW), output, force=force)
+    status = convert([str(name) for name in names], conversion, out=out, warn=said.append, progress=Progress())
     return Made(status, out.getvalue().decode("ascii"), said)
 
 
-def made_of(log: bytes, form: DocumentFormat, heading: Heading | None = None) -> Made:
+def made_of(log: bytes, form: OutputFormat, heading: DocumentOptions | None = None) -> Made:
     """Convert one log, given as bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clients.log"

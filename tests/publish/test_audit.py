@@ -15,7 +15,8 @@ from backports import zstd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from obfstats.publish.audit import Audit, Finding, Kind, UnknownFileError, audit, describe
+from obfstats.publish.audit import UnknownFileError, audit
+from obfstats.publish.audit.findings import Audit, Code, FileType, describe, found
 from obfstats.publish.logfiles import LogFileError, find
 from tests.formats.documents import EXTENDED, TICKETS, hit_documents
 from tests.formats.lines import EXAMPLE, hit_lines
@@ -38,33 +39,33 @@ bridge-ips de=16,us=8
 bridge-ip-versions v4=16,v6=8
 bridge-ip-transports <OR>=8,obfs3=16
 """
-KINDS = {Kind.LOG: EXAMPLE, Kind.DOCUMENTS: TICKETS, Kind.TABLES: TABLES, Kind.TOR: TOR}
+FILES = {FileType.LOG: EXAMPLE, FileType.DOCUMENTS: TICKETS, FileType.TABLES: TABLES, FileType.TOR: TOR}
 COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     "as it is": bytes, "gzip": gzip.compress, "xz": lzma.compress, "Zstandard": zstd.compress,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_says_itself_what_it_is(kind: Kind) -> None:
+@pytest.mark.parametrize("file_type", FILES)
+def test_a_file_says_itself_what_it_is(file_type: FileType) -> None:
     """A log, documents, tables and tor's lines need no option."""
-    assert audited_bytes(KINDS[kind]).kind is kind
+    assert audited_bytes(FILES[file_type]).file_type is file_type
 
 
-@pytest.mark.parametrize("kind", [Kind.DOCUMENTS, Kind.TABLES, Kind.TOR])
-def test_what_may_be_published_has_no_alarm(kind: Kind) -> None:
+@pytest.mark.parametrize("file_type", [FileType.DOCUMENTS, FileType.TABLES, FileType.TOR])
+def test_what_may_be_published_has_no_alarm(file_type: FileType) -> None:
     """The samples are as they should be."""
-    assert not audited_bytes(KINDS[kind]).has_alarm
+    assert not audited_bytes(FILES[file_type]).has_alarm
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_first_line_does_not_hide_what_a_file_is(kind: Kind) -> None:
+@pytest.mark.parametrize("file_type", FILES)
+def test_a_damaged_first_line_does_not_hide_what_a_file_is(file_type: FileType) -> None:
     """One line that was torn in front of a good one."""
-    assert audited_bytes(EXAMPLE[5:20] + b"\n" + KINDS[kind] * 2).kind is kind
+    assert audited_bytes(EXAMPLE[5:20] + b"\n" + FILES[file_type] * 2).file_type is file_type
 
 
 def test_in_doubt_it_is_a_log() -> None:
     """As many lines of a log as of something else: the one that must stay."""
-    assert audited_bytes(TICKETS + EXAMPLE * 4).kind is Kind.LOG
+    assert audited_bytes(TICKETS + EXAMPLE * 4).file_type is FileType.LOG
 
 
 @pytest.mark.parametrize(
@@ -92,13 +93,13 @@ def test_an_empty_file_gives_nothing_away() -> None:
         audited_bytes(b"")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("file_type", FILES)
 @pytest.mark.parametrize("way", COMPRESSED)
-def test_compressed_files_are_read(kind: Kind, way: str, tmp_path: Path) -> None:
+def test_compressed_files_are_read(file_type: FileType, way: str, tmp_path: Path) -> None:
     """What was rotated and compressed says the same as before."""
     plain, compressed = tmp_path / "plain", tmp_path / "compressed"
-    plain.write_bytes(KINDS[kind])
-    compressed.write_bytes(COMPRESSED[way](KINDS[kind]))
+    plain.write_bytes(FILES[file_type])
+    compressed.write_bytes(COMPRESSED[way](FILES[file_type]))
     assert audited(compressed) == audited(plain)
 
 
@@ -107,7 +108,7 @@ def test_a_compressed_file_that_was_cut_off_is_an_error(way: str, tmp_path: Path
     """Half a file is not called harmless."""
     path = tmp_path / "clients.log"
     path.write_bytes(COMPRESSED[way](os.urandom(1000).hex().encode())[:-10])
-    with pytest.raises(LogFileError, match="is damaged or cut off"):
+    with pytest.raises(LogFileError, match="is corrupt or truncated"):
         audited(path)
 
 
@@ -117,7 +118,7 @@ def test_a_compressed_file_that_is_damaged_is_an_error(tmp_path: Path) -> None:
     good = bytearray(zstd.compress(os.urandom(1000).hex().encode()))
     good[15:25] = bytes(10)
     path.write_bytes(good)
-    with pytest.raises(LogFileError, match="is damaged or cut off"):
+    with pytest.raises(LogFileError, match="is corrupt or truncated"):
         audited(path)
 
 
@@ -137,28 +138,28 @@ def test_a_pipe_can_be_audited() -> None:
     """Standard input has no permissions and no size, and is read all the same."""
     program = """
 from datetime import UTC, datetime
-from obfstats.publish.audit import audit, describe
+from obfstats.publish.audit import audit
 from obfstats.publish.logfiles import find
 steps = []
-found = audit(find(["-"])[0], now=datetime(2027, 1, 1, tzinfo=UTC), advance=steps.append)
-print(found.kind, sum(steps))
+result = audit(find(["-"])[0], now=datetime(2027, 1, 1, tzinfo=UTC), advance=steps.append)
+print(result.file_type, sum(steps))
 """
     result = subprocess.run([sys.executable, "-c", program], input=TICKETS, capture_output=True, check=True, timeout=60)
     assert result.stdout.decode() == f"published documents {len(TICKETS)}\n"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_giant_lines_are_never_in_memory(kind: Kind, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file_type", FILES)
+def test_giant_lines_are_never_in_memory(file_type: FileType, tmp_path: Path) -> None:
     """Lines of thirty megabytes among good ones are one damaged line each."""
     path = tmp_path / "file"
-    path.write_bytes(KINDS[kind] + b"192.0.2.77" * 3_000_000 + b"\n" + b"x" * 30_000_000)
+    path.write_bytes(FILES[file_type] + b"192.0.2.77" * 3_000_000 + b"\n" + b"x" * 30_000_000)
     tracemalloc.start()
-    found = audited(path)
+    result = audited(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     path.unlink()
     assert peak < 5_000_000
-    assert found.has_alarm
+    assert result.has_alarm
 
 
 @given(hit_documents() | st.lists(hit_lines()).map(b"".join) | st.binary(max_size=200))
@@ -183,13 +184,21 @@ def test_a_log_is_always_an_alarm(log: bytes) -> None:
 
 def test_alarms_come_first_and_are_marked() -> None:
     """What the file is, the alarms, the rest, and what to do."""
-    findings = [Finding("One."), Finding("Two.", is_alarm=True), Finding("Three."), Finding("Four.", is_alarm=True)]
-    assert list(describe(Audit(Kind.TABLES, findings))) == [
+    findings = [
+        found(Code.COUNTRIES, countries=1),
+        found(Code.NOT_ROUNDED, numbers=1),
+        found(Code.ODD_LENGTH, intervals=2_000),
+        found(Code.REUSED_HASHES, hashes=2),
+    ]
+    assert list(describe(Audit(FileType.TABLES, findings))) == [
         "These are the two tables to be published.",
-        "! Two.",
-        "! Four.",
-        "  One.",
-        "  Three.",
+        "! 1 number is not rounded up to a multiple of 8: one client more or less is visible.",
+        (
+            "! 2 hashes are in more than one interval: the secret was not changed, and these clients can be followed "
+            "from day to day. Delete the log as soon as it is converted."
+        ),
+        "  There are numbers of 1 country.",
+        "  2,000 intervals are not 24 hours long, but at least 23.",
         "Do not publish it: make it again with `obfstats convert`, of intervals that are over, each once.",
     ]
 

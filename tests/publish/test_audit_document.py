@@ -11,19 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.formats.document import Document, write_document
-from obfstats.publish.output import DocumentFormat
-from obfstats.publish.rounding import Heading
+from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.documents import DocumentOptions
+from obfstats.publish.render import OutputFormat
 from tests.formats.documents import EXTENDED, NOISY, TICKETS, documents
 from tests.formats.lines import EXAMPLE
-from tests.publish.auditing import NOW, alarms, audited_bytes, notices, printed
+from tests.publish.auditing import NOW, alarm_codes, alarms, audited_bytes, printed, values_of
 from tests.publish.converting import made_of
 from tests.publish.logs import logs
-from tests.publish.test_audit import KINDS
+from tests.publish.test_audit import FILES
 
 if TYPE_CHECKING:
     import random
 
-    from obfstats.publish.audit import Kind
+    from obfstats.publish.audit.findings import FileType
 
 END = "2012-02-10 09:22:04"
 IPS = {"DE": 48, "EU": 48, "AU": 32}
@@ -47,11 +48,6 @@ def lines(*rest: str, end: str = f"(86400 s) {END}") -> bytes:
     return "\n".join([f"obfsproxy-stats-end {end}", *rest, ""]).encode()
 
 
-def said(text: bytes, words: str) -> list[str]:
-    """Give the notices that have some words in them."""
-    return [one for one in notices(text) if words in one]
-
-
 # What is good
 
 
@@ -59,12 +55,11 @@ def test_the_tickets_document() -> None:
     """Every sentence of it."""
     assert printed(TICKETS.replace(b"AU=32", b"AU=8")).splitlines() == [
         "These are documents to be published.",
-        "  1 interval ends at 2012-02-10 09:22:04; 1 bridge is named by the fingerprint's hash.",
+        "  1 interval ends at 2012-02-10 09:22:04.",
+        "  1 bridge is named by the fingerprint's hash.",
         "  There are numbers of 3 countries.",
-        (
-            "  1 of 3 numbers of clients by country and interval is 8: that somebody was there, one to eight. Beside 1 "
-            "of them there are no more than 8 requests."
-        ),
+        "  Of 3 numbers of clients by country and interval, 1 is 8: one to eight clients.",
+        "  Of these, 1 has at most 8 requests.",
         "Nothing in it has to stay on this machine. Publish each interval once.",
     ]
 
@@ -72,34 +67,40 @@ def test_the_tickets_document() -> None:
 @given(logs(), st.booleans())
 def test_what_convert_makes_by_rounding_never_alarms(log: bytes, with_fingerprint: bool) -> None:  # noqa: FBT001
     """Whatever the log was like: tables, documents, and tor's lines without what splits the same clients up."""
-    heading = Heading(FINGERPRINT if with_fingerprint else None)
-    text = made_of(log, "ticket", heading).text.encode()
+    options = DocumentOptions(FINGERPRINT if with_fingerprint else None)
+    text = made_of(log, "ticket", options).text.encode()
     if text:
         assert alarms(text) == []
 
 
-@given(logs(), st.sampled_from([form for form in get_args(DocumentFormat) if form in {"ticket", "tor"}]))
-def test_with_every_line_only_what_can_be_told_exactly_alarms(log: bytes, form: DocumentFormat) -> None:
+@given(logs(), st.sampled_from([form for form in get_args(OutputFormat) if form in {"ticket", "tor"}]))
+def test_with_every_line_only_what_can_be_told_exactly_alarms(log: bytes, form: OutputFormat) -> None:
     """Totals beside their cells may undo the rounding; nothing else is wrong with what `convert` makes."""
-    text = made_of(log, form, Heading(extended=form == "ticket")).text.encode()
+    text = made_of(log, form, DocumentOptions(extended=form == "ticket")).text.encode()
     if text:
-        assert [one for one in alarms(text) if "can be told exactly" not in one] == []
+        assert set(alarm_codes(text)) <= {Code.INFERRED_EXACTLY}
 
 
 @given(st.lists(documents(unknown=False), min_size=1, max_size=4))
 def test_whatever_is_written_is_understood(several: list[Document]) -> None:
     """No line of a document that our own programs write is strange to the audit."""
-    texts = alarms(written(*several))
-    assert not [text for text in texts if "something is wrong" in text or "not known" in text or "looks like" in text]
+    unexpected = {Code.DAMAGED_LINE, Code.UNKNOWN_KEYWORD, Code.ADDRESS, Code.HEX_DIGITS, Code.FINGERPRINT}
+    assert not unexpected.intersection(alarm_codes(written(*several)))
 
 
 # What must not stand there
 
 
-@given(st.sampled_from([kind for kind in KINDS if kind != "statistics log"]), st.sampled_from(ADDRESSES), st.data())
-def test_an_address_anywhere_alarms_and_is_never_printed(kind: Kind, address: str, data: st.DataObject) -> None:
+@given(
+    st.sampled_from([file_type for file_type in FILES if file_type != "statistics log"]),
+    st.sampled_from(ADDRESSES),
+    st.data(),
+)
+def test_an_address_anywhere_alarms_and_is_never_printed(
+    file_type: FileType, address: str, data: st.DataObject
+) -> None:
     """In any line at any place, or on a line of its own."""
-    good = EXTENDED + NOISY if kind == "published documents" else KINDS[kind]
+    good = EXTENDED + NOISY if file_type == "published documents" else FILES[file_type]
     place = data.draw(st.integers(0, len(good)), label="place")
     apart = data.draw(st.sampled_from((b"", b" ", b"\n", b",")), label="apart")
     text = good[:place] + apart + address.encode() + apart + good[place:]
@@ -112,25 +113,19 @@ def test_an_address_anywhere_alarms_and_is_never_printed(kind: Kind, address: st
 def test_an_address_is_called_one(address: str) -> None:
     """With its line, and not quoted."""
     text = TICKETS + f"last client {address}\n".encode() + TICKETS.replace(b"02-10", b"02-11")
-    assert alarms(text) == [
-        "In line 5 there is something that looks like an IP address.",
-        "In line 5 there is a keyword that is not known: what is not understood must not be published.",
-    ]
+    assert alarms(text) == [found(Code.ADDRESS, where="line 5"), found(Code.UNKNOWN_KEYWORD, where="line 5")]
 
 
 @pytest.mark.parametrize("text", ["12:30:00", "2012-02-10 09:22:04", "1.2.3", "a:b", "99999999"])
 def test_a_time_is_no_address(text: str) -> None:
     """Alarms are worth something as long as they are true."""
-    assert not [one for one in alarms(TICKETS + f"note {text}\n".encode()) if "address" in one]
+    assert Code.ADDRESS not in alarm_codes(TICKETS + f"note {text}\n".encode())
 
 
 def test_the_fingerprint_itself_is_an_alarm() -> None:
     """The first form of the ticket's script wrote it (comment 1), for each interval."""
     text = b"fingerprint 1234567890123456789012345678901234567890\n" + lines("obfsproxy-ips DE=8")
-    assert alarms(text * 2)[0] == (
-        "In 2 lines, the first is line 1, there is the bridge's fingerprint itself, by which the bridge can be found. "
-        "Publish its hash: --fingerprint HEX writes that."
-    )
+    assert alarms(text * 2)[0] == found(Code.FINGERPRINT, where="2 lines, the first is line 1,")
     assert "1234567890" not in printed(text)
 
 
@@ -142,7 +137,7 @@ def test_the_fingerprint_itself_is_an_alarm() -> None:
 def test_a_hash_in_the_wrong_place_is_an_alarm(line: str) -> None:
     """40 hex digits are a client's hash, or a fingerprint."""
     text = TICKETS + lines(line, end="(86400 s) 2012-02-12 09:22:04")
-    assert "In line 6 there are 40 hex digits where none belong: a hash, or a fingerprint." in alarms(text)
+    assert found(Code.HEX_DIGITS, where="line 6") in alarms(text)
     assert "1234567890" not in printed(text)
 
 
@@ -153,35 +148,33 @@ def test_a_hash_in_its_place_is_none() -> None:
 
 def test_a_line_of_a_later_version_is_an_alarm() -> None:
     """Who publishes refuses it: it may hold anything."""
-    assert alarms(TICKETS + b"obfsproxy-asns AS64496=8\n") == [
-        "In line 5 there is a keyword that is not known: what is not understood must not be published."
-    ]
+    assert alarms(TICKETS + b"obfsproxy-asns AS64496=8\n") == [found(Code.UNKNOWN_KEYWORD, where="line 5")]
 
 
 def test_one_fault_hides_no_other() -> None:
     """A damaged line is set aside, and the rest of its document is looked at all the same."""
-    texts = alarms(lines("obfsproxy-ips DE=7", "obfsproxy-reqs DE=total", "obfsproxy-ip-versions v4=8,v6=8"))
-    assert texts == [
-        "In line 3 something is wrong (no number behind a name): it may hold anything.",
-        "1 number is not rounded up to a multiple of 8: one client more or less shows.",
+    text = lines("obfsproxy-ips DE=7", "obfsproxy-reqs DE=total", "obfsproxy-ip-versions v4=8,v6=8")
+    assert alarms(text) == [
+        found(Code.DAMAGED_LINE, where="line 3", reason="not a number after a name"),
+        found(Code.NOT_ROUNDED, numbers=1),
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (TICKETS.replace(b"\n", b"\r\n"), "no fingerprint of 40 hex digits"),
-        (TICKETS + b"obfsproxy-ips DE=8\n", "a second line of its kind"),
-        (b"obfsproxy-ips DE=8\n", "it stands before the line that ends an interval"),
-        (TICKETS + b"hashed-fingerprint " + FINGERPRINT.encode(), "a document without obfsproxy-stats-end"),
-        (lines("obfsproxy-ips DE=-8"), "a number below zero in a document without noise"),
-        (lines("obfsproxy-ips D\xc9=8"), "a byte that is not ASCII"),
+        (TICKETS.replace(b"\n", b"\r\n"), "not a fingerprint of 40 hex digits"),
+        (TICKETS + b"obfsproxy-ips DE=8\n", "duplicate line"),
+        (b"obfsproxy-ips DE=8\n", "line before the end of an interval"),
+        (TICKETS + b"hashed-fingerprint " + FINGERPRINT.encode(), "document without obfsproxy-stats-end"),
+        (lines("obfsproxy-ips DE=-8"), "negative number in a document without noise"),
+        (lines("obfsproxy-ips D\xc9=8"), "non-ASCII byte"),
     ],
     ids=["CRLF", "twice", "numbers first", "torn", "below 0", "beyond ASCII"],
 )
 def test_what_is_wrong_is_said(text: bytes, reason: str) -> None:
     """In the words of the reader of documents."""
-    assert any(f"something is wrong ({reason})" in one for one in alarms(text))
+    assert [values["reason"] for values in values_of(Code.DAMAGED_LINE, text)] == [reason]
 
 
 def test_a_document_longer_than_tor_allows_is_an_alarm() -> None:
@@ -189,8 +182,9 @@ def test_a_document_longer_than_tor_allows_is_an_alarm() -> None:
     transports = ",".join(f"t{number:07}=8" for number in range(4_000))
     countries = ",".join(f"{first}{second}=8" for first in ascii_uppercase for second in ascii_uppercase)
     further = f"obfsproxy-ips {countries}", f"obfsproxy-reqs {countries}", f"obfsproxy-ip-transports {transports}"
-    text = lines(*further)
-    assert any("a document of more than 50000 bytes" in one for one in alarms(text))
+    assert [values["reason"] for values in values_of(Code.DAMAGED_LINE, lines(*further))] == [
+        "document exceeds 50000 bytes"
+    ]
 
 
 # Numbers
@@ -199,9 +193,7 @@ def test_a_document_longer_than_tor_allows_is_an_alarm() -> None:
 @pytest.mark.parametrize("keyword", ["obfsproxy-ips", "obfsproxy-reqs"])
 def test_a_number_that_is_not_rounded_is_an_alarm(keyword: str) -> None:
     """In any line; each is counted."""
-    assert alarms(lines(f"{keyword} DE=17,DK=9,EU=8")) == [
-        "2 numbers are not rounded up to a multiple of 8: one client more or less shows."
-    ]
+    assert alarms(lines(f"{keyword} DE=17,DK=9,EU=8")) == [found(Code.NOT_ROUNDED, numbers=2)]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +206,7 @@ def test_a_number_that_is_not_rounded_is_an_alarm(keyword: str) -> None:
 )
 def test_further_lines_are_rounded_as_well(line: str) -> None:
     """No line is left out."""
-    assert alarms(lines(line))[0].startswith("1 number is not rounded up")
+    assert alarms(lines(line))[0] == found(Code.NOT_ROUNDED, numbers=1)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +221,7 @@ def test_further_lines_are_rounded_as_well(line: str) -> None:
 )
 def test_an_order_that_is_of_nothing_published_is_an_alarm(line: str) -> None:
     """It may be that of the exact numbers, or of who came first."""
-    assert [one[:46] for one in alarms(lines(line))] == ["The order of numbers is neither by size nor by"]
+    assert alarms(lines(line)) == [found(Code.UNORDERED, intervals=1)]
 
 
 @pytest.mark.parametrize(
@@ -260,12 +252,8 @@ def test_any_shuffled_order_is_noticed(codes: list[str]) -> None:
 def test_small_numbers_are_counted() -> None:
     """8 says that somebody was there; beside 8 requests it says that he hardly ever came."""
     text = lines("obfsproxy-ips DE=48,AU=8,DK=8,EU=8", "obfsproxy-reqs DE=96,AU=16,DK=8,EU=8")
-    assert said(text, "are 8") == [
-        (
-            "3 of 4 numbers of clients by country and interval are 8: that somebody was there, one to eight. Beside 2 "
-            "of them there are no more than 8 requests."
-        )
-    ]
+    assert values_of(Code.SMALL_NUMBERS, text) == [{"small": 3, "numbers": 4}]
+    assert values_of(Code.SMALL_WITH_FEW_REQUESTS, text) == [{"numbers": 2}]
 
 
 # Intervals
@@ -275,28 +263,20 @@ def test_days_in_a_row_are_good() -> None:
     """Each begins where the one before ended; a gap is a restart and tells nothing of clients."""
     text = written(document(10), document(11), document(12), document(13, hour=11))
     assert alarms(text) == []
-    assert said(text, "4 intervals end from 2012-02-10 09:22:04 to 2012-02-13 11:22:04.") != []
+    assert values_of(Code.INTERVALS_END, text) == [
+        {"intervals": 4, "when": "from 2012-02-10 09:22:04 to 2012-02-13 11:22:04"}
+    ]
 
 
 def test_an_interval_published_twice_with_other_numbers_is_an_alarm() -> None:
     """Its first half, and then the whole."""
     other = Document(END, 86_400, ips={"DE": 56})
-    assert alarms(written(document(), other)) == [
-        (
-            "1 interval stands there more than once, with different numbers: whoever takes one from the other learns "
-            "about the clients between them."
-        )
-    ]
+    assert alarms(written(document(), other)) == [found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
 
 
 def test_an_interval_published_twice_with_the_same_numbers_is_an_alarm() -> None:
     """A file was joined with itself."""
-    assert alarms(written(document(), document(11), document())) == [
-        (
-            "1 interval stands there more than once, with the same numbers: whoever adds up counts its clients again. "
-            "Publish each once."
-        )
-    ]
+    assert alarms(written(document(), document(11), document())) == [found(Code.REPEATED, intervals=1)]
 
 
 @pytest.mark.parametrize("seconds", [1, 3600, 86_399])
@@ -305,53 +285,48 @@ def test_intervals_that_overlap_are_an_alarm(seconds: int) -> None:
     end = datetime.fromisoformat(END) + timedelta(seconds=86_400 - seconds)
     pair = [document(), Document(str(end), 86_400, ips=IPS)]
     for several in (pair, pair[::-1]):
-        (text,) = alarms(written(*several))
-        assert text.startswith("1 interval begins before an earlier one ends")
+        assert alarms(written(*several)) == [found(Code.OVERLAPPING, intervals=1)]
 
 
 def test_a_long_interval_overlaps_with_all_that_are_in_it() -> None:
     """Not only with the next one."""
-    texts = alarms(written(document(14, 5 * 86_400), document(11), document(12), document(13)))
-    assert texts[0].startswith("3 intervals begin before an earlier one ends")
+    text = written(document(14, 5 * 86_400), document(11), document(12), document(13))
+    assert alarms(text)[0] == found(Code.OVERLAPPING, intervals=3)
 
 
 def test_two_bridges_may_have_the_same_day() -> None:
     """Their clients are not the same."""
     text = written(document(fingerprint="aa" * 20), document(fingerprint="bb" * 20))
     assert alarms(text) == []
-    assert said(text, "2 bridges are named by the fingerprint's hash") != []
+    assert values_of(Code.BRIDGES, text) == [{"bridges": 2}]
 
 
 def test_a_document_without_a_fingerprint_may_be_the_same_bridges() -> None:
     """Once with the name and once without is twice."""
-    (text,) = alarms(written(document(fingerprint="aa" * 20), document()))
-    assert "stands there more than once" in text
+    assert alarms(written(document(fingerprint="aa" * 20), document())) == [found(Code.REPEATED, intervals=1)]
 
 
 def test_an_interval_that_is_not_over_is_an_alarm() -> None:
     """Its end lies in the future: `convert --all` made it, or a clock that is wrong."""
     end = datetime.fromisoformat(END).replace(tzinfo=UTC)
     assert alarms(TICKETS, end) == []
-    assert alarms(TICKETS, end - timedelta(seconds=1)) == [
-        (
-            "1 interval is not over yet, the last one ends at 2012-02-10 09:22:04: beside the whole day's numbers "
-            "these tell who came since."
-        )
-    ]
+    assert alarms(TICKETS, end - timedelta(seconds=1)) == [found(Code.UNFINISHED, intervals=1, last=END)]
 
 
 @pytest.mark.parametrize(("seconds", "is_alarm"), [(1, True), (82_799, True), (82_800, False), (86_420, False)])
 def test_a_part_of_a_day_is_an_alarm(seconds: int, is_alarm: bool) -> None:  # noqa: FBT001
     """Tor publishes no less than 23 hours; a little more or less than a day is only said."""
     text = written(document(seconds=seconds))
-    assert bool(alarms(text)) is is_alarm
-    assert bool(said(text, "not of 24 hours, but no shorter than 23")) is not is_alarm
+    assert alarms(text) == ([found(Code.PART_OF_A_DAY, intervals=1, shortest=seconds)] if is_alarm else [])
+    assert values_of(Code.ODD_LENGTH, text) == ([] if is_alarm else [{"intervals": 1}])
 
 
 def test_the_ends_of_time_are_no_error() -> None:
     """The first interval of all would have begun before the year 1."""
     text = written(Document("0001-01-01 00:00:00", 999_999_999, ips=IPS), Document("9999-12-31 23:59:59", 86_400))
-    assert said(text, "2 intervals end from 0001-01-01 00:00:00 to 9999-12-31 23:59:59.") != []
+    assert values_of(Code.INTERVALS_END, text) == [
+        {"intervals": 2, "when": "from 0001-01-01 00:00:00 to 9999-12-31 23:59:59"}
+    ]
 
 
 # Noise
@@ -361,27 +336,22 @@ def test_what_noise_promises_is_said() -> None:
     """As a factor, for one interval and for a client who comes every day."""
     text = NOISY + NOISY.replace(b"02-11", b"02-12")
     assert alarms(text) == []
-    assert said(text, "epsilon") == [
-        (
-            "2 intervals have noise of epsilon 0.5: whatever odds a reader gave that a client was there, one release "
-            "changes them by a factor of 1.65 at most."
-        ),
-        "For a client who came in each of these 2 intervals they add up to epsilon 1, a factor of 2.72.",
-    ]
+    assert values_of(Code.NOISE, text) == [{"intervals": 2, "epsilon": "0.5", "factor": "1.65"}]
+    assert values_of(Code.NOISE_SUM, text) == [{"intervals": 2, "epsilon": "1", "factor": "2.72"}]
 
 
 @pytest.mark.parametrize(("epsilon", "factor"), [("0.000001", "1.00"), ("5", "148"), ("20", "485,165,195")])
 def test_the_factor_of_an_epsilon(epsilon: str, factor: str) -> None:
     """It can be read without a calculator."""
-    (text,) = said(NOISY.replace(b"0.5", epsilon.encode()), "epsilon")
-    assert f"by a factor of {factor} at most" in text
+    (values,) = values_of(Code.NOISE, NOISY.replace(b"0.5", epsilon.encode()))
+    assert values["factor"] == factor
 
 
 def test_noise_that_is_next_to_none_is_an_alarm() -> None:
     """The numbers are the exact ones then."""
     text = NOISY.replace(b"0.5", b"20.5")
-    assert alarms(text) == ["Noise of epsilon 20.5 is next to none."]
-    assert said(text, "which promises nothing") != []
+    assert alarms(text) == [found(Code.WEAK_NOISE, epsilon="20.5")]
+    assert "which promises nothing" in str(values_of(Code.NOISE, text)[0]["factor"])
 
 
 def test_a_year_of_noise_promises_nothing_to_who_came_every_day() -> None:
@@ -390,35 +360,25 @@ def test_a_year_of_noise_promises_nothing_to_who_came_every_day() -> None:
     text = b"".join(
         NOISY.replace(b"2012-02-11", f"{end + timedelta(days=day):%Y-%m-%d}".encode()) for day in range(365)
     )
-    (promise,) = said(text, "add up to epsilon")
-    assert promise.endswith("epsilon 182.5, a factor of more than 400 million, which promises nothing.")
+    factor = "more than 400 million, which promises nothing"
+    assert values_of(Code.NOISE_SUM, text) == [{"intervals": 365, "epsilon": "182.5", "factor": factor}]
 
 
 def test_requests_beside_noise_are_an_alarm() -> None:
     """One client makes any number of them."""
-    assert alarms(NOISY + b"obfsproxy-reqs DE=48\n") == [
-        (
-            "Beside the noise of 1 interval there are requests: one client makes any number of them, so that no noise "
-            "is enough."
-        )
-    ]
+    assert alarms(NOISY + b"obfsproxy-reqs DE=48\n") == [found(Code.NOISE_WITH_REQUESTS, intervals=1)]
 
 
 @pytest.mark.parametrize("line", [b"obfsproxy-ip-versions v4=73,v6=0\n", b"obfsproxy-ip-transports obfs3=72\n"])
 def test_other_numbers_beside_noise_are_an_alarm(line: bytes) -> None:
     """Each counts the same client once more."""
-    assert alarms(NOISY + line) == [
-        (
-            "Beside the noise of 1 interval there are other numbers of the same clients: they take away what the noise "
-            "promises."
-        )
-    ]
+    assert alarms(NOISY + line) == [found(Code.NOISE_WITH_OTHER_NUMBERS, intervals=1)]
 
 
 def test_noise_released_twice_is_an_alarm() -> None:
     """Two draws for one interval tell more than one."""
-    (text,) = alarms(NOISY + NOISY.replace(b"DE=45", b"DE=46"))
-    assert text.startswith("1 interval stands there more than once, with different numbers")
+    text = NOISY + NOISY.replace(b"DE=45", b"DE=46")
+    assert alarms(text) == [found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
 
 
 # Whole files
@@ -428,7 +388,7 @@ def test_many_transports_are_not_named_one_by_one() -> None:
     """A file may name thousands."""
     text = lines("obfsproxy-ip-transports " + ",".join(f"t{number:02}=8" for number in range(12)))
     ten = ", ".join(f"t{number:02}" for number in range(10))
-    assert said(text, "Transports") == [f"Transports that are named: {ten} and 2 more."]
+    assert values_of(Code.TRANSPORTS, text) == [{"names": f"{ten} and 2 more"}]
 
 
 @given(st.lists(documents(unknown=False), min_size=1, max_size=5), st.randoms(use_true_random=False))

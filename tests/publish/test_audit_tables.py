@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from tests.publish.auditing import alarms, audited, notices, printed
+from obfstats.publish.audit.findings import Code, found
+from tests.publish.auditing import alarm_codes, alarms, audited, printed, values_of
 from tests.publish.converting import made
 from tests.publish.logs import line, logs
 from tests.publish.programs import run_pipeline
@@ -34,7 +35,7 @@ def test_the_sample() -> None:
         "These are the two tables to be published.",
         "  1 interval begins at 2012-02-07 14:01:04.",
         "  There are numbers of 1 country.",
-        "  1 of 1 number of clients by country and interval is 8: that somebody was there, one to eight.",
+        "  Of 1 number of clients by country and interval, 1 is 8: one to eight clients.",
         "Nothing in it has to stay on this machine. Publish each interval once.",
     ]
 
@@ -59,13 +60,12 @@ def test_the_tickets_own_pipeline_makes_good_tables(tmp_path: Path) -> None:
 def test_a_row_that_is_not_rounded_is_an_alarm() -> None:
     """In either table."""
     text = REQUESTS + f"{START} de 17\n".encode() + CLIENTS + f"{START} de 9\n".encode()
-    assert alarms(text) == ["2 numbers are not rounded up to a multiple of 8: one client more or less shows."]
+    assert alarms(text) == [found(Code.NOT_ROUNDED, numbers=2)]
 
 
 def test_rows_sorted_by_something_else_are_an_alarm() -> None:
     """Somebody sorted them before rounding."""
-    (text,) = alarms(tables(f"{START} dk 8", f"{START} de 8"))
-    assert text.startswith("The order of numbers is neither by size nor by name, in 1 interval")
+    assert alarms(tables(f"{START} dk 8", f"{START} de 8")) == [found(Code.UNORDERED, intervals=1)]
 
 
 def test_rows_sorted_by_size_are_good() -> None:
@@ -76,55 +76,54 @@ def test_rows_sorted_by_size_are_good() -> None:
 def test_an_interval_in_two_pairs_of_tables_is_an_alarm() -> None:
     """Once from the first half of a log and once from the whole: one may be taken from the other."""
     first, second = tables(f"{START} de 8"), tables(f"{START} de 16", f"{START} dk 8")
-    assert alarms(first + second)[0].startswith("1 interval stands there more than once, with different numbers")
-    assert alarms(first + first)[0].startswith("1 interval stands there more than once, with the same numbers")
+    assert alarms(first + second) == [found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
+    assert alarms(first + first) == [found(Code.REPEATED, intervals=1)]
 
 
 @pytest.mark.parametrize(("after", "expected"), [(timedelta(hours=24, minutes=29), 1), (timedelta(hours=24.5), 0)])
 def test_an_interval_that_is_not_over_is_an_alarm(after: timedelta, expected: int) -> None:
     """`convert --all` takes it in, to look at."""
-    texts = alarms(TABLES, datetime.fromisoformat(START).replace(tzinfo=UTC) + after)
-    assert len(texts) == expected
-    assert all(f"1 interval is not over yet, the last one began at {START}" in text for text in texts)
+    found_alarms = alarms(TABLES, datetime.fromisoformat(START).replace(tzinfo=UTC) + after)
+    assert found_alarms == [found(Code.UNFINISHED, intervals=1, last=START)] * expected
 
 
 def test_a_restart_is_said() -> None:
     """Tables have no lengths: nobody else could know that a day is not whole."""
     text = tables(f"{START} de 8", "2012-02-08 13:01:04 de 8")
     assert alarms(text) == []
-    assert any(one.startswith("1 interval was cut short by a restart") for one in notices(text))
+    assert values_of(Code.ODD_LENGTH, text) == [{"intervals": 1}]
 
 
 def test_a_part_of_a_day_is_an_alarm_as_in_a_document() -> None:
     """Ten minutes with one client are ten minutes in which it came."""
     text = tables(f"{START} de 8", "2012-02-07 14:11:04 de 8")
-    (said,) = alarms(text)
-    assert said == (
-        "1 interval was cut short by a restart, the shortest to 600 seconds: that dates clients to it, and tables do "
-        "not say how long it was. Tor does not publish less than 23 hours."
-    )
+    assert alarms(text) == [found(Code.PART_OF_A_DAY, intervals=1, shortest=600)]
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "code"),
     [
-        (f"{START} de 192.0.2.77", "something is wrong (no number behind the country)"),
-        (f"{START} de 08", "something is wrong (no number behind the country)"),
-        (f"{START} de  8", "something is wrong (no number behind the country)"),
-        (f"{START} deu 8", "a keyword that is not known"),
-        ("2012-02-30 14:01:04 de 8", "a keyword that is not known"),
-        ("total 8", "a keyword that is not known"),
-        ("", "a keyword that is not known"),
+        (f"{START} de 192.0.2.77", Code.DAMAGED_LINE),
+        (f"{START} de 08", Code.DAMAGED_LINE),
+        (f"{START} de  8", Code.DAMAGED_LINE),
+        (f"{START} deu 8", Code.UNKNOWN_KEYWORD),
+        ("2012-02-30 14:01:04 de 8", Code.UNKNOWN_KEYWORD),
+        ("total 8", Code.UNKNOWN_KEYWORD),
+        ("", Code.UNKNOWN_KEYWORD),
     ],
 )
-def test_a_row_that_is_none_is_an_alarm(row: str, words: str) -> None:
+def test_a_row_that_is_none_is_an_alarm(row: str, code: Code) -> None:
     """A torn line of the log that the shell pipeline let through, for example."""
-    assert any(words in text for text in alarms(TABLES + row.encode() + b"\n"))
+    text = TABLES + row.encode() + b"\n"
+    assert values_of(code, text) == [
+        {"where": "line 5"} | ({"reason": "no number after the country"} if code is Code.DAMAGED_LINE else {})
+    ]
 
 
 def test_a_row_without_a_heading_is_an_alarm() -> None:
     """Nobody knows of what it is."""
-    assert any("it stands before a table's heading" in text for text in alarms(f"{START} de 8\n".encode() + TABLES))
+    text = f"{START} de 8\n".encode() + TABLES
+    assert found(Code.DAMAGED_LINE, where="line 1", reason="row before a table's title") in alarms(text)
 
 
 # Tor's lines
@@ -133,7 +132,7 @@ def test_a_row_without_a_heading_is_an_alarm() -> None:
 def test_tors_lines_are_read_as_they_are() -> None:
     """Its own keywords, order and case; a second over the day is only said."""
     assert alarms(TOR) == []
-    assert any("1 interval is not of 24 hours" in one for one in notices(TOR.replace(b"86400", b"86420")))
+    assert values_of(Code.ODD_LENGTH, TOR.replace(b"86400", b"86420")) == [{"intervals": 1}]
 
 
 def test_tors_empty_lines_are_read() -> None:
@@ -145,19 +144,13 @@ def test_tors_empty_lines_are_read() -> None:
 @pytest.mark.parametrize("other", [b"obfsproxy-reqs de=8\n", b"geoip-db-digest ABC\n", b"extra-info Unnamed ABC\n"])
 def test_lines_of_another_kind_are_an_alarm(other: bytes) -> None:
     """What stands around tor's lines in a descriptor is not looked at, so it is not passed."""
-    assert any("a keyword that is not known" in text for text in alarms(TOR + other))
+    assert Code.UNKNOWN_KEYWORD in alarm_codes(TOR + other)
 
 
 def test_tors_numbers_are_held_to_the_same_rules() -> None:
     """Rounded, sorted, once, whole and over."""
     text = TOR.replace(b"de=16,us=8", b"us=8,de=17").replace(b"86400", b"3600") + TOR
-    beginnings = [one[:24] for one in alarms(text)]
-    assert beginnings == [
-        "1 interval begins before",
-        "1 interval is a part of ",
-        "1 number is not rounded ",
-        "The order of numbers is ",
-    ]
+    assert alarm_codes(text) == [Code.OVERLAPPING, Code.PART_OF_A_DAY, Code.NOT_ROUNDED, Code.UNORDERED]
 
 
 def test_a_file_of_many_is_read_in_little_time(tmp_path: Path) -> None:

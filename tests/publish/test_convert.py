@@ -38,7 +38,7 @@ def convert_at(now: str, log: Path, *, take_all: bool = False) -> tuple[bytes, l
     out = io.BytesIO()
     said: list[str] = []
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    assert simple.convert([str(log)], take_all=take_all, now=moment, out=out, say=said.append) == 0
+    assert simple.convert([str(log)], take_all=take_all, now=moment, out=out, warn=said.append) == 0
     return out.getvalue(), said
 
 
@@ -150,7 +150,7 @@ def test_a_torn_last_line_is_damage(log: Path) -> None:
     assert tables.endswith(b"de 56\n")
     assert said == (
         f"{log}: 1 of 201 lines are damaged and left out, the first is line 201: "
-        "there is no scrambled address of 40 hexadecimal digits"
+        "it has no hash of 40 hexadecimal digits"
     )
 
 

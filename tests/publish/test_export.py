@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.formats.document import Document, GeoIpSource, read_documents, write_document
-from obfstats.publish import export
-from obfstats.publish.export import to_csv, to_json
+from obfstats.publish import render
+from obfstats.publish.render import to_csv, to_json
 from tests.formats.documents import EXTENDED, NOISY, TICKETS, documents
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ def test_a_day_with_noise_says_so_in_both() -> None:
 
 def test_the_modules_example_is_what_is_written() -> None:
     """Head and first row of the ticket's document."""
-    assert export.__doc__ is not None
+    assert render.__doc__ is not None
     head, first = to_csv(read_documents(TICKETS)).decode().splitlines()[:2]
-    assert f"\n    {head}\n    {first}\n" in export.__doc__
+    assert f"\n    {head}\n    {first}\n" in render.__doc__
 
 
 # Of any documents
@@ -234,7 +234,7 @@ def test_no_field_begins_a_formula(document: Document) -> None:
 @given(documents())
 def test_nothing_else_is_written(document: Document) -> None:
     """The type, and lines of a later version, which may hold anything, change no byte."""
-    bare = replace(document, is_typed=False, unknown=())
+    bare = replace(document, minor=None, unknown=())
     assert to_json([document]) == to_json([bare])
     assert to_csv([document]) == to_csv([bare])
 

@@ -60,4 +60,4 @@ def test_the_fuzz_targets_good_log_is_good() -> None:
 
 def test_the_longest_line_is_the_same() -> None:
     """The simple script reads whole lines, and no further."""
-    assert simple.LONGEST_LINE == MAX_LINE_LENGTH
+    assert simple.MAX_LINE_LENGTH == MAX_LINE_LENGTH

@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.publish import convert
-from obfstats.publish.logfiles import LogFileError, find
-from obfstats.publish.xz import unpack_xz
+from obfstats.publish.logfiles import LogFileError, XzReader, find
 from peers.program import OBFSTATS
 from tests.publish.converting import made
 from tests.publish.logs import line
@@ -74,7 +73,7 @@ def test_a_stream_that_is_cut_off_is_said(kind: str, tmp_path: Path) -> None:
     result = made(log)
     assert (result.status, result.text) == (2, "")
     assert result.said == [
-        f"cannot read {log}: what it is compressed with is damaged or cut off; unpack what can be had"
+        f"cannot read {log}: compressed data is corrupt or truncated; recover it with zcat, xzcat or zstdcat"
     ]
 
 
@@ -86,14 +85,14 @@ def test_what_is_damaged_behind_a_first_stream_is_said(kind: str, behind: bytes,
     log.write_bytes(COMPRESSORS[kind](LOG[:640]) + behind)
     result = made(log)
     assert (result.status, result.text) == (2, "")
-    assert "damaged or cut off" in result.said[0]
+    assert "corrupt or truncated" in result.said[0]
 
 
 @given(st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 3)), min_size=1, max_size=5), st.integers(1, 200))
 def test_an_xz_file_may_have_padding_between_its_streams(streams: list[tuple[bytes, int]], size: int) -> None:
     """In multiples of four bytes; in whatever pieces it is read, all of it is there."""
     packed = b"".join(lzma.compress(content) + bytes(4 * padding) for content, padding in streams)
-    with unpack_xz(io.BytesIO(packed)) as file:
+    with XzReader(io.BytesIO(packed)) as file:
         assert b"".join(iter(lambda: file.read(size), b"")) == b"".join(content for content, _ in streams)
 
 
@@ -101,7 +100,7 @@ def test_an_xz_file_may_have_padding_between_its_streams(streams: list[tuple[byt
 def test_other_padding_is_damage(padding: int) -> None:
     """As for the xz program itself."""
     with (
-        unpack_xz(io.BytesIO(lzma.compress(LOG) + bytes(padding) + lzma.compress(LOG))) as file,
+        XzReader(io.BytesIO(lzma.compress(LOG) + bytes(padding) + lzma.compress(LOG))) as file,
         pytest.raises(lzma.LZMAError),
     ):
         file.read()
@@ -111,7 +110,7 @@ def test_a_little_xz_of_much_is_never_much_in_memory() -> None:
     """A hundred megabytes of noughts are fifteen kilobytes of xz; what it looks back on are eight megabytes."""
     packed = lzma.compress(bytes(100_000_000))
     tracemalloc.start()
-    with unpack_xz(io.BytesIO(packed)) as file:
+    with XzReader(io.BytesIO(packed)) as file:
         size = sum(map(len, iter(lambda: file.read(1 << 16), b"")))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -147,7 +146,7 @@ def test_a_pattern_that_fits_nothing_is_said(tmp_path: Path) -> None:
     result = made(tmp_path / "*.log")
     assert (result.status, result.said) == (
         2,
-        [f"there is no file like {tmp_path}/*.log; name the statistics log"],
+        [f"no file matches {tmp_path}/*.log; name the statistics log"],
     )
 
 

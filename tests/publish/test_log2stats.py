@@ -10,8 +10,8 @@ import pytest
 
 from obfstats.formats.counts import Pairs
 from obfstats.formats.document import write_document
+from obfstats.publish.documents import DocumentOptions, hash_fingerprint, rounded_document
 from obfstats.publish.log2stats import NoTimestampsError
-from obfstats.publish.rounding import Heading, hash_fingerprint, rounded_document
 from tests.publish.oldlogs import DAY, FIRST, Outside, beat, c, come, counts, go, notes, python, read, text, v4
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_the_tickets_four_days_come_out_of_a_log(tmp_path: Path) -> None:
         c(fourth + DAY, "Exiting.", "notice"),
     ])  # fmt: skip
     fingerprint = "1234567890123456789012345678901234567890"
-    heading = Heading(hash_fingerprint(fingerprint))
+    heading = DocumentOptions(hash_fingerprint(fingerprint))
     found = read(tmp_path, log)
     documents = [rounded_document(one, heading) for one in found.counts]
     hashed = hash_fingerprint(fingerprint)

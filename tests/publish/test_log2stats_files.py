@@ -147,7 +147,7 @@ def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
     """Half of a compressed log is not a day less, it is nobody knows what."""
     log = tmp_path / "obfsproxy.log.2.gz"
     log.write_bytes(gzip.compress((START + "".join(DAYS)).encode())[:-20])
-    with pytest.raises(LogFileError, match="damaged or cut off"):
+    with pytest.raises(LogFileError, match="corrupt or truncated"):
         count(log)
 
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.publish import noise
-from obfstats.publish.noise import bernoulli_exp, discrete_laplace, noisy, parse_epsilon, write_epsilon
-from obfstats.publish.simple import round_up
+from obfstats.publish.noise import add_noise, bernoulli_exp, discrete_laplace, parse_epsilon, write_epsilon
+from obfstats.publish.rounding import round_up
 from tests.publish.odds import chance, fit, privacy_losses
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def published(clients: int, samples: int, seed: int) -> Counter[int]:
     below = seeded(seed)
     seen = Counter[int]()
     for _ in range(samples // len(CODES)):
-        seen.update(noisy(dict.fromkeys(CODES, clients), CODES, HALF, below).values())
+        seen.update(add_noise(dict.fromkeys(CODES, clients), CODES, HALF, below).values())
     return seen
 
 
@@ -276,21 +276,21 @@ ADDRESSES = st.dictionaries(st.sampled_from(["??", "de", "jp", "tr", "zz", "a1"]
 def test_one_client_more_changes_one_number_by_one(addresses: dict[str, int], country: str, seed: int) -> None:
     """Sensitivity 1: with the same draws all else is the same, whether the list has the client's country or not."""
     codes = ("??", "de", "jp", "tr")
-    without = noisy(addresses, codes, HALF, seeded(seed))
-    more = noisy({**addresses, country: addresses.get(country, 0) + 1}, codes, HALF, seeded(seed))
+    without = add_noise(addresses, codes, HALF, seeded(seed))
+    more = add_noise({**addresses, country: addresses.get(country, 0) + 1}, codes, HALF, seeded(seed))
     changed = {code: more[code] - without[code] for code in codes if more[code] != without[code]}
     assert changed == {country if country in codes else "??": 1}
 
 
 def test_every_country_of_the_list_gets_a_number_and_no_other() -> None:
     """Being there tells nothing: where nobody came from there is noise, in the list's order."""
-    numbers = noisy({"de": 7, "zz": 3}, ("jp", "??", "de"), Fraction(20), seeded())
+    numbers = add_noise({"de": 7, "zz": 3}, ("jp", "??", "de"), Fraction(20), seeded())
     assert list(numbers.items()) == [("jp", 0), ("??", 3), ("de", 7)]
 
 
 def test_numbers_stay_below_nought() -> None:
     """Nothing is cut off, so that errors cancel out in sums: half of what is not nought is below it."""
-    numbers = noisy({}, CODES, HALF, seeded()).values()
+    numbers = add_noise({}, CODES, HALF, seeded()).values()
     assert 80 < sum(number < 0 for number in numbers) < 120
     assert abs(sum(numbers)) < 4 * 2.8 * len(CODES) ** 0.5
 
@@ -298,7 +298,7 @@ def test_numbers_stay_below_nought() -> None:
 def test_a_list_without_unknown_countries_is_refused() -> None:
     """Else a client from nowhere would be dropped, and a number with it."""
     with pytest.raises(ValueError, match="unknown"):
-        noisy({"de": 1}, ("de", "jp"), HALF)
+        add_noise({"de": 1}, ("de", "jp"), HALF)
 
 
 @pytest.mark.parametrize("epsilon", [Fraction(0), Fraction(-1, 2)])
@@ -313,9 +313,9 @@ def test_no_noise_is_drawn_for_no_epsilon(epsilon: Fraction) -> None:
 
 def test_the_kernel_draws_where_nothing_else_is_given() -> None:
     """Seeds are for tests."""
-    for function in (noisy, discrete_laplace, bernoulli_exp):
+    for function in (add_noise, discrete_laplace, bernoulli_exp):
         assert inspect.signature(function).parameters["below"].default is secrets.randbelow
-    assert noisy({}, CODES, HALF) != noisy({}, CODES, HALF)
+    assert add_noise({}, CODES, HALF) != add_noise({}, CODES, HALF)
 
 
 @given(st.integers(1, 20_000_000), st.integers(0, 1000), st.integers(0, 999))
@@ -328,7 +328,7 @@ def test_only_whole_numbers_are_on_the_way(millionths: int, clients: int, seed: 
         bounds.append(bound)
         return draws(bound)
 
-    numbers = noisy({"de": clients}, ("??", "de"), Fraction(millionths, 1_000_000), below)
+    numbers = add_noise({"de": clients}, ("??", "de"), Fraction(millionths, 1_000_000), below)
     assert bounds
     assert {type(value) for value in (*bounds, *numbers.values())} == {int}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.formats.document import Document, read_documents
-from obfstats.publish.fitting import write_fitting
+from obfstats.publish.documents import write_within_limit
 from peers.program import OBFSTATS
 from tests.publish.logs import line
 from tests.publish.programs import run
@@ -57,8 +57,8 @@ def test_a_second_release_is_refused(countries: list[str], log: Path) -> None:
     again = release(countries, log)
     assert intervals(again) == 0
     assert again.stderr.decode() == (
-        "obfstats convert: the interval from 2012-02-09 09:22:04 has been released before and is left out: "
-        f"{log.parent / LEDGER} says so\n"
+        "obfstats convert: the interval from 2012-02-09 09:22:04 is left out: "
+        f"{log.parent / LEDGER} records that it was released before\n"
     )
     rounded = run([OBFSTATS, "convert", "--format", "ticket", f"{log}*"])
     assert (rounded.returncode, rounded.stderr) == (0, b"")
@@ -170,7 +170,7 @@ def test_a_document_that_is_too_long_loses_its_longest_lines(countries: int, tra
     """Whole lines and no others; what is left can be read, and what is gone is said."""
     whole = document(countries, transports)
     said: list[str] = []
-    (read,) = read_documents(write_fitting(whole, said.append))
+    (read,) = read_documents(write_within_limit(whole, said.append))
     assert (read.ips, read.requests) == (whole.ips, whole.requests)
     assert read.ip_country_transports == (None if left_out else whole.ip_country_transports)
     assert read.ip_transports == (None if left_out == "transports" else whole.ip_transports)

@@ -280,7 +280,7 @@ def test_a_broken_archive_ends_with_a_sentence(tmp_path: Path) -> None:
     """Half a file is not counted as if it were whole."""
     path = tmp_path / "clients.log.gz"
     path.write_bytes(gzip.compress(b"".join(line(client=client) for client in range(200)))[:-20])
-    with pytest.raises(LogFileError, match="damaged or cut off"):
+    with pytest.raises(LogFileError, match="corrupt or truncated"):
         tally(find([str(path)]))
 
 

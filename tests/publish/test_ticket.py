@@ -13,9 +13,9 @@ from hypothesis import given, settings
 
 from obfstats.formats.document import GeoIpSource, read_documents
 from obfstats.formats.logline import LogLine, parse_line
-from obfstats.publish.intervals import Rule
-from obfstats.publish.output import Output
-from obfstats.publish.rounding import Heading, hash_fingerprint
+from obfstats.publish.documents import DocumentOptions, hash_fingerprint
+from obfstats.publish.intervals import Selection
+from obfstats.publish.render import Output
 from peers.program import OBFSTATS
 from tests.publish.converting import NOW, made, made_of
 from tests.publish.logs import line, logs
@@ -54,7 +54,7 @@ def test_the_tickets_four_days_are_sixteen_lines() -> None:
     DK=16 stood behind DE=8.
     """
     fingerprint = f"hashed-fingerprint {sha1(bytes.fromhex(FINGERPRINT)).hexdigest()}"
-    assert made_of(four_days(), "ticket", Heading(hash_fingerprint(FINGERPRINT))).lines == [
+    assert made_of(four_days(), "ticket", DocumentOptions(hash_fingerprint(FINGERPRINT))).lines == [
         fingerprint,
         "obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04",
         "obfsproxy-ips DE=8,DK=8,EU=8,JP=8",
@@ -110,7 +110,7 @@ def test_extended_documents_have_every_line_of_the_specification() -> None:
         + clients("de", 16, " obfs3 v4")
     )
     geoip = GeoIpSource("tor", "B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042")
-    heading = Heading(hash_fingerprint(FINGERPRINT), extended=True, geoip=geoip)
+    heading = DocumentOptions(hash_fingerprint(FINGERPRINT), extended=True, geoip=geoip)
     assert made_of(log, "ticket", heading).lines == [
         "@type obfsproxy-stats 1.0",
         "hashed-fingerprint 8990eeda329b57fbd72ef8f74a50c1929b9b9a31",
@@ -129,7 +129,7 @@ def test_extended_documents_have_every_line_of_the_specification() -> None:
 )
 def test_a_column_that_the_log_lacks_leaves_its_lines_out(end: str, missing: list[str]) -> None:
     """And that is said; the others are there."""
-    result = made_of(clients("de", 3, end), "ticket", Heading(extended=True))
+    result = made_of(clients("de", 3, end), "ticket", DocumentOptions(extended=True))
     assert [word for word in ("versions", "transports") if f"obfsproxy-ip-{word} " not in result.text] == missing
     assert result.said == [
         "some lines of --extended are left out: the log does not name transport and family of every connection"
@@ -151,7 +151,7 @@ def test_any_log_is_counted_as_by_hand(log: bytes) -> None:
     intervals: dict[str, list[LogLine]] = defaultdict(list)
     for read in map(parse_line, log.splitlines()):
         intervals[read.start].append(read)
-    documents = read_documents(made_of(log, "ticket", Heading(extended=True)).text.encode())
+    documents = read_documents(made_of(log, "ticket", DocumentOptions(extended=True)).text.encode())
     assert [document.end for document in documents] == [
         str(datetime.fromisoformat(start) + timedelta(days=1)) for start in sorted(intervals)
     ]
@@ -194,7 +194,7 @@ def test_keep_partial_takes_it_in_with_its_true_length(tmp_path: Path) -> None:
     """From its start to the next one's."""
     log = tmp_path / "log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
-    result = made(log, rule=Rule(NOW, partial=True), output=Output())
+    result = made(log, selection=Selection(NOW, partial=True), output=Output())
     assert [one for one in result.lines if "end" in one] == [
         "obfsproxy-stats-end (39600 s) 2012-02-09 20:22:04",
         "obfsproxy-stats-end (86400 s) 2012-02-10 20:22:04",
@@ -206,7 +206,7 @@ def test_an_interval_is_cut_short_by_one_that_is_not_over_yet(tmp_path: Path) ->
     """The later one is left out as well, and cuts all the same."""
     log = tmp_path / "log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
-    result = made(log, rule=Rule(datetime(2012, 2, 10, 12, tzinfo=UTC)), output=Output())
+    result = made(log, selection=Selection(datetime(2012, 2, 10, 12, tzinfo=UTC)), output=Output())
     assert (result.text, len(result.said)) == ("", 2)
 
 

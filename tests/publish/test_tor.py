@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from obfstats.formats.logline import LogLine, parse_line
-from obfstats.publish.intervals import Rule
-from obfstats.publish.output import Output
+from obfstats.publish.intervals import Selection
+from obfstats.publish.render import Output
 from peers.program import OBFSTATS
 from tests.publish.converting import NOW, made, made_of
 from tests.publish.logs import DAMAGE, line, logs
@@ -123,7 +123,7 @@ def test_an_interval_without_an_end_that_can_be_written_is_left_out(tmp_path: Pa
     """A clock that was set to the last day there is: no error, and nothing false."""
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 1, start="9999-12-31 00:00:00") + clients("tr", 1))
-    lines = made(log, rule=Rule(NOW, unfinished=True), output=Output("tor")).lines
+    lines = made(log, selection=Selection(NOW, unfinished=True), output=Output("tor")).lines
     assert lines == ["bridge-stats-end 2026-11-23 12:22:27 (86400 s)", "bridge-ips tr=8"]
 
 
@@ -200,10 +200,10 @@ def test_an_unfinished_interval_is_left_out_and_said(tmp_path: Path) -> None:
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2026-11-23 12:22:27"))
     moment = datetime(2026, 11, 24, tzinfo=UTC)
-    result = made(log, rule=Rule(moment), output=Output("tor"))
+    result = made(log, selection=Selection(moment), output=Output("tor"))
     assert [one for one in result.lines if "end" in one] == ["bridge-stats-end 2026-11-23 12:22:27 (86400 s)"]
     assert result.said == ["the interval from 2026-11-23 12:22:27 is not over yet and left out; --all takes it in"]
-    result = made(log, rule=Rule(moment, unfinished=True), output=Output("tor"))
+    result = made(log, selection=Selection(moment, unfinished=True), output=Output("tor"))
     assert (len(result.lines), result.said) == (4, [])
     assert result.lines[2] == "bridge-stats-end 2026-11-24 00:00:00 (41853 s)"
 

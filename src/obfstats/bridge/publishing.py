@@ -25,11 +25,11 @@ from obfstats.bridge import threads
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.sources import IntervalLostError
 from obfstats.formats.interval import Interval
+from obfstats.publish.documents import DocumentOptions, noisy_document, rounded_document
 from obfstats.publish.ledger import LedgerError
 from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.noise import write_epsilon
 from obfstats.publish.release import ReleaseError, Releases
-from obfstats.publish.rounding import Heading, noisy_document, rounded_document
 from obfstats.record import RecordError
 from obfstats.record.backoff import Backoff
 
@@ -162,7 +162,7 @@ class Publisher:
     def _make_document(self, counts: Counts, finished: Finished | None) -> Document:
         """Round the numbers, or draw noise."""
         options, countries = self._options, None if finished is None else finished.countries
-        heading = Heading(options.fingerprint, options.extended, *(countries.origins if countries else ()))
+        heading = DocumentOptions(options.fingerprint, options.extended, *(countries.origins if countries else ()))
         if options.epsilon is None:
             return rounded_document(counts, heading)
         codes = (countries or self._recorder.countries).codes or ()

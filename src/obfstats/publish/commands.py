@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obfstats.commandline import Command, argument_type
-from obfstats.formats.interval import parse_time
+from obfstats.commandline import Command, argument_type, load
 
 if TYPE_CHECKING:
     import argparse
@@ -106,7 +105,7 @@ def add_document(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
     """Add what documents hold besides numbers."""
     parser.add_argument(
         "--fingerprint",
-        type=argument_type("obfstats.publish.rounding:hash_fingerprint"),
+        type=argument_type("obfstats.publish.documents:hash_fingerprint"),
         metavar="HEX",
         help="the bridge's fingerprint, 40 hex digits; its hash is printed, as for Tor's own statistics",
     )
@@ -134,9 +133,9 @@ def add_geoip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     parser.add_argument("--geoip6", type=Path, metavar="FILE", help="countries of IPv6, in the format of tor's geoip6")
 
 
-def _parse_time(text: str) -> datetime:
+def _parse_time(text: str) -> object:
     try:
-        return parse_time(text)
+        return load("obfstats.formats.interval:parse_time")(text)
     except ValueError:
         raise ValueError("give date and time as YYYY-MM-DD HH:MM:SS, in UTC") from None
 
@@ -170,7 +169,7 @@ COMMANDS = (
         purpose="report in plain words what a log or a document gives away",
         example="obfstats audit clients.log",
         add_options=add_audit,
-        run="obfstats.publish.audit.printing:run_audit",
+        run="obfstats.publish.audit:run_audit",
         notes="""
 exit status: 0 where nothing speaks against publishing the file, 1 where it should not leave the machine,
 2 where it cannot be read or is none of these

@@ -1,7 +1,7 @@
-"""From statistics logs to what may be published: the verb `obfstats convert`.
+"""From statistics logs to what may be published: the command `obfstats convert`.
 
-Logs are counted as if they were one. Short ones are counted in plain Python, which has begun before numpy is loaded;
-long ones by tally/, where numpy is installed. Both give the same numbers.
+Several logs are counted as if they were one. Short ones are counted in plain Python, which is done before numpy would
+be loaded; long ones by tally/, where numpy is installed. Both give the same numbers.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 from obfstats.commandline import UsageError, open_standard_output, print_error
 from obfstats.publish import plain
 from obfstats.publish.commands import LEDGER_NAME, TABLES
-from obfstats.publish.intervals import Rule, finished, measured
+from obfstats.publish.intervals import Selection, select_finished, select_for_documents
 from obfstats.publish.logfiles import STANDARD_INPUT, LogFileError, find
 from obfstats.publish.processor import spare_slow_instructions
 from obfstats.publish.progress import Progress
-from obfstats.publish.tables import tables
+from obfstats.publish.rounding import write_tables
 
 if TYPE_CHECKING:
     import argparse
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import GeoIpSource
     from obfstats.publish.logfiles import LogFile
-    from obfstats.publish.output import Output
+    from obfstats.publish.render import Output
     from obfstats.publish.report import Report
 
     OpenGeoIp: TypeAlias = Callable[[Path | None, Path | None], tuple[Sequence[GeoIpSource], Sequence[str] | None]]
 
 _SHORT = 4_000_000
-"""Bytes up to which plain Python is through before numpy is loaded and has begun."""
+"""Bytes up to which plain Python is done before numpy is loaded."""
 
 
 class _NothingWrittenError(Exception):
-    """Nothing can be published; the text says why to the operator."""
+    """Nothing can be published. The text is one sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What is to be made of the logs.
+    """What is made of the logs.
 
     Attributes:
-        rule: which intervals are taken in.
-        output: the documents; None for the ticket's tables.
-        force: whether a log of which much is damaged is no reason for exit status 1.
+        selection: which intervals are published.
+        output: how documents are written; None for the ticket's tables.
+        force: whether the exit status is 0 even if much of a log is damaged.
     """
 
-    rule: Rule
+    selection: Selection
     output: Output | None = None
     force: bool = False
 
@@ -78,12 +78,12 @@ def run_convert(options: argparse.Namespace, open_geoip: OpenGeoIp) -> int:
     now = datetime.now(UTC)
     if options.as_of is not None and options.as_of > now and not options.all:
         raise UsageError("--as-of is in the future, and it is not known what is over by then: to look at it, add --all")
-    rule = Rule(options.as_of or now, unfinished=options.all, partial=options.keep_partial)
+    selection = Selection(options.as_of or now, unfinished=options.all, partial=options.keep_partial)
     output = None if options.format == TABLES else _output(options, open_geoip)
-    conversion = Conversion(rule, output, force=options.force)
+    conversion = Conversion(selection, output, force=options.force)
     with open_standard_output() as out:
-        say = partial(print_error, "obfstats convert")
-        return convert(options.logs, conversion, out=out, say=say, progress=Progress())
+        warn = partial(print_error, "obfstats convert")
+        return convert(options.logs, conversion, out=out, warn=warn, progress=Progress())
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -99,8 +99,8 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
     """Say what documents contain. The machine's own GeoIP files, which need not be the bridge's, are not named."""
-    from obfstats.publish.output import Noise, Output  # noqa: PLC0415 - tables do not need them
-    from obfstats.publish.rounding import Heading  # noqa: PLC0415
+    from obfstats.publish.documents import DocumentOptions  # noqa: PLC0415 - tables do not need them
+    from obfstats.publish.render import Noise, Output  # noqa: PLC0415
 
     origins: Sequence[GeoIpSource] = ()
     codes: Sequence[str] | None = None
@@ -108,14 +108,14 @@ def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
         origins, codes = open_geoip(options.geoip, options.geoip6)
     geoip = origins[0] if options.geoip else None
     geoip6 = origins[1] if options.geoip6 else None
-    heading = Heading(options.fingerprint, options.extended, geoip, geoip6)
+    document = DocumentOptions(options.fingerprint, options.extended, geoip, geoip6)
     if not options.epsilon:
-        return Output(options.format, heading)
+        return Output(options.format, document)
     if codes is None:
         raise UsageError(
             "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
         )
-    return Output(options.format, heading, Noise(options.epsilon, codes, _ledger(options)))
+    return Output(options.format, document, Noise(options.epsilon, codes, _ledger(options)))
 
 
 def _ledger(options: argparse.Namespace) -> Path:
@@ -131,29 +131,29 @@ def _ledger(options: argparse.Namespace) -> Path:
 
 
 def convert(
-    names: Sequence[str], conversion: Conversion, *, out: BinaryIO, say: Callable[[str], None], progress: Progress
+    names: Sequence[str], conversion: Conversion, *, out: BinaryIO, warn: Callable[[str], None], progress: Progress
 ) -> int:
     """Read the logs and write what may be published of them.
 
     Args:
         names: the logs: paths, patterns, or `-`.
-        conversion: what is to be made of them.
-        out: takes it, as bytes.
-        say: takes sentences for the operator. No byte of a log but an interval's start is ever in one.
-        progress: shows how far it is.
+        conversion: what is made of them.
+        out: the result is written here, as bytes.
+        warn: gets sentences for the operator. They never contain a byte of a log, except an interval's start.
+        progress: shows how much has been read.
 
     Returns:
-        The exit status: 0; 1 if more than 1 % of a log is damaged (what is written is written all the same); 2 if one
-        cannot be read or is no statistics log (nothing is written).
+        The exit status: 0; 1 if more than 1 % of a log is damaged (the result is written anyway); 2 if a log cannot be
+        read or is not a statistics log (nothing is written).
     """
     try:
         logs = find(names)
         with progress.of(sum(log.size or 0 for log in logs)) as advance:
             counts, reports = _count(logs, advance)
-        status = _judge(logs, reports, conversion, say)
-        text = _write(counts, conversion, say)
+        status = _judge(logs, reports, conversion, warn)
+        text = _write(counts, conversion, warn)
     except (LogFileError, _NothingWrittenError) as error:
-        say(str(error))
+        warn(str(error))
         return 2
     out.write(text)
     out.flush()
@@ -191,38 +191,37 @@ def _no_search_for_cycles() -> Iterator[None]:
 
 
 def _judge(
-    logs: Sequence[LogFile], reports: Sequence[Report], conversion: Conversion, say: Callable[[str], None]
+    logs: Sequence[LogFile], reports: Sequence[Report], conversion: Conversion, warn: Callable[[str], None]
 ) -> int:
-    """Say what is wrong with the logs; give the exit status."""
+    """Report what is wrong with the logs; give the exit status."""
     status = 0
-    read_before = set()
+    already_read = set()
     for log, report in zip(logs, reports, strict=True):
         name, lines, damaged = report.name, report.lines, report.damaged
         if lines and lines == damaged:
-            first = report.first
             raise _NothingWrittenError(
-                f"{name} is not a statistics log, not one line is as it should be ({first}); is it the right file?"
+                f"{name} is not a statistics log: every line is damaged ({report.first}); is it the right file?"
             )
         if damaged:
-            say(f"{name}: {damaged} of {lines} lines are damaged and left out, the first is {report.first}")
+            warn(f"{name}: {damaged} of {lines} lines are damaged and left out, the first is {report.first}")
         if damaged * 100 > lines and not conversion.force:
-            say(f"{name}: more than 1 % is damaged; find out why before you publish this, or give --force")
+            warn(f"{name}: more than 1 % is damaged; find out why before you publish this, or give --force")
             status = 1
-        # The same file twice is what was asked for; that it was meant is unlikely.
-        if log.identity is not None and log.identity in read_before:
-            say(f"{name} is the same file as one before it: each of its connections is counted again")
-        read_before.add(log.identity)
+        # Naming a file twice is allowed, but probably a mistake.
+        if log.identity is not None and log.identity in already_read:
+            warn(f"{name} is the same file as one before it: each of its connections is counted again")
+        already_read.add(log.identity)
     return status
 
 
-def _write(counts: Sequence[Counts], conversion: Conversion, say: Callable[[str], None]) -> bytes:
+def _write(counts: Sequence[Counts], conversion: Conversion, warn: Callable[[str], None]) -> bytes:
     if conversion.output is None:
-        return tables(finished(counts, conversion.rule, say))
-    # Tables need none of what documents do, and are through before it would be loaded.
+        return write_tables(select_finished(counts, conversion.selection, warn))
+    # The tables need none of this and are written before it would be loaded.
     from obfstats.publish.ledger import LedgerError  # noqa: PLC0415
-    from obfstats.publish.output import render  # noqa: PLC0415
+    from obfstats.publish.render import render  # noqa: PLC0415
 
     try:
-        return render(measured(counts, conversion.rule, say), conversion.output, say)
+        return render(select_for_documents(counts, conversion.selection, warn), conversion.output, warn)
     except LedgerError as error:
         raise _NothingWrittenError(str(error)) from None

@@ -1,20 +1,20 @@
 """Which intervals may be published, and how long they were.
 
-- One that is not over yet stays out: whoever had the first half of a day and then the whole could take one from the
-  other. It is over half an hour after its 24 hours (simple.py, OVER_AFTER).
-- One that a later one cuts short of 24 hours (the bridge was started again) stays out of documents, as Tor does it:
-  two parts of a day must not be added up as if they were one. The ticket's tables have no length and take it in.
-- What stays out is said, once.
+- An interval that is not over stays out: subtracting the first half of a day from the whole day would reveal when
+  clients connected.
+- An interval that a later one cuts short of 24 hours (the bridge was restarted) stays out of documents, as with Tor:
+  two parts of a day must not be added up as if they were one. The ticket's tables state no length and contain it.
+- What is left out is reported, in one sentence.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from obfstats.formats.interval import INTERVAL_SECONDS, Interval
-from obfstats.publish.simple import OVER_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,15 +22,22 @@ if TYPE_CHECKING:
 
     from obfstats.formats.counts import Counts
 
+OVER_AFTER = timedelta(hours=24, minutes=30)
+"""How long after its start an interval counts as over.
+
+A bridge writes an interval's last lines up to ten minutes late, at a random moment, so that the file's time reveals no
+client, and its clock may be corrected by up to ten minutes in the meantime.
+"""
+
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What is taken in beside whole intervals that are over.
+class Selection:
+    """Which intervals are published beside whole ones that are over.
 
     Attributes:
         now: the time, UTC.
-        unfinished: intervals that are not over yet, with the length that they have now.
-        partial: intervals that were cut short, with the length that they had.
+        unfinished: whether to include intervals that are not over, with the length that they have now.
+        partial: whether to include intervals that were cut short, with the length that they had.
     """
 
     now: datetime
@@ -38,66 +45,76 @@ class Rule:
     partial: bool = False
 
 
-def finished(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -> list[Counts]:
-    """Leave out the intervals that are not over yet, those of the future as well.
+def is_over(start: datetime, now: datetime) -> bool:
+    """Tell whether the interval that began then has all its lines; one that begins in the future is not over."""
+    return now - start >= OVER_AFTER
+
+
+def select_finished(counts: Sequence[Counts], selection: Selection, warn: Callable[[str], None]) -> list[Counts]:
+    """Leave out the intervals that are not over.
 
     Args:
         counts: every interval of the logs.
-        rule: what is taken in.
-        say: takes a sentence for the operator about what is left out.
+        selection: which intervals are published.
+        warn: gets a sentence for the operator about what is left out.
     """
-    if rule.unfinished:
+    if selection.unfinished:
         return list(counts)
-    over = [one for one in counts if rule.now - one.interval.start >= OVER_AFTER]
-    kept = {one.interval for one in over}
-    _report([one.interval for one in counts if one.interval not in kept], "not over yet", "--all", say)
-    return over
+    unfinished = [one for one in counts if not is_over(one.interval.start, selection.now)]
+    _report(unfinished, "not over yet", "--all", warn)
+    return [one for one in counts if is_over(one.interval.start, selection.now)]
 
 
-def measured(counts: Sequence[Counts], rule: Rule, say: Callable[[str], None]) -> list[Counts]:
-    """Select the intervals that may be published in documents, and set their true lengths.
+def select_for_documents(counts: Sequence[Counts], selection: Selection, warn: Callable[[str], None]) -> list[Counts]:
+    """Leave out the intervals that are not over or were cut short, and give the others their true length.
 
-    An interval that has no length yet, or would end after the year 9999, is left out.
+    An interval that has no length yet, or would end after the year 9999, is left out as well.
 
     Args:
         counts: every interval of the logs, sorted by start.
-        rule: what is taken in.
-        say: takes sentences for the operator about what is left out.
+        selection: which intervals are published.
+        warn: gets sentences for the operator about what is left out.
     """
-    lengths = dict(zip((one.interval for one in counts), _lengths(counts), strict=True))
-    over = finished(counts, rule, say)
-    whole = [one for one in over if rule.partial or lengths[one.interval] == INTERVAL_SECONDS]
-    kept = {one.interval for one in whole}
-    _report([one.interval for one in over if one.interval not in kept], "cut short by a restart", "--keep-partial", say)
-    return [
-        replace(one, interval=interval)
-        for one in whole
-        if (interval := _measured(one.interval, lengths[one.interval], rule.now)) is not None
+    measured = [
+        replace(one, interval=Interval(one.interval.start, seconds))
+        for one, seconds in zip(counts, lengths([one.interval.start for one in counts]), strict=True)
     ]
+    finished = select_finished(measured, selection, warn)
+    if not selection.partial:
+        short = [one for one in finished if one.interval.seconds < INTERVAL_SECONDS]
+        _report(short, "cut short by a restart", "--keep-partial", warn)
+        finished = [one for one in finished if one.interval.seconds == INTERVAL_SECONDS]
+    until_now = [_end_by(one, selection.now) for one in finished]
+    return [one for one in until_now if one is not None]
 
 
-def _lengths(counts: Sequence[Counts]) -> list[int]:
-    """Give each interval's length in seconds: to the next one's start, or 24 hours."""
-    starts = [one.interval.start for one in counts]
+def lengths(starts: Sequence[datetime]) -> list[int]:
+    """Give each interval's length in seconds: until the next one's start, or 24 hours.
+
+    Args:
+        starts: the intervals' starts, sorted.
+    """
     apart = [int((later - earlier).total_seconds()) for earlier, later in pairwise(starts)]
     return [min(INTERVAL_SECONDS, seconds) for seconds in apart] + [INTERVAL_SECONDS] * bool(starts)
 
 
-def _measured(interval: Interval, length: int, now: datetime) -> Interval | None:
-    """Give an interval with its length up to now; None where it has none, or no end that can be written."""
-    seconds = min(length, int((now - interval.start).total_seconds()))
-    measured = replace(interval, seconds=seconds)
+def _end_by(counts: Counts, now: datetime) -> Counts | None:
+    """End an interval now, if it has not ended; None where it has no length, or no end that can be written."""
+    start = counts.interval.start
+    seconds = min(counts.interval.seconds, int((now - start).total_seconds()))
     try:
-        _ = measured.end
+        start + timedelta(seconds=seconds)
     except OverflowError:
         return None
-    return measured if seconds > 0 else None
+    return replace(counts, interval=Interval(start, seconds)) if seconds > 0 else None
 
 
-def _report(intervals: Sequence[Interval], why: str, option: str, say: Callable[[str], None]) -> None:
-    """Say which intervals are left out, and what takes them in."""
-    if len(intervals) == 1:
-        say(f"the interval from {intervals[0].label} is {why} and left out; {option} takes it in")
-    elif intervals:
-        several = f"{len(intervals)} intervals, from {intervals[0].label} to {intervals[-1].label},"
-        say(f"{several} are {why} and left out; {option} takes them in")
+def _report(left_out: Sequence[Counts], why: str, option: str, warn: Callable[[str], None]) -> None:
+    if not left_out:
+        return
+    first, last = left_out[0].interval.label, left_out[-1].interval.label
+    if len(left_out) == 1:
+        warn(f"the interval from {first} is {why} and left out; {option} takes it in")
+    else:
+        several = f"{len(left_out)} intervals, from {first} to {last},"
+        warn(f"{several} are {why} and left out; {option} takes them in")

@@ -1,10 +1,9 @@
 """The logs that a command line names: files, patterns, compressed or not, or standard input.
 
-- `-` is standard input. A name with `*`, `?` or `[` that is no file is a pattern, for those whose shell left it alone.
-- What is compressed is told by its first bytes, not by its name: gzip, xz, Zstandard. Streams of it are never longer in
-  memory than a chunk, whatever they unpack to.
-- A file that can be opened again can be read twice; standard input, a pipe, cannot.
-- Every error is one sentence for the operator, with the name made printable; the content of a log is never in one.
+- `-` is standard input. A name with `*`, `?` or `[` that is not a file is a pattern, for shells that did not expand it.
+- The first bytes, not the name, tell how a file is compressed: gzip, xz or Zstandard. Decompression is streamed.
+- A regular file can be read twice; standard input and pipes cannot.
+- Every error is one sentence for the operator, with the name made printable and nothing of the log's content.
 """
 
 from __future__ import annotations
@@ -21,9 +20,7 @@ import zlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
-
-from obfstats.publish.xz import unpack_xz
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,18 +29,17 @@ STANDARD_INPUT = "-"
 
 _PATTERN = frozenset("*?[")
 _GZIP, _XZ, _ZSTANDARD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
-_LONGEST_MAGIC = 6
+_MAGIC_LENGTH = 6
+_CHUNK = 1 << 16
+_XZ_PADDING_UNIT = 4
 
 
 class LogFileError(Exception):
     """A log cannot be read. Its text is one sentence for the operator: what is wrong and what to do."""
 
 
-class Readable(Protocol):
-    """What a log is read from."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Give up to so many bytes; none at the end."""
+READING_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What reading an open log may raise; LogFile.open makes LogFileError of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +49,10 @@ class LogFile:
     Attributes:
         name: what to call it in a message; printable.
         path: where it is; None for standard input.
-        size: bytes of the file, compressed or not; None where nobody knows. What is behind them is not read.
-        compressed: whether it is.
-        identity: tells the file from every other; None for standard input.
-        begin: where reading begins; a whole log's 0, if it is not a plain one.
+        size: bytes of the file, compressed or not; None for pipes and standard input.
+        compressed: whether it is compressed; of pipes and standard input that is not known yet.
+        identity: device and inode; None for standard input.
+        begin: where reading begins.
     """
 
     name: str
@@ -69,34 +65,32 @@ class LogFile:
     @property
     def is_plain(self) -> bool:
         """Whether any part of it can be read at any time: a regular file that is not compressed."""
-        return self.path is not None and self.size is not None and not self.compressed
+        return self.size is not None and not self.compressed
 
     @property
     def is_read_once(self) -> bool:
-        """Whether what has been read is gone."""
-        return self.path is None or self.size is None
+        """Whether it cannot be read a second time."""
+        return self.size is None
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open it, at its beginning, unpacked, until the context ends.
+        """Open it for reading, decompressed, until the context ends.
 
         Raises:
-            LogFileError: if it cannot be opened, or is no proper Zstandard. What else goes wrong while reading is
-                `reading_error`'s affair.
+            LogFileError: if it cannot be opened, or reading it fails inside the context.
         """
-        with ExitStack() as opened:
+        with ExitStack() as stack:
             try:
-                raw = opened.enter_context(sys.stdin.buffer if self.path is None else self.path.open("rb"))
+                raw = stack.enter_context(sys.stdin.buffer if self.path is None else self.path.open("rb"))
                 buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
-                magic = buffered.peek(_LONGEST_MAGIC)
+                magic = buffered.peek(_MAGIC_LENGTH)
             except (OSError, AttributeError, ValueError) as error:
                 raise reading_error(self.name, error) from None
+            file, decompression_error = _decompress(buffered, magic)
             try:
-                yield opened.enter_context(_unpack(buffered, magic))
-            except Exception as error:
-                if _is_zstandard_error(error):
-                    raise reading_error(self.name, error) from None
-                raise
+                yield stack.enter_context(file)
+            except (OSError, EOFError, decompression_error) as error:
+                raise reading_error(self.name, error) from None
 
 
 def find(names: Sequence[str]) -> list[LogFile]:
@@ -106,13 +100,13 @@ def find(names: Sequence[str]) -> list[LogFile]:
         names: paths, patterns, or `-`.
 
     Raises:
-        LogFileError: where there is no such file, where one is no file, or where a pattern fits nothing.
+        LogFileError: where a name does not exist or is a directory, or a pattern matches nothing.
     """
-    return [_look(path) for name in names for path in _expand(name)]
+    return [_inspect(path) for name in names for path in _expand(name)]
 
 
 def reading_error(name: str, error: Exception) -> LogFileError:
-    """Say that a log cannot be read on.
+    """Describe why a log cannot be read.
 
     Args:
         name: what to call it.
@@ -124,70 +118,110 @@ def reading_error(name: str, error: Exception) -> LogFileError:
         )
     if isinstance(error, AttributeError | ValueError) and name == "standard input":
         return LogFileError("standard input is closed; name a log")
-    return LogFileError(f"cannot read {name}: what it is compressed with is damaged or cut off; unpack what can be had")
-
-
-READING_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
-"""What reading an open log may raise; `reading_error` makes a sentence of it."""
+    return LogFileError(
+        f"cannot read {name}: compressed data is corrupt or truncated; recover it with zcat, xzcat or zstdcat"
+    )
 
 
 def _expand(name: str) -> Iterable[str]:
-    """Give the names that a pattern stands for; a name stands for itself."""
+    """Give the names that a pattern matches; any other name is given as it is."""
     if name == STANDARD_INPUT or not _PATTERN.intersection(name) or os.path.lexists(name):
         return [name]
-    found = sorted(glob.glob(name))  # noqa: PTH207 - a pattern may be absolute, which Path.glob does not take
-    if not found:
-        raise LogFileError(f"there is no file like {_printable(name)}; name the statistics log")
-    return found
+    matches = sorted(glob.glob(name))  # noqa: PTH207 - a pattern may be absolute, which Path.glob does not take
+    if not matches:
+        raise LogFileError(f"no file matches {_printable(name)}; name the statistics log")
+    return matches
 
 
-def _look(name: str) -> LogFile:
-    """See what a name leads to."""
+def _inspect(name: str) -> LogFile:
     if name == STANDARD_INPUT:
         return LogFile("standard input", None, None, compressed=False, identity=None)
     path, printable = Path(name), _printable(name)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise reading_error(printable, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         identity = status.st_dev, status.st_ino
         if not stat.S_ISREG(status.st_mode):
             return LogFile(printable, path, None, compressed=False, identity=identity)
         with path.open("rb") as file:
-            magic = file.read(_LONGEST_MAGIC)
+            is_compressed = file.read(_MAGIC_LENGTH).startswith((_GZIP, _XZ, _ZSTANDARD))
     except OSError as error:
         raise reading_error(printable, error) from None
-    return LogFile(printable, path, status.st_size, _is_compressed(magic), identity)
+    return LogFile(printable, path, status.st_size, is_compressed, identity)
 
 
 def _printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
-def _is_compressed(magic: bytes) -> bool:
-    return magic.startswith((_GZIP, _XZ, _ZSTANDARD))
-
-
-def _unpack(raw: io.BufferedReader, magic: bytes) -> BinaryIO:
-    """Put a decompressor before the file, if it needs one."""
+def _decompress(raw: io.BufferedReader, magic: bytes) -> tuple[BinaryIO, type[Exception]]:
+    """Give a file's decompressed content, and what reading it raises where the compressed data is corrupt."""
     if magic.startswith(_GZIP):
-        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw)), zlib.error
     if magic.startswith(_XZ):
-        return unpack_xz(cast("BinaryIO", raw))
+        return cast("BinaryIO", io.BufferedReader(XzReader(raw), _CHUNK)), lzma.LZMAError
     if magic.startswith(_ZSTANDARD):
-        return _unpack_zstandard(raw)
-    return raw
+        try:
+            if sys.version_info >= (3, 14):
+                from compression import zstd  # noqa: PLC0415 - a Python may be built without it
+            else:
+                from backports import zstd  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise LogFileError("Zstandard needs a library: pip install 'obfstats[publish]', or use zstd -dc") from None
+        return cast("BinaryIO", zstd.ZstdFile(raw)), zstd.ZstdError
+    return raw, OSError
 
 
-def _unpack_zstandard(raw: BinaryIO) -> BinaryIO:
-    try:
-        from backports import zstd  # noqa: PLC0415 - a bridge without the extra reads everything else
-    except ImportError:
-        raise LogFileError("Zstandard needs a library: pip install 'obfstats[publish]', or use zstd -dc") from None
-    return cast("BinaryIO", zstd.ZstdFile(raw))
+class XzReader(io.RawIOBase):
+    """Decompresses an xz file to its end: concatenated streams with padding between them (the .xz file format 1.1).
 
+    `lzma.LZMAFile` ignores what follows the first stream if that is not another stream, so half a log would be
+    published as if it were whole. Here that is an error. Reading raises EOFError where the file is truncated and
+    LZMAError where it is corrupt.
+    """
 
-def _is_zstandard_error(error: Exception) -> bool:
-    """Tell whether it is that library's own; who has not loaded it cannot have one."""
-    library = sys.modules.get("backports.zstd")
-    return library is not None and isinstance(error, library.ZstdError)
+    def __init__(self, raw: BinaryIO) -> None:
+        """Start at the beginning of a file."""
+        super().__init__()
+        self._raw = raw
+        self._stream: lzma.LZMADecompressor | None = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        self._unread = b""
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def fileno(self) -> int:
+        """Give the compressed file's descriptor: its offset tells the progress."""
+        return self._raw.fileno()
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Fill a part of a buffer; 0 at the end."""
+        while self._stream is not None:
+            if self._stream.eof:
+                self._stream = self._next_stream(self._stream.unused_data)
+                continue
+            data = b""
+            if self._stream.needs_input:
+                data, self._unread = self._unread or self._raw.read(_CHUNK), b""
+                if not data:
+                    raise EOFError("the file ends within a stream")
+            content = self._stream.decompress(data, len(buffer))
+            if content:
+                buffer[: len(content)] = content
+                return len(content)
+        return 0
+
+    def _next_stream(self, data: bytes) -> lzma.LZMADecompressor | None:
+        """Skip padding after a stream; give the next stream's decompressor, if there is one."""
+        data, padding = data or self._raw.read(_CHUNK), 0
+        while data:
+            self._unread = data.lstrip(b"\0")
+            padding += len(data) - len(self._unread)
+            if self._unread:
+                break
+            data = self._raw.read(_CHUNK)
+        if padding % _XZ_PADDING_UNIT:
+            raise lzma.LZMAError("the padding between two streams is corrupt")
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ) if data else None

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
+from obfstats.publish.documents import DocumentOptions
 from obfstats.publish.log2stats import NoTimestampsError, log2stats
 from obfstats.publish.logfiles import LogFileError, find
-from obfstats.publish.output import Output, render
 from obfstats.publish.progress import Progress
-from obfstats.publish.rounding import Heading
+from obfstats.publish.render import Output, render
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +54,7 @@ def run_log2stats(options: argparse.Namespace, around: Surroundings, origins: Se
     if options.format == "tor" and (options.fingerprint or options.extended):
         raise UsageError("--fingerprint and --extended go with documents: --format ticket, json or csv")
     old = OldLogs(around, options.utc_offset, options.empty)
-    output = Output(options.format, Heading(options.fingerprint, options.extended, *origins))
+    output = Output(options.format, DocumentOptions(options.fingerprint, options.extended, *origins))
     with open_standard_output() as out:
         say = partial(print_error, "obfstats log2stats")
         return convert_old(options.logs, old, output, out=out, say=say, progress=Progress())

@@ -1,10 +1,10 @@
-"""A progress bar for long work: on a terminal, after a second, where rich is installed; else nothing at all."""
+"""A progress bar for long work: on a terminal, after a second, where rich is installed; otherwise nothing."""
 
 from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PATIENCE = 1.0
-"""Seconds of work before it is shown."""
+"""Seconds of work before the bar appears."""
 
 
 class Progress:
-    """Shows on standard error how far something is."""
+    """Shows progress on standard error."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Look at no terminal yet.
+        """Show nothing yet.
 
         Args:
-            clock: seconds that never go back.
+            clock: monotonic time in seconds.
         """
         self._clock = clock
 
@@ -31,53 +31,39 @@ class Progress:
         """Show the progress of one piece of work.
 
         Args:
-            total: its size, in bytes; 0 where nobody knows.
+            total: its size in bytes; 0 if it is unknown.
 
         Yields:
-            What takes the bytes that have been done since the last call.
+            A function that takes the number of bytes done since its last call.
         """
         if sys.stderr is None or not sys.stderr.isatty() or find_spec("rich") is None:
             yield lambda _size: None
             return
-        bar = _Bar(total, self._clock)
-        try:
-            yield bar.advance
-        finally:
-            bar.close()
+        show_at = self._clock() + PATIENCE
+        done = 0
+        update: Callable[[int], None] | None = None
+        with ExitStack() as bar:
+
+            def advance(size: int) -> None:
+                nonlocal done, update
+                done += size
+                if update is None and self._clock() >= show_at:
+                    update = _show_bar(total, bar)
+                if update is not None:
+                    update(done)
+
+            yield advance
 
 
-class _Bar:
-    """A bar that appears when the work has lasted for a while."""
+def _show_bar(total: int, stack: ExitStack) -> Callable[[int], None]:
+    """Show a bar until the stack is closed; give what updates it."""
+    from rich.console import Console  # noqa: PLC0415 - an extra, and only loaded for work that takes a while
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
 
-    def __init__(self, total: int, clock: Callable[[], float]) -> None:
-        self._total = total
-        self._clock = clock
-        self._show_at = clock() + PATIENCE
-        self._done = 0
-        self._update: Callable[[int], None] | None = None
-        self._stop: Callable[[], None] = lambda: None
-
-    def advance(self, size: int) -> None:
-        """Take what has been done."""
-        self._done += size
-        if self._update is None and self._clock() >= self._show_at:
-            self._begin()
-        if self._update is not None:
-            self._update(self._done)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._stop()
-
-    def _begin(self) -> None:
-        from rich.console import Console  # noqa: PLC0415 - an extra, and only where there is something to see
-        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
-
-        bar = Progress(
-            BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), transient=True,
-        )  # fmt: skip
-        task = bar.add_task("", total=self._total or None)
-        bar.start()
-        self._update = lambda done: bar.update(task, completed=done)
-        self._stop = bar.stop
+    bar = Progress(
+        BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+    task = bar.add_task("", total=total or None)
+    stack.enter_context(bar)
+    return lambda done: bar.update(task, completed=done)

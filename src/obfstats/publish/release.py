@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.formats.document import DocumentError, read_documents
 from obfstats.ownfile import sync_folder
-from obfstats.publish.fitting import write_fitting
+from obfstats.publish.documents import write_within_limit
 from obfstats.publish.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Releases:
         """Write a document that has no name yet."""
         hidden = self._hidden(_name(document))
         hidden.unlink(missing_ok=True)
-        _write(hidden, write_fitting(document, say))
+        _write(hidden, write_within_limit(document, say))
         # Its name as well: a ledger that knows of a document that is gone would cost the day.
         sync_folder(self.folder)
 

@@ -1,90 +1,148 @@
-"""What a file gives away, in plain words: the verb `obfstats audit` (design: the stations of the data's journey).
+"""The command `obfstats audit`: what a file reveals, in plain words.
 
-A statistics log must never leave the machine; a published document may, if nothing is wrong with it. Which of them a
-file is, it tells itself. Rules:
+A statistics log must never leave the machine; a published document may, if nothing is wrong with it. The content tells
+which of them a file is. Rules:
 
-- No byte of the file is ever said but times of intervals and transports' names that are of their grammar.
-- The file is read once, from its beginning to its end, in lines of bounded length.
-- Every check is one that a reader of the file could make: nothing else is looked at but the log's permissions.
+- Of the file, only times of intervals, country codes, and transport names that are of their grammar are ever printed.
+- The file is read once, from beginning to end, in lines of bounded length.
+- Every check is one that a reader of the file could make: nothing else is looked at except the log's permissions.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from obfstats.publish.audit.document import audit_documents
-from obfstats.publish.audit.findings import Audit, Finding, Kind, describe
-from obfstats.publish.audit.lines import read_lines
+from obfstats.commandline import open_standard_output, print_error
+from obfstats.formats.document import MAX_DOCUMENT_LENGTH, TYPE
+from obfstats.formats.logline import MAX_LINE_LENGTH, is_line
+from obfstats.publish.audit.findings import Audit, FileType, describe
 from obfstats.publish.audit.log import audit_log
-from obfstats.publish.audit.recognising import recognise
-from obfstats.publish.audit.tables import audit_tables
-from obfstats.publish.logfiles import reading_error
+from obfstats.publish.audit.published import KEYWORDS, TITLES, TOR_KEYWORDS, audit_documents, audit_tables
+from obfstats.publish.logfiles import LogFileError, find, reading_error
+from obfstats.publish.logreader import read_lines
+from obfstats.publish.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from datetime import datetime
+    import argparse
+    from collections.abc import Callable, Iterable
 
     from obfstats.publish.logfiles import LogFile
 
-__all__ = ["Audit", "Finding", "Kind", "UnknownFileError", "audit", "describe"]
+_FIRST_BYTES = 1 << 20
+"""Bytes at the beginning of a file that decide what it is."""
 
-_LOOKED_AT = 1 << 20
-"""Bytes at the beginning of a file that tell what it is."""
+_MAX_LINE = MAX_DOCUMENT_LENGTH + 1
+"""Bytes that are read of one line: a line of a whole document's length is damaged, whatever follows."""
 
 
 class UnknownFileError(Exception):
     """A file is nothing that can be audited. Its text is one sentence for the operator."""
 
 
+def run_audit(options: argparse.Namespace) -> int:
+    """Run the command; give its exit status."""
+    with open_standard_output() as out:
+        return print_audit(options.file, out=out, warn=partial(print_error, "obfstats audit"), progress=Progress())
+
+
+def print_audit(name: str, *, out: BinaryIO, warn: Callable[[str], None], progress: Progress) -> int:
+    """Audit a file and print what was found.
+
+    Args:
+        name: the file: a path, a pattern that matches one file, or `-`.
+        out: the findings are written here.
+        warn: gets a sentence for the operator where there is nothing to audit.
+        progress: shows how much has been read.
+
+    Returns:
+        The exit status: 0 where nothing speaks against publishing the file; 1 where it should not leave the machine;
+        2 where it cannot be read or audited.
+    """
+    try:
+        files = find([name])
+        if len(files) != 1:
+            warn(f"{len(files)} files match that pattern; name one")
+            return 2
+        with progress.of(files[0].size or 0) as advance:
+            result = audit(files[0], now=datetime.now(UTC), advance=advance)
+    except (LogFileError, UnknownFileError) as error:
+        warn(str(error))
+        return 2
+    out.writelines(f"{line}\n".encode() for line in describe(result))
+    out.flush()
+    return 1 if result.has_alarm else 0
+
+
 def audit(file: LogFile, *, now: datetime, advance: Callable[[int], None]) -> Audit:
-    """Find out what a file gives away.
+    """Find out what a file reveals.
 
     Args:
         file: a statistics log, documents, tables or tor's lines; compressed or not.
         now: the time, UTC.
-        advance: takes how many bytes of the file have been read since the last time.
+        advance: takes the number of bytes of the file that have been read since the last call.
 
     Raises:
         LogFileError: if it cannot be read.
         UnknownFileError: if it is neither a log nor anything that is published.
     """
-    with closing(read_lines(file, advance)) as lines:
-        first = _first(lines)
+    with closing(read_lines(file, _MAX_LINE, advance)) as lines:
+        first, size = [], 0
+        for line in lines:
+            first.append(line)
+            size += len(line)
+            if size >= _FIRST_BYTES:
+                break
         if not first:
-            raise UnknownFileError(f"{file.name} is empty: there is nothing in it to give away")
-        kind = recognise(first)
+            raise UnknownFileError(f"{file.name} is empty: it reveals nothing")
+        file_type = _recognise(first)
         every = chain(first, lines)
-        match kind:
+        match file_type:
             case None:
                 raise UnknownFileError(
                     f"{file.name} is neither a statistics log nor what `obfstats convert` makes of one for people "
                     "(tables, ticket, tor); is it the right file?"
                 )
-            case Kind.LOG:
-                findings = audit_log(every, now, _mode(file))
-            case Kind.TABLES:
+            case FileType.LOG:
+                findings = audit_log(every, now, _read_mode(file))
+            case FileType.TABLES:
                 findings = audit_tables(every, now)
             case _:
-                findings = audit_documents(every, now, is_tor=kind is Kind.TOR)
-    return Audit(kind, findings)
+                findings = audit_documents(every, now, is_tor=file_type is FileType.TOR)
+    return Audit(file_type, findings)
 
 
-def _first(lines: Generator[bytes]) -> list[bytes]:
-    """Give the lines that tell what a file is."""
-    first = []
-    size = 0
+def _recognise(lines: Iterable[bytes]) -> FileType | None:
+    """Tell what a file is by its first lines; None where no line is of any known type.
+
+    Each line that can only be of one type has a vote. A tie that includes the log is a log: the one that must stay.
+    """
+    votes = dict.fromkeys(FileType, 0)
     for line in lines:
-        first.append(line)
-        size += len(line)
-        if size >= _LOOKED_AT:
-            break
-    return first
+        file_type = _type_of(line)
+        if file_type is not None:
+            votes[file_type] += 1
+    file_type = max(votes, key=votes.__getitem__)
+    return file_type if votes[file_type] else None
 
 
-def _mode(file: LogFile) -> int | None:
-    """Give a file's permissions; None for what is no file."""
+def _type_of(line: bytes) -> FileType | None:
+    text = line.rstrip(b"\r\n")
+    keyword = text.partition(b" ")[0]
+    if len(line) <= MAX_LINE_LENGTH and is_line(line):
+        return FileType.LOG
+    if keyword in KEYWORDS if keyword != b"@type" else text.startswith(b"@type %s " % TYPE.encode()):
+        return FileType.DOCUMENTS
+    if keyword in TOR_KEYWORDS:
+        return FileType.TOR
+    return FileType.TABLES if text in TITLES else None
+
+
+def _read_mode(file: LogFile) -> int | None:
+    """Give a file's permissions; None for what is not a regular file."""
     if file.path is None or file.size is None:
         return None
     try:

@@ -1,22 +1,21 @@
-"""What an audit comes to, and how it is said: plain sentences, the alarms first.
+"""What an audit can find, and the sentences that say it.
 
-Nothing of the file is in a sentence but times of intervals, country codes and transports' names that are of their
-grammar, and numbers.
+A finding is a code and values. The code has a severity and a sentence; the values are numbers, times of intervals,
+country codes and transport names that are of their grammar. Nothing else of a file is ever in a sentence.
 """
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ALARM, NOTICE = "! ", "  "
+    from collections.abc import Iterator, Mapping
 
 
-class Kind(StrEnum):
+class FileType(StrEnum):
     """What a file is."""
 
     LOG = "statistics log"
@@ -25,25 +24,182 @@ class Kind(StrEnum):
     TOR = "tor's bridge-stats lines"
 
 
-_OPENING = {
-    Kind.LOG: "This is a statistics log.",
-    Kind.DOCUMENTS: "These are documents to be published.",
-    Kind.TABLES: "These are the two tables to be published.",
-    Kind.TOR: "These are statistics as tor writes them.",
-}
+class Severity(StrEnum):
+    """How serious a finding is; the value marks its line in the output."""
+
+    ALARM = "! "
+    """The file should not leave the machine with this in it."""
+    NOTICE = "  "
+
+
+def _alarm(sentence: str) -> tuple[Severity, str]:
+    return Severity.ALARM, sentence
+
+
+def _notice(sentence: str) -> tuple[Severity, str]:
+    return Severity.NOTICE, sentence
+
+
+class Code(Enum):
+    """Everything that an audit can find.
+
+    A sentence is a format string. `{name:line|lines}` is a number with its noun: `1 line`, `2,000 lines`.
+    """
+
+    def __init__(self, severity: Severity, sentence: str) -> None:
+        self.severity = severity
+        self.sentence = sentence
+
+    # In a statistics log.
+    HASHES = _alarm("Every line has a client's hash. A log must never leave the machine, whatever is in it.")
+    PERMISSIONS = _alarm("Its permissions are {mode}: others on this machine may open it. Run chmod 600 on it.")
+    REUSED_HASHES = _alarm(
+        "{hashes:hash is|hashes are} in more than one interval: the secret was not changed, and these clients can be "
+        "followed from day to day. Delete the log as soon as it is converted."
+    )
+    DAMAGED_ADDRESSES = _alarm("{lines:damaged line holds|damaged lines hold} what looks like an IP address.")
+    LOG_SIZE = _notice(
+        "{lines:line|lines} in {intervals:interval|intervals}, {each} in each: these are exact numbers of connections."
+    )
+    INTERVAL_SIZE = _notice("The interval from {start}: {lines:line|lines} of {countries:country|countries}.")
+    DAMAGED_LOG_LINES = _notice("{lines:line is|lines are} damaged; `obfstats convert` leaves such lines out.")
+    SINGLE_CLIENTS = _notice(
+        "In {singles} of {country_days:country-day|country-days} ({percent} %) there is a single client: how often it "
+        "connected is visible, {most:time|times} at most."
+    )
+    NO_BATCHES = _notice(
+        "The order of lines shows no batches: they were shuffled, written a few at a time, or written as clients "
+        "connected. In shuffled batches of {batch} (ticket 5047), a line of the interval from {start} can be dated to "
+        "{precision}, otherwise more closely."
+    )
+    BATCHES = _notice(
+        "The interval from {start} was written in {batches:batch|batches}, mostly of {lines:line|lines}: a line in it "
+        "can be dated to {precision} on average, in busy hours more closely. A larger --stats-buffer hides more."
+    )
+    SORTED_INTERVALS = _notice("Each interval is sorted as a whole: the order of lines dates no client within it.")
+    UNFINISHED_LOG = _notice(
+        "{intervals:interval is|intervals are} not over yet, the last one began at {start}: `obfstats convert` leaves "
+        "it out. Until it ends the secret is in memory, and an attacker who takes the running machine can turn its "
+        "hashes back into addresses."
+    )
+    CUT_SHORT_LOG = _notice(
+        "{intervals:interval was|intervals were} cut short by a restart, whose time is visible; documents leave such "
+        "a day out."
+    )
+
+    # Lines that do not belong in what is published.
+    FINGERPRINT = _alarm(
+        "In {where} there is the bridge's fingerprint itself, by which the bridge can be found. Publish its hash: "
+        "--fingerprint HEX writes that."
+    )
+    ADDRESS = _alarm("In {where} there is something that looks like an IP address.")
+    HEX_DIGITS = _alarm("In {where} there are 40 hex digits where none belong: a hash, or a fingerprint.")
+    UNKNOWN_KEYWORD = _alarm("In {where} there is an unknown keyword: what is not understood must not be published.")
+    DAMAGED_LINE = _alarm("In {where} something is wrong ({reason}): it may hold anything.")
+
+    # Intervals that are published.
+    INTERVALS_END = _notice("{intervals:interval ends|intervals end} {when}.")
+    INTERVALS_BEGIN = _notice("{intervals:interval begins|intervals begin} {when}.")
+    BRIDGES = _notice("{bridges:bridge is|bridges are} named by the fingerprint's hash.")
+    REPEATED_WITH_OTHER_NUMBERS = _alarm(
+        "{intervals:interval is|intervals are} in it more than once, with different numbers: subtracting one from the "
+        "other reveals the clients in between."
+    )
+    REPEATED = _alarm(
+        "{intervals:interval is|intervals are} in it more than once, with the same numbers: sums count its clients "
+        "again. Publish each once."
+    )
+    OVERLAPPING = _alarm(
+        "{intervals:interval begins|intervals begin} before an earlier one ends: subtracting one from the other "
+        "reveals the clients in between."
+    )
+    UNFINISHED = _alarm(
+        "{intervals:interval is|intervals are} not over yet, the last is that of {last}: compared with the whole day's "
+        "numbers, these reveal who connected later."
+    )
+    PART_OF_A_DAY = _alarm(
+        "{intervals:interval is|intervals are} a part of a day, the shortest of {shortest:second|seconds}: that dates "
+        "clients to it. Tor does not publish less than 23 hours."
+    )
+    ODD_LENGTH = _notice("{intervals:interval is|intervals are} not 24 hours long, but at least 23.")
+
+    # Numbers that are published.
+    COUNTRIES = _notice("There are numbers of {countries:country|countries}.")
+    TRANSPORTS = _notice("Transports that are named: {names}.")
+    NOT_ROUNDED = _alarm(
+        "{numbers:number is|numbers are} not rounded up to a multiple of 8: one client more or less is visible."
+    )
+    UNORDERED = _alarm(
+        "The order of numbers is neither by size nor by name, in {intervals:interval|intervals}: it may reveal what "
+        "was rounded away. Sort them after rounding."
+    )
+    SMALL_NUMBERS = _notice(
+        "Of {numbers:number|numbers} of clients by country and interval, {small:is|are} 8: one to eight clients."
+    )
+    SMALL_WITH_FEW_REQUESTS = _notice("Of these, {numbers:has|have} at most 8 requests.")
+    CONTRADICTION = _notice(
+        "The numbers of {intervals:interval|intervals} cannot all be true: the same clients add up to different totals "
+        "in different lines."
+    )
+    INFERRED_EXACTLY = _alarm(
+        "{numbers:number|numbers} can be inferred exactly, as if not rounded at all, because other lines split up the "
+        "same clients. Leave those lines out."
+    )
+    INFERRED_CLOSELY = _notice(
+        "{numbers:number|numbers} of {cells} can be inferred more closely than the eight values that rounding leaves "
+        "open, because other lines split up the same clients."
+    )
+    NOISE_WITH_REQUESTS = _alarm(
+        "Documents with noise contain requests, in {intervals:interval|intervals}: one client makes any number of "
+        "them, so no amount of noise is enough."
+    )
+    NOISE_WITH_OTHER_NUMBERS = _alarm(
+        "Documents with noise contain other numbers of the same clients, in {intervals:interval|intervals}: they undo "
+        "what the noise promises."
+    )
+    NOISE = _notice(
+        "{intervals:interval has|intervals have} noise of epsilon {epsilon}: one release changes the odds that a given "
+        "client connected by a factor of {factor} at most."
+    )
+    WEAK_NOISE = _alarm("Noise of epsilon {epsilon} is next to none.")
+    NOISE_SUM = _notice(
+        "For a client that connected in each of these {intervals} intervals they add up to epsilon {epsilon}, a factor "
+        "of {factor}."
+    )
+
+
+class _SentenceFormatter(string.Formatter):
+    def format_field(self, value: object, format_spec: str) -> str:
+        if not isinstance(value, int):
+            return str(value)
+        one, _, several = format_spec.partition("|")
+        return f"{value:,} {one if value == 1 else several}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a file gives away, or does not.
+    """One thing that a file reveals, or does not.
 
     Attributes:
-        text: one or two sentences.
-        is_alarm: whether the file should not leave the machine with this in it.
+        code: what was found.
+        values: what its sentence needs.
     """
 
-    text: str
-    is_alarm: bool = False
+    code: Code
+    values: Mapping[str, int | str]
+
+    @property
+    def is_alarm(self) -> bool:
+        """Whether the file should not leave the machine with this in it."""
+        return self.code.severity is Severity.ALARM
+
+    def __str__(self) -> str:
+        return _SentenceFormatter().vformat(self.code.sentence, (), self.values)
+
+
+def found(code: Code, **values: int | str) -> Finding:
+    """Make a finding."""
+    return Finding(code, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +207,11 @@ class Audit:
     """All that was found in one file.
 
     Attributes:
-        kind: what the file is.
-        findings: in the order of reading.
+        file_type: what the file is.
+        findings: in the order of the checks.
     """
 
-    kind: Kind
+    file_type: FileType
     findings: list[Finding]
 
     @property
@@ -64,63 +220,22 @@ class Audit:
         return any(finding.is_alarm for finding in self.findings)
 
 
+_OPENING = {
+    FileType.LOG: "This is a statistics log.",
+    FileType.DOCUMENTS: "These are documents to be published.",
+    FileType.TABLES: "These are the two tables to be published.",
+    FileType.TOR: "These are statistics as tor writes them.",
+}
+
+
 def describe(audit: Audit) -> Iterator[str]:
-    """Give the lines that are printed: what the file is, what was found, and what to do."""
-    yield _OPENING[audit.kind]
-    for is_alarm, mark in ((True, ALARM), (False, NOTICE)):
-        yield from (mark + finding.text for finding in audit.findings if finding.is_alarm is is_alarm)
-    yield _advice(audit)
-
-
-def numbered(number: int, one: str, several: str | None = None) -> str:
-    """Give a number with its noun: `1 line`, `2,000 lines`.
-
-    Args:
-        number: how many.
-        one: the noun for one.
-        several: the noun for more, where it is not that with an s.
-    """
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
-
-
-def twice(different: int, same: int) -> Iterator[Finding]:
-    """Say that intervals are published more than once.
-
-    Args:
-        different: how many of them with different numbers.
-        same: how many with the same.
-    """
-    if different:
-        yield Finding(
-            f"{numbered(different, 'interval stands', 'intervals stand')} there more than once, with different "
-            "numbers: whoever takes one from the other learns about the clients between them.",
-            is_alarm=True,
-        )
-    if same:
-        yield Finding(
-            f"{numbered(same, 'interval stands', 'intervals stand')} there more than once, with the same numbers: "
-            "whoever adds up counts its clients again. Publish each once.",
-            is_alarm=True,
-        )
-
-
-def not_over(number: int, last: str) -> Finding:
-    """Say that intervals are published that are not over.
-
-    Args:
-        number: how many.
-        last: what there is to say about the last one.
-    """
-    return Finding(
-        f"{numbered(number, 'interval is', 'intervals are')} not over yet, {last}: beside the whole day's numbers "
-        "these tell who came since.",
-        is_alarm=True,
-    )
-
-
-def _advice(audit: Audit) -> str:
-    if audit.kind is Kind.LOG:
-        return "Keep it here: run `obfstats convert` on it, publish what that prints, then delete the lines."
-    if audit.has_alarm:
-        return "Do not publish it: make it again with `obfstats convert`, of intervals that are over, each once."
-    return "Nothing in it has to stay on this machine. Publish each interval once."
+    """Give the lines that are printed: what the file is, the alarms, the notices, and what to do."""
+    yield _OPENING[audit.file_type]
+    for severity in Severity:
+        yield from (f"{severity}{finding}" for finding in audit.findings if finding.code.severity is severity)
+    if audit.file_type is FileType.LOG:
+        yield "Keep it here: run `obfstats convert` on it, publish what that prints, then delete the lines."
+    elif audit.has_alarm:
+        yield "Do not publish it: make it again with `obfstats convert`, of intervals that are over, each once."
+    else:
+        yield "Nothing in it has to stay on this machine. Publish each interval once."

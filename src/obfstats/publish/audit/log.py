@@ -1,64 +1,95 @@
-"""The audit of a statistics log (docs/statistics-log.md): what it tells whoever takes the disk.
+"""The audit of a statistics log (docs/statistics-log.md): what it reveals to an attacker who takes the disk.
 
-It must not leave the machine whatever is found; the findings say how much is at stake, and whether something is wrong
-with it beyond that. Memory is that of the hashes, each once.
+It must not leave the machine whatever is found. The findings say how much is at stake, and whether more is wrong with
+it than that. Memory is that of the different hashes.
 """
 
 from __future__ import annotations
 
 from binascii import unhexlify
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from obfstats.formats.interval import INTERVAL_SECONDS
-from obfstats.formats.logline import MAX_LINE_LENGTH
-from obfstats.publish.audit.findings import Finding, numbered
-from obfstats.publish.audit.intervals import Country, Interval
-from obfstats.publish.audit.strangers import has_address
-from obfstats.publish.simple import HEX_DIGITS, OVER_AFTER, further_columns, is_date_time_country
+from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
+from obfstats.formats.logline import (
+    HASH_OFFSET,
+    MAX_LINE_LENGTH,
+    SUFFIX_OFFSET,
+    LineError,
+    is_hash,
+    is_prefix,
+    parse_columns,
+)
+from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.published import has_address
+from obfstats.publish.intervals import is_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
-_START = slice(0, 19)
-_BEGIN = slice(0, 23)
-_HASH = slice(23, 63)
-_END = slice(63, None)
+    from obfstats.publish.audit.findings import Finding
 
-_FEW = 7
-"""Intervals that are named one by one."""
+_MAX_NAMED = 7
+"""Intervals up to which each has a finding of its own."""
 
-_SORTED = 4
-"""Lines that follow each other in order, on average, where batches are sorted; in a random order they are two."""
+_MIN_RUN = 4
+"""Lines in ascending order, on average, from which batches are taken to be sorted; in random order they are two."""
 
 _TICKETS_BATCH = 100
 
 
-def audit_log(lines: Iterable[bytes], now: datetime, mode: int | None) -> list[Finding]:
-    """Say what a log gives away.
+@dataclass(slots=True)
+class _Country:
+    """One country in one interval.
 
-    Args:
-        lines: the file's, with their ends.
-        now: the time, UTC.
-        mode: the file's permissions; None where it has none.
+    Attributes:
+        client: its first client's hash.
+        lines: its connections.
+        has_single_client: whether all of them are that client's.
     """
-    log = _Log()
-    for line in lines:
-        log.take(line)
-    starts = sorted(log.intervals)
-    return [
-        Finding(
-            "Every line has a client's hash. A log must never leave the machine, whatever is in it.", is_alarm=True
-        ),
-        *_mode(mode),
-        *_reuse(log),
-        *_size(log),
-        *_singles(log),
-        *_batches(log, now),
-        *_unfinished(starts, now),
-        *_cut_short(starts),
-    ]
+
+    client: bytes
+    lines: int = 0
+    has_single_client: bool = True
+
+
+@dataclass(slots=True)
+class _Interval:
+    """One interval.
+
+    Attributes:
+        countries: those with a connection.
+        lines: its connections.
+        runs: how many runs of ascending lines it has. A batch is written sorted, so there are at least as many batches.
+        run_lengths: how many of these have each length, except the latest.
+        latest_run: length of the latest.
+        latest: the latest line.
+    """
+
+    countries: list[_Country] = field(default_factory=list)
+    lines: int = 0
+    runs: int = 0
+    run_lengths: Counter[int] = field(default_factory=Counter)
+    latest_run: int = 0
+    latest: bytes = b""
+
+    def add(self, line: bytes, *, is_adjacent: bool) -> None:
+        """Count a line; `is_adjacent` if the line before it in the file is of this interval as well."""
+        self.lines += 1
+        if not is_adjacent or line < self.latest:
+            self.run_lengths[self.latest_run] += 1
+            self.latest_run = 0
+            self.runs += 1
+        self.latest_run += 1
+        self.latest = line
+
+    def usual_run(self) -> int:
+        """Give the most frequent length of a run; of several the longest."""
+        lengths = self.run_lengths + Counter([self.latest_run])
+        return max(lengths, key=lambda length: (lengths[length], length))
 
 
 class _Log:
@@ -68,155 +99,132 @@ class _Log:
         self.lines = 0
         self.damaged = 0
         self.addresses = 0
-        self.intervals: dict[str, Interval] = {}
-        self.hashes: dict[bytes, Interval] = {}
+        self.intervals: dict[str, _Interval] = {}
         self.reused: set[bytes] = set()
-        self._countries: dict[bytes, tuple[Interval, Country]] = {}
-        self._latest: Interval | None = None
+        self._interval_of_hash: dict[bytes, _Interval] = {}
+        self._prefixes: dict[bytes, tuple[_Interval, _Country]] = {}
+        self._latest: _Interval | None = None
 
-    def take(self, line: bytes) -> None:
-        """Take one line, as simple.py reads it."""
+    def add(self, line: bytes) -> None:
         self.lines += 1
-        begin, scrambled = line[_BEGIN], line[_HASH]
-        known = self._countries.get(begin)
-        if (
-            len(line) > MAX_LINE_LENGTH
-            or len(scrambled) < 40
-            or scrambled.translate(None, HEX_DIGITS)
-            or further_columns(line[_END]) is None
-            or (known is None and not is_date_time_country(begin))
-        ):
+        if not _is_good(line):
             self.damaged += 1
             self.addresses += has_address(line)
             return
-        interval, country = known or self._add(begin)
-        client = unhexlify(scrambled)
-        country.take(client)
-        interval.take(line, is_next=interval is self._latest)
+        prefix = line[:HASH_OFFSET]
+        client = unhexlify(line[HASH_OFFSET:SUFFIX_OFFSET])
+        interval, country = self._prefixes.get(prefix) or self._add_prefix(prefix, client)
+        country.lines += 1
+        country.has_single_client &= client == country.client
+        interval.add(line, is_adjacent=interval is self._latest)
         self._latest = interval
-        if self.hashes.setdefault(client, interval) is not interval:
+        if self._interval_of_hash.setdefault(client, interval) is not interval:
             self.reused.add(client)
 
-    def _add(self, begin: bytes) -> tuple[Interval, Country]:
-        """Begin a country of an interval."""
-        interval = self.intervals.setdefault(begin[_START].decode(), Interval())
-        country = Country()
+    def _add_prefix(self, prefix: bytes, client: bytes) -> tuple[_Interval, _Country]:
+        interval = self.intervals.setdefault(prefix[:LABEL_LENGTH].decode(), _Interval())
+        country = _Country(client)
         interval.countries.append(country)
-        self._countries[begin] = interval, country
+        self._prefixes[prefix] = interval, country
         return interval, country
 
 
-def _mode(mode: int | None) -> Iterator[Finding]:
+def audit_log(lines: Iterable[bytes], now: datetime, mode: int | None) -> list[Finding]:
+    """Find what a log reveals.
+
+    Args:
+        lines: the file's, with their newlines.
+        now: the time, UTC.
+        mode: the file's permissions; None where it has none.
+    """
+    log = _Log()
+    for line in lines:
+        log.add(line)
+    starts = {start: parse_time(start) for start in sorted(log.intervals)}
+    return [
+        found(Code.HASHES),
+        *_audit_secrecy(log, mode),
+        *_audit_size(log),
+        *_audit_single_clients(log),
+        _audit_batches(log, starts, now),
+        *_audit_intervals(starts, now),
+    ]
+
+
+def _is_good(line: bytes) -> bool:
+    """Tell whether a line is of the log's grammar, as fast as `obfstats convert` does."""
+    try:
+        parse_columns(line[SUFFIX_OFFSET:MAX_LINE_LENGTH].removesuffix(b"\n"))
+    except LineError:
+        return False
+    return len(line) <= MAX_LINE_LENGTH and is_hash(line[HASH_OFFSET:SUFFIX_OFFSET]) and is_prefix(line[:HASH_OFFSET])
+
+
+def _audit_secrecy(log: _Log, mode: int | None) -> Iterator[Finding]:
     if mode is not None and mode & 0o077:
-        yield Finding(
-            f"Its permissions are {mode & 0o777:04o}: others on this machine may open it. Run chmod 600 on it.",
-            is_alarm=True,
-        )
-
-
-def _reuse(log: _Log) -> Iterator[Finding]:
+        yield found(Code.PERMISSIONS, mode=f"{mode & 0o777:04o}")
     if log.reused:
-        yield Finding(
-            f"{numbered(len(log.reused), 'hash is', 'hashes are')} in more than one interval: the secret was not "
-            "changed, and these clients can be followed from day to day. Delete the log as soon as it is converted.",
-            is_alarm=True,
-        )
+        yield found(Code.REUSED_HASHES, hashes=len(log.reused))
     if log.addresses:
-        yield Finding(
-            f"{numbered(log.addresses, 'damaged line holds', 'damaged lines hold')} what looks like an IP address.",
-            is_alarm=True,
-        )
+        yield found(Code.DAMAGED_ADDRESSES, lines=log.addresses)
 
 
-def _size(log: _Log) -> Iterator[Finding]:
-    intervals = log.intervals
-    least, most = (choice(interval.lines for interval in intervals.values()) for choice in (min, max))
-    size = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    yield Finding(
-        f"{numbered(log.lines, 'line')} in {numbered(len(intervals), 'interval')}, {size} in each: so many connections "
-        "there were, exactly."
-    )
-    if len(intervals) <= _FEW:
-        for start, interval in sorted(intervals.items()):
-            countries = numbered(len(interval.countries), "country", "countries")
-            yield Finding(f"The interval from {start}: {numbered(interval.lines, 'line')} of {countries}.")
+def _audit_size(log: _Log) -> Iterator[Finding]:
+    sizes = sorted(interval.lines for interval in log.intervals.values())
+    each = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
+    yield found(Code.LOG_SIZE, lines=log.lines, intervals=len(sizes), each=each)
+    if len(log.intervals) <= _MAX_NAMED:
+        for start, interval in sorted(log.intervals.items()):
+            yield found(Code.INTERVAL_SIZE, start=start, lines=interval.lines, countries=len(interval.countries))
     if log.damaged:
-        yield Finding(
-            f"{numbered(log.damaged, 'line is', 'lines are')} damaged; `obfstats convert` leaves such lines out."
-        )
+        yield found(Code.DAMAGED_LOG_LINES, lines=log.damaged)
 
 
-def _singles(log: _Log) -> Iterator[Finding]:
+def _audit_single_clients(log: _Log) -> Iterator[Finding]:
     countries = [country for interval in log.intervals.values() for country in interval.countries]
-    singles = [country.lines for country in countries if country.is_single]
+    singles = [country.lines for country in countries if country.has_single_client]
     if singles:
-        yield Finding(
-            f"{len(singles):,} of {numbered(len(countries), 'country-day')} ({len(singles) * 100 // len(countries)} %) "
-            f"{'has' if len(singles) == 1 else 'have'} a single client: how often that one came can be seen, "
-            f"{'once' if max(singles) == 1 else f'{max(singles):,} times'} at most."
+        yield found(
+            Code.SINGLE_CLIENTS,
+            singles=len(singles),
+            country_days=len(countries),
+            percent=len(singles) * 100 // len(countries),
+            most=max(singles),
         )
 
 
-def _batches(log: _Log, now: datetime) -> Iterator[Finding]:
-    """Say how closely a line can be dated by the batch that it was written with."""
-    lengths = _lengths(log, now)
-    lines = sum(interval.lines for interval in log.intervals.values())
-    runs = sum(interval.runs for interval in log.intervals.values())
-    if runs * _SORTED > lines and runs > len(log.intervals):
-        start, batches = max(
-            ((start, -(-interval.lines // _TICKETS_BATCH)) for start, interval in log.intervals.items()),
-            key=lambda one: one[1] / lengths[one[0]],
-        )
-        yield Finding(
-            "The lines are in no order that shows batches: they were shuffled, or written a few at a time, or stand as "
-            f"the clients came. In shuffled batches of {_TICKETS_BATCH} (ticket 5047) a line of the interval from "
-            f"{start} can be dated to {_minutes(lengths[start], batches)}, else to less."
-        )
-    elif runs > len(log.intervals):
-        start, worst = max(log.intervals.items(), key=lambda one: one[1].runs / lengths[one[0]])
-        yield Finding(
-            f"The interval from {start} was written in {numbered(worst.runs, 'batch', 'batches')}, mostly of "
-            f"{numbered(worst.usual_run, 'line')}: a line in it can be dated to {_minutes(lengths[start], worst.runs)} "
-            "on average, in busy hours to less. A larger --stats-buffer hides more."
-        )
-    else:
-        yield Finding("Each interval is sorted as a whole: the order of lines dates no client within it.")
-
-
-def _lengths(log: _Log, now: datetime) -> dict[str, int]:
-    """Give the seconds of each interval as far as it went."""
-    starts = sorted(log.intervals)
-    ends = [*map(_moment, starts[1:]), now]
-    return {
-        start: min(INTERVAL_SECONDS, max(1, int((end - _moment(start)).total_seconds())))
-        for start, end in zip(starts, ends, strict=True)
+def _audit_batches(log: _Log, starts: dict[str, datetime], now: datetime) -> Finding:
+    """Find how closely a line can be dated by the batch that it was written with."""
+    ends = [*list(starts.values())[1:], now]
+    seconds = {
+        label: min(INTERVAL_SECONDS, max(1, int((end - start).total_seconds())))
+        for (label, start), end in zip(starts.items(), ends, strict=True)
     }
+    runs = sum(interval.runs for interval in log.intervals.values())
+    if runs == len(log.intervals):
+        return found(Code.SORTED_INTERVALS)
+    if runs * _MIN_RUN > sum(interval.lines for interval in log.intervals.values()):
+        batches = {start: -(-interval.lines // _TICKETS_BATCH) for start, interval in log.intervals.items()}
+        worst = max(batches, key=lambda start: batches[start] / seconds[start])
+        precision = _precision(seconds[worst] / batches[worst])
+        return found(Code.NO_BATCHES, batch=_TICKETS_BATCH, start=worst, precision=precision)
+    worst = max(log.intervals, key=lambda start: log.intervals[start].runs / seconds[start])
+    interval = log.intervals[worst]
+    precision = _precision(seconds[worst] / interval.runs)
+    return found(Code.BATCHES, start=worst, batches=interval.runs, lines=interval.usual_run(), precision=precision)
 
 
-def _minutes(seconds: int, batches: int) -> str:
-    minutes = round(seconds / batches / 60)
-    return numbered(minutes, "minute") if minutes else "less than a minute"
+def _precision(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if not minutes:
+        return "less than a minute"
+    return "1 minute" if minutes == 1 else f"{minutes:,} minutes"
 
 
-def _unfinished(starts: list[str], now: datetime) -> Iterator[Finding]:
-    early = [start for start in starts if now - _moment(start) < OVER_AFTER]
-    if early:
-        yield Finding(
-            f"{numbered(len(early), 'interval is', 'intervals are')} not over yet, the last one began at {early[-1]}: "
-            "`obfstats convert` leaves it out. While it lasts the secret is in memory, and whoever takes the running "
-            "machine can turn its hashes back into addresses."
-        )
-
-
-def _cut_short(starts: list[str]) -> Iterator[Finding]:
-    day = timedelta(seconds=INTERVAL_SECONDS)
-    short = sum(_moment(later) - _moment(earlier) < day for earlier, later in pairwise(starts))
+def _audit_intervals(starts: dict[str, datetime], now: datetime) -> Iterator[Finding]:
+    unfinished = [label for label, start in starts.items() if not is_over(start, now)]
+    if unfinished:
+        yield found(Code.UNFINISHED_LOG, intervals=len(unfinished), start=unfinished[-1])
+    short = sum((later - earlier).total_seconds() < INTERVAL_SECONDS for earlier, later in pairwise(starts.values()))
     if short:
-        yield Finding(
-            f"{numbered(short, 'interval was', 'intervals were')} cut short by a restart, whose moment shows; "
-            "documents leave such a day out."
-        )
-
-
-def _moment(start: str) -> datetime:
-    return datetime.fromisoformat(start).replace(tzinfo=UTC)
+        yield found(Code.CUT_SHORT_LOG, intervals=short)

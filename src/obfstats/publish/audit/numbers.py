@@ -1,48 +1,52 @@
-"""What the numbers of documents tell: whether they are rounded, in which order they stand, how small they are.
+"""What the numbers of documents reveal: whether they are rounded, in which order they are, how small they are.
 
-Numbers with noise are another matter (noise.py has the promise): they are neither rounded nor sorted by what was
-rounded away, and no other number of the same clients may stand beside them.
+A number that was rounded up to 48 leaves open 41 to 48. Lines that split up the same clients in another way narrow
+that: sixteen countries with 8 each, next to 16 clients in all, have one client each. `infer_bounds` finds what any
+reader could infer, by applying these rules until nothing changes:
+
+- the sum of the countries is that of the address families; where clients are counted as tor counts them, that of the
+  transports as well;
+- a transport is the sum of its countries; a country has no more clients than its transports together, and none of
+  these has more clients than the country;
+- a client has at least one transport and makes at least one request.
+
+Numbers with noise are different (noise.py has the promise): they are neither rounded nor sorted by what was rounded
+away, and no other number of the same clients may be published with them.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from obfstats.formats.document import sorted_by_size
-from obfstats.publish.audit.findings import Finding, numbered
-from obfstats.publish.audit.margins import narrow
+from obfstats.publish.audit.findings import Code, found
 from obfstats.publish.noise import MAX_EPSILON
-from obfstats.publish.simple import round_up
+from obfstats.publish.rounding import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from obfstats.formats.document import Document
+    from obfstats.publish.audit.findings import Finding
 
-SMALLEST = round_up(1)
-"""What one client gives, or as many."""
+_Name = TypeVar("_Name")
 
-_FEW = 10
+_MAX_NAMED = 10
 """Transports that are named."""
 
-
-class _Margins(NamedTuple):
-    """What lines beside each other tell, in all documents together."""
-
-    cells: int = 0
-    narrowed: int = 0
-    known: int = 0
-    inconsistent: int = 0
+_MAX_ROUNDS = 20
+"""How often all rules are applied; far more than anything but a forgery needs."""
 
 
-class Numbers:
-    """The numbers of many documents, added up as they come."""
+class PublishedNumbers:
+    """The numbers of many documents, added up document by document."""
 
     def __init__(self, *, counts_pairs: bool = False) -> None:
-        """Begin with none.
+        """Start with none.
 
         Args:
             counts_pairs: whether a client is an address and a transport, as for tor.
@@ -50,113 +54,72 @@ class Numbers:
         self._counts_pairs = counts_pairs
         self._countries: set[str] = set()
         self._transports: set[str] = set()
-        self._exact = 0
-        self._unordered = 0
-        self._cells = 0
-        self._small = 0
-        self._single_requests = 0
-        self._margins = _Margins()
-        self._epsilons: Counter[Fraction] = Counter()
-        self._beside_noise = 0
-        self._requests_beside_noise = 0
+        self._found = Counter[Code]()
+        self._clients = 0
+        self._inferable = 0
+        self._epsilons = Counter[Fraction]()
 
     def add(self, document: Document) -> None:
-        """Take one document."""
+        """Add one document's numbers."""
         self._countries.update(document.ips or (), document.requests or ())
         self._transports.update(document.ip_transports or ())
-        self._unordered += not _is_ordered(document)
+        self._found[Code.UNORDERED] += not _is_ordered(document)
         if document.epsilon is None:
             self._add_rounded(document)
         else:
-            self._add_noisy(document)
+            self._epsilons[Fraction(document.epsilon)] += 1
+            others = document.ip_versions, document.ip_transports, document.ip_country_transports
+            self._found[Code.NOISE_WITH_REQUESTS] += document.requests is not None
+            self._found[Code.NOISE_WITH_OTHER_NUMBERS] += any(numbers is not None for numbers in others)
 
     def findings(self) -> Iterator[Finding]:
         """Give what was found."""
         if self._countries:
-            yield Finding(f"There are numbers of {numbered(len(self._countries), 'country', 'countries')}.")
+            yield found(Code.COUNTRIES, countries=len(self._countries))
         if self._transports:
             names = sorted(self._transports)
-            more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
-            yield Finding(f"Transports that are named: {', '.join(names[:_FEW])}{more}.")
-        if self._exact:
-            yield Finding(
-                f"{numbered(self._exact, 'number is', 'numbers are')} not rounded up to a multiple of {SMALLEST}: one "
-                "client more or less shows.",
-                is_alarm=True,
-            )
-        if self._unordered:
-            yield Finding(
-                f"The order of numbers is neither by size nor by name, in {numbered(self._unordered, 'interval')}: it "
-                "may tell what was rounded away. Sort them after rounding.",
-                is_alarm=True,
-            )
-        yield from self._small_findings()
-        yield from _margin_findings(self._margins)
+            more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
+            yield found(Code.TRANSPORTS, names=", ".join(names[:_MAX_NAMED]) + more)
+        yield from self._numbered(Code.NOT_ROUNDED, "numbers")
+        yield from self._numbered(Code.UNORDERED, "intervals")
+        yield from self._numbered(Code.SMALL_NUMBERS, "small", numbers=self._clients)
+        yield from self._numbered(Code.SMALL_WITH_FEW_REQUESTS, "numbers")
+        yield from self._numbered(Code.CONTRADICTION, "intervals")
+        yield from self._numbered(Code.INFERRED_EXACTLY, "numbers")
+        yield from self._numbered(Code.INFERRED_CLOSELY, "numbers", cells=self._inferable)
+        yield from self._numbered(Code.NOISE_WITH_REQUESTS, "intervals")
+        yield from self._numbered(Code.NOISE_WITH_OTHER_NUMBERS, "intervals")
         yield from self._noise_findings()
 
+    def _numbered(self, code: Code, name: str, **values: int) -> Iterator[Finding]:
+        if self._found[code]:
+            yield found(code, **{name: self._found[code]}, **values)
+
     def _add_rounded(self, document: Document) -> None:
-        exact = sum(number % SMALLEST != 0 for numbers in _lines(document) for number in numbers.values())
-        self._exact += exact
         clients, requests = document.ips or {}, document.requests or {}
-        small = [code for code, number in clients.items() if 0 < number <= SMALLEST]
-        self._cells += len(clients)
-        self._small += len(small)
-        self._single_requests += sum(0 < requests.get(code, 0) <= SMALLEST for code in small)
+        small = [code for code, number in clients.items() if 0 < number <= STEP]
+        self._clients += len(clients)
+        self._found[Code.SMALL_NUMBERS] += len(small)
+        self._found[Code.SMALL_WITH_FEW_REQUESTS] += sum(0 < requests.get(code, 0) <= STEP for code in small)
+        exact = sum(number % STEP != 0 for numbers in _lines(document) for number in numbers.values())
+        self._found[Code.NOT_ROUNDED] += exact
         if exact:
             return
-        found, margins = narrow(document, counts_pairs=self._counts_pairs), self._margins
-        self._margins = _Margins(
-            margins.cells + found.cells,
-            margins.narrowed + found.narrowed,
-            margins.known + found.known,
-            margins.inconsistent + (not found.is_consistent),
-        )
-
-    def _add_noisy(self, document: Document) -> None:
-        self._epsilons[Fraction(document.epsilon or 0)] += 1
-        self._requests_beside_noise += document.requests is not None
-        self._beside_noise += any(
-            numbers is not None
-            for numbers in (document.ip_versions, document.ip_transports, document.ip_country_transports)
-        )
-
-    def _small_findings(self) -> Iterator[Finding]:
-        if not self._small:
-            return
-        text = (
-            f"{self._small:,} of {numbered(self._cells, 'number')} of clients by country and interval "
-            f"{'is' if self._small == 1 else 'are'} {SMALLEST}: that somebody was there, one to eight."
-        )
-        if self._single_requests:
-            text += f" Beside {self._single_requests:,} of them there are no more than {SMALLEST} requests."
-        yield Finding(text)
+        inferred = infer_bounds(document, counts_pairs=self._counts_pairs)
+        self._inferable += inferred.cells
+        self._found[Code.INFERRED_EXACTLY] += inferred.exact
+        self._found[Code.INFERRED_CLOSELY] += inferred.closer
+        self._found[Code.CONTRADICTION] += not inferred.is_consistent
 
     def _noise_findings(self) -> Iterator[Finding]:
-        if self._requests_beside_noise:
-            yield Finding(
-                f"Beside the noise of {numbered(self._requests_beside_noise, 'interval')} there are requests: one "
-                "client makes any number of them, so that no noise is enough.",
-                is_alarm=True,
-            )
-        if self._beside_noise:
-            yield Finding(
-                f"Beside the noise of {numbered(self._beside_noise, 'interval')} there are other numbers of the same "
-                "clients: they take away what the noise promises.",
-                is_alarm=True,
-            )
         for epsilon, releases in sorted(self._epsilons.items()):
-            yield Finding(
-                f"{numbered(releases, 'interval has', 'intervals have')} noise of epsilon {_decimal(epsilon)}: "
-                "whatever odds a reader gave that a client was there, one release changes them by a factor of "
-                f"{_factor(epsilon)} at most."
-            )
+            yield found(Code.NOISE, intervals=releases, epsilon=_decimal(epsilon), factor=_factor(epsilon))
             if epsilon > MAX_EPSILON:
-                yield Finding(f"Noise of epsilon {_decimal(epsilon)} is next to none.", is_alarm=True)
-        total = sum(epsilon * releases for epsilon, releases in self._epsilons.items())
+                yield found(Code.WEAK_NOISE, epsilon=_decimal(epsilon))
         if self._epsilons.total() > 1:
-            yield Finding(
-                f"For a client who came in each of these {self._epsilons.total():,} intervals they add up to epsilon "
-                f"{_decimal(Fraction(total))}, a factor of {_factor(Fraction(total))}."
+            total = Fraction(sum(epsilon * releases for epsilon, releases in self._epsilons.items()))
+            yield found(
+                Code.NOISE_SUM, intervals=self._epsilons.total(), epsilon=_decimal(total), factor=_factor(total)
             )
 
 
@@ -168,42 +131,132 @@ def _lines(document: Document) -> Iterator[Mapping[str, int]]:
 
 
 def _is_ordered(document: Document) -> bool:
-    """Tell whether the order of every line is one that anybody could have made from what is published."""
+    """Tell whether the order of every line is one that anybody could make from what is published."""
     *lines, by_transport = _lines(document)
-    place = {code: place for place, code in enumerate(document.ips or ())}
-    of_countries = sorted(by_transport, key=lambda name: (place.get(name[:2], len(place)), name))
+    rank = {code: rank for rank, code in enumerate(document.ips or ())}
+    by_country = sorted(by_transport, key=lambda name: (rank.get(name[:2], len(rank)), name))
     return all(list(numbers) in (sorted_by_size(numbers), sorted(numbers)) for numbers in lines) and (
-        list(by_transport) in (of_countries, sorted_by_size(by_transport), sorted(by_transport))
+        list(by_transport) in (by_country, sorted_by_size(by_transport), sorted(by_transport))
     )
 
 
-def _margin_findings(margins: _Margins) -> Iterator[Finding]:
-    if margins.inconsistent:
-        yield Finding(
-            f"The numbers of {numbered(margins.inconsistent, 'interval')} cannot all be true: what the same clients "
-            "add up to differs from line to line."
-        )
-    if margins.known:
-        yield Finding(
-            f"{numbered(margins.known, 'number')} can be told exactly, as if not rounded at all, because other lines "
-            "split the same clients up as well. Leave those lines out.",
-            is_alarm=True,
-        )
-    if closer := margins.narrowed - margins.known:
-        yield Finding(
-            f"{numbered(closer, 'number')} of {margins.cells:,} can be told closer than to the eight that rounding "
-            "leaves open, because other lines split the same clients up as well."
-        )
-
-
 def _decimal(number: Fraction) -> str:
-    """Write a number that has six decimals at most."""
+    """Write a number that has at most six decimals."""
     return f"{float(number):,.6f}".rstrip("0").rstrip(".")
 
 
 def _factor(epsilon: Fraction) -> str:
-    """Write how much a release can change."""
+    """Write by how much a release can change odds."""
     if epsilon > MAX_EPSILON:
         return "more than 400 million, which promises nothing"
     factor = math.exp(epsilon)
     return f"{factor:,.2f}" if factor < 100 else f"{factor:,.0f}"
+
+
+class Inferred(NamedTuple):
+    """What can be inferred from one document.
+
+    Attributes:
+        cells: how many numbers it has.
+        exact: how many of them can be inferred exactly.
+        closer: how many others can be inferred more closely than rounding leaves open.
+        is_consistent: whether all numbers can be true together; if not, nothing is inferred.
+    """
+
+    cells: int
+    exact: int = 0
+    closer: int = 0
+    is_consistent: bool = True
+
+
+@dataclass(slots=True)
+class _Cell:
+    """A number of a document: the bounds of its value before rounding."""
+
+    low: int
+    high: int
+
+
+@dataclass(slots=True)
+class _Rules:
+    """Cells, and pairs of lists of cells: the sum of the first list is at most the sum of the second."""
+
+    cells: list[_Cell] = field(default_factory=list)
+    at_most: list[tuple[list[_Cell], list[_Cell]]] = field(default_factory=list)
+
+    def add_cells(self, numbers: Mapping[_Name, int] | None) -> dict[_Name, _Cell]:
+        made = {name: _Cell(max(0, n - STEP + 1), n) for name, n in (numbers or {}).items()}
+        self.cells += made.values()
+        return made
+
+    def add(self, ones: list[_Cell], others: list[_Cell]) -> None:
+        if ones and others:
+            self.at_most.append((ones, others))
+
+    def add_equal(self, ones: list[_Cell], others: list[_Cell]) -> None:
+        self.add(ones, others)
+        self.add(others, ones)
+
+
+def infer_bounds(document: Document, *, counts_pairs: bool) -> Inferred:
+    """Infer what a document's numbers were before rounding.
+
+    Args:
+        document: one without noise, whose numbers are all rounded.
+        counts_pairs: whether a client is an address and a transport, as for tor.
+    """
+    rules = _make_rules(document, counts_pairs=counts_pairs)
+    rounded = [(cell.low, cell.high) for cell in rules.cells]
+    for _ in range(_MAX_ROUNDS):
+        changes = [_apply(ones, others) for ones, others in rules.at_most]
+        if any(cell.low > cell.high for cell in rules.cells):
+            return Inferred(len(rounded), is_consistent=False)
+        if not any(changes):
+            break
+    changed = [cell for cell, bounds in zip(rules.cells, rounded, strict=True) if (cell.low, cell.high) != bounds]
+    exact = sum(cell.low == cell.high for cell in changed)
+    return Inferred(len(rounded), exact, len(changed) - exact)
+
+
+def _make_rules(document: Document, *, counts_pairs: bool) -> _Rules:
+    rules = _Rules()
+    countries, requests = rules.add_cells(document.ips), rules.add_cells(document.requests)
+    families, transports = rules.add_cells(document.ip_versions), rules.add_cells(document.ip_transports)
+    both = rules.add_cells(document.ip_country_transports)
+    all_countries, all_families, all_transports = [*countries.values()], [*families.values()], [*transports.values()]
+    rules.add_equal(all_countries, all_families)
+    rules.add(all_countries, all_transports)
+    rules.add(all_families, all_transports)
+    if counts_pairs:
+        rules.add(all_transports, all_countries)
+        rules.add(all_transports, all_families)
+    of_country: defaultdict[str, list[_Cell]] = defaultdict(list)
+    of_transport: defaultdict[str, list[_Cell]] = defaultdict(list)
+    for (country, transport), cell in both.items():
+        of_country[country].append(cell)
+        of_transport[transport].append(cell)
+    for name, cell in transports.items():
+        rules.add([cell], all_countries)
+        rules.add_equal([cell], of_transport[name])
+    for name, cell in countries.items():
+        rules.add([cell], of_country[name])
+        for part in of_country[name]:
+            rules.add([part], [cell])
+        if name in requests:
+            rules.add([cell], [requests[name]])
+    return rules
+
+
+def _apply(ones: list[_Cell], others: list[_Cell]) -> bool:
+    """Narrow the cells of one rule; tell whether anything changed."""
+    least, most = sum(cell.low for cell in ones), sum(cell.high for cell in others)
+    has_changed = False
+    for cell in ones:
+        high = most - least + cell.low
+        if high < cell.high:
+            cell.high, has_changed = high, True
+    for cell in others:
+        low = least - most + cell.high
+        if low > cell.low:
+            cell.low, has_changed = low, True
+    return has_changed

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from obfstats.formats.logline import LINE_LENGTH, UNKNOWN_COUNTRY
-from obfstats.publish.simple import is_date_time_country
+from obfstats.formats.logline import LINE_LENGTH, UNKNOWN_COUNTRY, is_prefix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -223,7 +222,7 @@ def different(words: Words) -> Words:
 @lru_cache(maxsize=1000)
 def is_start(start: bytes) -> bool:
     """Tell whether an interval may start then; February 30 is no date."""
-    return is_date_time_country(start + b" de ")
+    return is_prefix(start + b" de ")
 
 
 assert 8 * WORD.itemsize == LINE_LENGTH  # noqa: S101 - what this file is built on

@@ -1,4 +1,4 @@
-"""What lines that split the same clients up tell of each other: totals beside their cells."""
+"""What lines that split up the same clients reveal of each other: totals beside their cells."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obfstats.formats.document import Document, write_document
-from obfstats.publish.audit.margins import Narrowed, narrow
-from obfstats.publish.simple import round_up
-from tests.publish.auditing import alarms, notices
+from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.numbers import Inferred, infer_bounds
+from obfstats.publish.rounding import round_up
+from tests.publish.auditing import alarms, values_of
 
 DAY = Document("2012-02-10 09:22:04", 86_400)
 SIXTEEN = ["AT", "BE", "BG", "CH", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "GR", "HU", "IE", "IT"]
@@ -26,49 +27,44 @@ def rounded(numbers: dict[str, int]) -> dict[str, int]:
 def test_countries_and_requests_tell_nothing_of_each_other() -> None:
     """The ticket's four lines leave open what rounding leaves open."""
     day = replace(DAY, ips={"DE": 48, "EU": 8}, requests={"DE": 56, "EU": 8})
-    assert narrow(day, counts_pairs=False) == Narrowed(cells=4)
+    assert infer_bounds(day, counts_pairs=False) == Inferred(cells=4)
 
 
 def test_one_country_alone_is_not_narrowed_by_its_transports() -> None:
     """A client may have come through both."""
     cells = {("DE", "obfs2"): 8, ("DE", "obfs3"): 8}
     day = replace(DAY, ips={"DE": 8}, ip_transports={"obfs2": 8, "obfs3": 8}, ip_country_transports=cells)
-    assert narrow(day, counts_pairs=False) == Narrowed(cells=5)
+    assert infer_bounds(day, counts_pairs=False) == Inferred(cells=5)
 
 
 def test_sixteen_countries_of_sixteen_clients_have_one_each() -> None:
     """Every number of them is known exactly, as if nothing had been rounded: that must not leave the machine."""
     day = replace(DAY, ips=dict.fromkeys(SIXTEEN, 8), ip_versions={"v4": 8, "v6": 8})
-    assert narrow(day, counts_pairs=False) == Narrowed(cells=18, narrowed=18, known=18)
-    assert alarms(write_document(day)) == [
-        (
-            "18 numbers can be told exactly, as if not rounded at all, because other lines split the same clients up "
-            "as well. Leave those lines out."
-        )
-    ]
+    assert infer_bounds(day, counts_pairs=False) == Inferred(cells=18, exact=18)
+    assert alarms(write_document(day)) == [found(Code.INFERRED_EXACTLY, numbers=18)]
 
 
 def test_a_transport_narrows_its_countries() -> None:
     """97 to 104 clients of obfs3, at least 41 and 17 of them elsewhere, are at most 46 in each of the large ones."""
     cells = {("DE", "obfs3"): 48, ("EU", "obfs3"): 48, ("AU", "obfs3"): 24}
     day = replace(DAY, ip_transports={"obfs3": 104}, ip_country_transports=cells)
-    assert narrow(day, counts_pairs=False) == Narrowed(cells=4, narrowed=4)
+    assert infer_bounds(day, counts_pairs=False) == Inferred(cells=4, closer=4)
     assert alarms(write_document(day)) == []
-    assert any(text.startswith("4 numbers of 4 can be told closer") for text in notices(write_document(day)))
+    assert values_of(Code.INFERRED_CLOSELY, write_document(day)) == [{"numbers": 4, "cells": 4}]
 
 
 def test_a_pair_is_one_client_for_tor_and_two_for_the_ticket() -> None:
     """An address with two transports counts twice in tor's countries, so that there the sums are the same."""
     day = replace(DAY, ips={"DE": 8, "DK": 8}, ip_transports={"obfs2": 8, "obfs3": 16})
-    assert narrow(day, counts_pairs=True) == Narrowed(cells=4, narrowed=4)
-    assert narrow(day, counts_pairs=False) == Narrowed(cells=4)
+    assert infer_bounds(day, counts_pairs=True) == Inferred(cells=4, closer=4)
+    assert infer_bounds(day, counts_pairs=False) == Inferred(cells=4)
 
 
 def test_numbers_that_contradict_each_other_are_said() -> None:
     """Eight clients cannot be forty."""
     day = replace(DAY, ips={"DE": 8}, ip_versions={"v4": 40, "v6": 0})
-    assert narrow(day, counts_pairs=False) == Narrowed(cells=3, is_consistent=False)
-    assert any("cannot all be true" in text for text in notices(write_document(day)))
+    assert infer_bounds(day, counts_pairs=False) == Inferred(cells=3, is_consistent=False)
+    assert values_of(Code.CONTRADICTION, write_document(day)) == [{"intervals": 1}]
 
 
 CLIENTS = st.lists(
@@ -99,7 +95,7 @@ def test_what_is_true_is_never_called_impossible(clients: list[tuple[str, str, s
         ip_transports=rounded(transports),
         ip_country_transports=None if counts_pairs else {key: round_up(number) for key, number in both.items()},
     )
-    assert narrow(day, counts_pairs=counts_pairs).is_consistent
+    assert infer_bounds(day, counts_pairs=counts_pairs).is_consistent
 
 
 SMALL = st.sampled_from((0, 8, 16))
@@ -113,17 +109,18 @@ def test_two_ways_to_split_against_every_possibility(countries: list[int], famil
     versions = {f"v{4 + 2 * place}": number for place, number in enumerate(families)}
     before = [range(max(0, number - 7), number + 1) for number in (*countries, *families)]
     possible = [one for one in product(*before) if sum(one[: len(countries)]) == sum(one[len(countries) :])]
-    found = narrow(replace(DAY, ips=ips, ip_versions=versions), counts_pairs=False)
+    inferred = infer_bounds(replace(DAY, ips=ips, ip_versions=versions), counts_pairs=False)
     if not possible:
-        assert not found.is_consistent
+        assert not inferred.is_consistent
         return
     left = [{one[place] for one in possible} for place in range(len(before))]
     narrowed = [values for values, open_values in zip(left, before, strict=True) if values != set(open_values)]
-    assert found == Narrowed(len(before), len(narrowed), sum(len(values) == 1 for values in narrowed))
+    exact = sum(len(values) == 1 for values in narrowed)
+    assert inferred == Inferred(len(before), exact, len(narrowed) - exact)
 
 
 @pytest.mark.parametrize("number", [0, 8, 16])
 def test_without_other_lines_nothing_is_told(number: int) -> None:
     """No rule applies to a document of one line, and none to an empty one."""
-    assert narrow(replace(DAY, ips={"DE": number}), counts_pairs=False) == Narrowed(cells=1)
-    assert narrow(DAY, counts_pairs=True) == Narrowed(cells=0)
+    assert infer_bounds(replace(DAY, ips={"DE": number}), counts_pairs=False) == Inferred(cells=1)
+    assert infer_bounds(DAY, counts_pairs=True) == Inferred(cells=0)
