@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.generate import write_log
-from bench.initiator import BrokenError
-from bench.programs import run
-from bench.report import Comparison, MissingError, in_turn, main, progress, surroundings, table
+from bench.process import run
+from bench.report import BrokenError, Comparison, MissingError, in_turn, main, progress, surroundings, table
 from peers.converters import PIPELINE
 from peers.program import OBFSTATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.programs import Ran
+    from bench.process import Ran
 
 LOG = "data"
 """The pipeline's own name for it."""

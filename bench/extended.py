@@ -18,10 +18,10 @@ import os
 import select
 import socket
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
-from bench.initiator import BrokenError
 from bench.load import PATIENCE, Pair
+from bench.report import BrokenError
 from obfstats.formats.address import ClientAddress
 from obfstats.wire.extorport import (
     COOKIE_LENGTH,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from bench.load import Address
+    from bench.load import Address, Server
 
 TRANSPORT = "obfs4"
 """What clients are said to come by."""
@@ -62,21 +62,7 @@ _client_hash = lru_cache(maxsize=16)(client_hash)
 _server_hash = lru_cache(maxsize=16)(server_hash)
 
 
-class Relay(NamedTuple):
-    """A relay under test.
-
-    Attributes:
-        pid: its process id.
-        address: where the transport's side connects to.
-        cookie: what the transport's side has to know there.
-    """
-
-    pid: int
-    address: Address
-    cookie: bytes
-
-
-class Load:
+class ExtOrPortLoad:
     """A transport's program, and the tor that the relay passes its clients on to.
 
     Attributes:
@@ -84,8 +70,8 @@ class Load:
         cookie: what has to be known there.
         cookie_file: the same as tor writes it.
         listening: tor's socket.
-        introductions: what the transport's side says of its clients, DONE included.
-        named: the same, to look them up.
+        introductions: what the transport's side tells of its clients, DONE included.
+        named: the same, as a set.
     """
 
     def __init__(self, folder: Path, clients: Sequence[str]) -> None:
@@ -124,19 +110,19 @@ class Load:
             "TOR_PT_AUTH_COOKIE_FILE": str(self.cookie_file),
         }
 
-    def visits(self, relay: Relay, count: int) -> None:
-        """Open so many connections, some at a time; each one ends as soon as a token has gone each way."""
-        _Opening(self, relay, count, keep=False).run()
+    def open_and_close(self, server: Server, count: int) -> None:
+        """Open connections, some at a time; each one ends as soon as a token has gone each way."""
+        _Opening(self, server, count, keep=False).run()
 
-    def connections(self, relay: Relay, count: int) -> list[Pair]:
-        """Open so many connections and keep them."""
-        return _Opening(self, relay, count, keep=True).run()
+    def open(self, server: Server, count: int) -> list[Pair]:
+        """Open connections and keep them."""
+        return _Opening(self, server, count, keep=True).run()
 
 
 class _Opening:
     """Connections under way, the transport's side and tor's."""
 
-    def __init__(self, load: Load, relay: Relay, count: int, *, keep: bool) -> None:
+    def __init__(self, load: ExtOrPortLoad, relay: Server, count: int, *, keep: bool) -> None:
         self._load, self._relay, self._keep = load, relay, keep
         self._to_open = self._to_finish = count
         self._next: dict[int, Callable[[int], None]] = {}

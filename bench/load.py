@@ -1,36 +1,27 @@
-"""The load on a server under test: its clients and its destination, in one thread and on one core.
+"""Moving bytes through a server under test, from one thread on one core.
 
-The cost of a byte is kept off the generator: it sends one constant buffer again and again, and throws away what it
+The cost of a byte is kept off the generator: it sends one constant buffer again and again, and discards what it
 receives without copying it (MSG_TRUNC), but counts every byte.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import select
 import socket
-import time
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from bench.initiator import GREETING, TOKEN_LENGTH, BrokenError, Initiator
-from obfstats.wire import extorport
-from obfstats.wire.machine import Event, Failed, Send
+from bench.process import settled_kib
+from bench.report import BrokenError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
-
     Address = tuple[str, int]
-
-CONCURRENCY = 16
-"""Handshakes under way at once."""
 
 PATIENCE = 60.0
 """Seconds without any progress after which a measurement is given up."""
 
 _CHUNK = memoryview(bytes(1 << 18))
 _DISCARD = bytearray(1 << 20)
+_WARM_UP = 100
 
 
 class Pair(NamedTuple):
@@ -45,57 +36,28 @@ class Pair(NamedTuple):
         self.destination.close()
 
 
-class Load:
-    """Clients, and the destination that the server passes them on to.
+class Server(NamedTuple):
+    """A server or a relay under test.
 
     Attributes:
-        destination: where the server has to connect to.
-        cookie: what the server has to know, where the destination is tor's extended ORPort; None where it is plain.
+        pid: its process id.
+        address: where clients connect to.
+        cookie: what a client must know there, where the server is an extended ORPort.
     """
 
-    def __init__(self, cookie: bytes | None = None) -> None:
-        self.cookie = cookie
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self._listening.setblocking(False)
-        self.destination: Address = self._listening.getsockname()
-        self._tokens = 0
+    pid: int
+    address: Address
+    cookie: bytes = b""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listening.close()
+class Load(Protocol):
+    """The clients of a server, and the destination that it passes them on to."""
 
-    def handshakes(self, server: Address, count: int) -> None:
-        """Open so many connections, some at a time, and close each as soon as it is whole.
+    def open_and_close(self, server: Server, count: int) -> None:
+        """Open connections, some at a time; each ends as soon as a token has gone each way."""
 
-        When this returns the server has closed its end of all of them towards the destination.
-        """
-        _Opening(self, server, count, keep=False).run()
-
-    def connections(self, server: Address, count: int) -> list[Pair]:
-        """Open so many connections and keep them."""
-        return _Opening(self, server, count, keep=True).run()
-
-    def accept(self) -> socket.socket | None:
-        """Give the next connection that the server made to the destination, if there is one."""
-        try:
-            accepted, _ = self._listening.accept()
-        except BlockingIOError:
-            return None
-        accepted.setblocking(False)
-        return accepted
-
-    def fileno(self) -> int:
-        """Give the descriptor that becomes readable when there is something to accept."""
-        return self._listening.fileno()
-
-    def next_token(self) -> bytes:
-        """Name a connection."""
-        self._tokens += 1
-        return self._tokens.to_bytes(8, "big") + bytes(range(TOKEN_LENGTH - 8))
+    def open(self, server: Server, count: int) -> list[Pair]:
+        """Open connections and keep them."""
 
 
 def upload(pairs: list[Pair], each: int) -> None:
@@ -141,127 +103,21 @@ def _move(ways: list[tuple[socket.socket, socket.socket]], each: int) -> None:
                         del to_come[number]
 
 
-class _Opening:
-    """Handshakes under way, their clients' side and their destination's."""
+def idle_kib(load: Load, server: Server, count: int) -> float:
+    """Measure the resident memory of an idle connection in KiB, in a server that has just been started.
 
-    def __init__(self, load: Load, server: Address, count: int, *, keep: bool) -> None:
-        self._load, self._server, self._keep = load, server, keep
-        self._to_open = self._to_finish = count
-        self._clients: dict[int, tuple[socket.socket, Initiator]] = {}
-        self._asking: dict[int, tuple[socket.socket, extorport.ExtOrPortServer]] = {}
-        self._arriving: dict[int, tuple[socket.socket, bytes]] = {}
-        self._arrived: dict[bytes, socket.socket] = {}
-        self._pairs: list[Pair] = []
+    Some connections open and close before the first reading, so that nothing which a server sets up once is taken for a
+    connection's.
 
-    def run(self) -> list[Pair]:
-        """Open them all."""
-        with select.epoll() as self._poll:
-            self._poll.register(self._load, select.EPOLLIN)
-            for _ in range(min(CONCURRENCY, self._to_open)):
-                self._open()
-            deadline = time.monotonic() + PATIENCE
-            while self._to_finish:
-                for number, event in self._poll.poll(PATIENCE):
-                    if number in self._clients:
-                        self._client(number, event)
-                        deadline = time.monotonic() + PATIENCE
-                    elif number in self._asking:
-                        self._ask(number)
-                    elif number in self._arriving:
-                        self._destination(number)
-                    else:
-                        self._accept()
-                if time.monotonic() > deadline:
-                    raise BrokenError(f"no handshake went on for {PATIENCE:.0f} s, {self._to_finish} were to come")
-        return self._pairs
-
-    def _open(self) -> None:
-        """Begin one more."""
-        self._to_open -= 1
-        client = socket.socket()
-        client.setblocking(False)
-        if client.connect_ex(self._server) not in {0, errno.EINPROGRESS}:
-            raise BrokenError("the server does not take connections")
-        self._clients[client.fileno()] = client, Initiator(self._load.next_token())
-        self._poll.register(client, select.EPOLLOUT)
-
-    def _client(self, number: int, event: int) -> None:
-        client, initiator = self._clients[number]
-        if event & select.EPOLLOUT:
-            client.send(GREETING)
-            self._poll.modify(number, select.EPOLLIN)
-            return
-        data = client.recv(1 << 16)
-        if not data:
-            raise BrokenError("the server hung up in the middle of a handshake")
-        answer = initiator.receive(data)
-        if answer is None:
-            self._finished(client, initiator.token)
-        elif answer:
-            client.send(answer)
-
-    def _finished(self, client: socket.socket, token: bytes) -> None:
-        """Keep a connection, or close the client's end; the server then closes the destination's."""
-        self._poll.unregister(client)
-        del self._clients[client.fileno()]
-        if self._keep:
-            self._pairs.append(Pair(client, self._arrived.pop(token)))
-            self._to_finish -= 1
-        else:
-            client.close()
-        if self._to_open:
-            self._open()
-
-    def _accept(self) -> None:
-        while (accepted := self._load.accept()) is not None:
-            self._poll.register(accepted, select.EPOLLIN)
-            if self._load.cookie is None:
-                self._arriving[accepted.fileno()] = accepted, b""
-            else:
-                tor = extorport.ExtOrPortServer(self._load.cookie, os.urandom)
-                self._asking[accepted.fileno()] = accepted, tor
-                self._answer(accepted, tor, tor.start())
-
-    def _ask(self, number: int) -> None:
-        """Go on with the extended ORPort's exchange."""
-        accepted, tor = self._asking[number]
-        data = accepted.recv(1 << 12)
-        if not data:
-            raise BrokenError("the server hung up on the extended ORPort")
-        self._answer(accepted, tor, tor.receive(data))
-
-    def _answer(
-        self,
-        accepted: socket.socket,
-        tor: extorport.ExtOrPortServer,
-        events: Sequence[Event],
-    ) -> None:
-        for event in events:
-            match event:
-                case Send(data):
-                    accepted.send(data)
-                case extorport.Asked():
-                    accepted.send(tor.grant())
-                    del self._asking[accepted.fileno()]
-                    self._arriving[accepted.fileno()] = accepted, b""
-                case Failed(reason):
-                    raise BrokenError(reason)
-
-    def _destination(self, number: int) -> None:
-        """Echo the token; after that the only thing to come is the end."""
-        accepted, token = self._arriving[number]
-        data = accepted.recv(TOKEN_LENGTH)
-        token += data
-        self._arriving[number] = accepted, token
-        if data and len(token) == TOKEN_LENGTH:
-            accepted.send(token)
-            if self._keep:
-                self._arrived[token] = accepted
-                self._poll.unregister(number)
-                del self._arriving[number]
-        elif not data:
-            if len(token) < TOKEN_LENGTH:
-                raise BrokenError("the server hung up on the destination before it had passed the token on")
-            accepted.close()
-            del self._arriving[number]
-            self._to_finish -= 1
+    Args:
+        load: makes the connections.
+        server: what is measured.
+        count: how many connections are idle.
+    """
+    load.open_and_close(server, _WARM_UP)
+    before = settled_kib(server.pid)
+    pairs = load.open(server, count)
+    grown = settled_kib(server.pid) - before
+    for pair in pairs:
+        pair.close()
+    return grown / count

@@ -16,16 +16,15 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.clients import addresses, need_geoip
-from bench.initiator import BrokenError
 from bench.oldlogs import OBFS4PROXY, OBFSPROXY, write_log
-from bench.programs import run
-from bench.report import Comparison, in_turn, main, progress, surroundings, table
+from bench.process import run
+from bench.report import BrokenError, Comparison, in_turn, main, progress, surroundings, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.oldlogs import Program
-    from bench.programs import Ran
+    from bench.process import Ran
 
 GOAL = 150
 """Megabytes a second that one core has to read of C obfsproxy's log."""

@@ -15,16 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.load import Load
-from bench.process import cpu_seconds, two_cores
+from bench.load import Server
+from bench.obfs3 import Obfs3Load, connection_milliseconds
+from bench.process import two_cores
 from bench.report import Comparison, MissingError, main, progress, surroundings, table
 from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
 from peers import managed, obfs4proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from bench.load import Address
 
 
 class Plan(NamedTuple):
@@ -34,12 +33,11 @@ class Plan(NamedTuple):
     handshakes: int
 
 
-class Door(NamedTuple):
-    """A server, and the tor that it passes clients on to."""
+class Bridge(NamedTuple):
+    """A server, and the load that plays its clients and tor."""
 
-    pid: int
-    address: Address
-    load: Load
+    server: Server
+    load: Obfs3Load
 
 
 _FULL = Plan(rounds=25, handshakes=250)
@@ -55,20 +53,21 @@ def measure(plan: Plan) -> str:
     peer = (obfs4proxy.PROGRAM,)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        doors = {
+        bridges = {
             (name, extended): stack.enter_context(_open(folder / f"{name}{extended}", argv, server_core, extended))
             for name, argv in (("ours", managed.ours()), ("peer", peer))
             for extended in (True, False)
         }
-        for door in doors.values():
-            _cost(plan, door)
+        costs = {which: partial(_cost, plan, bridge) for which, bridge in bridges.items()}
+        for warm_up in costs.values():
+            warm_up()
         progress(f"{plan.rounds} rounds of {plan.handshakes} connections, four servers in turn")
         through = Comparison("connection through the extended ORPort: server CPU ms", 0.5)
-        through.take(plan.rounds, partial(_cost, plan, doors["ours", True]), partial(_cost, plan, doors["peer", True]))
+        through.take(
+            plan.rounds, partial(_cost, plan, bridges["ours", True]), partial(_cost, plan, bridges["peer", True])
+        )
         added = [
-            Comparison(f"{who}: server CPU ms a connection").take(
-                plan.rounds, partial(_cost, plan, doors[name, True]), partial(_cost, plan, doors[name, False])
-            )
+            Comparison(f"{who}: server CPU ms a connection").take(plan.rounds, costs[name, True], costs[name, False])
             for name, who in (("ours", "obfsproxy managed"), ("peer", "obfs4proxy"))
         ]
     return "\n".join(
@@ -81,11 +80,11 @@ def measure(plan: Plan) -> str:
 
 
 @contextlib.contextmanager
-def _open(folder: Path, argv: Sequence[str], core: int, extended: bool) -> Iterator[Door]:  # noqa: FBT001
+def _open(folder: Path, argv: Sequence[str], core: int, extended: bool) -> Iterator[Bridge]:  # noqa: FBT001
     """Start a server, and the tor behind it."""
     folder.mkdir()
     cookie = os.urandom(COOKIE_LENGTH) if extended else None
-    with Load(cookie) as load:
+    with Obfs3Load(cookie) as load:
         more = {}
         if cookie is not None:
             file = folder / "cookie"
@@ -97,14 +96,11 @@ def _open(folder: Path, argv: Sequence[str], core: int, extended: bool) -> Itera
         with managed.server(
             folder / "state", load.destination, argv=argv, transports=["obfs3"], environment=more, cpu=core
         ) as running:
-            yield Door(running.child.pid, running.methods["obfs3"], load)
+            yield Bridge(Server(running.child.pid, running.methods["obfs3"]), load)
 
 
-def _cost(plan: Plan, door: Door) -> float:
-    """Give the processor time of a connection in milliseconds."""
-    before = cpu_seconds(door.pid)
-    door.load.handshakes(door.address, plan.handshakes)
-    return (cpu_seconds(door.pid) - before) / plan.handshakes * 1e3
+def _cost(plan: Plan, bridge: Bridge) -> float:
+    return connection_milliseconds(bridge.load, bridge.server, plan.handshakes)
 
 
 if __name__ == "__main__":

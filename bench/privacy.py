@@ -14,8 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.initiator import BrokenError
-from bench.report import main, progress
+from bench.report import BrokenError, main, progress
 from bench.simulation import (
     CODES,
     COUNTRIES,

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.clients import GEOIP, addresses, need_geoip
-from bench.initiator import BrokenError
 from bench.literal import LiteralCountries, LiteralRecorder
-from bench.load import Load
-from bench.process import cpu_seconds, two_cores
-from bench.report import Comparison, main, progress, surroundings, table
+from bench.load import Server
+from bench.obfs3 import Obfs3Load, connection_milliseconds
+from bench.process import two_cores
+from bench.report import BrokenError, Comparison, main, progress, surroundings, table
 from obfstats.record import Recorder
 from peers import program
 
@@ -132,14 +132,12 @@ def _compare_statistics(plan: Plan) -> Comparison:
     progress(f"{plan.connection_rounds} rounds of {plan.connections} handshakes, with statistics and without")
     server_core, load_core = two_cores()
     os.sched_setaffinity(0, {load_core})
-    with Load() as load, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    with Obfs3Load() as load, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         log = Path(folder) / "clients.log"
         transport = ["obfs3", "--dest", "{}:{}".format(*load.destination), "server", "127.0.0.1:0"]
 
         def cost(server: program.Program) -> float:
-            before = cpu_seconds(server.child.pid)
-            load.handshakes(server.address, plan.connections)
-            return (cpu_seconds(server.child.pid) - before) / plan.connections * 1e3
+            return connection_milliseconds(load, Server(server.child.pid, server.address), plan.connections)
 
         with (
             program.obfsproxy("--stats-log", str(log), *transport, cpu=server_core) as counting,

@@ -1,7 +1,7 @@
 """obfs3 through `obfsproxy server` and through obfs4proxy as server: processor time a byte and a handshake, memory.
 
 Both servers run on one core, one of them idle while the other is measured; the other core is their load's. Clients
-and destination are one thread that costs less than either server (bench/load.py). What counts is the server's
+and destination are one thread that costs less than either server (bench/obfs3.py). What counts is the server's
 processor time, not how long a round takes.
 """
 
@@ -15,16 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.load import Load, download, upload
-from bench.process import allow_descriptors, cpu_seconds, settled_kib, two_cores
+from bench.load import Server, download, idle_kib, upload
+from bench.obfs3 import Obfs3Load, connection_milliseconds
+from bench.process import allow_descriptors, cpu_seconds, two_cores
 from bench.report import Comparison, MissingError, main, progress, surroundings, table
 from peers import obfs4proxy, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-
-    from bench.load import Address
 
 GIGABYTE = 1_000_000_000
 IDLE_CONNECTIONS = 2_000
@@ -34,15 +33,7 @@ GOALS = {1: 0.3, 16: 0.4}
 
 DIRECTIONS = {"client to destination": upload, "destination to client": download}
 
-_WARM_UP = 100
 _DESCRIPTORS = 2 * IDLE_CONNECTIONS + 500
-
-
-class Server(NamedTuple):
-    """A server under test."""
-
-    pid: int
-    address: Address
 
 
 class Plan(NamedTuple):
@@ -65,7 +56,7 @@ def measure(plan: Plan) -> str:
     allow_descriptors(_DESCRIPTORS)
     server_core, load_core = two_cores()
     os.sched_setaffinity(0, {load_core})
-    with Load() as load, _start_ours(load, server_core) as ours, _start_peer(load, server_core) as peer:
+    with Obfs3Load() as load, _start_ours(load, server_core) as ours, _start_peer(load, server_core) as peer:
         rows = [
             _compare_bulk(plan, load, (ours, peer), connections, direction)
             for connections in GOALS
@@ -77,7 +68,7 @@ def measure(plan: Plan) -> str:
 
 
 @contextmanager
-def _start_ours(load: Load, core: int, *, statistics: bool = True) -> Iterator[Server]:
+def _start_ours(load: Obfs3Load, core: int, *, statistics: bool = True) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         counting = ["--stats-log", str(Path(folder) / "clients.log")] if statistics else ["--no-stats"]
         # All of the load comes from one network.
@@ -88,7 +79,7 @@ def _start_ours(load: Load, core: int, *, statistics: bool = True) -> Iterator[S
 
 
 @contextmanager
-def _start_peer(load: Load, core: int) -> Iterator[Server]:
+def _start_peer(load: Obfs3Load, core: int) -> Iterator[Server]:
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
         obfs4proxy.server(Path(folder), load.destination, transports=["obfs3"], cpu=core) as running,
@@ -97,7 +88,7 @@ def _start_peer(load: Load, core: int) -> Iterator[Server]:
 
 
 def _compare_bulk(
-    plan: Plan, load: Load, servers: tuple[Server, Server], connections: int, direction: str
+    plan: Plan, load: Obfs3Load, servers: tuple[Server, Server], connections: int, direction: str
 ) -> Comparison:
     """Compare the processor time of a gigabyte."""
     progress(f"{plan.rounds} rounds of bulk transfer, {connections} at once, {direction}")
@@ -105,7 +96,7 @@ def _compare_bulk(
     each = plan.volume // connections
 
     def cost(server: Server) -> float:
-        pairs = load.connections(server.address, connections)
+        pairs = load.open(server, connections)
         # Buffers and the path's speed are found out before anything is counted.
         move(pairs, each // 8)
         before = cpu_seconds(server.pid)
@@ -119,38 +110,27 @@ def _compare_bulk(
     return row.take(plan.rounds, *(partial(cost, server) for server in servers))
 
 
-def _compare_handshakes(plan: Plan, load: Load, servers: tuple[Server, Server]) -> Comparison:
+def _compare_handshakes(plan: Plan, load: Obfs3Load, servers: tuple[Server, Server]) -> Comparison:
     """Compare the processor time of a connection: handshake, both magics, destination, a token each way, end."""
     progress(f"{plan.rounds} rounds of {plan.handshakes} handshakes")
 
-    def cost(server: Server) -> float:
-        before = cpu_seconds(server.pid)
-        load.handshakes(server.address, plan.handshakes)
-        return (cpu_seconds(server.pid) - before) / plan.handshakes * 1e3
-
-    for server in servers:
-        cost(server)
-    return Comparison("handshake: server CPU ms", 0.5).take(plan.rounds, *(partial(cost, server) for server in servers))
+    sides = [partial(connection_milliseconds, load, server, plan.handshakes) for server in servers]
+    for measure_once in sides:
+        measure_once()
+    return Comparison("handshake: server CPU ms", 0.5).take(plan.rounds, *sides)
 
 
 def _compare_idle(plan: Plan, core: int) -> Comparison:
     """Compare the memory of an idle connection, each time in a server that has just been started.
 
-    Some connections come and go before the first reading, so that nothing which a server loads or sets up once is
-    taken for a connection's. Ours runs without statistics: reading country files leaves free memory behind, which
-    connections would fill before the process had to grow.
+    Ours runs without statistics: reading country files leaves free memory, which connections would fill before the
+    process had to grow.
     """
     progress(f"{plan.idle_rounds} rounds of {IDLE_CONNECTIONS:,} idle connections")
 
-    def cost(start: Callable[[Load, int], AbstractContextManager[Server]]) -> float:
-        with Load() as load, start(load, core) as server:
-            load.handshakes(server.address, _WARM_UP)
-            before = settled_kib(server.pid)
-            pairs = load.connections(server.address, IDLE_CONNECTIONS)
-            grown = settled_kib(server.pid) - before
-            for pair in pairs:
-                pair.close()
-            return grown / IDLE_CONNECTIONS
+    def cost(start: Callable[[Obfs3Load, int], AbstractContextManager[Server]]) -> float:
+        with Obfs3Load() as load, start(load, core) as server:
+            return idle_kib(load, server, IDLE_CONNECTIONS)
 
     row = Comparison(f"idle connection, {IDLE_CONNECTIONS:,} of them: resident KiB", 0.25)
     return row.take(plan.idle_rounds, partial(cost, partial(_start_ours, statistics=False)), partial(cost, _start_peer))

@@ -24,7 +24,11 @@ _CONGESTION = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 
 
 class MissingError(Exception):
-    """A measurement cannot be made here; the text is one line that says what is missing."""
+    """A measurement cannot be made on this machine; the text is one line that says what is missing."""
+
+
+class BrokenError(Exception):
+    """What is measured did not do what it must; its figures would mean nothing."""
 
 
 @dataclass

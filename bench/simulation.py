@@ -15,7 +15,7 @@ from hashlib import sha256
 from itertools import accumulate, groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.initiator import BrokenError
+from bench.report import BrokenError
 from obfstats.formats.address import pack_address
 from obfstats.formats.logline import parse_line
 from obfstats.record.countries import Countries

@@ -1,4 +1,4 @@
-"""`obfstats wrap` and HAProxy between a transport's program and tor; and obfs4proxy with the wrap and without.
+"""`obfstats wrap` and HAProxy between a transport's program and tor; and obfs4proxy with the wrap and without it.
 
 Both relays lie on the same path: bench/extended.py plays the transport's program and tor's extended ORPort, and every
 connection begins with the extended ORPort's exchange. HAProxy passes it on from end to end. The wrap has it with the
@@ -24,19 +24,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import haproxy, obfs4
 from bench.clients import addresses, need_geoip
-from bench.extended import Load, Relay
-from bench.initiator import BrokenError
-from bench.load import download, upload
-from bench.process import allow_descriptors, settled_kib, spend, two_cores
-from bench.report import Comparison, MissingError, in_turn, main, progress, surroundings, table
-from obfstats.wire.extorport import parse_cookie
-from peers import obfs4proxy, wrapped
+from bench.extended import TRANSPORT, ExtOrPortLoad
+from bench.load import PATIENCE, Pair, Server, download, idle_kib, upload
+from bench.process import allow_descriptors, spend, two_cores
+from bench.report import BrokenError, Comparison, MissingError, in_turn, main, progress, surroundings, table
+from obfstats.wire import extorport
+from obfstats.wire.machine import Failed, Send
+from peers import haproxy, managed, obfs4proxy, socks, wrapped
+from peers.processes import family
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import socket
+    from collections.abc import Callable, Iterator, Sequence
 
+    from bench.load import Address
     from bench.process import Spent
 
 GIGABYTE = 1_000_000_000
@@ -45,7 +47,6 @@ IDLE_CONNECTIONS = 5_000
 DIRECTIONS = {"client to tor": upload, "tor to client": download}
 
 _CLIENTS = 2_000
-_WARM_UP = 100
 _CONNECTIONS = IDLE_CONNECTIONS + 200
 _DESCRIPTORS = 12_288
 
@@ -99,7 +100,7 @@ def measure(plan: Plan) -> str:
     os.sched_setaffinity(0, {load_core})
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        load = stack.enter_context(Load(folder, clients))
+        load = stack.enter_context(ExtOrPortLoad(folder, clients))
         log = folder / "clients.log"
         ours = stack.enter_context(_start_ours(folder, load, server_core, "--stats-log", str(log)))
         always, automatic = (
@@ -113,7 +114,7 @@ def measure(plan: Plan) -> str:
     rows = _rows(outcomes)
     rows.append(_compare_idle(plan, clients, server_core))
     progress(f"{plan.chain_rounds} rounds of bulk transfer through obfs4, each way")
-    chain = obfs4.compare(plan.chain_rounds, plan.chain_volume, clients, server_core, load_core)
+    chain = _compare_chain(plan, clients, server_core, load_core)
     return "\n".join(
         [
             surroundings(haproxy.version(), obfs4proxy.version()),
@@ -128,27 +129,27 @@ def measure(plan: Plan) -> str:
 
 
 @contextlib.contextmanager
-def _start_ours(folder: Path, load: Load, core: int, *options: str) -> Iterator[Relay]:
+def _start_ours(folder: Path, load: ExtOrPortLoad, core: int, *options: str) -> Iterator[Server]:
     with wrapped.server(
         folder, load.destination, *options, before=("taskset", "-c", str(core)), environment=load.environment
     ) as running:
         entrance = running.entrance
-        yield Relay(running.child.pid, entrance.address, parse_cookie(entrance.cookie_file.read_bytes()))
+        yield Server(running.child.pid, entrance.address, extorport.parse_cookie(entrance.cookie_file.read_bytes()))
 
 
 @contextlib.contextmanager
 def _start_peer(
-    folder: Path, load: Load, core: int, splicing: haproxy.Splicing = haproxy.Splicing.ALWAYS
-) -> Iterator[Relay]:
+    folder: Path, load: ExtOrPortLoad, core: int, splicing: haproxy.Splicing = haproxy.Splicing.ALWAYS
+) -> Iterator[Server]:
     with haproxy.relay(folder, load.destination, splicing, connections=_CONNECTIONS, cpu=core) as (pid, address):
-        yield Relay(pid, address, load.cookie)
+        yield Server(pid, address, load.cookie)
 
 
-def _transfer(plan: Plan, load: Load, connections: int, direction: str, relay: Relay) -> Spent:
+def _transfer(plan: Plan, load: ExtOrPortLoad, connections: int, direction: str, relay: Server) -> Spent:
     """Move the volume through so many connections."""
     move = DIRECTIONS[direction]
     each = plan.volume // connections
-    pairs = load.connections(relay, connections)
+    pairs = load.open(relay, connections)
     # Buffers and the path's speed are found out before anything is counted.
     move(pairs, each // 8)
     spent = spend(partial(move, pairs, each), relay.pid)
@@ -157,7 +158,7 @@ def _transfer(plan: Plan, load: Load, connections: int, direction: str, relay: R
     return spent
 
 
-def _compare_bulk(plan: Plan, load: Load, relays: tuple[Relay, Relay]) -> list[Outcome]:
+def _compare_bulk(plan: Plan, load: ExtOrPortLoad, relays: tuple[Server, Server]) -> list[Outcome]:
     """Compare the moving of bytes, both ways."""
     return [
         compare(plan, load, relays, direction)
@@ -166,7 +167,7 @@ def _compare_bulk(plan: Plan, load: Load, relays: tuple[Relay, Relay]) -> list[O
     ]
 
 
-def _compare_cost(plan: Plan, load: Load, relays: tuple[Relay, Relay], direction: str) -> Outcome:
+def _compare_cost(plan: Plan, load: ExtOrPortLoad, relays: tuple[Server, Server], direction: str) -> Outcome:
     """Compare the processor time of a gigabyte."""
     progress(f"{plan.rounds} rounds of bulk transfer, 16 at once, {direction}")
     transfer = partial(_transfer, plan, load, 16, direction)
@@ -178,7 +179,7 @@ def _compare_cost(plan: Plan, load: Load, relays: tuple[Relay, Relay], direction
     return Outcome(name, rows, both)
 
 
-def _compare_speed(plan: Plan, load: Load, relays: tuple[Relay, Relay], direction: str) -> Outcome:
+def _compare_speed(plan: Plan, load: ExtOrPortLoad, relays: tuple[Server, Server], direction: str) -> Outcome:
     """Compare the speed of one connection."""
     progress(f"{plan.rounds} rounds of bulk transfer, one connection, {direction}")
     transfer = partial(_transfer, plan, load, 1, direction)
@@ -191,13 +192,13 @@ def _compare_speed(plan: Plan, load: Load, relays: tuple[Relay, Relay], directio
     return Outcome(name, rows, both)
 
 
-def _compare_visits(plan: Plan, load: Load, relays: tuple[Relay, Relay]) -> Outcome:
+def _compare_visits(plan: Plan, load: ExtOrPortLoad, relays: tuple[Server, Server]) -> Outcome:
     """Compare how many connections come and go: exchange, count, a token each way, end."""
     progress(f"{plan.rounds} rounds of {plan.visits:,} connections")
     for relay in relays:
-        load.visits(relay, plan.visits)
+        load.open_and_close(relay, plan.visits)
     both = in_turn(
-        plan.rounds, *(partial(spend, partial(load.visits, relay, plan.visits), relay.pid) for relay in relays)
+        plan.rounds, *(partial(spend, partial(load.open_and_close, relay, plan.visits), relay.pid) for relay in relays)
     )
     rows = [
         _row("connections a s", 0.7, both, lambda spent: plan.visits / spent.wall, digits=0, more_is_better=True),
@@ -209,27 +210,20 @@ def _compare_visits(plan: Plan, load: Load, relays: tuple[Relay, Relay]) -> Outc
 def _compare_idle(plan: Plan, clients: list[str], core: int) -> Comparison:
     """Compare the memory of an idle connection, each time in a relay that has just been started.
 
-    Some connections come and go before the first reading, so that nothing which a relay sets up once is taken for a
-    connection's. Ours runs without statistics: reading country files leaves free memory behind, which connections would
-    fill before the process had to grow.
+    Ours runs without statistics: reading country files leaves free memory, which connections would fill before the
+    process had to grow.
     """
     progress(f"{plan.idle_rounds} rounds of {IDLE_CONNECTIONS:,} idle connections")
 
-    def cost(start: Callable[[Path, Load, int], contextlib.AbstractContextManager[Relay]]) -> float:
+    def cost(start: Callable[[Path, ExtOrPortLoad, int], contextlib.AbstractContextManager[Server]]) -> float:
         with (
             tempfile.TemporaryDirectory(prefix="bench-") as name,
-            Load(Path(name), clients) as load,
+            ExtOrPortLoad(Path(name), clients) as load,
             start(Path(name), load, core) as relay,
         ):
-            load.visits(relay, _WARM_UP)
-            before = settled_kib(relay.pid)
-            pairs = load.connections(relay, IDLE_CONNECTIONS)
-            grown = settled_kib(relay.pid) - before
-            for pair in pairs:
-                pair.close()
-            return grown / IDLE_CONNECTIONS
+            return idle_kib(load, relay, IDLE_CONNECTIONS)
 
-    def start_ours(folder: Path, load: Load, core: int) -> contextlib.AbstractContextManager[Relay]:
+    def start_ours(folder: Path, load: ExtOrPortLoad, core: int) -> contextlib.AbstractContextManager[Server]:
         return _start_ours(folder, load, core, "--no-stats")
 
     row = Comparison(f"idle connection, {IDLE_CONNECTIONS:,} of them: resident KiB", 0.5)
@@ -252,6 +246,111 @@ def _row(
     """Make a row of one figure of each round's."""
     ours, peer = ([figure(spent) for spent in side] for side in both)
     return Comparison(measure, goal, digits, more_is_better, ours, peer)
+
+
+class Bridge(NamedTuple):
+    """What runs on a bridge beside tor.
+
+    Attributes:
+        pids: its processes.
+        address: where obfs4proxy listens.
+        arguments: what a client has to know of it.
+    """
+
+    pids: list[int]
+    address: Address
+    arguments: str
+
+
+def _compare_chain(plan: Plan, clients: Sequence[str], server_core: int, load_core: int) -> list[Comparison]:
+    """Compare obfs4proxy in the wrap and alone: how fast bytes move through one connection, and what that costs.
+
+        load -> obfs4proxy (client) -> obfs4proxy (server) -> the wrap, or nothing -> load, as tor's extended ORPort
+
+    What a bridge runs shares one core, the wrap with its obfs4proxy; the client's obfs4proxy and the load share the
+    other. Without the wrap it is the same obfs4proxy, which then talks to tor itself.
+    """
+    rounds, volume = plan.chain_rounds, plan.chain_volume
+    rows = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        load = stack.enter_context(ExtOrPortLoad(folder, clients))
+        bridges = []
+        counting = "--stats-log", str(folder / "clients.log")
+        for name, argv in (
+            ("wrapped", wrapped.argv(*counting, program=[obfs4proxy.PROGRAM])),
+            ("alone", (obfs4proxy.PROGRAM,)),
+        ):
+            running = stack.enter_context(
+                managed.server(
+                    folder / name,
+                    load.destination,
+                    argv=argv,
+                    transports=[TRANSPORT],
+                    environment=load.environment,
+                    cpu=server_core,
+                )
+            )
+            found = running.child.wait_for_line("stdout", rf"^SMETHOD {TRANSPORT} \S+ ARGS:(\S+)")
+            arguments = found[1].replace(",", ";")
+            bridges.append(Bridge(list(family(running.child.pid)), running.methods[TRANSPORT], arguments))
+        client = stack.enter_context(obfs4proxy.client(folder / "client", transports=[TRANSPORT], cpu=load_core))
+        proxy = client.methods[TRANSPORT]
+        for direction in DIRECTIONS:
+            transfers = (partial(_transfer_through_chain, load, proxy, bridge, direction, volume) for bridge in bridges)
+            ours, peer = in_turn(rounds, *transfers)
+            rows += [
+                Comparison(f"obfs4 {direction}: MB a s", 0.9, 0, True, _speeds(ours, volume), _speeds(peer, volume)),
+                Comparison(
+                    f"obfs4 {direction}: the bridge's CPU s a GB", ours=_costs(ours, volume), peer=_costs(peer, volume)
+                ),
+            ]
+    return rows
+
+
+def _speeds(all_spent: list[Spent], volume: int) -> list[float]:
+    return [volume / 1e6 / spent.wall for spent in all_spent]
+
+
+def _costs(all_spent: list[Spent], volume: int) -> list[float]:
+    return [spent.server / volume * 1e9 for spent in all_spent]
+
+
+def _transfer_through_chain(load: ExtOrPortLoad, proxy: Address, bridge: Bridge, direction: str, volume: int) -> Spent:
+    """Move so many bytes through a connection of their own."""
+    client = socks.connect(proxy, bridge.address, bridge.arguments)
+    pairs = [Pair(client, _let_in(load))]
+    for end in pairs[0]:
+        end.setblocking(False)
+    move = DIRECTIONS[direction]
+    # Buffers and the path's speed are found out before anything is counted.
+    move(pairs, volume // 8)
+    spent = spend(partial(move, pairs, volume), *bridge.pids)
+    pairs[0].close()
+    return spent
+
+
+def _let_in(load: ExtOrPortLoad) -> socket.socket:
+    """Be tor for the next client."""
+    load.listening.settimeout(PATIENCE)
+    accepted, _ = load.listening.accept()
+    accepted.settimeout(PATIENCE)
+    tor = extorport.ExtOrPortServer(load.cookie, os.urandom)
+    events = tor.start()
+    while True:
+        for event in events:
+            match event:
+                case Send(data):
+                    accepted.sendall(data)
+                case extorport.Asked():
+                    accepted.sendall(tor.grant())
+                    return accepted
+                case Failed(reason):
+                    raise BrokenError(reason)
+        data = accepted.recv(1 << 12)
+        if not data:
+            raise BrokenError("the bridge hung up on the extended ORPort")
+        events = tor.receive(data)
 
 
 if __name__ == "__main__":

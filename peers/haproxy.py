@@ -13,12 +13,11 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.initiator import BrokenError
+from peers.child import ChildError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.load import Address
 
 PROGRAM = Path("/usr/sbin/haproxy")
 PACKAGE = "haproxy"
@@ -73,8 +72,8 @@ def version() -> str:
 
 @contextmanager
 def relay(
-    folder: Path, destination: Address, splicing: Splicing, *, connections: int, cpu: int
-) -> Iterator[tuple[int, Address]]:
+    folder: Path, destination: tuple[str, int], splicing: Splicing, *, connections: int, cpu: int
+) -> Iterator[tuple[int, tuple[str, int]]]:
     """Run it until the block ends; gives its process id and where it listens.
 
     Args:
@@ -85,10 +84,10 @@ def relay(
         cpu: the one core it may run on.
 
     Raises:
-        BrokenError: if it does not begin.
+        ChildError: if it does not begin.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
-        address: Address = listening.getsockname()
+        address: tuple[str, int] = listening.getsockname()
         number = listening.fileno()
         host, port = destination
         general, defaults = splicing.value
@@ -129,4 +128,4 @@ def _see_it_run(process: subprocess.Popen[str]) -> None:
         _, said = process.communicate(timeout=_FAILS_WITHIN)
     except subprocess.TimeoutExpired:
         return
-    raise BrokenError(f"HAProxy does not run: {said}")
+    raise ChildError(f"HAProxy does not run: {said}")
