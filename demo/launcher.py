@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from obfstats.bridge import ticking
-from obfstats.bridge.main import main
+from obfstats.bridge.obfsproxy import main
 from obfstats.record.clock import SystemClock
 
 _TICK_SECONDS = 0.1

@@ -21,7 +21,7 @@ from peers.child import Child
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-ARGV = (sys.executable, "-m", "obfstats.bridge.main")
+ARGV = (sys.executable, "-m", "obfstats.bridge.obfsproxy")
 """The program, under the Python that runs the tests."""
 
 OBFSTATS = str(Path(sysconfig.get_path("scripts")) / "obfstats")

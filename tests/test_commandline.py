@@ -79,7 +79,16 @@ def test_help_loads_no_station() -> None:
     result = run([sys.executable, "-X", "importtime", OBFSTATS, "--help"])
     assert result.returncode == 0
     loaded = {row.rpartition("|")[2].strip() for row in result.stderr.decode().splitlines()}
-    stations = {"bridge", "bridge.commands", "publish", "publish.commands", "wire", "wire.endpoint"}
+    stations = {
+        "bridge",
+        "bridge.commands",
+        "formats",
+        "formats.interval",
+        "publish",
+        "publish.commands",
+        "wire",
+        "wire.endpoint",
+    }
     own = {"obfstats", *(f"obfstats.{name}" for name in ("cli", "commandline", *stations))}
     assert {name for name in loaded if name.startswith("obfstats")} == own
     heavy = {"asyncio", "cryptography", "fractions", "gmpy2", "iptocc", "logging", "numpy", "socket", "uvloop"}

@@ -135,6 +135,12 @@ def print_error(program: str, sentence: str) -> None:
         print(f"{program}: {one_line(sentence)}", file=sys.stderr)
 
 
+def fail(program: str, sentence: str) -> int:
+    """Write a line to standard error, and give the exit status of a program that cannot start."""
+    print_error(program, sentence)
+    return 2
+
+
 def open_standard_output() -> BinaryIO:
     """Open standard output for bytes: under PYTHONUNBUFFERED `sys.stdout.buffer` is unbuffered and may write a part."""
     return open(sys.stdout.fileno(), "wb", closefd=False)

@@ -98,7 +98,7 @@ class Bridge:
         """Let time pass, then do what the program does twice a minute."""
         self.clock.pass_time(seconds)
         self.recorder.tick()
-        asyncio.run(self.publisher.look())
+        asyncio.run(self.publisher.publish_due())
 
     def end_day(self) -> None:
         """Let an interval end, and its closing batch be written."""

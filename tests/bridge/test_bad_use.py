@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.bridge.main import main
+from obfstats.bridge.obfsproxy import main
 from peers.program import ARGV
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AS_SOMEBODY = (
     sys.executable,
     "-c",
-    "import encodings.idna, os, sys; from obfstats.bridge.main import main; "  # noqa: ISC003
+    "import encodings.idna, os, sys; from obfstats.bridge.obfsproxy import main; "  # noqa: ISC003
     + "os.setgid(54321); os.setuid(54321); sys.exit(main())",
 )
 

@@ -26,7 +26,8 @@ class Beating:
         caplog.set_level(logging.DEBUG, "obfstats")
         self._caplog = caplog
         self.bench = Bench(folder / "log")
-        self.heart = Heartbeat(self.bench.clock.boot(), self.bench.recorder if counts else None, Show(safe=safe))
+        recorder = self.bench.recorder if counts else None
+        self.heart = Heartbeat("obfsproxy", self.bench.clock.boot(), recorder, Show(safe=safe))
 
     def after(self, seconds: float) -> list[str]:
         """Let time pass; give what was said then."""

@@ -301,10 +301,10 @@ def test_a_folder_that_never_answers_is_asked_once(bridge: Bridge, monkeypatch: 
         await asyncio.Event().wait()
 
     async def ticks() -> None:
-        first = asyncio.create_task(bridge.publisher.look())
+        first = asyncio.create_task(bridge.publisher.publish_due())
         await asyncio.sleep(0)
         for _ in range(5):
-            await asyncio.wait_for(bridge.publisher.look(), 10)
+            await asyncio.wait_for(bridge.publisher.publish_due(), 10)
         first.cancel()
 
     bridge.visit(9)

@@ -203,7 +203,7 @@ def test_what_is_given_up_while_another_is_published_is_no_empty_day(
             bridge.recorder.tick()
             bridge.clock.pass_time(301)
             bridge.recorder.tick()
-            await bridge.publisher.look()
+            await bridge.publisher.publish_due()
         return await real(name, work)
 
     away = tmp_path / "away"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.bridge.ticking import REPORTS, Ticker
+from obfstats.bridge.daemon import REPORT_SECONDS, Daemon, Ticker
 from obfstats.formats.address import ClientAddress
 from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.privacy import Show
@@ -33,10 +33,13 @@ def test_reports_come_at_moments_of_their_own() -> None:
         drawn.append((low, high))
         return 321.0
 
-    ticker = Ticker(MovedClock(), context(safe=True, draw=draw), None, None, [])
-    assert ticker.until_report() == 321.0
-    assert drawn == [REPORTS, REPORTS] == [(60.0, 600.0)] * 2
-    assert Ticker(MovedClock(), context(safe=False, draw=draw), None, None, []).until_report() == 60.0
+    safe, unsafe = (
+        Ticker(Daemon("obfsproxy", context(safe=safe, draw=draw), MovedClock(), None, has_heartbeat=False), [])
+        for safe in (True, False)
+    )
+    assert safe.draw_report_seconds() == 321.0
+    assert drawn == [REPORT_SECONDS, REPORT_SECONDS] == [(60.0, 600.0)] * 2
+    assert unsafe.draw_report_seconds() == 60.0
     assert len(drawn) == 2
 
 

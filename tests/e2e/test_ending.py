@@ -37,7 +37,7 @@ def test_a_bridge_comes_back_after_its_tor_was_ended(network: Network, geoip: Pa
         first = cookie(bridge)
         processes = [command_line(pid) for pid in family(bridge.child.pid)]
         assert len(processes) == 2
-        assert "obfstats.bridge.main" in processes[1]
+        assert "obfstats.bridge.obfsproxy" in processes[1]
         assert bridge.end(number) == []
     with network.bridge(name, command, HOSTS, countries=geoip) as bridge:
         for _ in range(2):

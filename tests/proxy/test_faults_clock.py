@@ -37,7 +37,7 @@ WAS_SET = "the clock was set: a new interval has begun, and what was in the buff
 _SET_FROM_A_FILE = """
 import sys, time
 from pathlib import Path
-from obfstats.bridge.main import main
+from obfstats.bridge.obfsproxy import main
 from obfstats.record.clock import SystemClock
 
 class Clock(SystemClock):

@@ -37,7 +37,7 @@ _KEEPS_FEW = """
 import sys
 from obfstats.record import journal
 journal.HELD_LINES = 21
-from obfstats.bridge.main import main
+from obfstats.bridge.obfsproxy import main
 sys.exit(main(sys.argv[1:]))
 """
 

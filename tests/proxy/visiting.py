@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.bridge.commands import parse_obfsproxy
-from obfstats.bridge.managed import run_managed
+from obfstats.bridge.obfsproxy import run_managed
 from obfstats.record.clock import SystemClock
 from obfstats.wire.transports import RETIRED, TRANSPORTS, make_transport
 from peers.obfuscated import ObfuscatedClient

@@ -484,7 +484,7 @@ COMMANDS = (
         purpose="run another transport's program as tor would, and count its clients",
         example="obfstats wrap -- /usr/bin/obfs4proxy",
         add_options=_add_wrap,
-        run="obfstats.bridge.wrap.main:run_command",
+        run="obfstats.bridge.wrap:run_command",
         takes_program=True,
         notes="""
 In a bridge's torrc:

@@ -31,14 +31,14 @@ _log = logging.getLogger(__name__)
 class Heartbeat:
     """Beats for one program."""
 
-    def __init__(self, now: float, recorder: Recorder | None, show: Show, name: str = "obfsproxy") -> None:
-        """Begin.
+    def __init__(self, name: str, now: float, recorder: Recorder | None, show: Show) -> None:
+        """Start the uptime.
 
         Args:
+            name: the program's name.
             now: boot time in seconds.
-            recorder: who knows the numbers; None where nothing is counted.
-            show: rounds the numbers, or not.
-            name: whose uptime it is.
+            recorder: knows the numbers; None if nothing is counted.
+            show: rounds the numbers, or does not.
         """
         self._name = name
         self._began = self._last = now

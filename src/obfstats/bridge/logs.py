@@ -1,15 +1,15 @@
-"""What the program says: to a file, to standard error, to tor; in the wording and form of the old programs.
+"""The program's own log: to a file, to standard error, to tor; in the format and words of the old programs.
 
     2012-03-06 07:22:24 [info] [scrubbed] (obfs2): Successful outbound connection to '[scrubbed]'.
 
 Rules:
 
-- Times are UTC. Severities are the C program's: error, warn, notice, info, debug; nothing below notice is said unless
-  it is asked for, because the line of a client dates that client's visit.
-- Every address, with its port, is `[scrubbed]` unless the operator turns safe logging off. A listener's own address
-  is shown: it is no client's, and the operator needs its port.
-- Tor gets notices and worse, as LOG lines (pt-spec), so a client is never in tor's log, whatever the operator asks for.
-- A log that cannot be written is dropped line by line. It never disturbs a connection.
+- Times are UTC. Severities are those of the C program: error, warn, notice, info, debug. Nothing below notice is logged
+  unless the operator asks for it, because a client's line contains the time of its connection.
+- Every address, with its port, is `[scrubbed]` unless the operator turns safe logging off. A listener's own address is
+  shown: it is not a client's, and the operator needs its port.
+- Tor gets notices and worse, as LOG lines (pt-spec), so tor's log never mentions a client, whatever the operator asks.
+- If a line cannot be written it is dropped. A log never disturbs a connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, TextIO
 
-from obfstats.commandline import one_line, print_error
+from obfstats.commandline import one_line
 from obfstats.wire import lines
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ SEVERITIES = {
     "info": logging.INFO,
     "debug": logging.DEBUG,
 }
-"""Both old programs' words."""
+"""The words of both old programs."""
 
 _WORDS = {
     logging.CRITICAL: "error",
@@ -66,13 +66,13 @@ def parse_severity(text: str) -> int:
     return severity
 
 
-def begin(severity: int) -> None:
-    """Begin with no place to say anything; what comes from other libraries is not said at all.
+def set_up(severity: int) -> None:
+    """Set the severity, and log to nowhere yet; the messages of other libraries are never logged.
 
     Args:
-        severity: the lowest that is said, one of SEVERITIES' values.
+        severity: the lowest that is logged, one of SEVERITIES' values.
     """
-    # A handler that fails would print a traceback, and a library that warns an address.
+    # A handler that fails would print a traceback, and a library's warning may have an address in it.
     logging.raiseExceptions = False
     logging.lastResort = None
     _root.setLevel(severity)
@@ -83,14 +83,14 @@ def begin(severity: int) -> None:
     _root.addHandler(logging.NullHandler())
 
 
-def to_stream(stream: TextIO | None) -> None:
-    """Say it on a stream; nothing happens where the stream is closed."""
+def log_to_stream(stream: TextIO | None) -> None:
+    """Log to a stream, unless it is closed."""
     if stream is not None:
         _add(logging.StreamHandler(stream))
 
 
-def to_file(path: Path) -> None:
-    """Append it to a file, which is made with mode 0600.
+def log_to_file(path: Path) -> None:
+    """Append to a file, which is made with mode 0600.
 
     Raises:
         OSError: if it cannot be opened.
@@ -98,44 +98,44 @@ def to_file(path: Path) -> None:
     _add(_LogFile(path))
 
 
-def to_tor(say: Callable[[str], None]) -> None:
-    """Say notices and worse to tor.
+def log_to_tor(tell_tor: Callable[[str], None]) -> None:
+    """Log notices and worse to tor.
 
     Args:
-        say: writes a line to tor's end of standard output.
+        tell_tor: writes a line to standard output.
     """
-    handler = _ToTor(say)
+    handler = _TorHandler(tell_tor)
     handler.setLevel(NOTICE)
     _root.addHandler(handler)
 
 
-def say_what_it_holds(*, safe: bool) -> None:
-    """Warn of a log that holds more than it needs to.
+def warn_of_content(*, safe: bool) -> None:
+    """Warn of a log that contains more than it needs to.
 
     Args:
         safe: whether addresses are scrubbed.
     """
     if not safe:
         _root.warning("safe logging is off: addresses and exact numbers may be logged (--no-safe-logging)")
-    is_kept = any(isinstance(handler, logging.StreamHandler) for handler in _root.handlers)
-    if is_kept and _root.isEnabledFor(logging.INFO):
-        _root.warning("the log says when each connection came (--log-min-severity)")
+    is_stored = any(isinstance(handler, logging.StreamHandler) for handler in _root.handlers)
+    if is_stored and _root.isEnabledFor(logging.INFO):
+        _root.warning("the log contains the time of each connection (--log-min-severity)")
 
 
 def reopen() -> None:
-    """Follow a log file that was rotated away (SIGHUP)."""
+    """Reopen a log file that was rotated (SIGHUP)."""
     for handler in _root.handlers:
         if isinstance(handler, _LogFile):
-            handler.follow()
+            handler.reopen()
 
 
 def _add(handler: logging.Handler) -> None:
-    handler.setFormatter(_Form())
+    handler.setFormatter(_Formatter())
     _root.addHandler(handler)
 
 
-class _Form(logging.Formatter):
-    """One line for each record; no traceback, no stack."""
+class _Formatter(logging.Formatter):
+    """One line for each message; no traceback, no stack."""
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
@@ -143,48 +143,42 @@ class _Form(logging.Formatter):
 
 
 class _LogFile(WatchedFileHandler):
-    """The operator's log, for its owner alone, followed when it is rotated."""
+    """A log that only its owner may read; when it is rotated, the new file is used."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, mode="a", encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=_private)
+        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=_open_private)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; where the file cannot even be opened any more, leave it."""
+        """Write a line; drop it if the file cannot even be opened any more."""
         try:
             super().emit(record)
         except OSError:
             self.stream = None
 
-    def follow(self) -> None:
-        """Open the file anew if another one, or none, stands in its place."""
+    def reopen(self) -> None:
+        """Open the path again if it leads to another file, or to none."""
         try:
             self.reopenIfNeeded()
         except OSError:
             self.stream = None
 
 
-class _ToTor(logging.Handler):
-    def __init__(self, say: Callable[[str], None]) -> None:
+class _TorHandler(logging.Handler):
+    def __init__(self, tell_tor: Callable[[str], None]) -> None:
         super().__init__()
-        self._say = say
+        self._tell_tor = tell_tor
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it as a LOG line."""
+        """Write a LOG line."""
         severity: lines.Severity = "notice"
         if record.levelno >= logging.WARNING:
             severity = "error" if record.levelno >= logging.ERROR else "warning"
-        self._say(lines.log(severity, record.getMessage()))
+        self._tell_tor(lines.log(severity, record.getMessage()))
 
 
-def refuse(reason: str, who: str = "obfsproxy") -> int:
-    """Say on standard error why a program cannot start, in one line, and give its exit status."""
-    print_error(who, reason)
-    return 2
-
-
-def _private(path: str, flags: int) -> int:
-    # Not waiting: a pipe that nobody reads would hold the program up for ever.
+def _open_private(path: str, flags: int) -> int:
+    # Non-blocking: opening a pipe that has no reader would block the program.
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o600)

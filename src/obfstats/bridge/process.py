@@ -1,4 +1,4 @@
-"""What both daemons set up in their own process: standard descriptors, private memory, error reports, the log.
+"""What both daemons do with their own process: standard streams, private memory, error reports, the log.
 
 Rules:
 
@@ -8,10 +8,12 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
 import resource
+import stat
 import sys
 import threading
 import warnings
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 SWITCH_INTERVAL = 0.0005
 """Seconds a thread may keep the interpreter: obfs2's 100,000 hashes must not delay the relay."""
 
+STDOUT = 1
+
 _PR_SET_DUMPABLE = 4
 
 
@@ -39,7 +43,24 @@ def fill_standard_descriptors() -> None:
     os.close(descriptor)
 
 
-def begin(options: LogOptions, *, has_terminal: bool) -> None:
+def tell_tor(line: str) -> None:
+    """Write a line to tor on standard output (wire/lines.py), whole or not at all; if tor is gone, that is no error."""
+    with contextlib.suppress(OSError):
+        os.write(STDOUT, encode_line(line))
+
+
+def encode_line(line: str) -> bytes:
+    """Encode a line to tor, and end it."""
+    return f"{line}\n".encode("ascii", "backslashreplace")
+
+
+def unblock_stdout() -> None:
+    """See that from now on a tor that does not read standard output cannot block the program."""
+    if stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
+        os.set_blocking(STDOUT, False)
+
+
+def set_up(options: LogOptions, *, has_terminal: bool) -> None:
     """Make this process's memory private and open the log that the operator wants.
 
     Args:
@@ -51,13 +72,13 @@ def begin(options: LogOptions, *, has_terminal: bool) -> None:
     """
     forbid_core_dumps()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    logs.begin(options.severity)
+    logs.set_up(options.severity)
     if not options.enabled:
         return
     if options.file is not None:
-        logs.to_file(options.file)
+        logs.log_to_file(options.file)
     elif has_terminal:
-        logs.to_stream(sys.stderr)
+        logs.log_to_stream(sys.stderr)
 
 
 def forbid_core_dumps() -> None:

@@ -103,7 +103,7 @@ class Publisher:
         self._reasons: set[str] = set()
         self._warnings: set[str] = set()
 
-    async def look(self) -> None:
+    async def publish_due(self) -> None:
         """Publish what is over and remove what is old. While an earlier call hangs, only note what is over."""
         now = self._clock.boot()
         for finished in self._recorder.finished():

@@ -1,4 +1,4 @@
-"""The program's statistics: opened where they belong, and kept on the GeoIP files of the day."""
+"""The daemons' statistics: the recorder, what publishes its intervals, and GeoIP files that may be replaced."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from obfstats.bridge import threads
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
 from obfstats.bridge.sources import LogSource, MemorySource
-from obfstats.bridge.threads import run_in_thread
 from obfstats.record import LogInUseError, Recorder, RecordError
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
@@ -27,38 +27,38 @@ _log = logging.getLogger(__name__)
 
 
 class Statistics:
-    """Whatever counts, and what keeps it going while the program runs.
+    """A recorder and what it needs while the program runs.
 
     Attributes:
-        recorder: who counts.
+        recorder: counts clients.
     """
 
     def __init__(self, recorder: Recorder, publisher: Publisher | None) -> None:
         self.recorder = recorder
         self._publisher = publisher
-        self._geoip = GeoIpWatch(recorder)
+        self._geoip = GeoIpReloader(recorder)
 
-    async def look(self) -> None:
-        """Do what is due, after the recorder's tick: read changed GeoIP files, publish."""
-        await self._geoip.look()
+    async def update(self) -> None:
+        """Do what is due after the recorder's tick: read changed GeoIP files, publish."""
+        await self._geoip.reload_changed()
         if self._publisher is not None:
-            await self._publisher.look()
+            await self._publisher.publish_due()
 
-    async def renew(self) -> None:
-        """Open the log anew and read the GeoIP files again (SIGHUP)."""
+    async def reload(self) -> None:
+        """Reopen the log and read the GeoIP files again (SIGHUP)."""
         self.recorder.reopen()
-        await self._geoip.look(changed=True)
+        await self._geoip.reload_changed(force=True)
 
 
 def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str = "") -> Statistics:
-    """Open the statistics, and say where they go.
+    """Open the statistics, and log where they go.
 
     Args:
         options: what is counted.
-        folder: where the log is kept if the options do not say; None for the operator's own state folder.
-        clock: what tells the time.
-        name: tells this program from others in the same folder; where one of them has the usual log already, this goes
-            into its name.
+        folder: where the log is kept if the options do not say; None for the user's state folder.
+        clock: the clocks.
+        name: distinguishes this program from others in the same folder. If one of them has the usual log already, this
+            goes into the log's name.
 
     Raises:
         RecordError: if they cannot be kept as asked.
@@ -89,13 +89,13 @@ def _open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock
         return _open(options, None, clock)
     if options.log is not None:
         return _open(options, options.log, clock)
-    place = options.data_dir or folder or _state_folder()
+    folder = options.data_dir or folder or _state_folder()
     try:
-        return _open(options, place / f"{LOG_NAME}.log", clock)
+        return _open(options, folder / f"{LOG_NAME}.log", clock)
     except LogInUseError:
         if not name:
             raise
-        return _open(options, place / f"{LOG_NAME}-{name}.log", clock)
+        return _open(options, folder / f"{LOG_NAME}-{name}.log", clock)
 
 
 def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorder:
@@ -116,11 +116,24 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
     return recorder
 
 
-class GeoIpWatch:
-    """Reads the GeoIP files again when they have changed; the new ones count from the next interval on.
+def _state_folder() -> Path:
+    """Give the default folder for what must survive a restart (XDG base directory specification).
 
-    Reading takes a second or more, so it happens on a thread of its own: nobody waits behind it, and the program's end
-    does not wait for it. Where a new file is of no use the old tables stay.
+    Raises:
+        RecordError: if there is no home directory.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
+    except RuntimeError:
+        raise RecordError("there is no home directory to keep the log in; name a folder with --data-dir") from None
+
+
+class GeoIpReloader:
+    """Reads GeoIP files again when they have changed; new ones count from the next interval on.
+
+    Reading takes a second or more, so it runs on a thread: no connection waits for it, nor does the end of the program.
+    If a new file cannot be used the old tables stay.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -128,42 +141,29 @@ class GeoIpWatch:
         self._is_reading = False
         self._again = False
 
-    async def look(self, *, changed: bool = False) -> None:
-        """Read them, if they have changed.
+    async def reload_changed(self, *, force: bool = False) -> None:
+        """Read the files, if they have changed.
 
         Args:
-            changed: read them in any case (SIGHUP). While they are being read, this has them read once more.
+            force: read them in any case (SIGHUP). While they are being read, this has them read once more.
         """
         if self._is_reading:
-            self._again = self._again or changed
+            self._again = self._again or force
             return
         self._is_reading = True
         try:
-            while changed or self._recorder.countries.changed():
+            while force or self._recorder.countries.changed():
                 self._again = False
-                await self._read()
-                changed = self._again
+                await self._reload()
+                force = self._again
         finally:
             self._is_reading = False
 
-    async def _read(self) -> None:
+    async def _reload(self) -> None:
         try:
-            countries = await run_in_thread("geoip", self._recorder.countries.reload)
+            countries = await threads.run_in_thread("geoip", self._recorder.countries.reload)
         except RecordError as error:
             _log.warning("countries stay as they were: %s", error)
             return
         self._recorder.replace_countries(countries)
         _log.log(NOTICE, "from the next interval on countries come from %s and %s", *countries.sources)
-
-
-def _state_folder() -> Path:
-    """Give the default place for what must survive a restart (XDG base directory specification).
-
-    Raises:
-        RecordError: if there is no home.
-    """
-    state = os.environ.get("XDG_STATE_HOME", "")
-    try:
-        return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
-    except RuntimeError:
-        raise RecordError("there is no home directory to keep the log in; name a folder with --data-dir") from None

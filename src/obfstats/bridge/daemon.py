@@ -1,0 +1,321 @@
+"""A daemon while it runs: listeners, signals, ticks, and its end.
+
+- On SIGTERM and SIGINT, and at the end of standard input if tor asks for that, nothing is flushed, S is wiped first,
+  and the process is gone within a second (ticket 5047, step 6).
+- SIGHUP reopens the logs and reads the GeoIP files again; S and TS stay.
+- Twice a minute, at moments that do not depend on any client, a tick ends intervals, publishes, beats and reports.
+- A daemon with a companion, the transport's process of `obfstats wrap`, passes signals on to it, and ends when it has
+  ended: SIGINT and the end of standard input are the companion's affair, and after SIGTERM it has some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from random import SystemRandom
+from typing import TYPE_CHECKING, Protocol
+
+from obfstats import __version__
+from obfstats.bridge import logs, process
+from obfstats.bridge.heartbeat import Heartbeat
+from obfstats.proxy import privacy
+from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE, Gate, Limits
+from obfstats.proxy.listener import Listener
+from obfstats.proxy.service import Context
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from obfstats.bridge.commands import LimitOptions
+    from obfstats.bridge.statistics import Statistics
+    from obfstats.formats.address import ClientAddress
+    from obfstats.record.clock import Clock
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The signals with handlers. A program may block them until the loop runs, which unblocks them."""
+
+TICK_SECONDS = 30.0
+"""Between two ticks. There is no timer for the end of an interval, because timers do not count while suspended."""
+
+REPORT_SECONDS = (60.0, 600.0)
+"""Between two reports of what was refused or has failed: drawn anew each time, or a report would tell the minute in
+which a client came. With safe logging off it is always the first."""
+
+_SPARE_DESCRIPTORS = 64
+_STDIN = 0
+_CHUNK = 1 << 12
+
+_log = logging.getLogger(__name__)
+
+
+class Reporter(Protocol):
+    """Has something to report."""
+
+    def report(self) -> None:
+        """Log what has failed since the last report."""
+
+
+class ConnectionHandler(Reporter, Protocol):
+    """Serves connections."""
+
+    def handle(self, accepted: socket.socket, peer: ClientAddress, on_closed: Callable[[], None], /) -> None:
+        """Serve one, whose socket does not block; `on_closed` is called once, when it is closed."""
+
+    def cut_off(self) -> None:
+        """Close every connection at once."""
+
+
+class Companion(Protocol):
+    """Another process, which the daemon lasts as long as."""
+
+    def watch(self, on_ended: Callable[[str], None]) -> None:
+        """Watch it on the running loop; `on_ended` is called when it ends, with a sentence that says so."""
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Pass a signal on."""
+
+    async def end(self) -> None:
+        """End it, if it has not ended, and wait for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """A listening socket and what serves its connections."""
+
+    listening: socket.socket
+    handler: ConnectionHandler
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What runs.
+
+    Attributes:
+        name: the program's name.
+        context: what every service shares.
+        clock: the clocks.
+        statistics: what counts, or None.
+        has_heartbeat: whether there is one: on a bridge's side, as in the old programs.
+        ends_with_stdin: whether the end of standard input ends the program.
+        companion: the other process, or None.
+    """
+
+    name: str
+    context: Context
+    clock: Clock
+    statistics: Statistics | None
+    has_heartbeat: bool
+    ends_with_stdin: bool = False
+    companion: Companion | None = None
+
+    def run(self, entrances: Sequence[Entrance]) -> None:
+        """Serve until something ends the program."""
+        _log.log(logs.NOTICE, "Starting (%s version: %s).", self.name, __version__)
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(_serve(self, entrances))
+
+
+def make_context(limits: Limits, show: privacy.Show) -> Context:
+    """Make what every service shares: randomness from the kernel, and a thread for each core."""
+    return Context(
+        gate=Gate(limits),
+        executor=ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="handshake"),
+        random=os.urandom,
+        draw=SystemRandom().uniform,
+        show=show,
+    )
+
+
+def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) -> Limits:
+    """Work out the limits on connections, after raising the limit on file descriptors as far as possible.
+
+    Args:
+        options: what the operator wants.
+        networks: whether each network has a share: clients of a bridge do, programs of this machine do not.
+        descriptors: how many a connection takes.
+    """
+    connections = options.connections or MOST_CONNECTIONS
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY:
+        possible = max(1, (hard - _SPARE_DESCRIPTORS) // descriptors)
+        if options.connections is not None and possible < options.connections:
+            _log.warning("ulimit -n allows %d connections at once, not %d", possible, options.connections)
+        connections = min(connections, possible)
+    return Limits(
+        connections=connections,
+        # At most half, or unfinished handshakes could take all connections.
+        handshakes=min(options.handshakes or MOST_HANDSHAKES, max(1, connections // 2)),
+        network=(options.per_network or max(1, connections // NETWORKS_SHARE)) if networks else None,
+    )
+
+
+def descriptors_left(limits: Limits) -> int:
+    """Tell how many descriptors there are besides two for each connection."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return max(0, (1 << 20 if hard == resource.RLIM_INFINITY else hard) - _SPARE_DESCRIPTORS - 2 * limits.connections)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Make uvloop's loop if it is installed."""
+    try:
+        import uvloop  # noqa: PLC0415 - there is none on some platforms
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _serve(daemon: Daemon, entrances: Sequence[Entrance]) -> None:
+    loop = asyncio.get_running_loop()
+    process.scrub_error_reports(loop)
+    stopped: asyncio.Future[str] = loop.create_future()
+    statistics, companion = daemon.statistics, daemon.companion
+    jobs: set[asyncio.Task[None]] = set()
+
+    def stop(reason: str) -> None:
+        if not stopped.done():
+            stopped.set_result(reason)
+
+    def start_job(job: Coroutine[None, None, None]) -> None:
+        task = loop.create_task(job)
+        jobs.add(task)
+        task.add_done_callback(jobs.discard)
+
+    def reload() -> None:
+        logs.reopen()
+        if statistics is not None:
+            start_job(statistics.reload())
+        if companion is not None:
+            companion.send_signal(signal.SIGHUP)
+
+    _handle_signals(daemon, stop, reload)
+    if daemon.ends_with_stdin:
+        _watch_stdin(loop, partial(stop, "Standard input was closed. Terminating."))
+    listeners = [Listener(each.listening, daemon.context.gate, each.handler.handle) for each in entrances]
+    handlers = [each.handler for each in entrances]
+    if companion is not None:
+        companion.watch(stop)
+    start_job(Ticker(daemon, [*listeners, *handlers]).run(start_job))
+    reason = ""
+    try:
+        reason = await stopped
+    finally:
+        if statistics is not None:
+            statistics.recorder.close()
+        for listener in listeners:
+            listener.close()
+        for job in jobs:
+            job.cancel()
+        for handler in handlers:
+            handler.cut_off()
+        await asyncio.sleep(0)
+        if companion is not None:
+            await companion.end()
+        daemon.context.executor.shutdown(wait=False, cancel_futures=True)
+        _log.log(logs.NOTICE, "%s", reason)
+        _log.log(logs.NOTICE, "Exiting.")
+
+
+def _handle_signals(daemon: Daemon, stop: Callable[[str], None], reload: Callable[[], None]) -> None:
+    def interrupt() -> None:
+        # A transport may let its clients finish first; until then they are served and counted.
+        if daemon.companion is None:
+            stop("Got SIGINT. Terminating.")
+        else:
+            daemon.companion.send_signal(signal.SIGINT)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop, "Got SIGTERM. Terminating.")
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
+    """Call `on_end` at the end of standard input."""
+
+    def read() -> None:
+        try:
+            more = os.read(_STDIN, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            more = b""
+        if not more:
+            loop.remove_reader(_STDIN)
+            on_end()
+
+    try:
+        loop.add_reader(_STDIN, read)
+    except OSError:
+        # A file, or /dev/null, which cannot be watched.
+        on_end()
+
+
+class Ticker:
+    """Does what has to be done twice a minute."""
+
+    def __init__(self, daemon: Daemon, reporters: Sequence[Reporter]) -> None:
+        """Plan the first report.
+
+        Args:
+            daemon: what runs.
+            reporters: the listeners and handlers of its connections.
+        """
+        self._clock = daemon.clock
+        self._context = daemon.context
+        self._statistics = daemon.statistics
+        self._reporters = reporters
+        self._heartbeat: Heartbeat | None = None
+        if daemon.has_heartbeat:
+            recorder = None if daemon.statistics is None else daemon.statistics.recorder
+            self._heartbeat = Heartbeat(daemon.name, daemon.clock.boot(), recorder, daemon.context.show)
+        self._report_due = self._clock.boot() + self.draw_report_seconds()
+
+    async def run(self, start_job: Callable[[Coroutine[None, None, None]], None]) -> None:
+        """Tick until this is cancelled.
+
+        Args:
+            start_job: runs a coroutine beside this one.
+        """
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                self._tick()
+            except Exception as error:  # noqa: BLE001 - whatever it is, intervals must go on ending
+                privacy.report_error(error)
+            if self._statistics is not None:
+                # It may wait for a hanging disk; intervals go on ending.
+                start_job(_update(self._statistics))
+
+    def draw_report_seconds(self) -> float:
+        """Draw the seconds until the next report."""
+        return self._context.draw(*REPORT_SECONDS) if self._context.show.safe else REPORT_SECONDS[0]
+
+    def _tick(self) -> None:
+        now = self._clock.boot()
+        if self._statistics is not None:
+            # The interval ends on a day without clients, too.
+            self._statistics.recorder.tick()
+        if self._heartbeat is not None:
+            self._heartbeat.tick(now)
+        if now >= self._report_due:
+            self._report_due = now + self.draw_report_seconds()
+            for sentence in self._context.gate.report(self._context.show):
+                _log.warning("%s", sentence)
+            for reporter in self._reporters:
+                reporter.report()
+
+
+async def _update(statistics: Statistics) -> None:
+    try:
+        await statistics.update()
+    except Exception as error:  # noqa: BLE001 - the next tick tries again
+        privacy.report_error(error)

@@ -1,0 +1,292 @@
+"""The command `obfstats wrap`: runs another transport's program between tor and itself, and counts its clients.
+
+    tor  ->  obfstats wrap  ->  PROGRAM              who starts whom
+    client  ->  PROGRAM  ->  obfstats wrap  ->  tor  the way of the bytes
+
+For the transport, the wrap is tor's extended ORPort; for tor, it is the transport. That is how it learns the clients'
+addresses. In everything else the transport gets what tor says: its environment differs by two variables.
+
+The transport needs a cookie to connect to the wrap:
+
+    STATE/wrap-XXXXXXXX/      0700, locked as long as the wrap runs
+        cookie                0600, 64 bytes in tor's format
+
+A wrap that is killed cannot remove its folder. The next one does, and knows by the locks which folders are left over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from obfstats.bridge import logs, process
+from obfstats.bridge.child import StdoutMux, TransportProcess
+from obfstats.bridge.commands import LimitOptions, WrapOptions, read_log, read_statistics
+from obfstats.bridge.daemon import SIGNALS, Daemon, Entrance, descriptors_left, find_limits, make_context
+from obfstats.bridge.statistics import open_statistics
+from obfstats.commandline import UsageError, fail
+from obfstats.proxy import privacy
+from obfstats.proxy.listener import bound, listen
+from obfstats.proxy.orport import OrPortTarget
+from obfstats.proxy.wrap.service import WrapService
+from obfstats.proxy.wrap.session import set_loopback_options
+from obfstats.record import RecordError
+from obfstats.record.clock import SystemClock
+from obfstats.wire import lines
+from obfstats.wire.endpoint import Endpoint
+from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
+from obfstats.wire.pluggable import (
+    COOKIE_FILE,
+    EXTENDED_PORT,
+    PluggableError,
+    negotiate_version,
+    read_orports,
+    read_servers,
+    read_state,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from obfstats.bridge.statistics import Statistics
+
+NAME = "obfstats wrap"
+
+COOKIE_NAME = "cookie"
+
+_FOLDER_PREFIX = "wrap-"
+_FOLDER_ATTEMPTS = 10
+
+_LOOPBACK = Endpoint("127.0.0.1", 0)
+
+_DESCRIPTORS = 3
+"""Of a connection: two sockets, and for one in four that is blocked both ways two pipes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TorSettings:
+    """What tor's environment says.
+
+    Attributes:
+        names: the transports that tor asks for.
+        state: the folder that may be written to.
+        target: where clients are forwarded.
+        variables: the whole environment.
+    """
+
+    names: Sequence[str]
+    state: Path
+    target: OrPortTarget
+    variables: Mapping[str, str]
+
+
+def run_command(given: argparse.Namespace) -> int:
+    """Run the command.
+
+    Args:
+        given: the options of commands.py.
+
+    Returns:
+        The transport's exit status; 1 if tor's environment or the statistics log is wrong, 2 if the program cannot be
+        started. If tor asks for no server this does not return, because the program replaces this one.
+
+    Raises:
+        UsageError: if options do not go together.
+    """
+    try:
+        statistics = read_statistics(given)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    options = WrapOptions(given.program, read_log(given), statistics, LimitOptions(given.max_connections))
+    try:
+        names = read_servers(os.environ)
+        if not names:
+            return _exec(options.program)
+        orport, cookie_file = read_orports(os.environ).choose()
+        target = OrPortTarget([orport], None if cookie_file is None else Path(cookie_file), os.urandom)
+        tor = _TorSettings(names, Path(read_state(os.environ)), target, _inherited_variables())
+    except PluggableError as error:
+        process.tell_tor(error.line)
+        return 1
+    # Signals wait until the loop runs: a wrap that is ended halfway would leave things behind.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    process.fill_standard_descriptors()
+    try:
+        process.set_up(options.log, has_terminal=False)
+    except OSError as error:
+        return fail(NAME, f"cannot open the log {options.log.file}: {error.strerror}; name another with --log-file")
+    stdout = StdoutMux()
+    if options.log.enabled:
+        logs.log_to_tor(stdout.write_line)
+    logs.warn_of_content(safe=options.log.safe)
+    return _count(options, tor, stdout)
+
+
+def _count(options: WrapOptions, tor: _TorSettings, stdout: StdoutMux) -> int:
+    """Open the statistics, and serve; give the exit status."""
+    statistics = None
+    try:
+        if options.statistics.enabled:
+            # Two lines of torrc with different commands are two wraps with one folder.
+            name = "-".join(sorted(tor.names))
+            statistics = open_statistics(options.statistics, tor.state, SystemClock(), name)
+    except RecordError as error:
+        return _refuse_all(tor.names, str(error))
+    with contextlib.ExitStack() as stack:
+        if statistics is not None:
+            stack.callback(statistics.recorder.close)
+        return _serve(options, tor, stdout, statistics)
+
+
+def _serve(options: WrapOptions, tor: _TorSettings, stdout: StdoutMux, statistics: Statistics | None) -> int:
+    """Start the program and serve it until it ends; give its exit status."""
+    cookie = os.urandom(COOKIE_LENGTH)
+    with contextlib.ExitStack() as stack:
+        try:
+            listening = stack.enter_context(listen(_LOOPBACK))
+            set_loopback_options(listening)
+        except OSError as error:
+            return _refuse_all(tor.names, f"cannot listen on {_LOOPBACK.host}: {error.strerror}")
+        try:
+            file = stack.enter_context(cookie_file(cookie, tor.state))
+        except OSError as error:
+            return _refuse_all(tor.names, f"cannot keep a cookie in {tor.state}: {error.strerror}")
+        variables = {**tor.variables, EXTENDED_PORT: str(bound(listening)), COOKIE_FILE: str(file)}
+        try:
+            transport = TransportProcess(options.program, variables, stdout)
+        except OSError as error:
+            return _cannot_start(options.program, error)
+        stack.callback(transport.kill)
+        process.unblock_stdout()
+        # After the program was started, which keeps the limits that tor has set.
+        limits = find_limits(options.limits, networks=False, descriptors=_DESCRIPTORS)
+        pipes = descriptors_left(limits) // 2
+        context = make_context(limits, privacy.Show(safe=options.log.safe))
+        recorder = None if statistics is None else statistics.recorder
+        service = WrapService(context, cookie, tor.target, recorder, max_unfinished=limits.handshakes, max_pipes=pipes)
+        daemon = Daemon(NAME, context, SystemClock(), statistics, has_heartbeat=True, companion=transport)
+        daemon.run([Entrance(listening, service)])
+        return transport.status
+
+
+def _exec(command: Sequence[str]) -> int:
+    """Replace this program by another, as if that had been started itself."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        # Python ignores them, and ignored signals are inherited.
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], list(command), _inherited_variables())  # noqa: S606 - the operator's own words
+    except OSError as error:
+        return _cannot_start(command, error)
+
+
+def _inherited_variables() -> dict[str, str]:
+    """Give this process's variables as they were before Python started: in the C locale it adds one (PEP 538)."""
+    variables = dict(os.environ)
+    with contextlib.suppress(OSError):
+        if b"\0LC_CTYPE=" not in b"\0" + Path("/proc/self/environ").read_bytes():
+            variables.pop("LC_CTYPE", None)
+    return variables
+
+
+def _refuse_all(names: Sequence[str], reason: str) -> int:
+    """Tell tor for every transport why it is not served."""
+    try:
+        process.tell_tor(negotiate_version(os.environ))
+    except PluggableError as error:
+        process.tell_tor(error.line)
+        return 1
+    for name in names:
+        process.tell_tor(lines.smethod_error(name, reason))
+    process.tell_tor(lines.SMETHODS_DONE)
+    return 1
+
+
+def _cannot_start(command: Sequence[str], error: OSError) -> int:
+    """Tell tor and the operator that the program cannot be started."""
+    reason = f"cannot start {command[0]}: {error.strerror}; name a transport's program after --"
+    process.tell_tor(lines.env_error(reason))
+    return fail(NAME, reason)
+
+
+@contextlib.contextmanager
+def cookie_file(cookie: bytes, state: Path) -> Iterator[Path]:
+    """Keep a cookie in a file until the block ends, and remove what killed wraps have left.
+
+    Args:
+        cookie: 32 bytes.
+        state: the folder that tor lets us write to; it is made if it does not exist.
+
+    Yields:
+        The file.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left_over in state.glob(f"{_FOLDER_PREFIX}*"):
+        _remove_unlocked(left_over)
+    folder, lock = _make_folder(state)
+    try:
+        path = folder / COOKIE_NAME
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+            os.write(descriptor, write_cookie(cookie))
+        finally:
+            os.close(descriptor)
+        yield path
+    finally:
+        _remove_folder(folder)
+        os.close(lock)
+
+
+def _make_folder(state: Path) -> tuple[Path, int]:
+    """Make a folder and lock it; give it, and the descriptor that holds the lock."""
+    for _ in range(_FOLDER_ATTEMPTS):
+        folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=state))
+        # Another wrap that starts at this moment may think that it is left over, and remove it.
+        with contextlib.suppress(FileNotFoundError):
+            lock = _lock_folder(folder)
+            if lock is not None and folder.exists():
+                return folder, lock
+            if lock is not None:
+                os.close(lock)
+    raise FileExistsError(0, "other programs remove it", str(state))
+
+
+def _remove_unlocked(folder: Path) -> None:
+    """Remove a folder, if no wrap has locked it."""
+    with contextlib.suppress(OSError):
+        lock = _lock_folder(folder)
+        if lock is not None:
+            _remove_folder(folder)
+            os.close(lock)
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Lock a folder; None if another program has locked it.
+
+    Raises:
+        OSError: if it is not a folder, or does not exist.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / COOKIE_NAME).unlink(missing_ok=True)
+        folder.rmdir()

@@ -1,1 +1,0 @@
-"""`obfstats wrap`: the daemon that runs another transport's program and counts its clients."""
