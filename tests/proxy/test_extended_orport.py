@@ -205,6 +205,21 @@ def test_tor_on_ipv6_is_reached(tmp_path: Path) -> None:
         assert len(tor.visits) == 1
 
 
+def test_a_tor_that_ends_its_direction_with_its_okay_has_accepted_the_client(tmp_path: Path) -> None:
+    """What it says with it arrives, and the client counts, as it does for tor."""
+    log = tmp_path / "log"
+    argv = managed.ours(*managed.counting(log))
+    with (
+        extended.orport(tmp_path, greeting=b"bye", handle=lambda _: None) as tor,
+        managed.server(tmp_path, tor, argv=argv) as proxy,
+    ):
+        for _ in range(2):
+            with connect(proxy) as client:
+                assert client.receive_all() == b"bye"
+        assert len(tor.visits) == 2
+        assert wait_until(lambda: log.exists() and len(log.read_text().splitlines()) == 1)
+
+
 REASONS = [
     (Conduct.WRONG_HASH, "the extended ORPort does not know the cookie"),
     (Conduct.REFUSE, "the extended ORPort refused the cookie"),
