@@ -89,7 +89,7 @@ def test_this_kernel_splices() -> None:
 
 def test_pipes_are_lent_again_and_buffers_are_not() -> None:
     """A pipe is dear to make; a buffer would keep what somebody sent."""
-    carriers = Carriers(pipes=1)
+    carriers = Carriers(max_pipes=1)
     pipe, buffer = carriers.lend(), carriers.lend()
     assert (type(pipe), type(buffer)) == (Pipe, Buffer)
     carriers.take_back(buffer)
@@ -101,7 +101,7 @@ def test_pipes_are_lent_again_and_buffers_are_not() -> None:
 
 def test_what_still_holds_something_is_not_lent_again() -> None:
     """Or it would reach somebody else."""
-    carriers = Carriers(pipes=1)
+    carriers = Carriers(max_pipes=1)
     pipe = carriers.lend()
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -117,7 +117,7 @@ def test_what_still_holds_something_is_not_lent_again() -> None:
 
 def test_a_shortage_of_descriptors_leaves_nothing_behind() -> None:
     """Buffers serve while there are none; once there are, pipes of full size do."""
-    carriers = Carriers(pipes=8)
+    carriers = Carriers(max_pipes=8)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -129,14 +129,14 @@ def test_a_shortage_of_descriptors_leaves_nothing_behind() -> None:
         carriers.take_back(carrier)
     pipe = carriers.lend()
     assert isinstance(pipe, Pipe)
-    assert pipe.is_good
+    assert pipe.is_full_size
     carriers.take_back(pipe)
     carriers.close()
 
 
 def test_with_many_on_loan_each_takes_little() -> None:
     """Thousands of clients that do not read must not take gigabytes; when they are gone, all is as before."""
-    carriers = Carriers(pipes=0)
+    carriers = Carriers(max_pipes=0)
     lent = [carriers.lend() for _ in range(MANY_LENT - 1)]
     assert carriers.most == SIZE
     lent.append(carriers.lend())

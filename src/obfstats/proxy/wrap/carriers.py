@@ -1,11 +1,11 @@
-"""What carries bytes from one socket to another: a pipe by splice(2), or a buffer where the kernel does not splice.
+"""What carries bytes from one socket to another: a pipe with splice(2), or a buffer where the kernel does not splice.
 
-A carrier is on loan while bytes are under way. Mostly they leave within the same callback, so few carriers serve all
-connections; whoever's peer is slow keeps its carrier until the rest is gone. With splice no byte of the traffic comes
-into this process's memory.
+A carrier is on loan while it holds bytes. Mostly they leave within the same callback, so few carriers serve all
+connections; a connection with a slow peer keeps its carrier until the peer has read. With splice the traffic never
+enters this process's memory.
 
-Source: splice(2), pipe(7). A pipe of a mebibyte takes what a socket holds in one call; what a user may have of those is
-limited (pipe-user-pages-soft), and beyond the limit a pipe is as small as the kernel makes it.
+Source: splice(2), pipe(7). A pipe of a mebibyte takes what a socket holds in one call. The kernel limits how many of
+those a user may have (pipe-user-pages-soft); beyond the limit it makes small pipes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SIZE = 1 << 20
 """Bytes that a carrier takes at once."""
 
 SMALL_SIZE = 1 << 16
-"""The same where many are held up: thousands of clients that do not read must not take gigabytes."""
+"""The same where many carriers are on loan: thousands of clients that do not read must not take gigabytes."""
 
 MANY_LENT = 64
-"""Carriers on loan from which on they take little."""
+"""Carriers on loan from which on they take SMALL_SIZE."""
 
-_KEPT = 8
+_MAX_FREE = 8
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 
@@ -33,13 +33,13 @@ class Carrier(Protocol):
     """Carries bytes of one direction.
 
     Attributes:
-        held: how many are under way.
+        held: how many bytes it holds.
     """
 
     held: int
 
     def fill(self, source: int, most: int) -> int:
-        """Take bytes from a socket, if none are held; 0 means its end.
+        """Take bytes from a socket, if none are held; return their number, 0 at the end of file.
 
         Raises:
             BlockingIOError: there are none.
@@ -47,10 +47,10 @@ class Carrier(Protocol):
         """
 
     def drain(self, sink: int) -> None:
-        """Give to a socket as many as it takes.
+        """Write to a socket as many bytes as it accepts.
 
         Raises:
-            BlockingIOError: it takes none.
+            BlockingIOError: it accepts none.
             OSError: the connection is lost.
         """
 
@@ -59,13 +59,13 @@ class Carrier(Protocol):
 
 
 class Pipe:
-    """A pipe; bytes go in and out of it within the kernel.
+    """A pipe; the kernel moves bytes into it and out of it.
 
     Attributes:
-        is_good: whether it is as large as it should be; what a shortage has left is not worth keeping.
+        is_full_size: whether it has SIZE; one that was made during a shortage is not worth keeping.
     """
 
-    __slots__ = ("_inlet", "_outlet", "held", "is_good")
+    __slots__ = ("_inlet", "_outlet", "held", "is_full_size")
 
     def __init__(self) -> None:
         """Make it.
@@ -75,9 +75,9 @@ class Pipe:
         """
         self.held = 0
         self._outlet, self._inlet = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.is_good = False
+        self.is_full_size = False
         with contextlib.suppress(OSError):
-            self.is_good = fcntl.fcntl(self._inlet, fcntl.F_SETPIPE_SZ, SIZE) >= SIZE
+            self.is_full_size = fcntl.fcntl(self._inlet, fcntl.F_SETPIPE_SZ, SIZE) >= SIZE
 
     def fill(self, source: int, most: int) -> int:
         """Splice from a socket."""
@@ -89,13 +89,13 @@ class Pipe:
         self.held -= os.splice(self._outlet, sink, self.held, None, None, _FLAGS)
 
     def close(self) -> None:
-        """Close both its ends."""
+        """Close both ends."""
         os.close(self._inlet)
         os.close(self._outlet)
 
 
 class Buffer:
-    """Memory of this process, where there is no splice, or no pipe."""
+    """Memory of this process, where there is no splice or no pipe."""
 
     __slots__ = ("_begin", "_view", "held")
 
@@ -116,7 +116,7 @@ class Buffer:
         self.held -= count
 
     def close(self) -> None:
-        """Overwrite what was carried."""
+        """Overwrite the traffic."""
         self._view[:] = bytes(len(self._view))
 
 
@@ -127,45 +127,45 @@ class Carriers:
         most: how many bytes to take at once.
     """
 
-    def __init__(self, pipes: int) -> None:
-        """Begin.
+    def __init__(self, max_pipes: int) -> None:
+        """Set up.
 
         Args:
-            pipes: how many there may be at once, of two descriptors each; buffers serve beyond that.
+            max_pipes: how many pipes there may be at once, of two descriptors each; buffers serve beyond that.
         """
-        self._pipes = pipes
+        self._pipes_left = max_pipes
         self._free: list[Pipe] = []
         self._lent = 0
         self.most = SIZE
 
     def lend(self) -> Carrier:
-        """Lend one that holds nothing."""
+        """Lend a carrier that holds nothing."""
         self._lent += 1
         if self._lent == MANY_LENT:
             self.most = SMALL_SIZE
         if self._free:
             return self._free.pop()
-        if self._pipes:
+        if self._pipes_left:
             with contextlib.suppress(OSError):
                 pipe = Pipe()
-                self._pipes -= 1
+                self._pipes_left -= 1
                 return pipe
         return Buffer()
 
     def take_back(self, carrier: Carrier) -> None:
-        """Take one back; what it may still hold is dropped."""
+        """Take a carrier back, and drop what it still holds."""
         if self._lent == MANY_LENT:
             self.most = SIZE
         self._lent -= 1
         if isinstance(carrier, Pipe):
-            if carrier.is_good and not carrier.held and len(self._free) < _KEPT:
+            if carrier.is_full_size and not carrier.held and len(self._free) < _MAX_FREE:
                 self._free.append(carrier)
                 return
-            self._pipes += 1
+            self._pipes_left += 1
         carrier.close()
 
     def close(self) -> None:
-        """Close all that are not on loan."""
+        """Close all carriers that are not on loan."""
         while self._free:
             self._free.pop().close()
 
@@ -177,7 +177,7 @@ def can_splice() -> bool:
     try:
         pipe = Pipe()
     except OSError:
-        # A shortage, which may pass.
+        # A shortage of descriptors, which may pass.
         return True
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -1,13 +1,14 @@
-"""A connection that is passed on: two sockets, a way in each direction.
+"""Two connected sockets, and a direction from each to the other.
 
 Rules:
 
 - No byte of the traffic is looked at.
-- A way that cannot give its bytes away takes no more, so a slow peer slows the other one down, and a connection holds
-  at most one carrier in each direction.
-- A half-close is kept: the end of one way is passed on, the other goes on until it ends too.
-- When one end is lost the other one is closed, after what it still has to get; within LINGER, or it is cut off.
-- No connection keeps the others waiting: after ROUNDS carriers it is their turn.
+- A direction whose sink accepts nothing takes nothing more from its source, so a slow peer slows the other one down,
+  and a connection holds at most one carrier in each direction.
+- A half-close is kept: the end of one direction is passed on, and the other goes on until it ends too.
+- When one peer is lost, the other one's connection is closed after the bytes that are still held for it, at the latest
+  after LINGER.
+- No connection keeps the others waiting: after MAX_FILLS carriers they have their turn.
 """
 
 from __future__ import annotations
@@ -25,147 +26,152 @@ if TYPE_CHECKING:
     from obfstats.proxy.wrap.carriers import Carrier, Carriers
     from obfstats.proxy.wrap.poll import Poll
 
-ROUNDS = 4
-"""Carriers that one way may fill in a row."""
+MAX_FILLS = 4
+"""Times that one direction may fill its carrier in a row."""
 
 
-class _Way:
+class _Direction:
     """One direction.
 
     Attributes:
-        carrier: holds what the sink has not taken yet, or None.
-        ended: whether the source has said all, or was lost.
+        carrier: holds what the sink has not accepted yet, or None.
+        has_ended: whether the source has ended this direction, or was lost.
         is_over: whether the sink has been told so.
     """
 
-    __slots__ = ("carrier", "ended", "is_over", "sink", "source")
+    __slots__ = ("carrier", "has_ended", "is_over", "sink", "source")
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
         self.sink = sink
         self.carrier: Carrier | None = None
-        self.ended = self.is_over = False
+        self.has_ended = self.is_over = False
 
 
 class Tunnel:
     """One connection."""
 
-    __slots__ = ("_away", "_back", "_carriers", "_gone", "_lingers", "_poll")
+    __slots__ = ("_carriers", "_from_far", "_from_near", "_is_lingering", "_on_closed", "_poll")
 
     def __init__(
-        self, near: socket.socket, far: socket.socket, poll: Poll, carriers: Carriers, gone: Callable[[Tunnel], None]
+        self,
+        near: socket.socket,
+        far: socket.socket,
+        poll: Poll,
+        carriers: Carriers,
+        on_closed: Callable[[Tunnel], None],
     ) -> None:
-        """Take over two sockets that are being watched.
+        """Take over two sockets that the epoll set watches already.
 
         Args:
             near: one end; not blocking.
             far: the other; not blocking.
-            poll: tells when they are ready.
+            poll: reports when they are ready.
             carriers: lends what carries the bytes.
-            gone: called once, when both are closed.
+            on_closed: called once, when both are closed.
         """
-        self._away = _Way(near, far)
-        self._back = _Way(far, near)
+        self._from_near = _Direction(near, far)
+        self._from_far = _Direction(far, near)
         self._poll = poll
         self._carriers = carriers
-        self._gone: Callable[[Tunnel], None] | None = gone
-        self._lingers = False
+        self._on_closed: Callable[[Tunnel], None] | None = on_closed
+        self._is_lingering = False
 
     def begin(self, *, has_unread: bool) -> None:
         """Begin to carry.
 
         Args:
-            has_unread: whether something may have come already, of which nobody will tell.
+            has_unread: whether bytes may have arrived already that no further event reports.
         """
-        self._poll.replace(self._away.source, self)
-        self._poll.replace(self._back.source, self)
+        self._poll.replace(self._from_near.source, self)
+        self._poll.replace(self._from_far.source, self)
         if has_unread:
-            self._move(self._away)
-            if self._gone is not None:
-                self._move(self._back)
+            self._carry(self._from_near)
+            if self._on_closed is not None:
+                self._carry(self._from_far)
 
     def ready(self, descriptor: int, events: int) -> None:
-        """Carry what came from a socket, and what waits for room in it."""
-        near = self._away.source.fileno() == descriptor
-        outgoing, incoming = (self._back, self._away) if near else (self._away, self._back)
+        """Carry what has arrived at a socket, and what waits for space in it."""
+        is_near = self._from_near.source.fileno() == descriptor
+        outgoing, incoming = (self._from_far, self._from_near) if is_near else (self._from_near, self._from_far)
         if events & WRITABLE and outgoing.carrier is not None:
-            self._move(outgoing)
-        if self._gone is None:
+            self._carry(outgoing)
+        if self._on_closed is None:
             return
         if events & LOST and (incoming.carrier is not None or incoming.is_over):
-            self._lose(incoming)
+            self._lose_source(incoming)
         elif events & READABLE and incoming.carrier is None:
-            self._move(incoming)
+            self._carry(incoming)
 
     def abort(self) -> None:
-        """Cut both ends off, whatever is under way."""
-        gone, self._gone = self._gone, None
-        if gone is None:
+        """Close both ends at once, whatever is held."""
+        on_closed, self._on_closed = self._on_closed, None
+        if on_closed is None:
             return
-        for way in (self._away, self._back):
-            if way.carrier is not None:
-                self._carriers.take_back(way.carrier)
-                way.carrier = None
-            self._poll.close(way.source)
-        gone(self)
+        for direction in (self._from_near, self._from_far):
+            self._give_back(direction)
+            self._poll.close(direction.source)
+        on_closed(self)
 
-    def _move(self, way: _Way) -> None:
-        """Carry until there is nothing to carry, or no room for it."""
-        if way.is_over:
+    def _carry(self, direction: _Direction) -> None:
+        """Carry until the source has nothing, or the sink has no space."""
+        if direction.is_over:
             return
         carriers = self._carriers
-        source, sink = way.source.fileno(), way.sink.fileno()
-        carrier = way.carrier or carriers.lend()
-        way.carrier = carrier
+        source, sink = direction.source.fileno(), direction.sink.fileno()
+        carrier = direction.carrier or carriers.lend()
+        direction.carrier = carrier
         try:
-            for _ in range(ROUNDS):
+            for _ in range(MAX_FILLS):
                 while carrier.held:
                     carrier.drain(sink)
-                if way.ended or not carrier.fill(source, carriers.most):
-                    way.ended = True
+                if direction.has_ended or not carrier.fill(source, carriers.most):
+                    direction.has_ended = True
                     break
         except BlockingIOError:
             if carrier.held:
                 return
         except OSError:
-            # It is the sink that is lost if there was something for it.
-            self._lose(way if not carrier.held else self._opposite(way))
+            # If bytes are held, it was the sink that failed.
+            self._lose_source(self._opposite(direction) if carrier.held else direction)
             return
         else:
             if carrier.held:
-                self._poll.again(way.sink)
+                self._poll.again(direction.sink)
                 return
-        way.carrier = None
-        carriers.take_back(carrier)
-        if way.ended:
-            self._end(way)
+        self._give_back(direction)
+        if direction.has_ended:
+            self._end(direction)
 
-    def _end(self, way: _Way) -> None:
-        """Pass the end of one way on."""
-        way.is_over = True
-        if self._opposite(way).is_over:
+    def _end(self, direction: _Direction) -> None:
+        """Pass the end of a direction on."""
+        direction.is_over = True
+        if self._opposite(direction).is_over:
             self.abort()
             return
         try:
-            way.sink.shutdown(socket.SHUT_WR)
+            direction.sink.shutdown(socket.SHUT_WR)
         except OSError:
-            self._lose(self._opposite(way))
+            self._lose_source(self._opposite(direction))
 
-    def _lose(self, way: _Way) -> None:
-        """Close both ends, the sink of a way after what it still has to get: the way's source is lost."""
-        opposite = self._opposite(way)
-        if way.is_over or way.carrier is None or not way.carrier.held:
+    def _lose_source(self, direction: _Direction) -> None:
+        """Close both ends, a lost source's sink after the bytes that are held for it."""
+        opposite = self._opposite(direction)
+        if direction.is_over or direction.carrier is None or not direction.carrier.held:
             self.abort()
             return
-        if self._lingers:
+        if self._is_lingering:
             return
-        self._lingers = True
-        way.ended = opposite.ended = opposite.is_over = True
-        if opposite.carrier is not None:
-            # Nobody can get that any more.
-            self._carriers.take_back(opposite.carrier)
-            opposite.carrier = None
+        self._is_lingering = True
+        direction.has_ended = opposite.has_ended = opposite.is_over = True
+        # The lost peer cannot receive any more.
+        self._give_back(opposite)
         asyncio.get_running_loop().call_later(LINGER, self.abort)
 
-    def _opposite(self, way: _Way) -> _Way:
-        return self._back if way is self._away else self._away
+    def _give_back(self, direction: _Direction) -> None:
+        if direction.carrier is not None:
+            self._carriers.take_back(direction.carrier)
+            direction.carrier = None
+
+    def _opposite(self, direction: _Direction) -> _Direction:
+        return self._from_far if direction is self._from_near else self._from_near
