@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from obfstats.bridge import ticking
+from obfstats.bridge import daemon
 from obfstats.bridge.obfsproxy import main
 from obfstats.record.clock import SystemClock
 
@@ -40,5 +40,5 @@ class FileClock:
 
 
 if __name__ == "__main__":
-    ticking.TICK = _TICK_SECONDS
+    daemon.TICK_SECONDS = _TICK_SECONDS
     sys.exit(main(sys.argv[2:], clock=FileClock(Path(sys.argv[1]))))
