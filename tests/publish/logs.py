@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import random
+import sys
 from hashlib import sha1
 
 from hypothesis import strategies as st
 
 from tests.formats.lines import EXAMPLE
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+compress_zstd = zstd.compress
 
 STARTS = ("2012-02-07 14:01:04", "2012-02-08 14:01:04", "2012-02-29 23:59:59", "0001-01-01 00:00:00")
 COUNTRIES = ("??", "de", "dk", "a1", "zz")
