@@ -87,7 +87,7 @@ class Bridge:
     def stop(self) -> None:
         """End it."""
         self.recorder.close()
-        self.publisher._releases.close()
+        self.publisher._folder.close()
 
     def visit(self, number: int, network: str = "192.0.2", transport: str = "obfs3") -> None:
         """Have so many clients come."""

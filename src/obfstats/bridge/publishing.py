@@ -29,7 +29,7 @@ from obfstats.publish.documents import DocumentOptions, noisy_document, rounded_
 from obfstats.publish.ledger import LedgerError
 from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.noise import write_epsilon
-from obfstats.publish.release import ReleaseError, Releases
+from obfstats.publish.release import ReleaseError, ReleaseFolder
 from obfstats.record import RecordError
 from obfstats.record.backoff import Backoff
 
@@ -86,7 +86,7 @@ class Publisher:
                 "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
             )
         try:
-            self._releases = Releases(options.folder)
+            self._folder = ReleaseFolder(options.folder)
         except (ReleaseError, LedgerError) as error:
             raise RecordError(str(error)) from None
         self._options = options
@@ -95,7 +95,7 @@ class Publisher:
         self._clock = clock
         self._waiting: dict[Interval, _Waiting] = {}
         if source.is_durable:
-            over = self._releases.ledger.over()
+            over = self._folder.ledger.over()
             self._waiting = {Interval.parse(start): _Waiting(clock.boot(), files=over[start]) for start in over}
         self._in_hand: Interval | None = None
         self._removing = Backoff()
@@ -144,14 +144,14 @@ class Publisher:
     async def _publish_interval(self, interval: Interval, waiting: _Waiting) -> None:
         """Publish one interval, or find that it never will be."""
         if waiting.document is None:
-            if self._releases.ledger.is_released(interval.label):
+            if self._folder.ledger.is_released(interval.label):
                 _log.warning("the interval from %s is not published: one with the same start has been", interval.label)
                 return
             connections = None if waiting.finished is None else waiting.finished.connections
             try:
                 counts, waiting.files = await self._source.count_interval(interval, connections, waiting.files)
             except IntervalLostError as error:
-                give_up = partial(self._releases.ledger.give_up, interval.label, interval.seconds)
+                give_up = partial(self._folder.ledger.give_up, interval.label, interval.seconds)
                 await threads.run_in_thread("publish", give_up)
                 _log.warning("the interval from %s is not published: %s", interval.label, error)
                 return
@@ -170,13 +170,13 @@ class Publisher:
 
     def _release(self, interval: Interval, document: Document, files: int | None) -> Path:
         """Write a document, or do what is left of that; on a thread."""
-        if self._releases.ledger.is_released(interval.label):
-            return self._releases.show(document, self._warn_once)
+        if self._folder.ledger.is_released(interval.label):
+            return self._folder.finish_release(document, self._warn_once)
         if files is not None:
-            self._releases.ledger.mark_over(interval.label, interval.seconds, files)
+            self._folder.ledger.mark_over(interval.label, interval.seconds, files)
         epsilon = self._options.epsilon
         method = "rounded" if epsilon is None else f"discrete-laplace epsilon={write_epsilon(epsilon)}"
-        return self._releases.release(document, method, self._warn_once)
+        return self._folder.release(document, method, self._warn_once)
 
     async def _remove_old(self) -> list[str]:
         """Remove what is old; give the reason if that has to wait."""

@@ -2,26 +2,26 @@
 
     DIR/2012-02-10-09-22-04-obfsproxy-stats    a document, named by the end of its interval, 0644
     DIR/.ledger                                which intervals have been released (ledger.py)
-    DIR/.2012-...-obfsproxy-stats.new          one that is being written, 0600
+    DIR/.2012-...-obfsproxy-stats.new          a document that is being written, 0600
 
-The order of things, so that a program may be killed at any of them, or the power fail:
+The order of the steps, because the program may be killed at any of them, or the power may fail:
 
 1. The document is written under a hidden name and is on the disk.
-2. The ledger knows that the interval is released, on the disk.
+2. The ledger knows on the disk that the interval is released.
 3. The document gets its name, and others may read it.
 
-Killed before 2, the interval is released again from its beginning, and what was written is thrown away unseen. Killed
-before 3, the next start gives the document its name: noise that was drawn is never drawn again.
+If the program is killed before 2, the interval is released again from the beginning, and what was written is deleted
+unread. If it is killed before 3, the next start gives the document its name: noise is never drawn a second time.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import DocumentError, read_documents
+from obfstats.formats.interval import Interval, parse_time
 from obfstats.ownfile import sync_folder
 from obfstats.publish.documents import write_within_limit
 from obfstats.publish.ledger import Ledger
@@ -42,90 +42,87 @@ class ReleaseError(Exception):
     """Documents cannot be kept in a folder. Its text is one sentence for the operator."""
 
 
-class Releases:
-    """A folder of documents, and what it remembers. One program at a time has it.
+class ReleaseFolder:
+    """A folder of documents and its ledger. One program at a time may use it.
 
     Attributes:
-        folder: where the documents are.
+        path: where the documents are.
         ledger: which intervals have been released.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open the folder, or make it; finish what a killed program has begun.
+    def __init__(self, path: Path) -> None:
+        """Open the folder, or make it; finish what a killed program has started.
 
         Raises:
             ReleaseError: if documents cannot be written there.
             LedgerError: if its ledger cannot be used.
         """
-        self.folder = folder
+        self.path = path
         try:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
-            raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
-        self.ledger = Ledger.open(folder / LEDGER_NAME)
+            raise ReleaseError(f"cannot write to {path}: {error.strerror}; give --publish another folder") from None
+        self.ledger = Ledger.open(path / LEDGER_NAME)
         try:
             self._finish_all()
         except OSError as error:
             self.ledger.close()
-            raise ReleaseError(f"cannot write to {folder}: {error.strerror}; give --publish another folder") from None
+            raise ReleaseError(f"cannot write to {path}: {error.strerror}; give --publish another folder") from None
 
     def release(self, document: Document, how: str, say: Callable[[str], None]) -> Path:
-        """Publish a document.
+        """Release a document.
 
         Args:
-            document: what is published; its interval was never released before.
-            how: what the ledger is to know of it.
-            say: takes a sentence for the operator about what is left out of it.
+            document: of an interval that was never released before.
+            how: how its numbers were made, for the ledger.
+            say: takes a sentence for the operator about what is left out of the document.
 
         Returns:
-            Where it is.
+            The path of the document.
 
         Raises:
-            OSError: if the disk does not take it; it may be tried again.
-            LedgerError: if it was released before.
+            OSError: if the disk does not accept it; it may be tried again.
+            LedgerError: if the interval was released before, or the ledger cannot be written.
         """
-        name = _name(document)
         self.ledger.check()
-        self._write(document, say)
-        self.ledger.release(_start(document), document.seconds, how)
-        return self._show(self._hidden(name), name)
+        self._write_hidden(document, say)
+        self.ledger.release(_interval(document).label, document.seconds, how)
+        return self._show(document)
 
-    def show(self, document: Document, say: Callable[[str], None]) -> Path:
-        """Give a document its name whose release the ledger knows, where that failed.
+    def finish_release(self, document: Document, say: Callable[[str], None]) -> Path:
+        """Give a document its name, where `release` could do no more than tell the ledger.
 
         Args:
-            document: the same that was released.
-            say: takes a sentence for the operator about what is left out of it.
+            document: the same document.
+            say: takes a sentence for the operator about what is left out of the document.
 
         Returns:
-            Where it is.
+            The path of the document.
 
         Raises:
-            OSError: if the disk does not take it; it may be tried again.
+            OSError: if the disk does not accept it; it may be tried again.
         """
-        name = _name(document)
-        hidden = self._hidden(name)
-        if not hidden.is_file() and not (self.folder / name).is_file():
-            self._write(document, say)
-        return self._show(hidden, name)
+        if not self._hidden_path(document).is_file() and not self._path(document).is_file():
+            self._write_hidden(document, say)
+        return self._show(document)
 
     def close(self) -> None:
-        """Give the ledger back."""
+        """Close the ledger."""
         self.ledger.close()
 
     def _finish_all(self) -> None:
-        """Give documents their names whose release the ledger knows, and throw others away."""
-        trouble = None
-        for hidden in self.folder.glob(f".*{_SUFFIX}.new"):
+        """Give documents their names if the ledger knows of their release, and delete the others."""
+        failure = None
+        for hidden in self.path.glob(f".*{_SUFFIX}.new"):
             try:
                 self._finish(hidden)
             except OSError as error:
-                trouble = trouble or error
-        if trouble is not None:
-            raise trouble
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def _finish(self, hidden: Path) -> None:
-        # Reading a pipe that somebody put there would never end.
+        # Reading a pipe with that name would never end.
         if not stat.S_ISREG(hidden.lstat().st_mode):
             return
         try:
@@ -133,45 +130,42 @@ class Releases:
         except (DocumentError, ValueError):
             hidden.unlink()
             return
-        if self.ledger.is_released(_start(document)):
-            self._show(hidden, _name(document))
+        if hidden == self._hidden_path(document) and self.ledger.is_released(_interval(document).label):
+            self._show(document)
         else:
             hidden.unlink()
 
-    def _show(self, hidden: Path, name: str) -> Path:
-        """Give a document its name; one that is there already stays."""
-        shown = self.folder / name
+    def _show(self, document: Document) -> Path:
+        """Give a document its name; if one with that name exists, that one stays."""
+        hidden, shown = self._hidden_path(document), self._path(document)
         if shown.is_file():
             hidden.unlink(missing_ok=True)
         else:
             hidden.chmod(0o644)
             hidden.rename(shown)
-        sync_folder(self.folder)
+        sync_folder(self.path)
         return shown
 
-    def _write(self, document: Document, say: Callable[[str], None]) -> None:
-        """Write a document that has no name yet."""
-        hidden = self._hidden(_name(document))
+    def _write_hidden(self, document: Document, say: Callable[[str], None]) -> None:
+        hidden = self._hidden_path(document)
         hidden.unlink(missing_ok=True)
-        _write(hidden, write_within_limit(document, say))
-        # Its name as well: a ledger that knows of a document that is gone would cost the day.
-        sync_folder(self.folder)
+        _write_through(hidden, write_within_limit(document, say))
+        # The name must be on the disk too: a document that is lost after the ledger knows of it would cost the day.
+        sync_folder(self.path)
 
-    def _hidden(self, name: str) -> Path:
-        return self.folder / f".{name}.new"
+    def _path(self, document: Document) -> Path:
+        return self.path / (document.end.replace(" ", "-").replace(":", "-") + _SUFFIX)
 
-
-def _name(document: Document) -> str:
-    """Name a document by the end of its interval."""
-    return document.end.replace(" ", "-").replace(":", "-") + _SUFFIX
+    def _hidden_path(self, document: Document) -> Path:
+        return self.path / f".{self._path(document).name}.new"
 
 
-def _start(document: Document) -> str:
-    return str(datetime.fromisoformat(document.end) - timedelta(seconds=document.seconds))
+def _interval(document: Document) -> Interval:
+    return Interval.ending(parse_time(document.end), document.seconds)
 
 
-def _write(path: Path, text: bytes) -> None:
-    """Write a new file that is on the disk afterwards. Nobody else may read what is not released yet."""
+def _write_through(path: Path, text: bytes) -> None:
+    """Write a new file down to the disk, which others must not read before it is released."""
     descriptor = os.open(path, _FLAGS, 0o600)
     try:
         with open(descriptor, "wb", closefd=False) as file:
