@@ -2,7 +2,7 @@
 
     python -m bench.old_readers ours|literal LOG SECONDS
 
-Ours is `log2stats` as the verb calls it. The literal one does what the script of ticket 5047 (comment 1) did: for each
+Ours is what `obfstats log2stats` calls. The literal one does what the script of ticket 5047 (comment 1) did: for each
 line it tries a regular expression after the other, and it keeps the interval's addresses in a list until they are
 counted. It hashes nothing, and knows only what the measured logs hold. Both print the same: each whole interval's
 start, and its requests and addresses by country. The processor time from the first byte of the log on, without what
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.clients import need_geoip
-from obfstats.publish.log2stats import Surroundings, log2stats
+from obfstats.publish.log2stats import CountingContext, count_old_logs
 from obfstats.publish.logfiles import find
 from obfstats.record.countries import Countries
 from obfstats.record.secret import Secret
@@ -44,10 +44,8 @@ _DAY = timedelta(days=1)
 def ours(path: Path, countries: Countries) -> None:
     """Read a log with our own reader."""
     secret = Secret()
-    around = Surroundings(countries.v4, countries.v6, secret.renew, secret.hash_address)
-    found = log2stats(
-        find([str(path)]), around, utc_offset=timedelta(0), empty=False, advance=lambda _size: None, fast=True
-    )
+    context = CountingContext(countries.v4, countries.v6, secret.renew, secret.hash_address)
+    found = count_old_logs(find([str(path)]), context)
     for counts in found.counts:
         _print(counts.interval.label, counts.requests, counts.addresses or {})
 

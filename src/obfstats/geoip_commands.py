@@ -25,11 +25,11 @@ def run_convert(options: argparse.Namespace) -> int:
 def run_log2stats(options: argparse.Namespace) -> int:
     """Run `obfstats log2stats`; give its exit status."""
     countries, secret = _open_countries(options.geoip, options.geoip6), _open_secret()
-    around = load("obfstats.publish.log2stats:Surroundings")(
+    context = load("obfstats.publish.log2stats:CountingContext")(
         countries.v4, countries.v6, secret.renew, secret.hash_address
     )
     try:
-        status: int = load("obfstats.publish.old_documents:run_log2stats")(options, around, countries.origins)
+        status: int = load("obfstats.publish.log2stats:run_log2stats")(options, context, countries.origins)
     finally:
         secret.wipe()
     return status

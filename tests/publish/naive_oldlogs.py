@@ -1,6 +1,6 @@
-"""The plainest reader of old logs: line by line, with every address kept as it stands there, and no thought of speed.
+"""The plainest reader of old logs: it keeps every address as text and does not try to be fast.
 
-It reads what the strategy in oldlogs.py writes, and no more; heartbeats and clocks that are set back are not in that.
+It reads what the strategy in oldlogs.py writes, and no more: that has no heartbeats, and no clocks that are set back.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class _Naive:
             return Numbers(text(start), _of(clients))
         transports = Counter(name for _, name in pairs)
         return Numbers(
-            text(start), _of(clients), addresses=_of((client, "") for client in known),
+            text(start), _of(clients), lines=_of(set(clients)) if is_whole else _of((client, "") for client in known),
+            addresses=_of((client, "") for client in known),
             families=_families(known) if is_whole else None,
             transports=transports if names else None,
             country_transports=Counter((_country(client), name) for client, name in pairs) if names else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from obfstats.publish.log2stats import Found, Surroundings, log2stats
+from obfstats.publish.log2stats import CountingContext, OldLogCounts, count_old_logs
 from obfstats.publish.logfiles import find
 
 if TYPE_CHECKING:
@@ -74,15 +75,15 @@ class Outside:
 
     Attributes:
         secrets: how many there were.
-        looked_up: addresses whose countries were asked for, with the number of the secret then.
+        looked_up: the last addresses whose countries were looked up, with the number of the secret then.
     """
 
     secrets: int = 1
-    looked_up: list[tuple[int, bytes]] = field(default_factory=list)
+    looked_up: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=100))
 
-    def surroundings(self) -> Surroundings:
-        """Give them as they are handed in."""
-        return Surroundings(self._country, self._country, self._renew, self._digest)
+    def context(self) -> CountingContext:
+        """Give them as counting needs them."""
+        return CountingContext(self._country, self._country, self._renew, self._digest)
 
     def _country(self, packed: bytes) -> str:
         self.looked_up.append((self.secrets, packed))
@@ -98,17 +99,15 @@ class Outside:
 def read(
     folder: Path,
     *logs: str | bytes,
-    fast: bool | None = None,
     empty: bool = False,
     utc_offset: timedelta = timedelta(0),
     outside: Outside | None = None,
-) -> Found:
+) -> OldLogCounts:
     """Count logs.
 
     Args:
         folder: where to put them, as `0.log` and so on.
         logs: what is in each.
-        fast: whether many lines are read at once.
         empty: whether intervals without a client are given.
         utc_offset: of the clock.
         outside: countries and hashes.
@@ -118,17 +117,13 @@ def read(
         path = folder / f"{number}.log"
         path.write_bytes(log if isinstance(log, bytes) else log.encode())
         names.append(str(path))
-    around = (outside or Outside()).surroundings()
-    return log2stats(
-        find(names), around, utc_offset=utc_offset, empty=empty, advance=lambda _size: None, now=NOW, fast=fast
-    )
+    context = (outside or Outside()).context()
+    return count_old_logs(find(names), context, utc_offset=utc_offset, empty=empty, now=NOW)
 
 
 def counts(folder: Path, *logs: str | bytes) -> list[Counts]:
-    """Count logs both ways, see that it is the same, and give the intervals."""
-    found = read(folder, *logs, fast=False)
-    assert read(folder, *logs, fast=True) == found
-    return found.counts
+    """Count logs and give the intervals."""
+    return read(folder, *logs).counts
 
 
 def notes(folder: Path, *logs: str | bytes) -> list[str]:

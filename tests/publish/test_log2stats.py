@@ -134,11 +134,10 @@ def test_intervals_without_a_client_are_given_only_when_asked_for(tmp_path: Path
     log = START + come(FIRST) + come(FIRST + 3 * DAY) + c(FIRST + 4 * DAY, "Exiting.")
     days = [text(FIRST + number * DAY) for number in range(4)]
     assert [one.interval.label for one in counts(tmp_path, log)] == [days[0], days[3]]
-    for fast in (False, True):
-        found = read(tmp_path, log, empty=True, fast=fast)
-        assert [one.interval.label for one in found.counts] == days
-        assert [sum(one.requests.values()) for one in found.counts] == [1, 0, 0, 1]
-        assert {one.interval.seconds for one in found.counts} == {DAY}
+    found = read(tmp_path, log, empty=True)
+    assert [one.interval.label for one in found.counts] == days
+    assert [sum(one.requests.values()) for one in found.counts] == [1, 0, 0, 1]
+    assert {one.interval.seconds for one in found.counts} == {DAY}
 
 
 def test_many_dropped_intervals_are_said_in_one_line(tmp_path: Path) -> None:
@@ -303,6 +302,8 @@ def test_an_interval_of_which_everything_failed_has_no_client(tmp_path: Path) ->
     """Probes only: there is no document of that day."""
     probe = go(FIRST, "obfs4([scrubbed]:5) - new connection") + go(FIRST, "obfs4([scrubbed]:5) - handshake failed: EOF")
     assert counts(tmp_path, START + probe * 100 + LATER) == []
+    (one,) = read(tmp_path, START + probe * 100 + LATER, empty=True).counts
+    assert (one.requests, one.addresses) == ({}, {})
 
 
 # Scrubbed addresses
@@ -377,9 +378,8 @@ def test_scrubbed_addresses_beside_others_are_requests_only(tmp_path: Path) -> N
 def test_a_log_without_times_is_a_clear_error(tmp_path: Path) -> None:
     """Before 2012-02-10 there were none."""
     log = "[info] Starting.\n[info] 192.0.2.7:57437 (obfs2): trying to connect to 127.0.0.1:15901\n"
-    for fast in (False, True):
-        with pytest.raises(NoTimestampsError, match=r"have no times.*before 2012-02-10"):
-            read(tmp_path, log, fast=fast)
+    with pytest.raises(NoTimestampsError, match=r"have no times.*before 2012-02-10"):
+        read(tmp_path, log)
     said = notes(tmp_path, log, START + come(FIRST) + LATER)
     assert (
         said[0]
@@ -424,12 +424,9 @@ def test_damaged_lines_are_no_error_and_are_never_shown(tmp_path: Path) -> None:
         good.replace(b"192.0.2.0", b"192.0.2.\xc3"),
     ]
     log = START.encode() + b"".join(bad + good for bad in damage) + LATER.encode()[:-1]
-    for fast in (False, True):
-        found = read(tmp_path, log, fast=fast)
-        assert [one.requests for one in found.counts] == [{"de": len(damage)}]
-        (report,) = found.reports
-        assert (report.lines, report.counted, report.other) == (2 * len(damage) + 2, len(damage), len(damage) + 2)
-        assert "192.0.2" not in repr(found)
+    found = read(tmp_path, log)
+    assert [one.requests for one in found.counts] == [{"de": len(damage)}]
+    assert "192.0.2" not in repr(found)
 
 
 # Privacy
@@ -446,11 +443,10 @@ def test_each_interval_has_a_secret_of_its_own(tmp_path: Path) -> None:
 
 def test_a_country_is_looked_up_once_in_an_interval(tmp_path: Path) -> None:
     """However often somebody comes."""
-    for fast in (False, True):
-        outside = Outside()
-        read(tmp_path, START + "".join(come(FIRST, f"{v4(number % 7)}:{number}") for number in range(500)) + LATER,
-             fast=fast, outside=outside)  # fmt: skip
-        assert len(outside.looked_up) == 7
+    outside = Outside()
+    log = START + "".join(come(FIRST, f"{v4(number % 7)}:{number}") for number in range(500)) + LATER
+    read(tmp_path, log, outside=outside)
+    assert len(outside.looked_up) == 7
 
 
 def test_no_address_is_in_what_comes_out(tmp_path: Path) -> None:

@@ -1,151 +1,142 @@
-"""From the logs of the old programs to exact numbers: what the script of ticket 5047 (comment 1) was to do.
+"""The command `obfstats log2stats`: documents from the logs of C obfsproxy, Python obfsproxy, obfs4proxy and lyrebird.
 
-C obfsproxy, Python obfsproxy, obfs4proxy and lyrebird wrote a line for each client into their logs, with the client's
-address. This reads them all, tells the programs apart by itself, and counts clients by country in intervals of 24
-hours (oldlogs/counting.py has the rules). Rules:
+These programs logged a line for each client, with its address (ticket 5047, comments 1 to 8). `count_old_logs` counts
+them by country in intervals of 24 hours; counting.py in oldlogs/ has the rules. Rules:
 
-- Countries and hashes come from outside. An address is looked up and hashed as its piece of the log is read; what stays
-  is the hash, and that no longer than the interval.
-- A line that is not understood is no error. Logs in which no line has a time are: days cannot be told apart in them.
-- Nothing that is said quotes a log.
+- Countries and hashes come from outside. An address is looked up and hashed while its block of the log is in memory.
+  Only the hash is kept, until the interval ends.
+- An unknown line is not an error. Logs in which no line has a time are: their days cannot be told apart.
+- No note and no error quotes a log.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from obfstats.publish.oldlogs.blocks import EARLIEST, Window, plain_blocks
-from obfstats.publish.oldlogs.clients import Surroundings
-from obfstats.publish.oldlogs.counting import Counting
+from obfstats.commandline import UsageError, open_standard_output, print_error
+from obfstats.publish.documents import DocumentOptions
+from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.oldlogs.clients import CountingContext
+from obfstats.publish.oldlogs.counting import IntervalCounting
 from obfstats.publish.oldlogs.notes import Notes
-from obfstats.publish.oldlogs.order import in_order
-from obfstats.publish.oldlogs.pieces import read_pieces
+from obfstats.publish.oldlogs.reading import OldLog, distinct_files, merge_old_logs
+from obfstats.publish.progress import Progress
+from obfstats.publish.render import Output, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import argparse
+    from collections.abc import Callable, Sequence
 
     from obfstats.formats.counts import Counts
+    from obfstats.formats.document import GeoIpSource
     from obfstats.publish.logfiles import LogFile
-    from obfstats.publish.oldlogs.blocks import Block
-    from obfstats.publish.oldlogs.blocks import Found as FoundLines
-    from obfstats.publish.oldlogs.order import Stream
 
-__all__ = ["Found", "NoTimestampsError", "OldReport", "Surroundings", "log2stats"]
+__all__ = ["CountingContext", "NoTimestampsError", "OldLogCounts", "count_old_logs", "run_log2stats"]
 
-_PLAIN_PIECE = 1 << 20
-_SHORT = 1_000_000
-_AHEAD = timedelta(days=1)
-"""How far a log may be ahead of now: its clock's zone may be another than the one that was given."""
+_MAX_AHEAD = timedelta(days=1)
+"""How far a log may be ahead of now: its clock's zone may differ from the one that was given."""
 
 
 class NoTimestampsError(ValueError):
-    """Not one line of the logs has a time. The text is one sentence for the operator."""
+    """No line of the logs has a time. The text is one sentence for the operator."""
 
 
-@dataclass(frozen=True, slots=True)
-class OldReport:
-    """How the reading of one log went.
-
-    Attributes:
-        name: what the log is called; printable.
-        lines: lines in it.
-        counted: those that tell of a client, whatever became of that.
-        other: all others.
-    """
-
-    name: str
-    lines: int
-    counted: int
-    other: int
-
-
-@dataclass(slots=True)
-class Found:
-    """What logs say.
+class OldLogCounts(NamedTuple):
+    """What was counted in old logs.
 
     Attributes:
-        counts: the intervals that are whole, sorted by start.
-        reports: what each log was like.
+        counts: the complete intervals, sorted by start.
         notes: sentences for the operator.
     """
 
-    counts: list[Counts] = field(default_factory=list)
-    reports: list[OldReport] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    counts: list[Counts]
+    notes: list[str]
 
 
-def log2stats(
-    logs: Sequence[LogFile],
-    around: Surroundings,
-    *,
-    utc_offset: timedelta,
-    empty: bool,
-    advance: Callable[[int], None],
-    now: datetime | None = None,
-    fast: bool | None = None,
-) -> Found:
-    """Count what old logs say.
+def run_log2stats(options: argparse.Namespace, context: CountingContext, origins: Sequence[GeoIpSource]) -> int:
+    """Run the command.
 
     Args:
-        logs: in any order.
-        around: countries and hashes.
-        utc_offset: what the machine's clock was ahead of UTC.
-        empty: whether intervals without a client are given as well.
-        advance: takes the bytes of a file as they have been read.
-        now: the time, UTC; by default what the clock shows. What is dated more than a day later is left out.
-        fast: whether numpy reads many lines at once; by default it does where there are many and it is installed. The
-            result is the same.
+        options: those of commands.py.
+        context: countries and hashes.
+        origins: the source of the countries.
+
+    Returns:
+        The exit status: 0; 1 if no line has a time; 2 if a log cannot be read. Nothing is written then.
+
+    Raises:
+        UsageError: if options do not go together.
+    """
+    if options.format == "tor" and (options.fingerprint or options.extended):
+        raise UsageError("--fingerprint and --extended go with documents: --format ticket, json or csv")
+    output = Output(options.format, DocumentOptions(options.fingerprint, options.extended, *origins))
+    report = partial(print_error, "obfstats log2stats")
+    with open_standard_output() as out:
+        try:
+            logs = find(options.logs)
+            with Progress().of(sum(log.size or 0 for log in logs)) as advance:
+                found = count_old_logs(
+                    logs, context, utc_offset=options.utc_offset, empty=options.empty, advance=advance
+                )
+        except (LogFileError, NoTimestampsError) as error:
+            report(str(error))
+            return 2 if isinstance(error, LogFileError) else 1
+        for note in found.notes:
+            report(note)
+        out.write(render(found.counts, output, report))
+        out.flush()
+    return 0
+
+
+def count_old_logs(
+    logs: Sequence[LogFile],
+    context: CountingContext,
+    *,
+    utc_offset: timedelta = timedelta(0),
+    empty: bool = False,
+    advance: Callable[[int], None] = lambda _: None,
+    now: datetime | None = None,
+) -> OldLogCounts:
+    """Count the clients in old logs.
+
+    Args:
+        logs: the logs, in any order.
+        context: countries and hashes.
+        utc_offset: how far the machine's clock was ahead of UTC.
+        empty: whether intervals without a client are counted.
+        advance: takes the number of bytes of the files that have been read since the last call.
+        now: the time, UTC; by default the clock's. Lines with a time more than a day later are left out.
 
     Raises:
         LogFileError: if a log cannot be read.
         NoTimestampsError: if no line of any log has a time.
     """
-    moment = datetime.now(UTC) if now is None else now
-    notes = Notes(utc_offset)
-    counting = Counting(around, notes, empty=empty)
-    is_fast = _is_long(logs) and find_spec("numpy") is not None if fast is None else fast
-    window = Window(EARLIEST, int((moment + utc_offset + _AHEAD).timestamp()))
-
-    def open_log(log: LogFile, window: Window, found: FoundLines) -> Iterator[Block]:
-        if not is_fast:
-            return plain_blocks(read_pieces(log, _PLAIN_PIECE, advance), window, found)
-        from obfstats.publish.oldlogs.columns import PIECE, column_blocks  # noqa: PLC0415 - numpy is an extra
-
-        return column_blocks(read_pieces(log, PIECE, advance), window, found)
-
-    streams = in_order(logs, open_log, window, counting, notes)
-    _check(streams, notes)
-    reports = [
-        OldReport(
-            stream.log.name, stream.found.lines, stream.found.connections, stream.found.lines - stream.found.connections
-        )
-        for stream in streams
-    ]
-    return Found(counting.finish(), reports, notes.sentences())
+    latest = (datetime.now(UTC) if now is None else now) + utc_offset + _MAX_AHEAD
+    notes = Notes()
+    counting = IntervalCounting(context, notes, utc_offset=utc_offset, empty=empty)
+    opened = [OldLog(log, int(latest.timestamp()), advance) for log in distinct_files(logs, notes)]
+    for seconds, event in merge_old_logs(opened, notes):
+        counting.count(seconds, event)
+    _check_times(opened, notes)
+    return OldLogCounts(counting.finish(), notes.sentences())
 
 
-def _is_long(logs: Sequence[LogFile]) -> bool:
-    """Tell whether logs are so long, or may be, that loading numpy takes less time than it saves."""
-    return not all(log.is_plain for log in logs) or sum(log.size or 0 for log in logs) > _SHORT
-
-
-def _check(streams: Sequence[Stream], notes: Notes) -> None:
-    """See that the logs have times, and take note of what was found in them."""
-    for stream in streams:
-        notes.impossible += stream.found.impossible
-        notes.without_time += stream.found.without_time
-    written = [stream for stream in streams if stream.found.lines]
-    if not written:
-        notes.say("there is not one line in the logs")
+def _check_times(logs: Sequence[OldLog], notes: Notes) -> None:
+    """Note logs without times; raise NoTimestampsError if no log has any."""
+    for log in logs:
+        notes.impossible += log.totals.impossible
+        notes.without_time += log.totals.without_time
+    not_empty = [log for log in logs if log.totals.lines]
+    if not not_empty:
+        notes.add("there is not one line in the logs")
         return
-    without = [stream.log.name for stream in written if not stream.found.timed]
-    if len(without) < len(written):
-        for name in without:
-            notes.say(f"{name} has no line with a time of one of the known programs, and nothing of it is counted")
-    elif any(stream.found.without_time for stream in written):
+    untimed = [log.log.name for log in not_empty if not log.totals.timed]
+    if len(untimed) < len(not_empty):
+        for name in untimed:
+            notes.add(f"{name} has no line with a time of one of the known programs, and nothing of it is counted")
+    elif notes.without_time:
         raise NoTimestampsError(
             "the lines of the logs have no times, so days cannot be told apart: obfsproxy wrote none before 2012-02-10"
         )

@@ -1,131 +1,147 @@
-"""Who was there in one interval: hashed addresses, their countries, and how often each came.
+"""The clients of one interval: hashed addresses, their countries, and how often each connected.
 
-An address goes in once, packed, to have its country looked up and to be hashed; nothing keeps it. What is kept is
-forgotten with the interval, and the caller then draws a new secret.
+- An address comes in packed, to look up its country and to hash it, and is not kept. What is kept is dropped with the
+  interval; the caller then draws a new secret.
+- A later line may revoke a connection: its handshake failed, or tor could not be reached. Only the last `MAX_REVOCABLE`
+  connections of the interval can be revoked. obfs4proxy gives a handshake 30 seconds, and a bad one up to a minute more
+  before it logs the failure: a bridge would need 90 connections in every second to exceed the limit.
+- A connection with a scrubbed address is a request of `??`, and no address.
+- If some addresses are scrubbed, transports and families of the others are left out: numbers of some clients must not
+  look like numbers of all.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections import defaultdict, deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from obfstats.formats.counts import ClientClass
+from obfstats.formats.address import family_of
+from obfstats.formats.counts import ClientCounter
 from obfstats.formats.logline import UNKNOWN_COUNTRY, Columns
-from obfstats.publish.oldlogs.sums import Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-SCRUBBED = -1
-"""Stands for every client whose address is not known."""
+    from obfstats.formats.counts import Counts
+    from obfstats.formats.interval import Interval
+    from obfstats.formats.oldlog import ClientConnected, ClientFailed, DestinationRefused
+
+MAX_REVOCABLE = 1 << 13
+"""Connections after which an earlier one can no longer be revoked."""
+
+_SCRUBBED = -1
+"""The client number of every connection whose address is unknown."""
+
+_NO_PORT = 1 << 16
+_PORT_BITS = 17
+
+_Value = TypeVar("_Value")
 
 
-class Surroundings(NamedTuple):
-    """What counting needs of the outside: countries, and hashes under a secret that can be changed.
+class CountingContext(NamedTuple):
+    """What counting needs from outside: countries, and hashes under a secret that can be renewed.
 
     Attributes:
         country_v4: gives the lower-case country code of a packed IPv4 address (4 bytes), or `??`.
         country_v6: the same for a packed IPv6 address (16 bytes).
-        renew: draws a new secret; called at the end of every interval.
-        digest: hashes a packed address under the secret: the same one gives the same hash until the next `renew`.
+        renew_secret: draws a new secret; called at the end of every interval.
+        hash_address: hashes a packed address under the secret; the same address gives the same hash until the next
+            `renew_secret`.
     """
 
     country_v4: Callable[[bytes], str]
     country_v6: Callable[[bytes], str]
-    renew: Callable[[], None]
-    digest: Callable[[bytes], bytes]
+    renew_secret: Callable[[], None]
+    hash_address: Callable[[bytes], bytes]
 
 
-class Clients:
-    """The clients of one interval.
+class IntervalClients:
+    """Counts the clients of one interval.
 
-    Args:
-        around: countries and hashes.
+    Attributes:
+        connections: how many there were and have not been revoked.
     """
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
+    def __init__(self, context: CountingContext) -> None:
+        self.connections = 0
+        self._context = context
         self._numbers: dict[bytes, int] = {}
-        self._countries: list[str] = []
-        self._families: list[str] = []
-        self._came: dict[str | None, Counter[int]] = defaultdict(Counter)
+        self._origins: list[tuple[str, str]] = []
+        self._by_client: dict[tuple[int, str | None], int] = defaultdict(int)
+        # The last connections, the latest first.
+        self._endpoints = deque[int](maxlen=MAX_REVOCABLE)
+        self._destinations = deque[bytes | None](maxlen=MAX_REVOCABLE)
+        self._transports = deque[str | None](maxlen=MAX_REVOCABLE)
 
-    def number(self, packed: bytes) -> int:
-        """Give the number that stands for an address, a new one if it was not there before."""
-        return self.numbers((packed,))[0]
+    def count(self, event: ClientConnected) -> None:
+        """Count a connection."""
+        client = _SCRUBBED if event.address is None else self._number(event.address)
+        self.connections += 1
+        self._by_client[client, event.transport] += 1
+        self._endpoints.appendleft(_endpoint(client, event.port))
+        self._destinations.appendleft(event.destination)
+        self._transports.appendleft(event.transport)
 
-    def numbers(self, packed: Iterable[bytes]) -> list[int]:
-        """Give the numbers that stand for many addresses, new ones for those that were not there before."""
-        digest, known = self._around.digest, self._numbers
-        numbers = []
-        for one in packed:
-            digested = digest(one)
-            number = known.get(digested)
-            if number is None:
-                number = known[digested] = len(known)
-                is_v4 = len(one) == 4
-                self._countries.append(self._around.country_v4(one) if is_v4 else self._around.country_v6(one))
-                self._families.append("v4" if is_v4 else "v6")
-            numbers.append(number)
-        return numbers
+    def revoke_failed(self, event: ClientFailed) -> None:
+        """Revoke the latest connection from an address and port, if there is one."""
+        if event.address is None:
+            self._revoke(self._endpoints, _endpoint(_SCRUBBED, event.port))
+        elif self._numbers and (client := self._numbers.get(self._context.hash_address(event.address))) is not None:
+            self._revoke(self._endpoints, _endpoint(client, event.port))
 
-    def known(self, packed: bytes) -> int | None:
-        """Give the number that stands for an address; None if it was not there before."""
-        return self._numbers.get(self._around.digest(packed)) if self._numbers else None
-
-    def come(self, number: int, transport: str | None, times: int = 1) -> None:
-        """Count connections.
-
-        Args:
-            number: of the address, or `SCRUBBED`.
-            transport: its name; None where it is not known.
-            times: how many there were; less than 0 to take some back.
-        """
-        self._came[transport][number] += times
-
-    def come_many(self, times: Iterable[tuple[int, int]], transport: str | None) -> None:
-        """Count many connections.
-
-        Args:
-            times: numbers of addresses, or `SCRUBBED`, and how often each came.
-            transport: the transport of them all.
-        """
-        came = self._came[transport]
-        for number, count in times:
-            if count:
-                came[number] += count
+    def revoke_refused(self, event: DestinationRefused) -> None:
+        """Revoke the latest connection to a destination, if there is one."""
+        self._revoke(self._destinations, event.destination)
 
     @property
-    def connections(self) -> int:
-        """How many there were and have not been taken back."""
-        return sum(came.total() for came in self._came.values())
+    def scrubbed_connections(self) -> int:
+        """How many of the connections have no known address."""
+        return sum(times for (client, _), times in self._by_client.items() if client == _SCRUBBED)
 
-    def sum_up(self) -> Sum:
-        """Give the numbers of what has been counted up to now."""
-        came = {transport: _positive(clients) for transport, clients in self._came.items()}
-        came = {transport: clients for transport, clients in came.items() if clients}
-        scrubbed = sum(clients.pop(SCRUBBED, 0) for clients in came.values())
-        requests = Counter[str]()
-        for clients in came.values():
-            for country, times in zip(map(self._countries.__getitem__, clients), clients.values(), strict=True):
-                requests[country] += times
-        if scrubbed:
-            requests[UNKNOWN_COUNTRY] += scrubbed
-        return Sum(requests, scrubbed, self._classes(came, is_whole=not scrubbed))
-
-    def _classes(self, came: dict[str | None, dict[int, int]], *, is_whole: bool) -> Counter[ClientClass]:
-        """Give the numbers of different addresses by class.
+    def counts(self, interval: Interval) -> Counts:
+        """Give the numbers so far; clients are None if every address is scrubbed.
 
         Args:
-            came: clients by transport.
-            is_whole: whether every client's address is known.
+            interval: the interval.
         """
-        columns = defaultdict[int, set[Columns]](set)
-        for transport, clients in came.items():
-            for number in clients:
-                columns[number].add(Columns(transport, self._families[number]) if is_whole else Columns())
-        return Counter(ClientClass(self._countries[number], frozenset(columns)) for number, columns in columns.items())
+        scrubbed = self.scrubbed_connections
+        counter = ClientCounter[int]({})
+        for (client, transport), times in self._by_client.items():
+            if not times:
+                continue
+            if client == _SCRUBBED:
+                counter.count_request(UNKNOWN_COUNTRY, times)
+            else:
+                country, family = self._origins[client]
+                counter.count_request(country, times)
+                counter.count_client(client, country, Columns(None, None) if scrubbed else Columns(transport, family))
+        counts = counter.counts(interval)
+        return replace(counts, clients=None) if 0 < scrubbed == self.connections else counts
+
+    def _number(self, packed: bytes) -> int:
+        """Give the number of a client, a new one if it has not been seen before."""
+        hashed = self._context.hash_address(packed)
+        number = self._numbers.get(hashed)
+        if number is None:
+            number = self._numbers[hashed] = len(self._numbers)
+            family = family_of(packed)
+            lookup = self._context.country_v4 if family == "v4" else self._context.country_v6
+            self._origins.append((lookup(packed), family))
+        return number
+
+    def _revoke(self, column: deque[_Value], value: _Value) -> None:
+        """Revoke the latest connection that has a value in one of the columns."""
+        try:
+            index = column.index(value)
+        except ValueError:
+            return
+        self._by_client[self._endpoints[index] >> _PORT_BITS, self._transports[index]] -= 1
+        self.connections -= 1
+        for each in (self._endpoints, self._destinations, self._transports):
+            del each[index]
 
 
-def _positive(clients: Counter[int]) -> dict[int, int]:
-    return {number: times for number, times in clients.items() if times > 0}
+def _endpoint(client: int, port: int | None) -> int:
+    """Give one number for a client and its port: to find one among thousands, numbers compare faster than pairs."""
+    return client << _PORT_BITS | (_NO_PORT if port is None else port)

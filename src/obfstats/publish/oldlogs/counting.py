@@ -1,19 +1,17 @@
-"""Which interval a client belongs to, and which intervals are whole.
+"""Divides the events of old logs into intervals.
 
-- An interval begins with the line of a start, or with the first client where there is none. It lasts 86,400 s, and the
-  next one follows on it.
-- It is whole when a later line shows that its time has passed. A stop or a new start before that drops it, and the end
-  of the logs closes nothing.
-- After a stop nobody is counted until the next start.
-- A start long after the last line, with no stop between, closes the interval of that line, which is said; whether the
-  program ran in the meantime is not known, so no empty interval is made of it.
-- A clock that goes back by as much as summer time does shows the latest time it has shown until it is there again.
-  One that goes back by more was set: the interval is dropped, so is one that it goes back into, and the next client
-  begins a new one.
-- An interval that overlaps with one that has been counted is left out.
-- The heartbeat of an interval is the one whose time lies most in it: mostly the last. The one of 24 hours may come
-  just after the interval has ended.
-- Connections are taken back in their own interval only: its secret is gone with it.
+- An interval begins with the line of a start, or with the first client if there is none. It lasts 86,400 s, and the
+  next one follows it.
+- It is complete when a later line shows that its time has passed. A stop or a new start before that drops it, and the
+  end of the logs completes nothing.
+- After a stop no client is counted until the next start.
+- A start long after the last line, without a stop in between, completes that line's interval, and the operator is told.
+  Whether the program ran in the meantime is unknown, so the time up to the start has no empty intervals.
+- Backward steps of up to 2 h (summer time) are clamped to the latest time seen. After a larger one the running interval
+  is dropped, and so is a completed one that the clock went back into; the next client begins a new interval.
+- An interval that overlaps with one that was counted before is left out.
+- The heartbeat of an interval is the one whose time lies most in it, usually the last. The one of 24 hours may come
+  just after the interval's end. It gives the number of addresses if all of them are scrubbed; their country is `??`.
 
 All times are seconds on the logs' clock.
 """
@@ -21,234 +19,199 @@ All times are seconds on the logs' clock.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from obfstats.formats.interval import INTERVAL_SECONDS
-from obfstats.formats.oldlog import Connection, Event, Failed, Heartbeat, Refused, Started, Stopped
-from obfstats.publish.oldlogs.clients import SCRUBBED, Clients
-from obfstats.publish.oldlogs.failing import Failing
-from obfstats.publish.oldlogs.notes import About, Notes
+from obfstats.formats.counts import ClientClass
+from obfstats.formats.interval import INTERVAL_SECONDS, Interval
+from obfstats.formats.logline import UNKNOWN_COUNTRY, Columns
+from obfstats.formats.oldlog import (
+    ClientConnected,
+    ClientFailed,
+    DestinationRefused,
+    HeartbeatTotals,
+    OldLogEvent,
+    ProgramStarted,
+    ProgramStopped,
+)
+from obfstats.publish.oldlogs.clients import CountingContext, IntervalClients
+from obfstats.publish.oldlogs.notes import IntervalNote, Notes
 
 if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
-    from obfstats.publish.oldlogs.clients import Surroundings
-    from obfstats.publish.oldlogs.failing import Taken
-    from obfstats.publish.oldlogs.sums import Sum
 
-STEP_BACK = 7200
+MAX_CLAMPED_STEP = 7200
 """Seconds by which summer time, or a correction, may set a clock back: two hours in the widest zone."""
 
-_LONG_AGO = -(1 << 62)
+_UNKNOWN_CLIENTS = ClientClass(UNKNOWN_COUNTRY, frozenset({Columns(None, None)}))
 
 
 @dataclass(slots=True)
-class _Interval:
-    """An interval, and the heartbeat that speaks of it best."""
+class _LogInterval:
+    """An interval on the logs' clock, its numbers once it is complete, and the heartbeat that fits it best."""
 
     start: int
-    sum: Sum | None = None
-    heartbeat: Heartbeat | None = None
+    counts: Counts | None = None
+    is_partly_scrubbed: bool = False
+    heartbeat: HeartbeatTotals | None = None
     fit: int = 0
 
     @property
     def end(self) -> int:
         return self.start + INTERVAL_SECONDS
 
-    def hear(self, seconds: int, heartbeat: Heartbeat) -> None:
-        """Take a heartbeat if more of its time lies in here than of the one before."""
+    def compare_heartbeat(self, seconds: int, heartbeat: HeartbeatTotals) -> None:
+        """Keep a heartbeat if more of its time lies in this interval than of the one before."""
         length = heartbeat.hours * 3600
         inside = min(seconds, self.end) - max(seconds - length, self.start)
         fit = 2 * inside - length
-        if fit > self.fit or (fit == self.fit > 0 and self.sum is None):
+        if fit > self.fit or (fit == self.fit > 0 and self.counts is None):
             self.heartbeat, self.fit = heartbeat, fit
 
 
-class Counting:
-    """Counts the events of all logs, in their order.
+class IntervalCounting:
+    """Counts the events of all logs.
 
     Args:
-        around: countries and hashes.
-        notes: takes what there is to say.
-        empty: whether intervals without a client are intervals.
-
-    Attributes:
-        latest: the latest time of any line.
-        clients: those of the running interval.
-        failing: those of them that may still be taken back.
+        context: countries and hashes.
+        notes: what the operator is told.
+        utc_offset: how far the logs' clock was ahead of UTC.
+        empty: whether intervals without a client are counted.
     """
 
-    def __init__(self, around: Surroundings, notes: Notes, *, empty: bool) -> None:
-        self.latest = _LONG_AGO
-        self.clients = Clients(around)
-        self.failing = Failing()
-        self._around = around
+    def __init__(self, context: CountingContext, notes: Notes, *, utc_offset: timedelta, empty: bool) -> None:
+        self._context = context
         self._notes = notes
+        self._epoch = datetime.fromtimestamp(0, UTC) - utc_offset
         self._empty = empty
+        self._latest = 0
         self._is_stopped = False
-        self._running: _Interval | None = None
-        self._before: _Interval | None = None
-        self._counted: list[_Interval] = []
+        self._clients = IntervalClients(context)
+        self._running: _LogInterval | None = None
+        self._previous: _LogInterval | None = None
+        self._complete: list[_LogInterval] = []
         self._starts: list[int] = []
 
-    @property
-    def is_stopped(self) -> bool:
-        """Whether nobody is counted until the next start."""
-        return self._is_stopped
-
-    @property
-    def end(self) -> int | None:
-        """When the running interval ends; None where none is running."""
-        return None if self._running is None else self._running.end
-
-    def take(self, seconds: int, event: Event | None) -> None:
-        """Take one line.
+    def count(self, seconds: int, event: OldLogEvent | None) -> None:
+        """Count one line; lines come in order.
 
         Args:
-            seconds: its time, as it stands there.
-            event: what happened, if it matters.
+            seconds: its time.
+            event: what happened, if the line has a meaning here.
         """
-        if seconds < self.latest - STEP_BACK:
-            self._set_back(seconds)
-            self.latest = seconds
-        self.latest = max(self.latest, seconds)
-        if isinstance(event, Started):
+        if seconds < self._latest - MAX_CLAMPED_STEP:
+            self._drop_set_back(seconds)
+            self._latest = seconds
+        elif seconds > self._latest:
+            self._latest = seconds
+        if isinstance(event, ProgramStarted):
             self._start()
             return
-        self._pass()
-        if isinstance(event, Connection):
+        if self._running is not None and self._latest >= self._running.end:
+            self._complete_passed(self._running)
+        if event is None:
+            return
+        if isinstance(event, ClientConnected):
             self._connect(event)
-        elif isinstance(event, Stopped):
-            self._stop()
-        else:
-            self.take_aside(self.latest, event)
-
-    def take_aside(self, seconds: int, event: Event | None) -> None:
-        """Take what neither begins an interval nor ends one, nor is a client.
-
-        Args:
-            seconds: its time; not later than the latest, and within the running interval if there is one.
-            event: what happened, if it matters.
-        """
-        if isinstance(event, Heartbeat):
+        elif isinstance(event, ClientFailed):
+            self._clients.revoke_failed(event)
+        elif isinstance(event, DestinationRefused):
+            self._clients.revoke_refused(event)
+        elif isinstance(event, HeartbeatTotals):
             self._notes.heartbeats += 1
-            for interval in (self._before, self._running):
+            for interval in (self._previous, self._running):
                 if interval is not None:
-                    interval.hear(seconds, event)
-        elif isinstance(event, Failed):
-            number = SCRUBBED if event.address is None else self.clients.known(event.address)
-            if number is not None:
-                self._take_back(self.failing.take((number, event.port)))
-        elif isinstance(event, Refused):
-            self._take_back(self.failing.take_refused(event.destination))
+                    interval.compare_heartbeat(self._latest, event)
+        elif isinstance(event, ProgramStopped):
+            self._drop_running(IntervalNote.CUT_SHORT)
+            self._is_stopped = True
 
     def finish(self) -> list[Counts]:
-        """End with the logs; give the intervals that are whole, sorted by start."""
-        self._drop(About.UNFINISHED)
-        return [self._counts(interval) for interval in sorted(self._counted, key=lambda interval: interval.start)]
+        """Give the complete intervals, sorted by start, at the end of the logs."""
+        self._drop_running(IntervalNote.UNFINISHED)
+        complete = sorted(self._complete, key=lambda interval: interval.start)
+        return [self._final_counts(interval, interval.counts) for interval in complete if interval.counts is not None]
 
-    def connect(self, event: Connection) -> None:
-        """Count a client into the running interval."""
-        number = SCRUBBED if event.address is None else self.clients.number(event.address)
-        self.clients.come(number, event.transport)
-        self.failing.add((number, event.port), event.transport, event.destination)
-        self.count(1)
-
-    def count(self, connections: int) -> None:
-        """Take note of connections that somebody else has counted into the running interval."""
-        self._notes.connections += connections
-
-    def miss(self, connections: int) -> None:
-        """Take note of connections after a stop."""
-        self._notes.after_stop += connections
-
-    def _connect(self, event: Connection) -> None:
+    def _connect(self, event: ClientConnected) -> None:
         if self._is_stopped:
-            self.miss(1)
+            self._notes.after_stop += 1
             return
         if self._running is None:
-            self._running = _Interval(self.latest)
-        self.connect(event)
-
-    def _take_back(self, taken: Taken | None) -> None:
-        if taken is not None:
-            number, transport = taken
-            self.clients.come(number, transport, -1)
+            self._running = _LogInterval(self._latest)
+        self._notes.connections += 1
+        self._clients.count(event)
 
     def _start(self) -> None:
-        """Begin an interval with the line of a start."""
         running = self._running
-        if running is not None and self.latest >= running.end:
-            if self.clients.connections:
-                self._notes.interval(running.start, About.UNSURE)
-                self._close(running)
-            self._forget()
+        if running is not None and self._latest >= running.end:
+            if self._clients.connections:
+                self._notes.add_interval(self._utc(running), IntervalNote.UNSURE)
+                self._add_complete(running)
+            self._renew_clients()
             self._running = None
-        self._drop(About.CUT_SHORT)
-        self._running = _Interval(self.latest)
+        self._drop_running(IntervalNote.CUT_SHORT)
+        self._running = _LogInterval(self._latest)
         self._is_stopped = False
 
-    def _stop(self) -> None:
-        self._drop(About.CUT_SHORT)
-        self._is_stopped = True
-
-    def _set_back(self, seconds: int) -> None:
-        """Drop the running interval, and one that the clock has now gone back into: it never was whole."""
-        self._drop(About.SET_BACK)
-        self._before = None
-        for interval in [one for one in self._counted if one.start <= seconds < one.end]:
-            self._notes.interval(interval.start, About.SET_BACK)
-            self._counted.remove(interval)
+    def _drop_set_back(self, seconds: int) -> None:
+        """Drop the running interval, and one that the clock went back into: it was not complete after all."""
+        self._drop_running(IntervalNote.SET_BACK)
+        self._previous = None
+        for interval in [one for one in self._complete if one.start <= seconds < one.end]:
+            self._notes.add_interval(self._utc(interval), IntervalNote.SET_BACK)
+            self._complete.remove(interval)
             self._starts.remove(interval.start)
 
-    def _pass(self) -> None:
-        """Let time pass: close the intervals that are over."""
-        running = self._running
-        if running is None or self.latest < running.end:
-            return
-        self._close(running)
-        self._forget()
-        over = (self.latest - running.start) // INTERVAL_SECONDS
-        following = [_Interval(running.start + number * INTERVAL_SECONDS) for number in range(1, over + 1)]
+    def _complete_passed(self, running: _LogInterval) -> None:
+        """Complete the running interval and those after it, up to the one that the latest time is in."""
+        self._add_complete(running)
+        self._renew_clients()
+        passed = (self._latest - running.start) // INTERVAL_SECONDS
+        following = [_LogInterval(running.start + number * INTERVAL_SECONDS) for number in range(1, passed + 1)]
         self._running = following.pop()
         if self._empty:
             for interval in following:
-                self._close(interval)
-        self._before = following[-1] if following else running
+                self._add_complete(interval)
+        self._previous = following[-1] if following else running
 
-    def _close(self, interval: _Interval) -> None:
-        """Keep the numbers of an interval that is whole."""
-        interval.sum = self.clients.sum_up()
-        self._before = interval
-        if not interval.sum.requests and not self._empty:
+    def _add_complete(self, interval: _LogInterval) -> None:
+        clients = self._clients
+        interval.counts = clients.counts(self._utc(interval))
+        interval.is_partly_scrubbed = 0 < clients.scrubbed_connections < clients.connections
+        self._previous = interval
+        if not clients.connections and not self._empty:
             return
-        place = bisect_left(self._starts, interval.start - INTERVAL_SECONDS + 1)
-        if place < len(self._starts) and self._starts[place] < interval.end:
-            self._notes.interval(interval.start, About.OVERLAPPING)
+        later = bisect_left(self._starts, interval.start - INTERVAL_SECONDS + 1)
+        if later < len(self._starts) and self._starts[later] < interval.end:
+            self._notes.add_interval(self._utc(interval), IntervalNote.OVERLAPPING)
             return
         insort(self._starts, interval.start)
-        self._counted.append(interval)
+        self._complete.append(interval)
 
-    def _drop(self, about: About) -> None:
-        """Drop the running interval, and say so if anything is lost by it."""
+    def _drop_running(self, note: IntervalNote) -> None:
+        """Drop the running interval, with a note if that loses clients."""
         if self._running is not None:
-            if self._empty or self.clients.connections:
-                self._notes.interval(self._running.start, about)
-            self._forget()
+            if self._empty or self._clients.connections:
+                self._notes.add_interval(self._utc(self._running), note)
+            self._renew_clients()
             self._running = None
 
-    def _forget(self) -> None:
-        """Forget everybody, and the secret."""
-        self.clients = Clients(self._around)
-        self.failing = Failing()
-        self._around.renew()
+    def _renew_clients(self) -> None:
+        """Drop all clients and the secret of their hashes."""
+        self._clients = IntervalClients(self._context)
+        self._context.renew_secret()
 
-    def _counts(self, interval: _Interval) -> Counts:
-        """Give the numbers of an interval, and say what cannot be known of them."""
-        if interval.sum is None:
-            raise AssertionError("an interval was kept before it was over")
-        if interval.sum.is_scrubbed and interval.heartbeat is None:
-            self._notes.interval(interval.start, About.NO_HEARTBEAT)
-        elif interval.sum.scrubbed and not interval.sum.is_scrubbed:
-            self._notes.interval(interval.start, About.PARTLY_SCRUBBED)
-        return interval.sum.counts(self._notes.utc(interval.start), interval.heartbeat)
+    def _final_counts(self, interval: _LogInterval, counts: Counts) -> Counts:
+        """Give an interval's numbers, with a note on what cannot be known of them."""
+        if interval.is_partly_scrubbed:
+            self._notes.add_interval(counts.interval, IntervalNote.PARTLY_SCRUBBED)
+        if counts.clients is not None:
+            return counts
+        if interval.heartbeat is None:
+            self._notes.add_interval(counts.interval, IntervalNote.NO_HEARTBEAT)
+            return counts
+        return replace(counts, clients={_UNKNOWN_CLIENTS: interval.heartbeat.addresses})
+
+    def _utc(self, interval: _LogInterval) -> Interval:
+        return Interval(self._epoch + timedelta(seconds=interval.start))
