@@ -67,20 +67,15 @@ class OutcomeLog:
         self._show = show
         self._failures: Counter[str] = Counter()
 
-    @property
-    def shows_each(self) -> bool:
-        """Whether each connection is logged, and not only failures as sums."""
-        return _log.isEnabledFor(logging.INFO)
-
     def failed(self, client: ClientAddress, destination: str, reason: str) -> None:
         """Count a connection that could not be forwarded."""
         self._failures[reason] += 1
-        if self.shows_each:
+        if _log.isEnabledFor(logging.INFO):
             _log.info("%s: connection to %s failed: %s", self._show(client), destination, reason)
 
     def succeeded(self, client: ClientAddress, transport: str, destination: str) -> None:
         """Log, in the words of the C program, that a client was forwarded."""
-        if self.shows_each:
+        if _log.isEnabledFor(logging.INFO):
             _log.info("%s (%s): Successful outbound connection to '%s'.", self._show(client), transport, destination)
 
     def report(self) -> None:
