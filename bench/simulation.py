@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.report import BrokenError
 from obfstats.formats.address import pack_address
 from obfstats.formats.logline import parse_line
+from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER
 from obfstats.record.countries import Countries
 from obfstats.record.geoip import parse_v4, parse_v6
 from obfstats.record.journal import Journal
-from obfstats.record.recorder import CLOSING_DELAY, DEFAULT_BUFFER, Recorder
+from obfstats.record.recorder import Recorder
 from obfstats.record.secret import Secret
 from peers.clocks import DAY, MovedClock
 

@@ -17,8 +17,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from demo.observed import Day, hashes_by_country, lines_by_country, shorten, true_tables, write_tables, write_time
+from obfstats.formats.interval import INTERVAL_SECONDS
 from obfstats.formats.logline import LINE_LENGTH
-from obfstats.record.recorder import DEFAULT_BUFFER, INTERVAL
+from obfstats.record.batches import DEFAULT_BUFFER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -184,7 +185,7 @@ def _check_interval_end(claims: Claims, seen: Observed) -> None:
         f"{held} were left in the buffer; the log grew from {evening} to {night} lines, all of the old TS",
         holds=len(late) == held and all(line.start == first[0].start for line in late),
     )
-    due = datetime.fromisoformat(first[0].start) + timedelta(seconds=INTERVAL)
+    due = datetime.fromisoformat(first[0].start) + timedelta(seconds=INTERVAL_SECONDS)
     starts = sorted({line.start for line in second})
     claims.check(
         3,

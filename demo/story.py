@@ -19,7 +19,7 @@ from demo.claims import check_all
 from demo.clients import MARK, Clients, Connection, connect_all, draw_strangers, geoip_text, send_noise
 from demo.observed import Day, Observed, Stop, convert, read_log, write_time
 from obfstats.formats.logline import LINE_LENGTH
-from obfstats.record.recorder import CLOSING_DELAY, DEFAULT_BUFFER
+from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER
 from obfstats.wire.transports import make_transport
 from peers import destinations
 from peers.clocks import ProgramClock

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from obfstats.bridge.sources import IntervalSource
     from obfstats.formats.document import Document
-    from obfstats.record.store import Store
 
 FIRST = "2012-02-08-14-01-04-obfsproxy-stats"
 SECOND = "2012-02-09-14-01-04-obfsproxy-stats"
@@ -62,7 +61,7 @@ class Bridge:
 
     def start(self) -> None:
         """Start the program, as after a stop."""
-        store: Store
+        store: Journal | Aggregate
         source: IntervalSource
         if self.aggregate:
             store = Aggregate(warn=self.said.append)

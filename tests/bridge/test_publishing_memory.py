@@ -14,6 +14,7 @@ from obfstats.bridge import threads
 from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.publishing import Publisher
 from obfstats.bridge.sources import MemorySource
+from obfstats.formats.interval import Interval
 from obfstats.publish.ledger import Ledger
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
@@ -71,7 +72,7 @@ def test_in_memory_nothing_stays_of_a_published_interval(tmp_path: Path) -> None
     bridge.visit(10)
     store = bridge.recorder.store
     assert isinstance(store, Aggregate)
-    pages = store._intervals["2012-02-07 14:01:04"].clients._blocks[0]
+    pages = store._intervals[Interval.parse("2012-02-07 14:01:04")].clients._blocks[0]
     bridge.end_day()
     assert pages.memory.closed
     assert store._intervals == {}
@@ -129,7 +130,7 @@ def test_in_memory_limits_are_said_once(tmp_path: Path) -> None:
     bridge = Bridge(tmp_path, aggregate=True)
     store = bridge.recorder.store
     assert isinstance(store, Aggregate)
-    store._most = 5
+    store._max_clients = 5
     bridge.visit(20)
     for _ in range(3):
         bridge.tick(31)

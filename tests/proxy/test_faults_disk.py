@@ -28,7 +28,7 @@ SIZE = 512 << 10
 BUFFER = 7
 """Lines of a batch: their bytes do not fit in with a page's."""
 
-_REFUSES = re.compile(r"cannot write .* \((?:No space left on device|the disk took only a part)\): lines are kept .*")
+_REFUSES = re.compile(r"cannot write .* \(No space left on device\): lines are kept .*")
 _TAKES_AGAIN = re.compile(r".* is written again; lines lost so far: ([0-9]+)")
 _OWN_LINE = re.compile(r"[0-9-]{10} [0-9:]{8} \[(?:info|notice|warn)\] \S.*")
 

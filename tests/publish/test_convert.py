@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.formats.interval import INTERVAL_SECONDS
 from obfstats.publish import simple
-from obfstats.record.interval import CLOCK_TOLERANCE
-from obfstats.record.recorder import ATTENTION, CLOSING_DELAY, INTERVAL
+from obfstats.record.batches import CLOSING_DELAY
+from obfstats.record.clock import CLOCK_TOLERANCE
+from obfstats.record.recorder import CLOCK_CHECK_SECONDS
 from peers.converters import CONVERTERS, SIMPLE
 from tests.publish.logs import DAMAGE, SECRET, line
 from tests.publish.programs import ENVIRONMENT, convert, run, run_measured, run_pipeline
@@ -79,7 +81,10 @@ def test_an_interval_is_left_out_until_its_last_line_is_written(log: Path, now: 
 
 def test_the_closing_batch_of_every_recorder_is_in_before_its_interval_counts_as_over() -> None:
     """The two stations know each other only by their files; here their times are held against each other."""
-    assert simple.OVER_AFTER.total_seconds() >= INTERVAL + CLOCK_TOLERANCE + CLOSING_DELAY + 2 * ATTENTION
+    assert (
+        simple.OVER_AFTER.total_seconds()
+        >= INTERVAL_SECONDS + CLOCK_TOLERANCE + CLOSING_DELAY + 2 * CLOCK_CHECK_SECONDS
+    )
 
 
 def test_finished_intervals_are_published_beside_an_unfinished_one(log: Path) -> None:

@@ -18,8 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from obfstats.publish.ledger import MAX_LEDGER_LENGTH, AlreadyReleasedError, Ledger, LedgerError
-from obfstats.publish.ledger_line import LedgerLine, parse_line, write_line
+from obfstats.publish.ledger import (
+    MAX_LEDGER_SIZE,
+    AlreadyReleasedError,
+    Ledger,
+    LedgerError,
+    LedgerLine,
+    parse_line,
+    write_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -356,7 +363,7 @@ def _somebody_elses(path: Path) -> None:
 
 def _too_long(path: Path) -> None:
     write(path, EXAMPLE)
-    os.truncate(path, MAX_LEDGER_LENGTH + 1)
+    os.truncate(path, MAX_LEDGER_SIZE + 1)
 
 
 def _no_folder(path: Path) -> None:
@@ -367,7 +374,7 @@ UNFIT: list[tuple[Callable[[Path], object], str]] = [
     (_link, "symbolic link"),
     (_second_name, "hard link"),
     (_loose, r"open to others \(0640\)"),
-    (_somebody_elses, "somebody else"),
+    (_somebody_elses, "another user"),
     (_too_long, "too long"),
     (_no_folder, "No such file"),
     (Path.mkdir, "Is a directory"),

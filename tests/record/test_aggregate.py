@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from obfstats.formats.interval import Interval
 from obfstats.publish import plain
 from obfstats.publish.logfiles import find
 from obfstats.record.aggregate import Aggregate
@@ -27,7 +28,7 @@ from tests.record.surroundings import Bench, countries
 if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
 
-START = "2012-02-07 14:01:04"
+START = Interval.parse("2012-02-07 14:01:04")
 ADDRESSES = ("192.0.2.1", "192.0.2.2", "198.51.100.1", "203.0.113.9", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.1")
 
 visits = st.lists(
@@ -75,7 +76,7 @@ def test_the_numbers_are_those_of_the_log(
             logged.recorder.tick()
             recorder.tick()
         expected = of_log(logged.path)
-        assert [store.counts(counts.interval.label) for counts in expected] == expected
+        assert [store.counts(counts.interval) for counts in expected] == expected
         recorder.close()
         logged.recorder.close()
 
@@ -90,7 +91,7 @@ def test_thousands_of_clients_are_told_apart() -> None:
     """Over several blocks nobody is lost and nobody counts twice."""
     store = Aggregate()
     for _ in range(2):
-        store.append(f"{START} ", [message(client=client) for client in range(20_000)], 0.0)
+        store.append(START, [message(client=client) for client in range(20_000)])
     counts = store.counts(START)
     assert (counts.requests, counts.addresses) == ({"de": 40_000}, {"de": 20_000})
     assert len(store._intervals[START].clients._blocks) == 2
@@ -132,10 +133,10 @@ def test_an_interval_that_a_set_clock_cut_short_is_wiped() -> None:
 def test_beyond_the_bound_connections_are_counted_and_clients_are_not() -> None:
     """It says so, and takes no more memory."""
     warnings: list[str] = []
-    store = Aggregate(most=100, warn=warnings.append)
-    store.append(f"{START} ", [message(client=client) for client in range(40)], 0.0)
+    store = Aggregate(max_clients=100, warn=warnings.append)
+    store.append(START, [message(client=client) for client in range(40)])
     before = [warning for warning in warnings if "clients" in warning]
-    store.append(f"{START} ", [message(client=client) for client in range(200)], 0.0)
+    store.append(START, [message(client=client) for client in range(200)])
     counts = store.counts(START)
     assert (before, [warning[:12] for warning in warnings if "clients" in warning]) == ([], ["more clients"])
     assert counts.requests == {"de": 240}
@@ -145,7 +146,7 @@ def test_beyond_the_bound_connections_are_counted_and_clients_are_not() -> None:
 def test_transports_without_end_take_memory_with_an_end() -> None:
     """A transport program that makes names up: those beyond a thousand count as unnamed."""
     store = Aggregate()
-    store.append(f"{START} ", [message(further=f" t{number} v4") for number in range(2000)], 0.0)
+    store.append(START, [message(further=f" t{number} v4") for number in range(2000)])
     transports = store.counts(START).transports
     assert transports is not None
     assert len(transports) == 1000
@@ -168,7 +169,7 @@ sys.stdin.readline()
 if sys.argv[1] == "close":
     recorder.close()
 else:
-    recorder.store.forget(next(iter(recorder.store._intervals)))
+    recorder.store.wipe_interval(next(iter(recorder.store._intervals)))
 os.write(1, b"done\\n")
 sys.stdin.readline()
 """

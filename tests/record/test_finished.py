@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from obfstats.formats.interval import Interval
 from peers.clocks import DAY
 from tests.record.surroundings import Bench, countries
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-START = "2012-02-07 14:01:04 "
+START = Interval.parse("2012-02-07 14:01:04")
+NEXT = Interval.parse("2012-02-08 14:01:04")
 
 
-def labels(bench: Bench) -> list[str]:
+def intervals(bench: Bench) -> list[Interval]:
     """What is finished since the last call."""
-    return [finished.label for finished in bench.recorder.finished()]
+    return [finished.interval for finished in bench.recorder.pop_finished()]
 
 
 def test_an_interval_is_finished_when_its_closing_batch_is_written(tmp_path: Path) -> None:
@@ -24,15 +26,15 @@ def test_an_interval_is_finished_when_its_closing_batch_is_written(tmp_path: Pat
     bench.fill(3)
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
-    assert labels(bench) == []
+    assert intervals(bench) == []
     bench.clock.pass_time(299)
     bench.recorder.tick()
-    assert labels(bench) == []
+    assert intervals(bench) == []
     bench.clock.pass_time(1)
     bench.recorder.tick()
     assert len(bench.lines()) == 3
-    assert labels(bench) == [START]
-    assert labels(bench) == []
+    assert intervals(bench) == [START]
+    assert intervals(bench) == []
 
 
 def test_an_interval_that_nobody_came_in_is_finished_at_the_same_moment(tmp_path: Path) -> None:
@@ -42,10 +44,10 @@ def test_an_interval_that_nobody_came_in_is_finished_at_the_same_moment(tmp_path
     bench.recorder.tick()
     bench.clock.pass_time(299)
     bench.recorder.tick()
-    assert labels(bench) == []
+    assert intervals(bench) == []
     bench.clock.pass_time(1)
     bench.recorder.tick()
-    assert labels(bench) == [START]
+    assert intervals(bench) == [START]
 
 
 def test_what_the_disk_refuses_is_not_finished(tmp_path: Path) -> None:
@@ -57,11 +59,11 @@ def test_what_the_disk_refuses_is_not_finished(tmp_path: Path) -> None:
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
     assert bench.journal.held == 3
-    assert labels(bench) == []
+    assert intervals(bench) == []
     (tmp_path / "log").rmdir()
     bench.clock.pass_time(700)
     bench.recorder.tick()
-    assert labels(bench) == [START]
+    assert intervals(bench) == [START]
     assert len(bench.lines()) == 3
 
 
@@ -73,8 +75,8 @@ def test_an_interval_that_was_given_up_is_never_finished(tmp_path: Path) -> None
     bench.recorder.tick()
     bench.clock.pass_time(DAY + 1)
     bench.recorder.tick()
-    (label,) = labels(bench)
-    assert label == "2012-02-07 16:01:04 "
+    (interval,) = intervals(bench)
+    assert interval.label == "2012-02-07 16:01:04"
 
 
 def test_after_a_sleep_of_days_one_interval_is_finished(tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def test_after_a_sleep_of_days_one_interval_is_finished(tmp_path: Path) -> None:
     bench.fill(1)
     bench.clock.pass_time(3 * DAY + 5)
     bench.recorder.tick()
-    assert labels(bench) == [START]
+    assert intervals(bench) == [START]
 
 
 def test_a_finished_interval_has_the_countries_that_it_was_counted_with(tmp_path: Path) -> None:
@@ -94,7 +96,7 @@ def test_a_finished_interval_has_the_countries_that_it_was_counted_with(tmp_path
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
     assert bench.recorder.countries is after
-    (finished,) = bench.recorder.finished()
+    (finished,) = bench.recorder.pop_finished()
     assert finished.countries is before
 
 
@@ -105,12 +107,12 @@ def test_lines_may_come_for_the_running_interval_and_for_what_is_not_written(tmp
     bench.fill(3)
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
-    assert bench.recorder.unfinished() == ["2012-02-08 14:01:04 ", START]
+    assert bench.recorder.unfinished() == [NEXT, START]
     bench.clock.pass_time(301)
     bench.recorder.tick()
-    assert bench.recorder.unfinished() == ["2012-02-08 14:01:04 ", START]
-    assert labels(bench) == [START]
-    assert bench.recorder.unfinished() == ["2012-02-08 14:01:04 "]
+    assert bench.recorder.unfinished() == [NEXT, START]
+    assert intervals(bench) == [START]
+    assert bench.recorder.unfinished() == [NEXT]
 
 
 def test_where_nobody_asks_nothing_piles_up(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_where_nobody_asks_nothing_piles_up(tmp_path: Path) -> None:
     for _ in range(50):
         bench.clock.pass_time(DAY)
         bench.recorder.tick()
-    assert len(bench.recorder.finished()) == 10
+    assert len(bench.recorder.pop_finished()) == 10
 
 
 def test_a_closing_batch_that_had_to_go_early_is_not_finished_early(tmp_path: Path) -> None:
@@ -131,10 +133,10 @@ def test_a_closing_batch_that_had_to_go_early_is_not_finished_early(tmp_path: Pa
     bench.fill(2)
     assert len(bench.lines()) == 4
     bench.recorder.tick()
-    assert labels(bench) == []
+    assert intervals(bench) == []
     bench.clock.pass_time(300)
     bench.recorder.tick()
-    assert labels(bench) == [START]
+    assert intervals(bench) == [START]
 
 
 def test_a_finished_interval_says_how_many_lines_belong_to_it(tmp_path: Path) -> None:
@@ -143,5 +145,5 @@ def test_a_finished_interval_says_how_many_lines_belong_to_it(tmp_path: Path) ->
     bench.fill(12)
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
-    (finished,) = bench.recorder.finished()
+    (finished,) = bench.recorder.pop_finished()
     assert finished.connections == 12

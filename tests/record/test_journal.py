@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from obfstats.formats.interval import Interval
 from obfstats.formats.logline import LineError, parse_line
 from obfstats.record import RecordError
-from obfstats.record.backoff import LAST_RETRY
-from obfstats.record.journal import HELD_LINES, Journal
+from obfstats.record.journal import HELD_LINES, LAST_RETRY, Backoff, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ def batch(count: int, country: str = "de") -> list[str]:
 
 def append(journal: Journal, lines: list[str], now: float = 0.0) -> None:
     """Have whole lines of one interval written as a batch."""
-    journal.append(LINE[:20], [line[20:-1] for line in lines], now)
+    journal.append(Interval.parse(LINE[:19]), [line[20:-1] for line in lines], now)
 
 
 def open_journal(path: Path, warnings: list[str] | None = None) -> Journal:
@@ -99,7 +99,7 @@ REFUSED = [
     (os.mkfifo, "not a regular file"),
     (os.mkdir, "Is a directory"),
     (_loose, "chmod 600"),
-    (_foreign, "belongs to somebody else"),
+    (_foreign, "belongs to another user"),
     (_text(b"root:x:0:0:root:/root:/bin/bash\n"), "something else"),
     (_text(b"\x7fELF\x02\x01\x01\x00\x00"), "something else"),
     (_text(b"1\n2\n3\n"), "something else"),
@@ -172,7 +172,7 @@ def test_rotation_by_rename_is_followed(tmp_path: Path) -> None:
     append(journal, [LINE])
     path.rename(tmp_path / "log.1")
     append(journal, batch(2))
-    journal.retry(0.0)
+    journal.tick(0.0)
     assert (tmp_path / "log.1").read_text() == LINE
     assert path.read_text() == "".join(batch(2))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -189,7 +189,7 @@ def test_a_new_log_is_never_born_with_a_client(tmp_path: Path) -> None:
         append(journal, [LINE])
         assert not path.exists()
         assert journal.held == number
-    journal.retry(0.0)
+    journal.tick(0.0)
     assert (path.read_text(), journal.held) == (LINE * 2, 0)
 
 
@@ -200,7 +200,7 @@ def test_a_rotated_file_does_not_keep_the_time_of_the_last_client(tmp_path: Path
     append(journal, [LINE])
     path.rename(old)
     os.utime(old, (1_000_000_000, 1_000_000_000))
-    journal.retry(0.0)
+    journal.tick(0.0)
     assert old.stat().st_mtime > 1_000_000_001
 
 
@@ -233,11 +233,11 @@ def test_a_folder_that_is_away_is_tried_ever_more_rarely(tmp_path: Path) -> None
     folder.mkdir()
     journal = open_journal(folder / "log", warnings)
     folder.rename(tmp_path / "away")
-    journal.retry(0.0)
+    journal.tick(0.0)
     folder.mkdir()
-    journal.retry(0.5)
+    journal.tick(0.5)
     assert (list(folder.iterdir()), len(warnings)) == ([], 1)
-    journal.retry(1.0)
+    journal.tick(1.0)
     assert [path.name for path in folder.iterdir()] == ["log"]
 
 
@@ -260,10 +260,10 @@ def test_a_loose_file_put_in_the_place_of_the_log_gets_nothing(tmp_path: Path) -
     path.chmod(0o644)
     for now in (0.0, 0.5, 2.0):
         append(journal, [LINE], now)
-        journal.retry(now)
+        journal.tick(now)
     assert (path.read_bytes(), journal.held, len(warnings)) == (b"", 3, 1)
     path.chmod(0o600)
-    journal.retry(LAST_RETRY)
+    journal.tick(LAST_RETRY)
     assert path.read_text() == LINE * 3
     assert "written again; lines lost so far: 0" in warnings[-1]
 
@@ -317,7 +317,7 @@ def test_a_full_disk_never_shows_a_part_of_a_batch(tmp_path: Path, room: int) ->
     with room_for(64 + room):
         append(journal, batch(10))
         assert path.read_text() == LINE
-    journal.retry(1.0)
+    journal.tick(1.0)
     assert path.read_text() == LINE + "".join(batch(10))
     assert (journal.held, journal.dropped) == (0, 0)
 
@@ -331,7 +331,7 @@ def test_a_disk_that_stays_full_is_asked_less_and_less_often(tmp_path: Path) -> 
         append(journal, [LINE])
         for now in range(3000):
             planned = journal._backoff.at
-            journal.retry(float(now))
+            journal.tick(float(now))
             if journal._backoff.at != planned:
                 tries.append(now)
     assert tries == [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1623, 2223, 2823]
@@ -345,7 +345,7 @@ def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(tmp_path: Path) 
         for _ in range(HELD_LINES // 1000 + 5):
             append(journal, batch(1000))
     assert (journal.held, journal.dropped) == (HELD_LINES, 5000)
-    journal.retry(LAST_RETRY)
+    journal.tick(LAST_RETRY)
     assert len((tmp_path / "log").read_text().splitlines()) == HELD_LINES
 
 
@@ -365,3 +365,28 @@ def test_closing_writes_nothing(tmp_path: Path) -> None:
     journal.close()
     assert (tmp_path / "log").read_bytes() == b""
     assert journal.held == 0
+
+
+def test_waiting_times_double_up_to_ten_minutes() -> None:
+    """The first is a second; whoever looks in between is sent away."""
+    backoff, now, waits = Backoff(), 100.0, list[float]()
+    assert backoff.is_due(now)
+    for _ in range(12):
+        backoff.fail("the disk is full", now)
+        assert not backoff.is_due(backoff.at - 0.1)
+        waits.append(backoff.at - now)
+        now = backoff.at
+        assert backoff.is_due(now)
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, LAST_RETRY, LAST_RETRY]
+
+
+def test_what_works_again_is_tried_at_once_and_begins_anew() -> None:
+    """Nothing of the failures is remembered."""
+    backoff = Backoff()
+    for _ in range(5):
+        backoff.fail("the disk is full", 100.0)
+    assert backoff.reason == "the disk is full"
+    backoff.succeed()
+    assert (backoff.reason, backoff.is_due(0.0)) == ("", True)
+    backoff.fail("again", 100.0)
+    assert backoff.at == 101.0

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.record import RecordError
-from obfstats.record.backoff import LAST_RETRY
-from obfstats.record.journal import Journal
+from obfstats.record.journal import LAST_RETRY, Journal
 from tests.record.surroundings import Bench, secret_of
 
 if TYPE_CHECKING:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.formats.interval import Interval
+from obfstats.lockedfile import LockedFile
 from obfstats.record.errors import LogInUseError
 from obfstats.record.journal import Journal
 from obfstats.record.rewriting import Rewriting
@@ -14,7 +16,7 @@ from obfstats.record.rewriting import Rewriting
 if TYPE_CHECKING:
     from pathlib import Path
 
-OLD, NEW = "2012-02-07 14:01:04 ", "2012-02-08 14:01:04 "
+OLD, NEW = Interval.parse("2012-02-07 14:01:04"), Interval.parse("2012-02-08 14:01:04")
 
 
 def message(client: int) -> str:
@@ -29,7 +31,7 @@ def lines(path: Path) -> list[str]:
 
 def is_new(start: str) -> bool:
     """Keep the second day."""
-    return start == NEW.rstrip()
+    return start == NEW.label
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_the_lines_that_are_to_go_are_gone_and_the_others_stay(journal: Journal)
     rewriting.copy(is_new)
     journal.take_over(rewriting)
     assert lines(journal.path) == kept
-    assert rewriting.forgotten == 5000
+    assert rewriting.removed == 5000
     assert journal.path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(LogInUseError):
         Journal(journal.path, warn=lambda _: None)
@@ -76,7 +78,7 @@ def test_what_is_appended_while_the_copy_is_made_is_no_old_line(journal: Journal
     rewriting.copy(is_new)
     journal.take_over(rewriting)
     assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7"]
-    assert rewriting.forgotten == 5000
+    assert rewriting.removed == 5000
 
 
 def test_the_change_of_files_waits_for_no_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +101,7 @@ def test_a_log_that_was_rotated_away_meanwhile_stays_as_it_is(journal: Journal, 
     with pytest.raises(OSError, match="rotated away"):
         journal.take_over(rewriting)
     journal.append(NEW, [message(1)], 0.0)
-    journal.retry(0.0)
+    journal.tick(0.0)
     assert len(lines(tmp_path / "log.1")) == 5003
     assert len(lines(journal.path)) == 1
     assert sorted(one.name for one in tmp_path.iterdir()) == ["log", "log.1"]
@@ -119,7 +121,7 @@ def test_a_new_log_under_the_name_is_not_written_over(journal: Journal, tmp_path
 def test_damage_stays_whole_lines_stay_whole(journal: Journal) -> None:
     """A torn line, NULs, carriage returns and a giant line are no reason to lose a neighbour."""
     with journal.path.open("ab") as log:
-        log.write(b"\0\r2012\r\n" + b"x" * 300_000 + b"\n" + NEW.encode() + b"torn")
+        log.write(b"\0\r2012\r\n" + b"x" * 300_000 + b"\n" + NEW.label.encode() + b" torn")
     rewriting = journal.rewriting()
     rewriting.copy(lambda start: not start.startswith("2012-02-07"))
     journal.take_over(rewriting)
@@ -127,7 +129,7 @@ def test_damage_stays_whole_lines_stay_whole(journal: Journal) -> None:
     assert len(parts) == 6
     assert parts[3] == b"\0\r2012\r"
     assert parts[4].startswith(b"xxx")
-    assert parts[5] == NEW.encode() + b"torn"
+    assert parts[5] == NEW.label.encode() + b" torn"
 
 
 def test_a_copy_that_a_killed_program_left_is_removed_at_the_next_open(tmp_path: Path) -> None:
@@ -142,13 +144,13 @@ def test_a_disk_that_does_not_take_the_copy_changes_nothing(journal: Journal) ->
     before = journal.path.read_bytes()
     rewriting = journal.rewriting()
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, rewriting._new)
+    os.dup2(full, rewriting._new.descriptor)
     os.close(full)
     with pytest.raises(OSError, match="No space left"):
         rewriting.copy(lambda _: True)
     rewriting.abandon()
     journal.append(NEW, [message(1)], 0.0)
-    assert journal.path.read_bytes() == before + f"{NEW}{message(1)}\n".encode()
+    assert journal.path.read_bytes() == before + f"{NEW.label} {message(1)}\n".encode()
 
 
 def test_a_disk_that_is_nearly_full_is_left_to_the_next_lines(
@@ -170,7 +172,7 @@ def test_the_copy_can_be_read_by_its_owner_alone(journal: Journal) -> None:
     """Whatever the umask."""
     before = os.umask(0)
     try:
-        rewriting = Rewriting(journal.path, os.open(journal.path, os.O_RDONLY))
+        rewriting = Rewriting(LockedFile(journal.path, os.open(journal.path, os.O_RDONLY)))
     finally:
         os.umask(before)
     assert (journal.path.parent / ".log.new").stat().st_mode & 0o777 == 0o600

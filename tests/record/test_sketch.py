@@ -131,7 +131,7 @@ def test_forgetting_leaves_zeros(clients: int) -> None:
     sketch = sketch_of(digest_of(client) for client in range(clients))
     address = sketch._numbers.buffer_info()
     assert any(memory_of(sketch))
-    sketch.forget()
+    sketch.wipe()
     assert sketch._numbers.buffer_info() == address
     assert memory_of(sketch) == bytes(8 * SIZE)
     assert (sketch.estimate(), sketch.bound) == (0, Sketch().bound)

@@ -31,7 +31,7 @@ from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.noise import write_epsilon
 from obfstats.publish.release import ReleaseError, ReleaseFolder
 from obfstats.record import RecordError
-from obfstats.record.backoff import Backoff
+from obfstats.record.journal import Backoff
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from obfstats.formats.document import Document
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
-    from obfstats.record.seen import Finished
+    from obfstats.record.recorder import Finished
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ class Publisher:
     async def publish_due(self) -> None:
         """Publish what is over and remove what is old. While an earlier call hangs, only note what is over."""
         now = self._clock.boot()
-        for finished in self._recorder.finished():
-            self._waiting[Interval.parse(finished.label.rstrip())] = _Waiting(now, finished)
+        for finished in self._recorder.pop_finished():
+            self._waiting[finished.interval] = _Waiting(now, finished)
         self._give_up_overdue(now)
         if self._is_busy:
             return
@@ -183,9 +183,8 @@ class Publisher:
         now = self._clock.boot()
         if not self._removing.is_due(now):
             return [self._removing.reason]
-        running = {Interval.parse(label.rstrip()) for label in self._recorder.unfinished()}
         try:
-            await self._source.remove_old({*self._waiting, *running})
+            await self._source.remove_old({*self._waiting, *self._recorder.unfinished()})
         except OSError as error:
             self._removing.fail(_reason(error), now)
             return [self._removing.reason]

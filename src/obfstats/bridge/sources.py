@@ -32,11 +32,11 @@ from obfstats.bridge import threads
 from obfstats.bridge.logs import NOTICE
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, Interval, format_time, parse_time
 from obfstats.formats.logline import is_line
-from obfstats.ownfile import sync_folder
+from obfstats.lockedfile import sync_folder
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.logreader import read_blocks
 from obfstats.record.aggregate import Aggregate
-from obfstats.record.interval import CLOCK_TOLERANCE
+from obfstats.record.clock import CLOCK_TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -132,20 +132,20 @@ class MemorySource:
 
     async def count_interval(self, interval: Interval, connections: int | None, files: int | None) -> Counted:  # noqa: ARG002
         """Give the numbers, and wipe the hashes that they were counted with."""
-        counts = self._aggregate.counts(interval.label)
-        self._aggregate.forget(interval.label)
+        counts = self._aggregate.counts(interval)
+        self._aggregate.wipe_interval(interval)
         return Counted(counts, None)
 
     def give_up_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:  # noqa: ARG002
         """Wipe all but the last intervals that came, whatever their dates: somebody may have set the clock."""
         overdue = list(waiting)[:-MAX_WAITING]
         for interval in overdue:
-            self._aggregate.forget(interval.label)
+            self._aggregate.wipe_interval(interval)
         return overdue
 
     async def remove_old(self, needed: Collection[Interval]) -> None:
         """Wipe the intervals that are not needed."""
-        self._aggregate.forget_all_but({interval.label for interval in needed})
+        self._aggregate.wipe_all_but(needed)
 
 
 class LogSource:
@@ -199,7 +199,7 @@ class LogSource:
             # Not where this is cancelled: the thread may still be writing.
             rewriting.abandon()
             raise
-        if rewriting.forgotten:
+        if rewriting.removed:
             self._journal.take_over(rewriting)
             # Until the new name is on the disk, the old lines are.
             await threads.run_in_thread("forget", partial(sync_folder, self._journal.path.parent))
@@ -245,33 +245,33 @@ def count_in_files(log: Path, interval: Interval) -> FileCounts:
     Raises:
         OSError: if the log's folder cannot be read.
     """
-    aggregate = Aggregate(most=None)
+    aggregate = Aggregate(max_clients=None)
     found, error = 0, None
     files = _find_files(log, interval)
     try:
         for path in files:
-            before = aggregate.requests(interval.label)
+            before = aggregate.connections(interval)
             try:
-                _count_file(path, interval.label, aggregate)
+                _count_file(path, interval, aggregate)
             except LogFileError as unreadable:
                 error = error or unreadable
-            found += aggregate.requests(interval.label) > before
+            found += aggregate.connections(interval) > before
         if error is None and _find_files(log, interval) != files:
             error = LogFileError(f"{log} was rotated while it was counted; count it again")
-        return FileCounts(aggregate.counts(interval.label), found, error)
+        return FileCounts(aggregate.counts(interval), found, error)
     finally:
         aggregate.close()
 
 
-def _count_file(path: Path, label: str, aggregate: Aggregate) -> None:
-    begin = label.encode("ascii") + b" "
+def _count_file(path: Path, interval: Interval, aggregate: Aggregate) -> None:
+    begin = interval.label.encode("ascii") + b" "
     # A pattern is what a log's name may look like: find takes a file of that name first.
     for log in find([str(path.absolute())]):
         with closing(read_blocks(log, BLOCK_SIZE)) as blocks:
             for block in blocks:
                 lines = [line for line in io.BytesIO(block) if line.startswith(begin) and is_line(line)]
                 messages = [line[len(begin) :].removesuffix(b"\n").decode("ascii") for line in lines]
-                aggregate.append(label, messages, 0.0)
+                aggregate.append(interval, messages)
 
 
 def _sync(log: Path, interval: Interval) -> None:

@@ -13,13 +13,12 @@ from obfstats.bridge.publishing import Publisher
 from obfstats.bridge.sources import LogSource, MemorySource
 from obfstats.record import LogInUseError, Recorder, RecordError
 from obfstats.record.aggregate import Aggregate
-from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
     from obfstats.bridge.commands import PublishOptions, StatisticsOptions
     from obfstats.bridge.sources import IntervalSource
     from obfstats.record.clock import Clock
-    from obfstats.record.store import Store
+    from obfstats.record.journal import Journal
 
 LOG_NAME = "clients"
 
@@ -76,12 +75,10 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
     return Statistics(recorder, publisher)
 
 
-def _open_source(store: Store, clock: Clock, options: PublishOptions) -> IntervalSource:
+def _open_source(store: Journal | Aggregate, clock: Clock, options: PublishOptions) -> IntervalSource:
     if isinstance(store, Aggregate):
         return MemorySource(store)
-    if isinstance(store, Journal):
-        return LogSource(store, clock, options.forget_after)
-    raise TypeError("a store that cannot be published from")
+    return LogSource(store, clock, options.forget_after)
 
 
 def _open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock, name: str) -> Recorder:

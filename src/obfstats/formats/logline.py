@@ -47,6 +47,9 @@ COUNTRY = slice(LABEL_LENGTH + 1, LABEL_LENGTH + 3)
 
 UNKNOWN_COUNTRY = "??"
 
+PLAIN_TRANSPORT, UNNAMED_TRANSPORT = "<OR>", "<??>"
+"""In the transport's column: no transport, and one whose name is not known or not allowed (dir-spec)."""
+
 MAX_TRANSPORT_LENGTH = 32
 """Longest transport name: an extra-info descriptor holds 50,000 bytes in all, so names must stay short."""
 

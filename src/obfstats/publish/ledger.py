@@ -1,48 +1,70 @@
 """The ledger: which intervals have been released, so that none is released twice.
 
-    2012-02-10 09:22:04 (86400 s) over (files: 1)                             run to its end, not released yet
+    2012-02-10 09:22:04 (86400 s) over (files: 1)                             over, not released yet
     2012-02-10 09:22:04 (86400 s) released rounded
     2012-02-11 09:22:04 (86400 s) released discrete-laplace epsilon=0.5
     2012-02-12 09:22:04 (86400 s) given up                                    never to be released: lines are missing
 
-Noise hides a client once. Who sees the same number twice, with fresh noise each time, sees more, and the mean of many
-releases is the number itself. So what has been released is remembered where a restart does not forget it, before it is
-released. A bridge that publishes by itself knows by the same file what it still has to publish.
+Noise hides a client once. Anyone who sees the same number twice, with fresh noise each time, learns more, and the mean
+of many releases is the number itself. So a release is written down, where a restart does not lose it, before it is
+made. A bridge that publishes by itself knows from the same file what it still has to publish.
 
 Rules:
 
-- A line is on the disk when `release` returns. Killed after that, and before the document is out, an interval is lost;
-  none is ever released twice.
-- What cannot be read cannot refuse: with one damaged line a ledger is of no use before somebody has put it right, and
-  it is left as it is. A torn last line is another matter: it never reached the disk whole, so nothing was released by
-  it, and it is cut off; a bridge must start after a power failure. So are the NULs that some filesystems leave where a
-  line had no time to be. One that only lacks its newline counts, and gets it.
-- The file is its owner's alone, one program at a time has it, and lines are only ever added (ownfile.py). If the disk
-  does not take one whole, it is cut off again, and the file is read anew before the next.
-- A ledger that was moved or deleted while it was open takes nothing more.
+- A line is on the disk when `release` returns. Killed after that, and before the document is published, an interval is
+  lost; none is ever released twice.
+- A ledger with one damaged line is refused and left as it is, because the damaged line may be a release. A torn last
+  line is different: it was never written completely, so nothing was released by it. It is cut off, for a bridge must
+  start after a power failure; so are the NULs that some filesystems leave in place of a line. A last line that lacks
+  only its newline counts, and gets it.
+- The file is its owner's alone, locked, and only appended to (lockedfile.py). After a failed write the file is read
+  again before the next.
+- A ledger that was moved or deleted while it was open accepts nothing more.
 
-Starts that differ are different intervals, also where they overlap. A bridge that was restarted begins a new interval
+The first field of a line is the interval's start, UTC, as in the log. Of an interval that is over, the number of files
+with its lines is kept: the log, and the files that it was rotated into. So a later program notices when a file has
+gone, and the ledger does not tell how many lines there were. The grammar is strict and the same in both directions:
+`parse_line` takes what `write_line` gives, and `write_line` gives back what `parse_line` takes.
+
+Different starts are different intervals, even where they overlap. A bridge that was restarted begins a new interval
 within 24 hours of the last; to refuse it would cost a day for every restart. No connection is in both, but a client may
-have connected in both and spends epsilon in each, as on two days. What a ledger cannot see is the same connections
-under another start: an old log that is read again with another offset from UTC, or without its first lines, is cut into
-other intervals. So read an old log once. Nor can it see a second ledger: keep one for each bridge.
+have connected in both and spends epsilon in each, as on two days. A ledger cannot notice the same connections under
+another start: an old log that is read again with another offset from UTC, or without its first lines, is cut into other
+intervals. So read an old log once. Nor can it know of a second ledger: keep one for each bridge.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from obfstats.ownfile import OwnFileError, check, leads_to, lock, open_or_make, sync_folder
-from obfstats.publish.ledger_line import GIVEN_UP, LedgerLine, is_torn, parse_line, write_line
+from obfstats.formats.interval import Interval
+from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError, sync_folder
+from obfstats.publish.noise import parse_epsilon
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_LEDGER_LENGTH = 1 << 24
+MAX_LEDGER_SIZE = 1 << 24
 """Bytes: several hundred years of days."""
+
+ROUNDED = "rounded"
+"""How an interval was released: rounded up to multiples of 8."""
+
+GIVEN_UP = "given up"
+"""In place of a way to release an interval: it never will be."""
+
+NOISE = "discrete-laplace epsilon="
+"""How an interval was released: with noise; epsilon follows."""
+
+_LINE = re.compile(
+    rb"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) \(([1-9][0-9]{0,8}) s\) "
+    rb"(?:over \(files: (0|[1-9][0-9]{0,4})\)|(given up)|released ([ -~]+))"
+)
+# Each line begins like this, with any digits; what follows is short.
+_BEGINNING = b"0000-00-00 00:00:00 ("
+_MAX_LINE_LENGTH = 100
 
 
 class LedgerError(Exception):
@@ -53,19 +75,72 @@ class AlreadyReleasedError(LedgerError):
     """This interval has been released before."""
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """One line.
+
+    Attributes:
+        start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
+        seconds: its length.
+        how: ROUNDED; NOISE and epsilon; GIVEN_UP; None for an interval that is over and waits.
+        files: how many files have lines of an interval that is over and waits; else None.
+    """
+
+    start: str
+    seconds: int
+    how: str | None
+    files: int | None = None
+
+
+def parse_line(line: bytes) -> LedgerLine:
+    """Parse one line, without its newline.
+
+    Raises:
+        ValueError: if it is not of the grammar.
+    """
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise ValueError("not a line of a ledger")
+    start, seconds = match[1].decode("ascii"), int(match[2])
+    _check_interval(start, seconds)
+    if match[3] is not None:
+        return LedgerLine(start, seconds, None, int(match[3]))
+    if match[4] is not None:
+        return LedgerLine(start, seconds, GIVEN_UP)
+    how = match[5].decode("ascii")
+    if how.startswith(NOISE):
+        parse_epsilon(how.removeprefix(NOISE))
+    elif how != ROUNDED:
+        raise ValueError("unknown way to release an interval")
+    return LedgerLine(start, seconds, how)
+
+
+def write_line(line: LedgerLine) -> bytes:
+    """Write one line with its newline.
+
+    Raises:
+        ValueError: if a field is not of the grammar; nothing that cannot be read again is ever written.
+    """
+    state = {None: f"over (files: {line.files})", GIVEN_UP: GIVEN_UP}.get(line.how, f"released {line.how}")
+    text = f"{line.start} ({line.seconds} s) {state}".encode("utf-8", "surrogatepass")
+    if parse_line(text) != line:
+        raise ValueError("a field contains another field's text")
+    return text + b"\n"
+
+
 class Ledger:
     """An open ledger; `with` closes it."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        """Take an open file that is locked, and read it; `open` does both.
+    def __init__(self, file: LockedFile) -> None:
+        """Read an open file; `open` opens one.
 
         Raises:
             LedgerError: if a line is damaged.
             OSError: if it cannot be read.
         """
-        self._path = path
-        self._descriptor = descriptor
-        self._is_in_doubt = False
+        self._file = file
+        self._path = file.path
+        self._has_failed = False
         self._over: dict[str, int] = {}
         self._released: set[str] = set()
         self._given_up: set[str] = set()
@@ -73,30 +148,29 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
-        """Open a ledger, or make it.
+        """Open a ledger, or create it.
 
         Args:
-            path: the file; its folder must be there.
+            path: the file; its folder must exist.
 
         Raises:
             LedgerError: if it cannot be used, or another program is using it.
         """
         try:
-            descriptor, is_new = open_or_make(path)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise LedgerError(f"{path} is a symbolic link; name the ledger itself") from None
-            raise LedgerError(f"cannot open the ledger {path}: {error.strerror}; name another place for it") from None
+            file = LockedFile.open(path, "ledger", "name another file for it")
+        except FileInUseError:
+            raise LedgerError(f"the ledger {path} is in use by another program; wait until that has ended") from None
+        except LockedFileError as error:
+            raise LedgerError(str(error)) from None
         try:
-            if is_new:
+            if file.is_new:
                 sync_folder(path.parent)
-            _take(path, descriptor)
-            return cls(path, descriptor)
+            return cls(file)
         except OSError as error:
-            os.close(descriptor)
-            raise LedgerError(f"cannot use the ledger {path}: {error.strerror}; name another place for it") from None
+            file.close()
+            raise LedgerError(f"cannot use the ledger {path}: {error.strerror}; name another file for it") from None
         except LedgerError:
-            os.close(descriptor)
+            file.close()
             raise
 
     def __enter__(self) -> Self:
@@ -106,30 +180,36 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Give the file and its lock back. May be called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the file, which releases its lock. May be called twice."""
+        self._file.close()
 
     def is_released(self, start: str) -> bool:
         """Tell whether the interval with this start has been released."""
         return start in self._released
 
     def check(self) -> None:
-        """See that the ledger is still there, before anything is made that it has to know of.
+        """See that the ledger can be used; after a failed write, read it again.
 
         Raises:
-            LedgerError: if it was moved or deleted, or cannot be read.
+            LedgerError: if it is closed, was moved or deleted, or cannot be read.
         """
-        self._settle()
+        if self._file.descriptor < 0:
+            raise LedgerError(f"the ledger {self._path} is closed; open it again")
+        try:
+            if not self._file.is_in_place():
+                raise LedgerError(f"the ledger {self._path} was moved or deleted; move it back, or start again")
+            if self._has_failed:
+                self._read()
+        except OSError as error:
+            raise LedgerError(f"cannot read the ledger {self._path}: {error.strerror}; start again") from None
 
     def over(self) -> dict[str, int]:
-        """Give those that are over, neither released nor given up: their starts, in order, and how many files."""
+        """Give the intervals that are over and neither released nor given up: starts in order, and numbers of files."""
         ended = self._released | self._given_up
         return {start: files for start, files in sorted(self._over.items()) if start not in ended}
 
     def mark_over(self, start: str, seconds: int, files: int) -> None:
-        """Remember that an interval is over and has to be released. For one that is known nothing happens.
+        """Write down that an interval is over and has to be released, unless that is known.
 
         Args:
             start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
@@ -138,16 +218,16 @@ class Ledger:
 
         Raises:
             LedgerError: if it could not be written.
-            ValueError: if there is no such start or length.
+            ValueError: if the start or the length is invalid.
         """
         line = write_line(LedgerLine(start, seconds, None, files))
-        self._settle()
+        self.check()
         if start not in self._over and start not in self._released:
             self._append(line)
             self._over[start] = files
 
     def give_up(self, start: str, seconds: int) -> None:
-        """Remember that an interval will never be released, so that nobody tries again.
+        """Write down that an interval will never be released, so that no later program tries.
 
         Args:
             start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
@@ -155,28 +235,28 @@ class Ledger:
 
         Raises:
             LedgerError: if it could not be written.
-            ValueError: if there is no such start or length.
+            ValueError: if the start or the length is invalid.
         """
         line = write_line(LedgerLine(start, seconds, GIVEN_UP))
-        self._settle()
+        self.check()
         self._append(line)
         self._given_up.add(start)
 
     def release(self, start: str, seconds: int, how: str) -> None:
-        """Remember that an interval is released. Release it only after this has returned.
+        """Write down that an interval is released. Release it only after this has returned.
 
         Args:
             start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
             seconds: its length.
-            how: `rounded`, or `discrete-laplace epsilon=` and epsilon.
+            how: ROUNDED, or NOISE and epsilon.
 
         Raises:
             AlreadyReleasedError: if it has been released before.
-            LedgerError: if it could not be written; the interval is not to be released then, and may be tried again.
-            ValueError: if there is no such start, length or way.
+            LedgerError: if it could not be written; the interval must not be released then, and may be tried again.
+            ValueError: if the start, the length or the way is invalid.
         """
         line = write_line(LedgerLine(start, seconds, how))
-        self._settle()
+        self.check()
         if start in self._released:
             raise AlreadyReleasedError(
                 f"the ledger {self._path} says that the interval from {start} has been released before; leave it out"
@@ -184,37 +264,28 @@ class Ledger:
         self._append(line)
         self._released.add(start)
 
-    def _settle(self) -> None:
-        """See that the file is still there, and what is in it if the last writing failed."""
-        if self._descriptor < 0:
-            raise LedgerError(f"the ledger {self._path} is closed; open it again")
-        try:
-            if not leads_to(self._path, self._descriptor):
-                raise LedgerError(f"the ledger {self._path} was moved or deleted; move it back, or start again")
-            if self._is_in_doubt:
-                self._read()
-        except OSError as error:
-            raise LedgerError(f"cannot read the ledger {self._path}: {error.strerror}; start again") from None
-
     def _append(self, line: bytes) -> None:
-        """Add a line and see it to the disk; if that fails, what is in the file is in doubt."""
-        self._is_in_doubt = True
+        """Append a line and wait until it is on the disk; if that fails, the file may have it all the same."""
+        self._has_failed = True
         try:
-            _write_through(self._descriptor, line)
+            self._file.append(line, sync=True)
         except OSError as error:
             raise LedgerError(
                 f"cannot write the ledger {self._path}: {error.strerror}; nothing is released before it can be written"
             ) from None
-        self._is_in_doubt = False
+        self._has_failed = False
 
     def _read(self) -> None:
-        """Take in every line; end the last one if it is whole, cut it off if it is torn."""
-        *lines, last = _read_whole(self._path, self._descriptor).split(b"\n")
+        """Read every line; end the last one if it is whole, cut it off if it is torn."""
+        size = self._file.size
+        if size > MAX_LEDGER_SIZE:
+            raise LedgerError(f"{self._path} is too long for a ledger; name another file")
+        *lines, last = self._file.read(size).split(b"\n")
         nuls = len(last) - len(last := last.rstrip(b"\0"))
         over: dict[str, int] = {}
         released: set[str] = set()
         given_up: set[str] = set()
-        for number, line in enumerate([*lines, last] if last and not is_torn(last) else lines, 1):
+        for number, line in enumerate([*lines, last] if last and not _is_torn(last) else lines, 1):
             try:
                 known = parse_line(line)
             except ValueError:
@@ -226,47 +297,33 @@ class Ledger:
                 over[known.start] = known.files
             else:
                 (given_up if known.how == GIVEN_UP else released).add(known.start)
-        cut = nuls + (len(last) if is_torn(last) else 0)
+        cut = nuls + (len(last) if _is_torn(last) else 0)
         if cut:
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - cut)
-        if last and not is_torn(last):
-            _write_through(self._descriptor, b"\n")
+            self._file.truncate(size - cut)
+        if last and not _is_torn(last):
+            self._file.append(b"\n", sync=True)
         self._over, self._released, self._given_up = over, released, given_up
-        self._is_in_doubt = False
+        self._has_failed = False
 
 
-def _take(path: Path, descriptor: int) -> None:
-    """See that the file is for this program alone."""
+def _is_torn(line: bytes) -> bool:
+    """Tell whether these bytes, without a newline, are the beginning of a line whose rest was never written."""
+    begins = all(
+        character == byte or (character == ord("0") and byte in b"0123456789")
+        for character, byte in zip(_BEGINNING, line, strict=False)
+    )
+    if not line or not begins:
+        return False
     try:
-        check(path, descriptor)
-    except OwnFileError as error:
-        raise LedgerError(str(error)) from None
-    if not lock(descriptor):
-        raise LedgerError(f"the ledger {path} is in use by another program; wait until that has ended")
+        parse_line(line)
+    except ValueError:
+        return len(line) <= _MAX_LINE_LENGTH and line.isascii() and line.decode("ascii").isprintable()
+    return False
 
 
-def _read_whole(path: Path, descriptor: int) -> bytes:
-    if os.fstat(descriptor).st_size > MAX_LEDGER_LENGTH:
-        raise LedgerError(f"{path} is far too long for a ledger; name another file")
-    with open(descriptor, "rb", closefd=False) as file:
-        file.seek(0)
-        return file.read()
-
-
-def _write_through(descriptor: int, data: bytes) -> None:
-    """Append all of it, down to the disk.
-
-    Raises:
-        OSError: if the disk did not take all; what it took has been cut off again, if it allowed that.
-    """
-    size = os.fstat(descriptor).st_size
+def _check_interval(start: str, seconds: int) -> None:
+    """Raise ValueError if the calendar has no such interval."""
     try:
-        written = os.write(descriptor, data)
-        os.fsync(descriptor)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, size)
-        raise
-    if written < len(data):
-        os.ftruncate(descriptor, size)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _ = Interval.parse(start, seconds).end
+    except OverflowError:
+        raise ValueError("an interval must end before the year 10000") from None

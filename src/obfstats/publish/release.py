@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.formats.document import DocumentError, read_documents
 from obfstats.formats.interval import Interval, parse_time
-from obfstats.ownfile import sync_folder
+from obfstats.lockedfile import sync_folder
 from obfstats.publish.documents import write_within_limit
 from obfstats.publish.ledger import Ledger
 

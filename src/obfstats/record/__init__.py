@@ -2,7 +2,6 @@
 
 from obfstats.record.countries import Countries
 from obfstats.record.errors import LogInUseError, RecordError
-from obfstats.record.recorder import Recorder
-from obfstats.record.seen import Seen
+from obfstats.record.recorder import Recorder, Seen
 
 __all__ = ["Countries", "LogInUseError", "RecordError", "Recorder", "Seen"]

@@ -1,14 +1,15 @@
-"""Counting lines as they come: an interval's numbers, and of its clients no more than it takes to tell them apart.
+"""Counting lines in memory: an interval's numbers, and of its clients only what is needed to tell them apart.
 
-An Aggregate takes the place of the journal where nothing about a client is to be written. What the journal would append
-it counts, batch by batch, in the same order and at the same moments; and what the journal has written is counted by an
-Aggregate, too (bridge/sources.py). So the numbers are the same.
+An Aggregate replaces the journal where nothing about a client is to be written. It counts the batches that the journal
+would write, in the same order and at the same moments. What the journal has written is counted by an Aggregate too
+(bridge/sources.py), so the numbers are the same.
 
-- Of a client it keeps what the log would: the keyed hash, and which transports it came by; in pages of their own
-  (pages.py), which are overwritten with zeros when the interval is published, or the program ends.
-- It is bounded: beyond MOST_CLIENTS those who are new are not
-  told apart from those who came before, and the operator is warned. Connections are counted all the same.
-- A program that ends takes the running interval with it, as tor does.
+- Of a client it keeps what the log would contain: the hash, and how the client connected, as the number of its class
+  (formats/counts.py). They are in pages of their own (pages.py), which are overwritten with zeros when the interval is
+  published, or the program ends.
+- It is bounded: from MAX_CLIENTS clients of an interval on, new ones are not counted as addresses, and the operator is
+  warned. Their connections are counted.
+- A program that ends loses the running interval, as tor does.
 """
 
 from __future__ import annotations
@@ -16,105 +17,92 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from obfstats.formats.counts import ClientCounter, Counts
-from obfstats.formats.interval import Interval
-from obfstats.formats.logline import Columns, parse_columns
+from obfstats.formats.logline import UNNAMED_TRANSPORT, Columns, parse_columns
 from obfstats.record.pages import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from mmap import mmap
 
-MOST_CLIENTS = 1_000_000
-"""Of one interval. They take 50 MB."""
+    from obfstats.formats.interval import Interval
 
-_DIGEST = slice(3, 43)
-_SUFFIX = slice(43, None)
-_FIRST_SIZE = 1 << 14
-# 20 bytes of digest and the number of the client's class; nought where nobody is.
-_DIGEST_SIZE = 20
-_SLOT = 24
-_FREE = bytes(_SLOT - _DIGEST_SIZE)
-# A transport program may make names up: further ones count as unnamed.
-_MOST_TRANSPORTS = 999
-_UNNAMED = "<??>"
+MAX_CLIENTS = 1_000_000
+"""Clients of one interval that are told apart; they take 50 MB."""
+
+_MAX_TRANSPORTS = 999
+# A line without its label: country, hash, further columns.
+_COUNTRY, _HASH, _SUFFIX = slice(2), slice(3, 43), slice(43, None)
+
+# A slot of the table: the hash and the number of the client's class, which is 0 in a free slot.
+_HASH_SIZE, _SLOT_SIZE = 20, 24
+_FREE = bytes(_SLOT_SIZE - _HASH_SIZE)
+_FIRST_SLOTS = 1 << 14
 
 
 class Aggregate:
     """Counts what a journal would write.
 
     Attributes:
-        held: lines that wait for a disk: none ever does.
-        dropped: lines that were lost: none ever is.
+        held: lines that wait to be counted: always 0.
     """
 
-    def __init__(self, most: int | None = MOST_CLIENTS, *, warn: Callable[[str], None] | None = None) -> None:
-        """Begin with nothing.
+    def __init__(self, max_clients: int | None = MAX_CLIENTS, *, warn: Callable[[str], None] | None = None) -> None:
+        """Start empty.
 
         Args:
-            most: clients that are remembered in an interval; None for all.
-            warn: takes one sentence for each limit that is met.
+            max_clients: clients of an interval that are told apart; None for all.
+            warn: called once with a sentence for each limit that is reached.
         """
-        self.held = self.dropped = 0
-        self._most = most
+        self.held = 0
+        self._max_clients = max_clients
         self._warn = warn
         self._warned: set[str] = set()
-        self._intervals: dict[str, _Interval] = {}
+        self._intervals: dict[Interval, _IntervalCounter] = {}
 
-    def append(self, start: str, messages: list[str], now: float) -> None:  # noqa: ARG002 - the journal's shape
+    def append(self, interval: Interval, messages: list[str], now: float = 0.0) -> None:  # noqa: ARG002 - as Journal's
         """Count a batch.
 
         Args:
-            start: what each of its lines would begin with: the interval's start and a blank.
-            messages: the rest of each line.
-            now: boot time.
+            interval: the interval of its lines.
+            messages: country, hash and further columns of each line.
+            now: boot time; not used.
         """
-        interval = self._intervals.get(start.rstrip())
-        if interval is None:
-            interval = self._intervals[start.rstrip()] = _Interval(self._most)
+        counter = self._intervals.get(interval)
+        if counter is None:
+            counter = self._intervals[interval] = _IntervalCounter(self._max_clients)
         for message in messages:
-            interval.count(message)
-        if interval.clients.is_full:
+            counter.count(message)
+        if counter.is_full:
             self._warn_once(
                 "more clients came in one interval than are told apart: of further ones only connections are counted"
             )
-        if not interval.clients.is_locked:
+        if not counter.clients.is_locked:
             self._warn_once("the kernel does not lock memory (ulimit -l): hashes could reach a swap file")
 
-    def requests(self, start: str) -> int:
+    def connections(self, interval: Interval) -> int:
         """Give the number of an interval's lines so far."""
-        interval = self._intervals.get(start)
-        return 0 if interval is None else interval.requests
+        counter = self._intervals.get(interval)
+        return 0 if counter is None else counter.connections
 
-    def counts(self, start: str) -> Counts:
+    def counts(self, interval: Interval) -> Counts:
         """Give an interval's numbers so far."""
-        interval = self._intervals.get(start)
-        value = Interval.parse(start)
-        return Counts(value, {}, {}) if interval is None else interval.counts(value)
+        counter = self._intervals.get(interval)
+        return Counts(interval, {}, {}) if counter is None else counter.numbers.counts(interval)
 
-    def forget(self, start: str) -> None:
-        """Wipe an interval, if there is one that began then."""
-        interval = self._intervals.pop(start, None)
-        if interval is not None:
-            interval.clients.forget()
+    def wipe_interval(self, interval: Interval) -> None:
+        """Wipe an interval, if it has been counted."""
+        counter = self._intervals.pop(interval, None)
+        if counter is not None:
+            counter.clients.wipe()
 
-    def forget_all_but(self, starts: Collection[str]) -> None:
-        """Wipe every interval but those that began then."""
-        for start in set(self._intervals) - set(starts):
-            self.forget(start)
+    def wipe_all_but(self, intervals: Collection[Interval]) -> None:
+        """Wipe all other intervals."""
+        for interval in set(self._intervals) - set(intervals):
+            self.wipe_interval(interval)
 
     def close(self) -> None:
         """Wipe every interval. May be called twice."""
-        for start in list(self._intervals):
-            self.forget(start)
-
-    def retry(self, now: float) -> None:
-        """Have nothing to write."""
-
-    def reopen(self, now: float) -> None:
-        """Have no file to follow."""
-
-    def touch(self) -> None:
-        """Have no file whose time could tell of a client."""
+        self.wipe_all_but(())
 
     def _warn_once(self, sentence: str) -> None:
         if self._warn is not None and sentence not in self._warned:
@@ -122,101 +110,106 @@ class Aggregate:
             self._warn(sentence)
 
 
-class _Interval:
-    """What is counted of one interval.
+class _IntervalCounter:
+    """Counts one interval.
 
     Attributes:
-        clients: who came, as hashes.
-        requests: how many lines.
+        clients: its clients, as hashes.
+        numbers: its numbers.
+        connections: lines so far.
+        is_full: whether a client was not counted.
     """
 
-    def __init__(self, most: int | None) -> None:
-        self.clients = _Clients(most)
-        self.requests = 0
-        self._counter = ClientCounter(self.clients)
+    def __init__(self, max_clients: int | None) -> None:
+        self.clients = _ClientTable(max_clients)
+        self.numbers = ClientCounter(self.clients)
+        self.connections = 0
+        self.is_full = False
         self._transports: set[str] = set()
 
     def count(self, message: str) -> None:
         """Count one line, without its label."""
-        country, digest = message[:2], bytes.fromhex(message[_DIGEST])
+        country = message[_COUNTRY]
         columns = parse_columns(message[_SUFFIX].encode("ascii"))
-        self.requests += 1
-        self._counter.count_request(country)
         if columns.transport is not None and columns.transport not in self._transports:
-            if len(self._transports) < _MOST_TRANSPORTS:
+            # A transport program may make names up: beyond the bound they count as unnamed.
+            if len(self._transports) < _MAX_TRANSPORTS:
                 self._transports.add(columns.transport)
             else:
-                columns = Columns(_UNNAMED, columns.family)
+                columns = Columns(UNNAMED_TRANSPORT, columns.family)
+        self.connections += 1
+        self.numbers.count_request(country)
         try:
-            self._counter.count_client(digest, country, columns)
+            self.numbers.count_client(bytes.fromhex(message[_HASH]), country, columns)
         except OverflowError:
-            self.clients.is_full = True
-
-    def counts(self, interval: Interval) -> Counts:
-        """Give the numbers."""
-        return self._counter.counts(interval)
+            self.is_full = True
 
 
-class _Clients:
-    """A set of (digest, number) in blocks of memory, so that it can be wiped.
+class _ClientTable:
+    """A class number for each hash, in memory that can be wiped: a hash table with open addressing, in blocks.
 
-    Each block is twice as large as the one before it and takes what comes when that is half full. Nothing moves when
-    there is need for more: nobody waits for it, and nothing of it is ever twice in memory.
-
-    Attributes:
-        is_full: whether somebody has been turned away.
+    Each block is twice as large as the one before it and is added when that is half full. Nothing moves when the table
+    grows: growing takes no time, and nothing is ever in memory twice.
     """
 
-    def __init__(self, most: int | None) -> None:
-        self.is_full = False
-        self._most = most
+    def __init__(self, max_clients: int | None) -> None:
+        self._max_clients = max_clients
         self._count = 0
-        self._blocks = [Pages(_FIRST_SIZE * _SLOT)]
-        self._room = _FIRST_SIZE // 2
+        self._blocks = [Pages(_FIRST_SLOTS * _SLOT_SIZE)]
+        self._free_slots = _FIRST_SLOTS // 2
 
     @property
     def is_locked(self) -> bool:
-        """Whether the kernel keeps it out of swap."""
+        """Whether the kernel keeps all of it out of swap."""
         return all(block.locked for block in self._blocks)
 
-    def get(self, digest: bytes, default: int) -> int:
+    def get(self, hash_: bytes, default: int) -> int:
         """Give a client's class number, or the default for a new client."""
-        for block in self._blocks:
-            place = _find(block.memory, digest)
-            number = block.memory[place + _DIGEST_SIZE : place + _SLOT]
-            if number != _FREE:
-                return int.from_bytes(number, "big")
-        return default
+        found = self._find(hash_)
+        if found is None:
+            return default
+        block, offset = found
+        return int.from_bytes(block[offset + _HASH_SIZE : offset + _SLOT_SIZE], "big")
 
-    def __setitem__(self, digest: bytes, number: int) -> None:
-        """Set a client's class number."""
-        entry = digest + number.to_bytes(_SLOT - _DIGEST_SIZE, "big")
-        for block in self._blocks:
-            place = _find(block.memory, digest)
-            if block.memory[place + _DIGEST_SIZE : place + _SLOT] != _FREE:
-                block.memory[place : place + _SLOT] = entry
-                return
-        if self._most is not None and self._count >= self._most:
-            raise OverflowError
-        if not self._room:
-            size = 2 * len(self._blocks[-1].memory)
-            self._blocks.append(Pages(size))
-            self._room = size // _SLOT // 2
-            place = _find(self._blocks[-1].memory, digest)
-        self._blocks[-1].memory[place : place + _SLOT] = entry
-        self._room -= 1
-        self._count += 1
+    def __setitem__(self, hash_: bytes, number: int) -> None:
+        """Set a client's class number; raises OverflowError where a new client exceeds the bound."""
+        found = self._find(hash_)
+        if found is None:
+            found = self._add(hash_)
+        block, offset = found
+        block[offset : offset + _SLOT_SIZE] = hash_ + number.to_bytes(_SLOT_SIZE - _HASH_SIZE, "big")
 
-    def forget(self) -> None:
-        """Overwrite everything with zeros. Nothing may be asked of it afterwards."""
+    def wipe(self) -> None:
+        """Overwrite everything with zeros and unmap it. The table must not be used afterwards."""
         for block in self._blocks:
             block.wipe()
 
+    def _find(self, hash_: bytes) -> tuple[mmap, int] | None:
+        """Give a client's slot: the block and the offset in it."""
+        for pages in self._blocks:
+            offset = _probe(pages.memory, hash_)
+            if pages.memory[offset + _HASH_SIZE : offset + _SLOT_SIZE] != _FREE:
+                return pages.memory, offset
+        return None
 
-def _find(block: mmap, digest: bytes) -> int:
-    """Give the place of a client, or the free one where it belongs."""
+    def _add(self, hash_: bytes) -> tuple[mmap, int]:
+        """Give a free slot for a new client."""
+        if self._max_clients is not None and self._count >= self._max_clients:
+            raise OverflowError
+        if not self._free_slots:
+            size = 2 * len(self._blocks[-1].memory)
+            self._blocks.append(Pages(size))
+            self._free_slots = size // _SLOT_SIZE // 2
+        self._count += 1
+        self._free_slots -= 1
+        block = self._blocks[-1].memory
+        return block, _probe(block, hash_)
+
+
+def _probe(block: mmap, hash_: bytes) -> int:
+    """Give the offset of a client's slot in a block, or of the free slot where it belongs."""
     size = len(block)
-    place = int.from_bytes(digest[:8], "big") % (size // _SLOT) * _SLOT
-    while block[place + _DIGEST_SIZE : place + _SLOT] != _FREE and block[place : place + _DIGEST_SIZE] != digest:
-        place = (place + _SLOT) % size
-    return place
+    offset = int.from_bytes(hash_[:8], "big") % (size // _SLOT_SIZE) * _SLOT_SIZE
+    while block[offset + _HASH_SIZE : offset + _SLOT_SIZE] != _FREE and block[offset : offset + _HASH_SIZE] != hash_:
+        offset = (offset + _SLOT_SIZE) % size
+    return offset

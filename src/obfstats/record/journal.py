@@ -1,30 +1,27 @@
-r"""The statistics log's file: whole lines are appended, a batch at a time, and nothing else ever happens to it.
+"""The statistics log: whole batches are appended to it, and nothing else ever happens to it.
 
-Rules (facts about faults that this file answers):
+Rules, each of which answers a fault that has been observed:
 
-- Only the operator reads it and one program writes it (ownfile.py). A file that holds anything but a log is refused.
-- A batch is one write. If the disk takes only part of it, the part is cut off again, so that a reader sees whole
-  lines. Whatever could not be written is kept, up to a bound, and tried again later; what is beyond the bound is
-  dropped, a whole batch at a time (dropping some lines of a sorted batch would favour a country), and counted.
-- A last line that a killed program left torn is sealed with a newline at the next open, so that nothing merges with
+- Only its owner can read it and one program writes it (lockedfile.py). A file that contains anything but a log is
+  refused.
+- A batch is one write. If the disk accepts only part of it, that part is cut off again, so that a reader sees whole
+  lines. What could not be written is held in memory, up to a bound, and tried again later. Beyond the bound whole
+  batches are dropped and counted; dropping some lines of a sorted batch would favour some countries.
+- A last line that a killed program left torn is ended with a newline at the next open, so that nothing is appended to
   it; readers count it as damaged.
-- A log that was rotated away is followed: with each tick, and when it is asked for, the path is looked at, and opened
-  anew where another file, or none, stands there. Never with a client: until then its batch is held. The old file's
-  time is set to that moment, or it would tell for good of the last client who made a batch full.
+- A log that was rotated away is followed at a tick or at `reopen`: the path is opened anew if it leads to another file,
+  or to none. That never happens in a client's call, because a file keeps the time of its creation; until then batches
+  are held. The old file's times are set to that moment, or they would tell for good when a client filled a batch.
 
 A batch is written sorted: its bytes are a function of the set of its lines alone (design, decision 4).
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 from typing import TYPE_CHECKING
 
-from obfstats.formats.logline import LINE_LENGTH, MAX_LINE_LENGTH, is_cut_short, is_line
-from obfstats.ownfile import OwnFileError, check, leads_to, lock, open_or_make
-from obfstats.record.backoff import Backoff
+from obfstats.formats.logline import MAX_LINE_LENGTH, SUFFIX_OFFSET, is_cut_short, is_line
+from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError
 from obfstats.record.errors import LogInUseError, RecordError
 from obfstats.record.rewriting import Rewriting, remove_copy
 
@@ -32,11 +29,47 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-HELD_LINES = 20_000
-"""Lines kept in memory, some 2 MB, while the disk refuses them."""
+    from obfstats.formats.interval import Interval
 
-_HEAD = 1 << 16
-_TELLING = len("2012-")
+HELD_LINES = 20_000
+"""Lines kept in memory, some 2 MB, while the disk accepts none."""
+
+FIRST_RETRY, LAST_RETRY = 1.0, 600.0
+"""Seconds until the next try, doubled at each failure up to the second."""
+
+_HEAD_SIZE = 1 << 16
+# A shorter beginning of a line could be that of any text.
+_MIN_TORN_LENGTH = len("2012-")
+
+
+class Backoff:
+    """When to try something again that failed, less and less often.
+
+    Attributes:
+        reason: why the last try failed; empty if it did not.
+        at: boot time in seconds, when to try next.
+    """
+
+    def __init__(self) -> None:
+        """Start without a failure."""
+        self.reason = ""
+        self._delay = 0.0
+        self.at = float("-inf")
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether to try, at this boot time in seconds."""
+        return now >= self.at
+
+    def fail(self, reason: str, now: float) -> None:
+        """Plan the next try after a failure at this boot time in seconds."""
+        self.reason = reason
+        self._delay = min(self._delay * 2 or FIRST_RETRY, LAST_RETRY)
+        self.at = now + self._delay
+
+    def succeed(self) -> None:
+        """Forget the failures."""
+        self.reason = ""
+        self._delay, self.at = 0.0, float("-inf")
 
 
 class Journal:
@@ -45,15 +78,15 @@ class Journal:
     Attributes:
         path: where it is.
         held: lines that wait for the disk.
-        dropped: lines that were lost because the disk refused them for too long.
+        dropped: lines that were lost because the disk did not accept them for too long.
     """
 
     def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
-        """Open the log, or make it.
+        """Open the log, or create it.
 
         Args:
-            path: the file; its folder must be there.
-            warn: takes one sentence when the disk begins to refuse, and one when it takes lines again.
+            path: the file; its folder must exist.
+            warn: called with one sentence when writing fails, and with one when it works again.
 
         Raises:
             RecordError: if the file cannot be used; it is then as it was.
@@ -64,92 +97,97 @@ class Journal:
         self._held: list[bytes] = []
         self.held = 0
         self._backoff = Backoff()
-        self._descriptor = _open(path)
+        self._file = _open(path)
         remove_copy(path)
 
-    def append(self, start: str, messages: list[str], now: float) -> None:
-        """Write a batch; never raises for what a disk may do.
+    def append(self, interval: Interval, messages: list[str], now: float) -> None:
+        """Write a batch, or hold it until it can be written. Never raises for what a disk may do.
 
         Args:
-            start: what each of its lines begins with.
-            messages: the rest of each line, without its newline, ASCII, in any order.
+            interval: the interval of its lines.
+            messages: country, hash and further columns of each line, ASCII, in any order.
             now: boot time in seconds, for the next try if this one fails.
         """
         if self.held + len(messages) > HELD_LINES and not self._backoff.reason:
-            # The log was rotated away since the last tick. Where so many came since then, no moment is anybody's.
-            self._try(now)
+            # The log was rotated away, and more than HELD_LINES connections arrived since: creating the new file now
+            # identifies no client.
+            self._write_held(now)
         if self.held and self.held + len(messages) > HELD_LINES:
             self.dropped += len(messages)
         else:
-            self._held.append((start + f"\n{start}".join(sorted(messages)) + "\n").encode("ascii"))
+            begin = f"{interval.label} "
+            self._held.append((begin + f"\n{begin}".join(sorted(messages)) + "\n").encode("ascii"))
             self.held += len(messages)
-        # This may be a client's moment: a log that is made anew would be born then, and its folder changed.
+        # This may be a client's call: a file that is created now would keep the time of its arrival.
         if self._is_in_place():
-            self.retry(now)
+            self._retry(now)
 
-    def retry(self, now: float) -> None:
-        """Write what is held, unless the last failure was too short a while ago."""
-        is_wanted = self._held or self._backoff.reason or not self._is_in_place()
-        if is_wanted and self._backoff.is_due(now):
-            self._try(now)
+    def tick(self, now: float) -> None:
+        """Do what must not happen in a client's call: follow a rotated log, write what is held, set the file's times.
+
+        The times hide when the last batch was filled.
+
+        Args:
+            now: boot time in seconds. Nothing is tried where the last failure was too recent.
+        """
+        self._retry(now)
+        self._file.touch()
 
     def reopen(self, now: float) -> None:
-        """Follow a log that was rotated away at once; write what is held, too. Never raises for what a disk may do.
+        """Follow a rotated log and write what is held now, however recent the last failure was.
 
         Args:
             now: boot time in seconds, for the next try if this one fails.
         """
-        if self._descriptor >= 0:
-            self._try(now)
-
-    def touch(self) -> None:
-        """Set the file's times to now: called at moments that are no client's, it hides whose line was the last."""
-        with contextlib.suppress(OSError):
-            os.utime(self._descriptor)
+        if self._file.descriptor >= 0:
+            self._write_held(now)
 
     def head(self) -> bytes:
-        """Give the beginning of the log, of whole lines mostly; nothing if it was rotated away.
+        """Give the first 64 KiB of the log; nothing if it was rotated away.
 
         Raises:
             OSError: if it cannot be read.
         """
-        return os.pread(self._descriptor, _HEAD, 0) if self._is_in_place() else b""
+        return self._file.read(_HEAD_SIZE) if self._is_in_place() else b""
 
     def rewriting(self) -> Rewriting:
-        """Begin to take old intervals out of the log; `take_over` ends it.
+        """Begin to remove old intervals from the log; `take_over` completes it.
 
         Raises:
-            OSError: if a new file cannot be made beside the log.
+            OSError: if a new file cannot be created beside the log.
         """
-        return Rewriting(self.path, self._descriptor)
+        return Rewriting(self._file)
 
     def take_over(self, rewriting: Rewriting) -> None:
-        """Have the rewritten log take the old one's place, with all that was appended meanwhile.
+        """Replace the log by the rewritten one, with all that was appended meanwhile.
 
         Raises:
-            OSError: if that cannot be done; the log is as it was then.
+            OSError: if that fails; the log is as it was then.
         """
-        self._descriptor = rewriting.replace(self._descriptor)
-
-    def forget(self, start: str) -> None:
-        """Have nothing to wipe: what is in the log goes when it is old."""
+        self._file = rewriting.replace(self._file)
 
     def close(self) -> None:
-        """Give the file and its lock back. What is held is not written (ticket, step 6). May be called twice."""
+        """Close the file, which releases its lock. What is held is not written (step 6). May be called twice."""
         self._held.clear()
         self.held = 0
-        if self._descriptor >= 0:
-            self.touch()
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._file.descriptor >= 0:
+            self._file.touch()
+            self._file.close()
 
-    def _try(self, now: float) -> None:
+    def _retry(self, now: float) -> None:
+        """Write what is held and follow the path, unless the last failure was too recent."""
+        is_needed = self._held or self._backoff.reason or not self._is_in_place()
+        if is_needed and self._backoff.is_due(now):
+            self._write_held(now)
+
+    def _write_held(self, now: float) -> None:
         """Follow the path and write what is held; if that fails, plan the next try."""
         try:
             self._follow()
             if self._backoff.reason:
-                _seal(self._descriptor)
-            _write_whole(self._descriptor, b"".join(self._held))
+                _end_torn_line(self._file)
+            if self._held:
+                self._file.append(b"".join(self._held))
         except (OSError, RecordError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             if not self._backoff.reason:
@@ -163,27 +201,26 @@ class Journal:
             self._warn(f"{self.path} is written again; lines lost so far: {self.dropped}")
 
     def _is_in_place(self) -> bool:
-        """Tell whether the log still has its name."""
         try:
-            return leads_to(self.path, self._descriptor)
+            return self._file.is_in_place()
         except OSError:
             return False
 
     def _follow(self) -> None:
         """Open the path anew if it no longer leads to the open file."""
-        if leads_to(self.path, self._descriptor):
+        if self._file.is_in_place():
             return
-        fresh = _open(self.path)
-        self.touch()
-        os.close(self._descriptor)
-        self._descriptor = fresh
+        file = _open(self.path)
+        self._file.touch()
+        self._file.close()
+        self._file = file
 
 
 def make_folder_of(path: Path) -> None:
-    """Make a log's folder, for its owner alone, if it is not there.
+    """Create a log's folder, for its owner alone, if it does not exist.
 
     Raises:
-        RecordError: if it cannot be made.
+        RecordError: if it cannot be created.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -191,65 +228,39 @@ def make_folder_of(path: Path) -> None:
         raise RecordError(f"cannot make {path.parent}: {error.strerror}; name another folder") from None
 
 
-def _open(path: Path) -> int:
-    """Open, check, lock and seal."""
+def _open(path: Path) -> LockedFile:
+    """Open a log, check what is in it, and end a torn last line."""
     try:
-        descriptor, _ = open_or_make(path)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise RecordError(f"{path} is a symbolic link; name the file itself") from None
-        raise RecordError(f"cannot open the log {path}: {error.strerror}; name another with --stats-log") from None
+        file = LockedFile.open(path, "log", "name another with --stats-log")
+    except FileInUseError:
+        raise LogInUseError(f"{path} is in use by another program; give each its own with --stats-log") from None
+    except LockedFileError as error:
+        raise RecordError(str(error)) from None
     try:
-        _take(path, descriptor)
-        _check_content(path, descriptor)
-        _seal(descriptor)
+        _check_content(file)
+        _end_torn_line(file)
     except OSError as error:
-        os.close(descriptor)
+        file.close()
         raise RecordError(f"cannot use the log {path}: {error.strerror}; name another with --stats-log") from None
     except RecordError:
-        os.close(descriptor)
+        file.close()
         raise
-    return descriptor
+    return file
 
 
-def _take(path: Path, descriptor: int) -> None:
-    """See that the file is for this program alone."""
-    try:
-        check(path, descriptor)
-    except OwnFileError as error:
-        raise RecordError(str(error)) from None
-    if not lock(descriptor):
-        raise LogInUseError(f"{path} is in use by another program; give each its own with --stats-log")
-
-
-def _check_content(path: Path, descriptor: int) -> None:
-    """Refuse a file that is no log: its first 64 KiB hold no whole line, nor are they a log's torn beginning."""
-    head = os.pread(descriptor, _HEAD, 0)
+def _check_content(file: LockedFile) -> None:
+    """Refuse a file whose first 64 KiB contain neither a whole line nor only torn beginnings of lines."""
+    head = file.read(_HEAD_SIZE)
     lines = [line for line in head.split(b"\n") if line]
-    torn = all(is_cut_short(line) for line in lines) and len(max(lines, default=b"", key=len)) >= _TELLING
-    if head and not torn and not any(is_line(line) for line in lines):
-        raise RecordError(f"{path} holds something else than a statistics log; name another file")
+    is_torn = all(is_cut_short(line) for line in lines) and max(map(len, lines), default=0) >= _MIN_TORN_LENGTH
+    if head and not is_torn and not any(is_line(line) for line in lines):
+        raise RecordError(f"{file.path} holds something else than a statistics log; name another file")
 
 
-def _seal(descriptor: int) -> None:
-    """End a torn last line, so that the next batch begins a line of its own."""
-    size = os.fstat(descriptor).st_size
-    tail = os.pread(descriptor, MAX_LINE_LENGTH, max(0, size - MAX_LINE_LENGTH)).rpartition(b"\n")[2]
-    if tail:
-        # Torn within a transport's name it would read as a whole line with another name: make it unreadable.
-        ambiguous = len(tail) >= LINE_LENGTH and not tail.endswith((b" v4", b" v6"))
-        _write_whole(descriptor, b"~\n" if ambiguous else b"\n")
-
-
-def _write_whole(descriptor: int, data: bytes) -> None:
-    """Append all of it or nothing.
-
-    Raises:
-        OSError: if the disk did not take all; what it took has been cut off again.
-    """
-    written = os.write(descriptor, data)
-    if written < len(data):
-        # The offset after an appending write is the end of what this write added, whatever stood there before.
-        end = os.lseek(descriptor, 0, os.SEEK_CUR)
-        os.ftruncate(descriptor, end - written)
-        raise OSError(errno.ENOSPC, "the disk took only a part")
+def _end_torn_line(file: LockedFile) -> None:
+    """End a torn last line with a newline, so that the next batch begins a line of its own."""
+    last = file.read(MAX_LINE_LENGTH, max(0, file.size - MAX_LINE_LENGTH)).rpartition(b"\n")[2]
+    if last:
+        # A line torn within a transport's name would be a whole line with another name: make it invalid.
+        is_ambiguous = len(last) > SUFFIX_OFFSET and not last.endswith((b" v4", b" v6"))
+        file.append(b"~\n" if is_ambiguous else b"\n")

@@ -5,19 +5,19 @@
     recorder.tick()                            about once a minute, so that a quiet day ends too
     recorder.close()
 
-What is kept, and what must never happen:
+Rules:
 
-- An address lives from the call of `record` to its return. What stays is a line with the interval's start, a country
-  and a keyed hash; never a time of a connection.
-- An interval lasts 24 hours (interval.py). When it ends, S is renewed at once, and its last lines are written later,
-  at a moment that is no client's (batches.py). A new S with every interval leaves every published number as it is, and
-  nobody can be followed into the next day (decision 2).
-- Where somebody set the clock, the label is wrong: the buffer is dropped, S renewed, a new interval begun, as of a
-  random moment before: it may have been a client that noticed.
-- What is counted for the operator (`seen`) begins anew with every S, and what it is counted by is wiped with it.
+- An address exists from the call of `record` to its return. What stays is a line with the interval's start, a country
+  and a hash; never the time of a connection.
+- An interval lasts 24 hours (clock.py). When it ends, S is renewed at once, and its last lines are written later, at a
+  moment that depends on no client (batches.py). A new S with every interval leaves every published number as it is,
+  and no client can be followed into the next day (decision 2).
+- Where somebody set the clock, the label is wrong: the buffer is dropped, S renewed and a new interval begun, as of a
+  random moment before now, because a client's call may have noticed it.
+- What is counted for the operator (`seen`) begins anew with every S, and the hashes it is counted from are wiped.
 - Countries change with the interval, never within it: an address has one country as long as it has one hash.
 - `close` writes nothing and wipes S (step 6, decision 6).
-- Nothing here raises for what a disk, a clock or an address may be. One thread at a time may call.
+- Disks, clocks and addresses never make `record` and `tick` raise. One thread at a time may call.
 """
 
 from __future__ import annotations
@@ -26,48 +26,84 @@ import logging
 import os
 import weakref
 from collections import deque
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from obfstats.formats.address import pack_address
-from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER, SOME, Batches
-from obfstats.record.clock import Clock, SystemClock
-from obfstats.record.columns import COLUMNS, Column, further_columns
+from obfstats.formats.address import Family, pack_address
+from obfstats.formats.interval import INTERVAL_SECONDS, Interval
+from obfstats.formats.logline import (
+    PLAIN_TRANSPORT,
+    UNNAMED_TRANSPORT,
+    Columns,
+    is_transport_name,
+    write_columns,
+)
+from obfstats.record.aggregate import Aggregate
+from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER, MAX_FINISHED, Batches
+from obfstats.record.clock import Clock, RunningInterval, SystemClock
+from obfstats.record.countries import Countries
 from obfstats.record.errors import RecordError
-from obfstats.record.interval import INTERVAL, Interval
-from obfstats.record.opening import open_parts
+from obfstats.record.journal import Journal, make_folder_of
 from obfstats.record.secret import Secret
-from obfstats.record.seen import Finished, Seen
 from obfstats.record.sketch import Sketch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from obfstats.record.countries import Countries
-    from obfstats.record.store import Store
+Column: TypeAlias = Literal["transport", "family"]
+"""A further column of the log (formats/logline.py)."""
 
-__all__ = ["ATTENTION", "CLOSING_DELAY", "COLUMNS", "DEFAULT_BUFFER", "INTERVAL", "Column", "Recorder"]
+COLUMNS: tuple[Column, ...] = ("transport", "family")
+"""All of them, in the order of the line."""
 
-ATTENTION = 60.0
-"""Seconds at most between two looks at the clocks and the disk, while there are connections or ticks."""
+CLOCK_CHECK_SECONDS = 60.0
+"""How often `record` and `tick` compare the clocks, at least."""
 
 _log = logging.getLogger(__name__)
+
+
+class Seen(NamedTuple):
+    """Counters of one interval, for the operator's heartbeat. They are exact: they must never be published like this.
+
+    Attributes:
+        seconds: how much of the interval they cover; 86,400 for one that has ended.
+        connections: how many were counted.
+        addresses: from how many different addresses; from 1,024 on an estimate with an error of some 3 per cent.
+    """
+
+    seconds: float
+    connections: int
+    addresses: int
+
+
+class Finished(NamedTuple):
+    """An interval that is over and completely written.
+
+    Attributes:
+        interval: the interval.
+        countries: the tables that its addresses were looked up in.
+        connections: how many were counted: so many lines were written. Not rounded.
+    """
+
+    interval: Interval
+    countries: Countries
+    connections: int
 
 
 class Recorder:
     """The ticket's recorder.
 
     Attributes:
-        store: where batches go.
-        countries: who gives an address its country.
-        unreadable: how often `record` was given what is no address; those are not counted as clients.
+        store: where batches go: a journal, or an aggregate in memory.
+        countries: the tables in use.
+        unreadable: how often `record` was called with text that is no address; those are not counted.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Journal | Aggregate,
         countries: Countries,
         *,
         secret: Secret | None = None,
@@ -80,35 +116,35 @@ class Recorder:
 
         Args:
             store: where batches go.
-            countries: who gives an address its country.
+            countries: tables of countries.
             secret: S; drawn from the kernel if None.
-            clock: what tells the time; the machine's own if None.
+            clock: the clocks; the machine's own if None.
             closing_delay: draws the seconds that a closing batch waits; the kernel's randomness if None.
             buffer: capacity in lines, at least 1.
-            columns: which further columns each line gets.
+            columns: the further columns of each line.
         """
+        self.store = store
         self.countries = self._next_countries = countries
         self.unreadable = 0
-        self.store = store
         self._country_v4, self._country_v6 = countries.v4, countries.v6
         self._secret = Secret() if secret is None else secret
         self._hash_address = self._secret.hash_address
         self._clock: Clock = SystemClock() if clock is None else clock
         self._boot = self._clock.boot
         self._closing_delay = closing_delay or partial(SystemRandom().uniform, 0.0, CLOSING_DELAY)
-        self._columns = frozenset(columns) or None
-        self._batches = Batches(store, buffer, self._closing_delay)
+        self._columns = frozenset(columns)
+        self._batches = Batches(store.append, buffer, self._closing_delay)
         self._buffer = self._batches.buffer
         self._sketch = Sketch()
         self._sketch_bound = self._sketch.bound
         self._ended: Seen | None = None
-        self._finishing: deque[Finished] = deque(maxlen=SOME)
+        self._finishing: deque[Finished] = deque(maxlen=MAX_FINISHED)
         self._clock_was_set = False
-        self._unsaid: list[str] = []
-        self._open = True
+        self._warnings: list[str] = []
+        self._is_open = True
         _living.add(self)
         now = self._boot()
-        self._interval = Interval(now, self._clock.wall())
+        self._running = RunningInterval(now, self._clock.wall())
         self._plan(now)
 
     @classmethod
@@ -126,25 +162,39 @@ class Recorder:
         """Open a log and begin to count.
 
         Args:
-            path: the statistics log, made with mode 0600 if it is not there; None to count in memory alone.
-            geoip: a file in the form of tor's geoip; None for tor's own or the embedded data.
+            path: the statistics log, created with mode 0600 if it does not exist; None to count in memory only.
+            geoip: a file in the format of tor's geoip; None for tor's own or the embedded data.
             geoip6: the same for IPv6.
             buffer: lines held before a batch is written, at least 1.
-            columns: further columns for each line.
-            make_folder: make the log's folder, for its owner alone, if it is not there.
-            clock: what tells the time; the machine's own if None.
+            columns: further columns of each line; in memory all of them are counted.
+            make_folder: create the log's folder, for its owner alone, if it does not exist.
+            clock: the clocks; the machine's own if None.
 
         Raises:
             RecordError: if the log or a named GeoIP file cannot be used; nothing on disk has changed then.
         """
-        parts = open_parts(path, buffer=buffer, geoip=geoip, geoip6=geoip6, make_folder=make_folder)
+        if buffer < 1:
+            raise RecordError(f"a buffer of {buffer} lines holds none; give at least 1, better 100 or more")
+        countries = Countries.open(Path(geoip) if geoip else None, Path(geoip6) if geoip6 else None)
+        if path is not None and make_folder:
+            make_folder_of(Path(path))
+        secret = Secret()
+        # Logged at the next tick: when a client's call meets trouble, the time of the warning would date the client.
+        warnings: list[str] = []
+        try:
+            store = Aggregate(warn=warnings.append) if path is None else Journal(Path(path), warn=warnings.append)
+        except RecordError:
+            secret.wipe()
+            raise
+        if not secret.locked:
+            _log.warning("the kernel does not lock memory (ulimit -l): the secret could reach a swap file")
         further = COLUMNS if path is None else columns
-        recorder = cls(parts.store, parts.countries, secret=parts.secret, clock=clock, buffer=buffer, columns=further)
-        recorder._unsaid = parts.unsaid
+        recorder = cls(store, countries, secret=secret, clock=clock, buffer=buffer, columns=further)
+        recorder._warnings = warnings
         return recorder
 
     def record(self, address: str, transport: str | None = None) -> None:
-        """Count one client (steps 2 to 5): its handshake is done and its connection was passed on.
+        """Count one client (steps 2 to 5): its handshake is done and its connection was accepted.
 
         Args:
             address: the client's IP address as text, without port. IPv4-mapped IPv6 counts as IPv4.
@@ -164,7 +214,7 @@ class Recorder:
         """Count one client, as `record` does.
 
         Args:
-            packed: the client's IP address as `pack_address` returns it.
+            packed: the client's IP address, 4 or 16 bytes (formats/address.py).
             transport: the transport's name, for logs with that column.
 
         Raises:
@@ -172,123 +222,129 @@ class Recorder:
         """
         now = self._boot()
         if now >= self._due:
-            self._attend(now)
-        country = self._country_v4(packed) if len(packed) == 4 else self._country_v6(packed)
+            self._check_clocks(now)
+        is_v4 = len(packed) == 4
+        country = self._country_v4(packed) if is_v4 else self._country_v6(packed)
         buffer = self._buffer
-        if len(buffer) >= self._room:
-            self._batches.make_room(self._interval.label, now)
+        if len(buffer) >= self._capacity:
+            self._batches.write_full(self._running.interval, now)
             self._plan(now)
         digest = self._hash_address(packed).hex()
         if digest < self._sketch_bound:
             self._sketch_bound = self._sketch.add(digest)
-        columns = self._columns
-        if columns is None:
-            buffer.append(f"{country} {digest}")
+        if self._columns:
+            buffer.append(f"{country} {digest}{_suffix(self._columns, transport, 'v4' if is_v4 else 'v6')}")
         else:
-            buffer.append(f"{country} {digest}{further_columns(columns, transport, packed)}")
+            buffer.append(f"{country} {digest}")
 
     def tick(self) -> None:
-        """End the interval, write the closing batch, try the disk again: whatever is due by now."""
-        if not self._open:
+        """Do what is due: end the interval, write the closing batch, follow a rotated log, try the disk again."""
+        if not self._is_open:
             return
         now = self._boot()
-        self._attend(now)
+        self._check_clocks(now)
         if self._clock_was_set:
             self._clock_was_set = False
             _log.warning("the clock was set: a new interval has begun, and what was in the buffer is dropped")
         self._batches.tick(now)
-        # What a client's line has brought to light is said now: its own moment would be in the operator's log.
-        while self._unsaid:
-            _log.warning("%s", self._unsaid.pop(0))
+        if isinstance(self.store, Journal):
+            self.store.tick(now)
+        while self._warnings:
+            _log.warning("%s", self._warnings.pop(0))
         self._plan(now)
 
     def seen(self) -> Seen:
-        """Tell what a heartbeat tells: the interval that ended since the last call, if one has; else the running one.
+        """Give the counters of the interval that ended since the last call, if one has; else of the running one.
 
-        Of several that ended it is the last that somebody came to look after: a sleep of days counts as one. Lines that
-        were dropped because the clock was set are not in it. After `close` all is zero.
+        Of several that ended these are the last one's in which `record`, `tick` or `seen` was called. Lines that were
+        dropped because the clock was set are not counted. After `close` all is zero.
         """
-        if not self._open:
+        if not self._is_open:
             return Seen(0.0, 0, 0)
         now = self._boot()
-        self._attend(now)
+        self._check_clocks(now)
         ended, self._ended = self._ended, None
-        return self._counted(now - self._interval.began) if ended is None else ended
+        return self._count_seen(now - self._running.began) if ended is None else ended
 
-    def finished(self) -> list[Finished]:
-        """Give the intervals that are over and wholly written, each once."""
-        written = [] if self.store.held else self._batches.take_finished(self._boot())
-        finished = [each for each in self._finishing if each.label in written]
+    def pop_finished(self) -> list[Finished]:
+        """Give the intervals that are over and completely written, each once."""
+        written = [] if self.store.held else self._batches.pop_finished(self._boot())
+        finished = [each for each in self._finishing if each.interval in written]
         for each in finished:
             self._finishing.remove(each)
         return finished
 
-    def unfinished(self) -> list[str]:
-        """Give the labels of the intervals that lines may still come for."""
-        return [self._interval.label, *(each.label for each in self._finishing)]
+    def unfinished(self) -> list[Interval]:
+        """Give the intervals of which lines may still be written."""
+        return [self._running.interval, *(each.interval for each in self._finishing)]
 
     def reopen(self) -> None:
-        """Follow a log that was rotated away at once (SIGHUP), instead of with the next tick; S and TS stay."""
-        self.store.reopen(self._boot())
+        """Follow a rotated log now (SIGHUP), instead of at the next tick; S and TS stay."""
+        if isinstance(self.store, Journal):
+            self.store.reopen(self._boot())
 
     def replace_countries(self, countries: Countries) -> None:
-        """Have the next interval's clients looked up elsewhere.
-
-        Args:
-            countries: who gives an address its country from then on; `countries` is the one in use.
-        """
+        """Use other tables from the next interval on; `countries` is what is in use until then."""
         self._next_countries = countries
 
     def close(self) -> None:
         """Stop: wipe S, write nothing (step 6). Calling it again does nothing."""
-        if self._open:
-            self._open = False
+        if self._is_open:
+            self._is_open = False
             self._secret.wipe()
-            self._sketch.forget()
-            self._batches.forget()
+            self._sketch.wipe()
+            self._batches.drop_all()
             self.store.close()
             self._due = float("-inf")
 
-    def _attend(self, now: float) -> None:
-        """See whether the interval is over, or the clock was set."""
-        if not self._open:
+    def _check_clocks(self, now: float) -> None:
+        """Begin another interval if this one is over, or the clock was set."""
+        if not self._is_open:
             raise RecordError("this recorder is closed; open another")
         wall = self._clock.wall()
-        if self._interval.clock_was_set(now, wall):
+        if self._running.clock_was_set(now, wall):
             self._clock_was_set = True
             self._batches.drop_interval()
-            self.store.forget(self._interval.label.rstrip())
+            if isinstance(self.store, Aggregate):
+                self.store.wipe_interval(self._running.interval)
             self._renew()
-            self._interval = Interval(now, wall, ago=self._closing_delay())
-        elif self._interval.is_over(now):
+            self._running = RunningInterval(now, wall, ago=self._closing_delay())
+        elif self._running.is_over(now):
             self._end_interval(now)
         self._plan(now)
 
     def _end_interval(self, now: float) -> None:
-        """Step 3: the lines that are left are for later; TS moves on."""
-        self._ended = self._counted(INTERVAL)
-        self._finishing.append(Finished(self._interval.label, self.countries, self._batches.counted))
-        self._batches.end_interval(self._interval.label, now)
+        """Step 3: the lines that are left are written later; TS steps on."""
+        interval = self._running.interval
+        self._ended = self._count_seen(INTERVAL_SECONDS)
+        self._finishing.append(Finished(interval, self.countries, self._batches.connections))
+        self._batches.end_interval(interval, now)
         self._renew()
-        self._interval.step(now)
+        self._running.step(now)
 
     def _renew(self) -> None:
-        """Draw a new S. Under it everybody is new: forget who came, and take up the countries that are ready."""
+        """Draw a new S, begin the counters that depend on it anew, and use the tables of countries that are ready."""
         self._secret.renew()
-        self._sketch.forget()
+        self._sketch.wipe()
         self._sketch_bound = self._sketch.bound
         self.countries = self._next_countries
         self._country_v4, self._country_v6 = self.countries.v4, self.countries.v6
 
-    def _counted(self, seconds: float) -> Seen:
-        """Say what has been counted under this S."""
-        connections = self._batches.counted
+    def _count_seen(self, seconds: float) -> Seen:
+        connections = self._batches.connections
         return Seen(seconds, connections, min(self._sketch.estimate(), connections))
 
     def _plan(self, now: float) -> None:
-        """Work out when to look up next, and note how much room there is."""
-        self._due = min(self._interval.end, now + ATTENTION)
-        self._room = self._batches.room
+        """Work out when the clocks are checked next, and keep the buffer's capacity where `record` needs it."""
+        self._due = min(self._running.end, now + CLOCK_CHECK_SECONDS)
+        self._capacity = self._batches.capacity
+
+
+@lru_cache(maxsize=1000)
+def _suffix(columns: frozenset[Column], transport: str | None, family: Family) -> str:
+    """Write a line's further columns. No transport is `<OR>`; a name that the log's grammar forbids becomes `<??>`."""
+    name = PLAIN_TRANSPORT if transport is None else transport if is_transport_name(transport) else UNNAMED_TRANSPORT
+    return write_columns(Columns(name if "transport" in columns else None, family if "family" in columns else None))
 
 
 def _close_all() -> None:
@@ -296,6 +352,6 @@ def _close_all() -> None:
         recorder.close()
 
 
-# A forked child has its parent's buffer and log, and none of its secret: it must neither write nor count.
+# A forked child has its parent's buffer and log, but not its secret: it must neither write nor count.
 _living: weakref.WeakSet[Recorder] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_close_all)

@@ -1,37 +1,38 @@
-"""Taking old intervals out of the log, while it is written: what has been published need not be kept.
+"""Removing old intervals from the log while it is written: what has been published need not be kept.
 
     rewriting = journal.rewriting()
-    rewriting.copy(keep)            may take a while: on a thread of its own, if you like
-    journal.take_over(rewriting)    on the thread that appends: what came meanwhile, then the change of files
+    rewriting.copy(keep)            may take long: on a thread of its own, if you like
+    journal.take_over(rewriting)    on the thread that appends: what was appended meanwhile, then the change of files
 
-- The log is copied without the lines that are to go, into a file beside it that nobody else may read, and that takes
-  the log's name in one step. At every moment there is a whole log under that name.
-- The lock goes with the name: the new file is locked before it has it.
+- The log is copied without the lines that are removed, into a file beside it that only its owner can read. That file
+  takes the log's name in one step, so at every moment there is a whole log under that name.
+- The new file is locked before it has the name.
 - A log that was rotated away meanwhile stays as it is.
-- The copy does not take the room that the next lines need: on a disk that is nearly full it is given up before.
-- A copy that was left behind by a killed program is removed when the log is opened again.
+- The copy leaves the space that the next lines need: on a disk that is nearly full it is given up before.
+- A copy that a killed program left is removed when the log is opened again.
 
-What the disk keeps of a file that is gone is the disk's affair; nothing here can promise that away.
+What the disk keeps of a deleted file is out of reach here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from obfstats.formats.interval import LABEL_LENGTH
 from obfstats.formats.logline import MAX_LINE_LENGTH
-from obfstats.ownfile import leads_to
+from obfstats.lockedfile import LockedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_CHUNK = 1 << 18
-_START = slice(0, 19)
-_SPARE, _MOST_PARTS = 1 << 22, 16
+_CHUNK_SIZE = 1 << 18
+_LABEL = slice(LABEL_LENGTH)
+# Free bytes that the copy leaves, and the part of the disk that these are at most.
+_SPARE, _SPARE_DIVISOR = 1 << 22, 16
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -39,133 +40,110 @@ class Rewriting:
     """A log that is copied without some of its lines.
 
     Attributes:
-        forgotten: lines that were left out so far.
+        removed: lines that were left out so far.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        """Make the new file.
+    def __init__(self, log: LockedFile) -> None:
+        """Create the new file.
 
         Args:
-            path: the log.
-            descriptor: the open log, which may be read at any place.
+            log: the open log.
 
         Raises:
-            OSError: if a file cannot be made.
+            OSError: if a file cannot be created.
         """
-        self.forgotten = 0
-        # What is appended from now on is new, whatever its label says: somebody may have set the clock back.
-        self._size = os.fstat(descriptor).st_size
-        self._path = path
-        self._new_path = _copy_of(path)
-        self._old = os.dup(descriptor)
+        self.removed = 0
+        # Whatever is appended from now on stays, whatever its label: somebody may have set the clock back.
+        self._size = log.size
         self._read = 0
-        self._torn = b""
-        remove_copy(path)
-        try:
-            self._new = os.open(self._new_path, _FLAGS, 0o600)
-        except OSError:
-            os.close(self._old)
-            raise
+        self._rest = b""
+        remove_copy(log.path)
+        new_path = _copy_of(log.path)
+        self._new = LockedFile(new_path, os.open(new_path, _FLAGS, 0o600))
+        # The journal may close its descriptor, when the log is rotated away.
+        self._old = LockedFile(log.path, os.dup(log.descriptor))
 
     def copy(self, keep: Callable[[str], bool]) -> None:
-        """Copy what is to stay, and all that is appended meanwhile.
+        """Copy the lines that stay, and all that is appended meanwhile.
 
         Args:
-            keep: tells of a line by its first 19 bytes, an interval's start or whatever stands there, whether it stays.
+            keep: tells by a line's first 19 bytes, an interval's label or whatever is there, whether it stays.
 
         Raises:
-            OSError: if it cannot be copied.
+            OSError: if the copy fails.
         """
-        while self._read < self._size and self._copy_some(min(_CHUNK, self._size - self._read), keep):
+        while self._read < self._size and self._copy_chunk(min(_CHUNK_SIZE, self._size - self._read), keep):
             pass
         self._copy_rest()
-        os.fsync(self._new)
+        os.fsync(self._new.descriptor)
 
-    def replace(self, descriptor: int) -> int:
-        """Copy the last that came meanwhile and give the new file the log's name.
+    def replace(self, log: LockedFile) -> LockedFile:
+        """Copy the last lines that were appended meanwhile and give the new file the log's name.
 
-        That does not wait for the disk: what came last may still be on its way there, as it was in the old log.
+        That does not wait for the disk: the last lines may not be on it yet, as in the old log.
 
         Args:
-            descriptor: the open log; closed if this works.
+            log: the open log; closed if this works.
 
         Returns:
-            The descriptor of the new log, which is locked as the old one is.
+            The new log, which is locked as the old one is.
 
         Raises:
-            OSError: if that cannot be done, or the log was rotated away; the log is as it was then.
+            OSError: if that fails, or the log was rotated away; the log is as it was then.
         """
         try:
-            self._check_name()
+            self._check_old_log()
             self._copy_rest()
-            _write_all(self._new, self._torn)
-            os.fchmod(self._new, 0o600)
-            fcntl.flock(self._new, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._new_path.rename(self._path)
+            self._new.append(self._rest)
+            os.fchmod(self._new.descriptor, 0o600)
+            self._new.lock()
+            self._new.path.rename(log.path)
         except OSError:
             self.abandon()
             raise
-        os.close(self._old)
-        os.close(descriptor)
+        self._new.path = log.path
+        self._old.close()
+        log.close()
         return self._new
 
     def abandon(self) -> None:
         """Remove the copy."""
-        os.close(self._old)
-        os.close(self._new)
+        self._old.close()
+        self._new.close()
         with contextlib.suppress(OSError):
-            self._new_path.unlink()
+            self._new.path.unlink()
 
-    def _check_name(self) -> None:
-        """See that the log still has its name.
-
-        Raises:
-            OSError: if it was rotated away, or emptied behind a copy of it.
-        """
-        if not leads_to(self._path, self._old) or os.fstat(self._old).st_size < self._read:
+    def _check_old_log(self) -> None:
+        """Raise OSError if the log was rotated away, or copied and truncated."""
+        if not self._old.is_in_place() or self._old.size < self._read:
             raise OSError(errno.ESTALE, "the log was rotated away meanwhile")
 
     def _copy_rest(self) -> None:
         """Copy everything from where the last call stopped."""
-        while self._copy_some(_CHUNK, lambda _start: True):
+        while self._copy_chunk(_CHUNK_SIZE, lambda _label: True):
             pass
 
-    def _copy_some(self, most: int, keep: Callable[[str], bool]) -> bool:
+    def _copy_chunk(self, size: int, keep: Callable[[str], bool]) -> bool:
         """Copy the whole lines that stay of so many bytes; tell whether there were any bytes."""
-        chunk = os.pread(self._old, most, self._read)
+        chunk = self._old.read(size, self._read)
         self._read += len(chunk)
-        *lines, rest = (self._torn + chunk).split(b"\n")
-        # Of a giant line nobody needs more than that it was damaged.
-        self._torn = rest[: MAX_LINE_LENGTH + 1]
-        kept = list(_kept(lines, keep))
-        self.forgotten += len(lines) - len(kept)
+        *lines, rest = (self._rest + chunk).split(b"\n")
+        # A giant line is damaged, and its beginning is enough to show that.
+        self._rest = rest[: MAX_LINE_LENGTH + 1]
+        kept = list(_kept_lines(lines, keep))
+        self.removed += len(lines) - len(kept)
         if kept:
-            self._leave_room()
-            _write_all(self._new, b"".join(line + b"\n" for line in kept))
+            self._check_free_space()
+            self._new.append(b"".join(line + b"\n" for line in kept))
         return bool(chunk)
 
-    def _leave_room(self) -> None:
-        """See that the disk is not filled to its end.
-
-        Raises:
-            OSError: if there is little room left.
-        """
-        disk = os.fstatvfs(self._new)
-        # A disk may be small, or say nothing of its size; and what a short log takes is no matter.
-        spare = min(_SPARE, disk.f_blocks * disk.f_frsize // _MOST_PARTS, 2 * self._size)
+    def _check_free_space(self) -> None:
+        """Raise OSError if the disk is nearly full."""
+        disk = os.fstatvfs(self._new.descriptor)
+        # A disk may be small, or report no size; and the size of a short log does not matter.
+        spare = min(_SPARE, disk.f_blocks * disk.f_frsize // _SPARE_DIVISOR, 2 * self._size)
         if disk.f_bavail * disk.f_frsize < spare:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _kept(lines: list[bytes], keep: Callable[[str], bool]) -> Iterator[bytes]:
-    """Give the lines that stay; neighbours mostly belong to one interval."""
-    start, keeps = b"", True
-    for line in lines:
-        if line[_START] != start:
-            start = line[_START]
-            keeps = keep(start.decode("ascii", "replace"))
-        if keeps:
-            yield line
 
 
 def remove_copy(path: Path) -> None:
@@ -174,15 +152,16 @@ def remove_copy(path: Path) -> None:
         _copy_of(path).unlink()
 
 
+def _kept_lines(lines: list[bytes], keep: Callable[[str], bool]) -> Iterator[bytes]:
+    """Give the lines that stay; neighbours mostly belong to one interval."""
+    label, keeps = b"", True
+    for line in lines:
+        if line[_LABEL] != label:
+            label = line[_LABEL]
+            keeps = keep(label.decode("ascii", "replace"))
+        if keeps:
+            yield line
+
+
 def _copy_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it.
-
-    Raises:
-        OSError: if the disk does not take it.
-    """
-    while data:
-        data = data[os.write(descriptor, data) :]

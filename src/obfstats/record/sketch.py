@@ -72,7 +72,7 @@ class Sketch:
             return self._count
         return max(SIZE, ((SIZE - 1) << _BITS) // self._numbers[SIZE - 1])
 
-    def forget(self) -> None:
+    def wipe(self) -> None:
         """Overwrite every number with zeros, then begin anew."""
         ctypes.memset(self._numbers.buffer_info()[0], 0, self._view.nbytes)
         self._count = 0
