@@ -85,7 +85,7 @@ def test_a_document_that_could_not_be_given_its_name_gets_it_later(
     assert not list(bridge.folder.glob("2*"))
     bridge.tick(31)
     assert bridge.document().requests == {"DE": 16}
-    assert "takes documents again" in caplog.text
+    assert "accepts documents again" in caplog.text
     assert "is published" in caplog.text
 
 

@@ -210,7 +210,7 @@ class Publisher:
             if reason not in self._reasons:
                 _log.warning("cannot publish (%s): it is tried again", reason)
         if self._reasons and not reasons:
-            _log.log(NOTICE, "%s takes documents again", self._options.folder)
+            _log.log(NOTICE, "%s accepts documents again", self._options.folder)
         self._reasons = set(reasons)
 
 
