@@ -23,7 +23,7 @@ from obfstats.wire.endpoint import Endpoint
 from peers import program
 from peers.child import Child, ChildError
 from peers.extended import ExtendedOrPort
-from peers.networks import geoip_text
+from peers.geoip import geoip_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

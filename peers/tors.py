@@ -1,32 +1,39 @@
-"""Tors that run: a bridge, a client, or another relay, each with the transports' programs that it started.
+"""Running tors: a bridge, a client, another relay, each with the transports' programs that it started; or one offline.
 
 Rules:
 
-- Everything is waited for by what tor says, within bounds.
-- A tor ends with its block, and so do the programs that it started: what has not ended by itself is killed and is a
+- Every wait is for a line of tor's log, within bounds.
+- A tor ends with its block, and so do the programs that it started: what does not end by itself is killed, which is a
   failure.
-- An error that leaves the block has the end of tor's log as a note.
+- An error that leaves the block gets the end of tor's log as a note.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from peers import torrc
 from peers.child import START_SECONDS, STOP_SECONDS, Child, ChildError
 from peers.clocks import remove_shared_clock, under
+from peers.missing import need
 from peers.processes import Held, family
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from peers.clocks import ProgramClock
+
+TOR_GEOIP = Path("/usr/share/tor/geoip")
+TOR_GEOIP6 = Path("/usr/share/tor/geoip6")
+"""Debian's GeoIP files."""
 
 _END_SECONDS = 2.0
 _TAIL = 25
@@ -90,6 +97,28 @@ class Tor:
             remove_shared_clock(pid)
         return left
 
+    def ask(self, key: str) -> str:
+        """Ask its control port for one value; arguments and errors as for `ask_all`."""
+        return self.ask_all([key])[0]
+
+    def ask_all(self, keys: Sequence[str]) -> list[str]:
+        """Ask its control port for values (control-spec, GETINFO); each is a line of text.
+
+        Raises:
+            OSError: if the control port cannot be reached, or takes too long.
+            ChildError: if tor does not know a key.
+        """
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(START_SECONDS)
+            control.connect(str(torrc.control_socket(self.folder)))
+            requests = "".join(f"GETINFO {key}\r\n" for key in keys)
+            control.sendall(f'AUTHENTICATE ""\r\n{requests}QUIT\r\n'.encode())
+            with control.makefile("r", encoding="ascii") as replies:
+                answers = [line.rstrip().partition("=")[2] for line in replies if line.startswith("250-")]
+        if len(answers) != len(keys):
+            raise ChildError(f"{self.folder.name} knows {len(answers)} of {len(keys)} keys")
+        return answers
+
     def __enter__(self) -> Self:
         return self
 
@@ -144,22 +173,6 @@ class Bridge(Tor):
         self.wait_for(f"Registered server transport '{name}' at ")
         return self.listeners[name]
 
-    def ask(self, key: str) -> str:
-        """Ask its control port (control-spec, GETINFO); give the answer, a line of text.
-
-        Raises:
-            OSError: if the control port is not there, or takes too long.
-        """
-        with socket.socket(socket.AF_UNIX) as control:
-            control.settimeout(START_SECONDS)
-            control.connect(str(torrc.control_socket(self.folder)))
-            control.sendall(f'AUTHENTICATE ""\r\nGETINFO {key}\r\nQUIT\r\n'.encode())
-            with control.makefile("r", encoding="ascii") as replies:
-                answers = [line.rstrip() for line in replies if line.startswith(f"250-{key}=")]
-        if not answers:
-            raise ChildError(f"{self.folder.name} does not know {key}")
-        return answers[0].partition("=")[2]
-
 
 class Client(Tor):
     """A running client."""
@@ -185,3 +198,24 @@ def telling(*tors: Tor) -> Iterator[None]:
 def join(host: str, port: int) -> str:
     """Write an address and a port as torrc has them."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def tor_countries(addresses: Sequence[str]) -> list[str]:
+    """Ask an offline tor with Debian's GeoIP files for the country of each address."""
+    need("tor", "tor")
+    need("tor-geoipdb", str(TOR_GEOIP))
+    with tempfile.TemporaryDirectory(prefix="tor-") as name:
+        folder = Path(name) / "tor"
+        lines = [
+            f"DataDirectory {folder}",
+            f"ControlSocket {torrc.control_socket(folder)}",
+            "Log notice stdout",
+            f"__OwningControllerProcess {os.getpid()}",
+            "SocksPort 0",
+            "DisableNetwork 1",
+            f"GeoIPFile {TOR_GEOIP}",
+            f"GeoIPv6File {TOR_GEOIP6}",
+        ]
+        with Tor(folder, lines) as tor:
+            tor.wait_for("Opened Control listener")
+            return tor.ask_all([f"ip-to-country/{address}" for address in addresses])

@@ -12,7 +12,7 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from peers.networks import COUNTRIES
+from peers.geoip import COUNTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from peers.child import Child
-from peers.networks import geoip_text
+from peers.geoip import geoip_text
 from tests import canary
 
 if TYPE_CHECKING:

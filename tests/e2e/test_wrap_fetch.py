@@ -15,9 +15,9 @@ import pytest
 
 from obfstats.formats.logline import parse_line
 from peers import managed, web
+from peers.geoip import geoip_text
 from peers.missing import need
 from peers.network import OBFS4PROXY
-from peers.networks import geoip_text
 from peers.processes import command_line, family, listeners
 from peers.tors import telling
 from tests import canary

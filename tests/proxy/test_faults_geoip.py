@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed
-from peers.networks import geoip_text
+from peers.geoip import geoip_text
 from tests.proxy.honest import Visitors, lines, warnings
 from tests.proxy.moved import DAY, Time
 from tests.proxy.visiting import wait_until

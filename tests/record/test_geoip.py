@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.record.geoip import parse_v4, parse_v6
-from peers.tor import TOR_GEOIP, TOR_GEOIP6, tor_countries
+from peers.tors import TOR_GEOIP, TOR_GEOIP6, tor_countries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
