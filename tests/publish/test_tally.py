@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import pytest
 from hypothesis import given, settings
@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from obfstats.publish import simple
 from obfstats.publish.logfiles import LogFileError, find
-from obfstats.publish.tally import tally
-from obfstats.publish.tally.sizes import Sizes
+from obfstats.publish.tally import BLOCK_SIZE, QUIET_LINES, tally
 from tests.formats.lines import hit_lines, written_lines
 from tests.publish.logs import COUNTRIES, DAMAGE, ENDS, STARTS, line, logs
 from tests.publish.numbers import by_hand, numbers_of
@@ -31,14 +30,23 @@ if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
     from obfstats.publish.report import Report
 
-TINY = Sizes(block=101, quiet=3, limit=5)
-"""Blocks of hardly more than a line, intervals that are over at once, memory for hardly any row."""
+
+class Sizes(TypedDict):
+    """What numbers must not depend on: see `tally`."""
+
+    block_size: int
+    quiet_lines: int
+
+
+TINY = Sizes(block_size=101, quiet_lines=3)
+"""Blocks of hardly more than a line, and intervals that are over at once."""
+
+USUAL = Sizes(block_size=BLOCK_SIZE, quiet_lines=QUIET_LINES)
 
 sizes = st.builds(
     Sizes,
-    block=st.integers(101, 400) | st.just(1 << 20),
-    quiet=st.integers(0, 20) | st.just(1 << 17),
-    limit=st.integers(0, 20) | st.just(1 << 20),
+    block_size=st.integers(101, 400) | st.just(BLOCK_SIZE),
+    quiet_lines=st.integers(0, 20) | st.just(QUIET_LINES),
 )
 
 
@@ -48,7 +56,7 @@ def counted(*logs: bytes, sizes: Sizes = TINY) -> tuple[list[Counts], list[Repor
         paths = [Path(folder) / f"clients.log.{number}" for number in range(len(logs))]
         for path, log in zip(paths, logs, strict=True):
             path.write_bytes(log)
-        counts, reports = tally(find([str(path) for path in paths]), sizes=sizes)
+        counts, reports = tally(find([str(path) for path in paths]), **sizes)
         assert [report.name for report in reports] == [str(path) for path in paths]
         return counts, reports
 
@@ -70,7 +78,7 @@ def same_as_simple(log: bytes, counts: Sequence[Counts], report: Report) -> None
 @given(logs(), sizes)
 @settings(deadline=None, max_examples=200)
 def test_good_logs(log: bytes, sizes: Sizes) -> None:
-    """All numbers are those of sets, wherever blocks end, whenever intervals are over and repeats thrown away."""
+    """All numbers are those of sets, wherever blocks end, and whenever intervals are over."""
     counts, (report,) = counted(log, sizes=sizes)
     assert [numbers_of(one) for one in counts] == by_hand(log)
     same_as_simple(log, counts, report)
@@ -102,7 +110,7 @@ def test_every_byte_of_a_line_counts(place: int, byte: int, number: int) -> None
     lines = [line(client=client) for client in range(100)]
     lines[number] = lines[number][:place] + bytes((byte,)) + lines[number][place + 1 :]
     log = b"".join(lines)
-    counts, (report,) = counted(log, sizes=Sizes())
+    counts, (report,) = counted(log, sizes=USUAL)
     assert [numbers_of(one) for one in counts] == by_hand(log)
     same_as_simple(log, counts, report)
 
@@ -135,7 +143,7 @@ def test_a_damaged_line_in_the_middle(kind: str) -> None:
     """Behind each kind of damage the lines stand elsewhere, and are counted."""
     good = [line(client=client % 50) for client in range(1000)]
     log = b"".join([*good[:500], DAMAGE[kind], *good[500:]])
-    counts, (report,) = counted(log, sizes=Sizes(block=6400))
+    counts, (report,) = counted(log, sizes=Sizes(block_size=6400, quiet_lines=QUIET_LINES))
     assert (report.lines, report.damaged) == (1001, 1)
     assert report.first.startswith("line 501: ")
     assert [numbers_of(one) for one in counts] == by_hand(b"".join(good))
@@ -177,7 +185,7 @@ def test_hashes_that_differ_a_little_are_different_clients(places: Sequence[int]
     """However alike two hashes are, the numbers are exact: hundreds that have all but a few digits in common."""
     hashes = [digits(number, places) for number in range(512)]
     log = "".join(f"{STARTS[0]} {country} {one}\n" for country in ("de", "??") for one in hashes * 2).encode()
-    (counts,), _ = counted(log, sizes=Sizes())
+    (counts,), _ = counted(log, sizes=USUAL)
     assert counts.requests == {"de": 1024, "??": 1024}
     assert counts.lines == counts.addresses == {"de": 512, "??": 512}
 
@@ -238,7 +246,7 @@ def test_the_progress_adds_up(tmp_path: Path) -> None:
         for path, packed in {name: log, f"{name}.gz": gzip.compress(log), f"{name}.xz": lzma.compress(log)}.items():
             (tmp_path / path).write_bytes(packed)
             read: list[int] = []
-            tally(find([str(tmp_path / path)]), read.append, sizes=TINY)
+            tally(find([str(tmp_path / path)]), read.append, **TINY)
             assert sum(read) == len(packed)
             assert (min(read) < 0) == (name == "again")
 
@@ -260,7 +268,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_bytes, args=(log,))
     writer.start()
-    counts, (report,) = tally(find([str(path)]), sizes=TINY)
+    counts, (report,) = tally(find([str(path)]), **TINY)
     writer.join()
     assert [numbers_of(one) for one in counts] == by_hand(log)
     assert report.lines == 120

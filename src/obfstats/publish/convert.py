@@ -21,7 +21,6 @@ from obfstats.publish import plain
 from obfstats.publish.commands import LEDGER_NAME, TABLES
 from obfstats.publish.intervals import Selection, select_finished, select_for_documents
 from obfstats.publish.logfiles import STANDARD_INPUT, LogFileError, find
-from obfstats.publish.processor import spare_slow_instructions
 from obfstats.publish.progress import Progress
 from obfstats.publish.rounding import write_tables
 
@@ -166,12 +165,10 @@ def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[lis
         return plain.count(logs, advance)
     # numpy would start a thread for each processor, to multiply matrices; there are none here, and it takes a while.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    spare_slow_instructions(os.environ)
     with _no_search_for_cycles():
         try:
             import_module("numpy")
-        except (ImportError, RuntimeError):
-            # It is not installed, or was built for nothing but the instructions that are to be spared.
+        except ImportError:
             return plain.count(logs, advance)
         from obfstats.publish.tally import tally  # noqa: PLC0415 - an extra, which takes a while to load
 

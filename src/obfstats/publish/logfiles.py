@@ -52,7 +52,6 @@ class LogFile:
         size: bytes of the file, compressed or not; None for pipes and standard input.
         compressed: whether it is compressed; of pipes and standard input that is not known yet.
         identity: device and inode; None for standard input.
-        begin: where reading begins.
     """
 
     name: str
@@ -60,7 +59,6 @@ class LogFile:
     size: int | None
     compressed: bool
     identity: tuple[int, int] | None
-    begin: int = 0
 
     @property
     def is_plain(self) -> bool:

@@ -1,93 +1,98 @@
-"""Logs to numbers in plain Python: where numpy is not installed, and for short logs.
-
-The reading is simple.py's, which needs nothing but the standard library; what is made of it here are all the numbers
-that any document holds. tally/ gives the same, faster.
-"""
+"""Logs to numbers in plain Python: for short logs, and where numpy is not installed. tally/ gives the same, faster."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import ClientClass, Counts
-from obfstats.formats.interval import Interval
-from obfstats.formats.logline import Columns, parse_columns
-from obfstats.publish.logfiles import READING_ERRORS, reading_error
-from obfstats.publish.report import Report
-from obfstats.publish.simple import read_log
+from obfstats.formats.counts import ClientCounter, Counts
+from obfstats.formats.interval import LABEL_LENGTH, Interval
+from obfstats.formats.logline import (
+    COUNTRY,
+    HASH_OFFSET,
+    HEX_DIGITS,
+    MAX_LINE_LENGTH,
+    SUFFIX_OFFSET,
+    parse_columns,
+)
+from obfstats.publish.logfiles import LogFileError
+from obfstats.publish.logreader import read_lines
+from obfstats.publish.report import Report, find_damage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from obfstats.publish.logfiles import LogFile
-    from obfstats.publish.simple import Table
 
-_HASH_SIZE = 40
-_START = slice(0, 19)
-_COUNTRY = slice(20, 22)
+_HASH_LENGTH = SUFFIX_OFFSET - HASH_OFFSET
 
 
 @dataclass(slots=True)
-class _Row:
-    """What is known about one country in one interval.
+class _Lines:
+    """The good lines with one prefix: those of one country in one interval.
 
     Attributes:
-        requests: how many lines.
-        clients: which different ones, as they end behind the country.
+        number: how many there are.
+        different: the different ones, each without its prefix and with its newline.
     """
 
-    requests: int = 0
-    clients: set[bytes] = field(default_factory=set)
+    number: int = 0
+    different: set[bytes] = field(default_factory=set)
 
 
 def count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list[Counts], list[Report]]:
     """Count several logs as if they were one.
 
     Args:
-        logs: where the lines are.
-        advance: takes a file's bytes once it has been read.
+        logs: the logs.
+        advance: takes the number of bytes of a file that have been read since the last call.
 
     Returns:
-        Every interval, sorted by start, and what each log was like.
+        Every interval, sorted by start, and a report on each log.
 
     Raises:
-        LogFileError: if one cannot be read.
+        LogFileError: if one cannot be read, or its transports are too many to be a bridge's.
     """
-    rows: dict[bytes, _Row] = {}
-    reports = []
-    for log in logs:
-        reports.append(_read(log, rows))
-        advance(log.size or 0)
-    starts = groupby(sorted(rows), key=lambda begin: begin[_START])
-    counts = [
-        _counts(start.decode(), {begin[_COUNTRY].decode(): rows[begin] for begin in begins}) for start, begins in starts
-    ]
-    return counts, reports
+    by_prefix: dict[bytes, _Lines] = {}
+    reports = [_read(log, by_prefix, advance) for log in logs]
+    labels = groupby(sorted(by_prefix), key=lambda prefix: prefix[:LABEL_LENGTH])
+    return [_counts(label, {prefix: by_prefix[prefix] for prefix in prefixes}) for label, prefixes in labels], reports
 
 
-def _read(log: LogFile, rows: dict[bytes, _Row]) -> Report:
-    """Read one log into rows."""
-    table: Table = {}
-    with log.open() as file:
-        try:
-            lines, damaged, first = read_log(file, table)
-        except READING_ERRORS as error:
-            raise reading_error(log.name, error) from None
-    for begin, clients in table.items():
-        row = rows.setdefault(begin, _Row())
-        row.requests += len(clients)
-        row.clients.update(clients)
-    return Report(log.name, lines, damaged, first)
+def _read(log: LogFile, by_prefix: dict[bytes, _Lines], advance: Callable[[int], None]) -> Report:
+    """Read one log; its good lines are added to those with the same prefix."""
+    number = damaged = 0
+    first = ""
+    good_suffixes = {b"\n"}
+    for number, line in enumerate(read_lines(log, MAX_LINE_LENGTH, advance), start=1):
+        prefix, rest = line[:HASH_OFFSET], line[HASH_OFFSET:]
+        lines = by_prefix.get(prefix)
+        # Nearly every line has a prefix and a suffix that were checked before.
+        if lines is None or rest[_HASH_LENGTH:] not in good_suffixes or rest[:_HASH_LENGTH].translate(None, HEX_DIGITS):
+            if reason := find_damage(line):
+                damaged += 1
+                first = first or f"line {number}: {reason}"
+                continue
+            lines = by_prefix.setdefault(prefix, _Lines())
+            # The last line of a log may have no newline.
+            rest = rest.removesuffix(b"\n") + b"\n"
+            good_suffixes.add(rest[_HASH_LENGTH:])
+        lines.number += 1
+        lines.different.add(rest)
+    return Report(log.name, number, damaged, first)
 
 
-def _counts(start: str, rows: Mapping[str, _Row]) -> Counts:
-    """Make the numbers of one interval, from the lines of each country."""
-    clients = Counter[ClientClass]()
-    for country, row in rows.items():
-        columns = defaultdict[bytes, set[Columns]](set)
-        for client in row.clients:
-            columns[client[:_HASH_SIZE]].add(parse_columns(client[_HASH_SIZE:-1]))
-        clients.update(ClientClass(country, frozenset(each)) for each in columns.values())
-    return Counts(Interval.parse(start), {country: row.requests for country, row in rows.items()}, clients)
+def _counts(label: bytes, by_prefix: dict[bytes, _Lines]) -> Counts:
+    """Count one interval's lines."""
+    counter = ClientCounter[bytes]({})
+    for prefix, lines in by_prefix.items():
+        code = prefix[COUNTRY]
+        country = code.decode()
+        counter.count_request(country, lines.number)
+        for rest in lines.different:
+            try:
+                counter.count_client(code + rest[:_HASH_LENGTH], country, parse_columns(rest[_HASH_LENGTH:-1]))
+            except OverflowError:
+                raise LogFileError("the logs name too many transports; are they a bridge's?") from None
+    return counter.counts(Interval.parse(label.decode()))

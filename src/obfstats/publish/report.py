@@ -1,8 +1,10 @@
-"""What is said of each log after it has been counted: how long it is, and what of it was left out."""
+"""What the operator is told about each log: how many lines it has, and what is damaged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET, LineError, is_hash, is_prefix, parse_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +23,20 @@ class Report:
     lines: int
     damaged: int
     first: str
+
+
+def find_damage(line: bytes) -> str:
+    """Give the reason why a line is damaged, in simple.py's words; empty for a good line.
+
+    Args:
+        line: the line, with or without its newline.
+    """
+    if not is_prefix(line[:HASH_OFFSET]):
+        return "it does not begin with a date, a time and a country"
+    if not is_hash(line[HASH_OFFSET:SUFFIX_OFFSET]):
+        return "there is no scrambled address of 40 hexadecimal digits"
+    try:
+        parse_columns(line[SUFFIX_OFFSET:].removesuffix(b"\n"))
+    except LineError:
+        return "what follows the scrambled address is neither a transport nor v4 or v6"
+    return ""

@@ -1,136 +1,138 @@
-"""The rows of one interval while it is counted, and the numbers that are made of them.
+"""The packed lines of one interval, and the numbers that they give.
 
-Rows are kept until the interval is over, so that the same client is found again. Should a million and more of them be
-there and most of them repeat others, the repeats are thrown away: memory is a matter of how many different clients
-come in an interval, and not of how long the log is.
+A row is 24 bytes: the 20 bytes of a hash and its kind, which is a number for country and suffix (packing.py). An
+interval takes as much memory as its rows, until it is counted.
+
+- Rows are kept in 256 buckets by the last byte of their hash, and a few buckets are counted at a time, so few that they
+  fit into the processor's cache. Sorting millions of rows at once would wait for memory most of the time.
+- They are sorted by the first four bytes of the hash with numpy's radix sort of 16-bit integers, which takes the same
+  time on every processor. Neighbours are then compared as a whole.
+- The numbers are exact, whatever the hashes are. Where neighbours have the same four bytes but are not equal (a client
+  with several transports, or similar hashes), their rows are counted in a dict.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from obfstats.formats.counts import ClientClass, Counts
-from obfstats.formats.interval import Interval
-from obfstats.formats.logline import Columns
-from obfstats.publish.tally.column_numbers import ColumnNumbers, by_country
-from obfstats.publish.tally.fixed_lines import COUNTRIES, WORD, Rows, different
-from obfstats.publish.tally.repeats import find_repeats
+from obfstats.formats.logline import parse_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from obfstats.publish.tally.fixed_lines import Words
-    from obfstats.publish.tally.general_lines import Run
-    from obfstats.publish.tally.memory import Memory
-    from obfstats.publish.tally.repeats import Workers
+    from numpy.typing import NDArray
 
-_SAMPLED = np.uint8(0x3F)
-"""One in 64 clients is looked at to find out whether most rows repeat others: whose last digits are noughts here."""
+    from obfstats.formats.interval import Interval
 
+    Rows = NDArray[np.uint64]
+    Bools = NDArray[np.bool_]
 
-_NOBODY = np.zeros(len(COUNTRIES), np.int64)
+ROW = np.dtype([("hash", "V20"), ("kind", "<u4")])
+"""A packed line. Rows are arrays of three words each, since numpy is faster with integers than with structures."""
+
+ROW_WORDS = 3
+
+COUNTRY_BITS = 10
+"""The lower bits of a kind are the number of its country, the others the number of its suffix."""
+
+_COUNTRY_MASK = (1 << COUNTRY_BITS) - 1
+_KIND_SHIFT = np.uint64(32)
+_SORTED_BYTES = np.uint64(0xFFFFFFFF)
+_BUCKETS, _BUCKET_OFFSET = 256, 19
+_ROWS_AT_ONCE = 1 << 15
 
 
 class IntervalRows:
-    """One interval's rows.
+    """Keeps the rows of one interval and counts them."""
 
-    Args:
-        start: the interval's start.
-        memory: where they are kept.
-        limit: how many there may be before repeated ones are thrown away.
-        workers: do both halves of what can be done at the same time; None where there is nobody to share it with.
-    """
+    def __init__(self) -> None:
+        """Begin with no rows."""
+        # Rows in the order of their buckets, and the offset at which each bucket begins; the last one is the end.
+        self._chunks: list[tuple[Rows, list[int]]] = []
+        self._number = 0
 
-    def __init__(self, start: bytes, memory: Memory, limit: int, workers: Workers | None) -> None:
-        self._start, self._memory, self._limit, self._workers = start, memory, limit, workers
-        self._room = memory.take(0)
-        self._count = 0
-        self._ends: set[int] = set()
-        self._sample: list[Words] = []
-        self._sampled = 0
-        # Of the rows that are left after repeated ones were thrown away.
-        self._requests = self._different = _NOBODY
+    def add(self, rows: Rows) -> None:
+        """Add a copy of some rows."""
+        buckets = rows.view(np.uint8)[:, _BUCKET_OFFSET]
+        ends = np.bincount(buckets, minlength=_BUCKETS).cumsum()
+        self._chunks.append((rows.take(buckets.argsort(kind="stable"), axis=0), [0, *ends.tolist()]))
+        self._number += len(rows)
 
-    def add(self, run: Run) -> None:
-        """Add rows."""
-        self._ends |= run.ends
-        added = len(run.rows.kinds)
-        if self._count + added > self._limit:
-            if self._mostly_repeated():
-                self._settle(throw_away=True)
-            self._limit = max(self._limit, 2 * (self._count + added))
-        if self._count + added > len(self._room.kinds):
-            self._grow(added)
-        place = self._room.part(self._count, self._count + added)
-        place.hashes[:] = run.rows.hashes
-        place.kinds[:] = run.rows.kinds
-        self._count += added
-
-    def leave(self) -> None:
-        """Give the memory back; there are no rows any more."""
-        self._memory.give_back(self._room)
-        self._room = Rows.empty(0)
-        self._count = 0
-
-    def counts(self, ends: Sequence[bytes]) -> Counts:
-        """Give the interval's numbers, for once, at the end.
+    def counts(self, interval: Interval, countries: Sequence[str], suffixes: Sequence[bytes]) -> Counts:
+        """Count the rows.
 
         Args:
-            ends: what may stand behind the hashes, by number.
+            interval: the interval.
+            countries: the country codes, by number.
+            suffixes: the suffixes, by number.
         """
-        has_columns = self._ends != {0}
-        self._settle(throw_away=has_columns)
-        requests, lines = by_country(self._requests), by_country(self._different)
-        interval = Interval.parse(self._start.decode())
-        if not has_columns:
-            only = frozenset({Columns()})
-            return Counts(interval, requests, {ClientClass(country, only): lines[country] for country in lines})
-        present = {number: ends[number] for number in self._ends}
+        size = len(suffixes) << COUNTRY_BITS
+        lines, single = np.zeros((2, size))
+        clients = Counter[tuple[int, frozenset[int]]]()
+        for some_rows in self._some_buckets():
+            rows, is_client, is_unsure = _sort(some_rows)
+            kinds = (rows[:, 2] >> _KIND_SHIFT).view(np.int64)
+            lines += np.bincount(kinds, minlength=size)
+            single += np.bincount(kinds, is_client, minlength=size)
+            if is_unsure is not None:
+                clients += _count_in_dict(rows[is_unsure])
+        requests = Counter[str]()
+        for kind in lines.nonzero()[0].tolist():
+            requests[countries[kind & _COUNTRY_MASK]] += int(lines[kind])
+        for kind in single.nonzero()[0].tolist():
+            clients[kind & _COUNTRY_MASK, frozenset({kind >> COUNTRY_BITS})] += int(single[kind])
+        columns = [parse_columns(suffix) for suffix in suffixes]
         return Counts(
-            interval, requests, ColumnNumbers(self._rows(), self._memory.keys, present, self._workers).classes()
+            interval,
+            dict(requests),
+            {
+                ClientClass(countries[country], frozenset(columns[suffix] for suffix in numbers)): number
+                for (country, numbers), number in clients.items()
+            },
         )
 
-    def _grow(self, added: int) -> None:
-        """Let rows have more memory."""
-        rows, before = self._rows(), self._room
-        self._room = self._memory.take(self._count + added)
-        self._room.hashes[: self._count] = rows.hashes
-        self._room.kinds[: self._count] = rows.kinds
-        self._memory.give_back(before)
+    def _some_buckets(self) -> Iterator[Rows]:
+        """Give the rows of as many neighbouring buckets at a time as the cache holds."""
+        step = _BUCKETS
+        while step > 1 and self._number * step > _ROWS_AT_ONCE * _BUCKETS:
+            step //= 2
+        for first in range(0, _BUCKETS, step):
+            yield np.concatenate([rows[begins[first] : begins[first + step]] for rows, begins in self._chunks])
 
-    def _rows(self) -> Rows:
-        return self._room.part(0, self._count)
 
-    def _mostly_repeated(self) -> bool:
-        """Tell whether more than half of the rows seem to repeat others, judging by a few clients."""
-        rows = self._room.part(self._sampled, self._count)
-        last_digits = rows.kinds.view(np.uint8)[:: WORD.itemsize]
-        self._sample.append(rows.hashes[:, 0][last_digits & _SAMPLED == 0])
-        self._sampled = self._count
-        sample = np.concatenate(self._sample)
-        # Where far fewer rows than that are looked at, some other client has many.
-        is_one_sided = 2 * len(sample) * (int(_SAMPLED) + 1) < self._count
-        return is_one_sided or 2 * len(different(sample)) <= len(sample)
+def _sort(rows: Rows) -> tuple[Rows, Bools, Bools | None]:
+    """Sort rows, and find the clients.
 
-    def _settle(self, *, throw_away: bool) -> None:
-        """Count the rows, and throw repeated ones away, or all: then they must not be looked at any more."""
-        rows = self._rows()
-        repeats = find_repeats(
-            rows,
-            self._memory.keys,
-            self._workers,
-            with_ends=self._ends != {0},
-            want_pairs=throw_away,
-            may_spoil=not throw_away,
-        )
-        self._requests = self._requests + repeats.rows - self._different
-        self._different = repeats.rows - repeats.again
-        if throw_away:
-            is_kept = np.ones(self._count, np.bool_)
-            is_kept[repeats.pairs[1]] = False
-            self._count = int(np.count_nonzero(is_kept))
-            self._sample, self._sampled = [], 0
-            rows.hashes[: self._count] = rows.hashes[is_kept]
-            rows.kinds[: self._count] = rows.kinds[is_kept]
+    Returns:
+        The sorted rows; which of them is the first of a client whose rows are all equal; and which are of clients that
+        are not decided here, None if there are none.
+    """
+    parts = rows.view("<u2")
+    rows = rows.take(np.lexsort((parts[:, 1], parts[:, 0])), axis=0)
+    # Rows with equal sorted bytes are a group. A group that has different rows is not decided here.
+    differences = rows[1:, 0] ^ rows[:-1, 0]
+    is_first = np.ones(len(rows), np.bool_)
+    np.not_equal(differences & _SORTED_BYTES, 0, out=is_first[1:])
+    differences |= rows[1:, 1] ^ rows[:-1, 1]
+    differences |= rows[1:, 2] ^ rows[:-1, 2]
+    is_unlike = (differences != 0) & ~is_first[1:]
+    if not is_unlike.any():
+        return rows, is_first, None
+    groups = is_first.cumsum() - 1
+    is_unsure_group = np.zeros(groups[-1] + 1, np.bool_)
+    is_unsure_group[groups[1:][is_unlike]] = True
+    is_unsure = is_unsure_group[groups]
+    return rows, is_first & ~is_unsure, is_unsure
+
+
+def _count_in_dict(rows: Rows) -> Counter[tuple[int, frozenset[int]]]:
+    """Count clients by the numbers of their country and of all their suffixes."""
+    suffixes = defaultdict[tuple[bytes, int], set[int]](set)
+    fields = rows.view(ROW)[:, 0]
+    for hash_, kind in zip(fields["hash"].tolist(), fields["kind"].tolist(), strict=True):
+        suffixes[hash_, kind & _COUNTRY_MASK].add(kind >> COUNTRY_BITS)
+    return Counter((country, frozenset(numbers)) for (_, country), numbers in suffixes.items())

@@ -1,0 +1,230 @@
+r"""Log lines to rows of 24 bytes, a block of many thousand lines at once.
+
+    2012-02-07 14:01:04 de 1234567890123456789012345678901234567890\n
+    0                   20 23                                      63
+
+In most blocks every line is good, has 64 bytes and is of the same interval. Such a block is an array of lines, and each
+check looks at one column of it. Any other block is split at its newlines first, and its lines are grouped by suffix and
+by interval.
+
+The grammar is that of formats/logline.py, which is asked about every different time, country and suffix. Checked here,
+for all lines at once, are only the hex digits of the hashes, and which lines have equal parts. A line that does not
+pass is damaged and left out.
+
+A row is the 20 bytes of a hash and 32 bits for country and suffix (interval_rows.py), which are numbered as they occur.
+"""
+
+from __future__ import annotations
+
+from binascii import Error as NotHexError
+from binascii import unhexlify
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from obfstats.formats.interval import LABEL_LENGTH
+from obfstats.formats.logline import (
+    HASH_OFFSET,
+    HEX_DIGITS,
+    LINE_LENGTH,
+    MAX_LINE_LENGTH,
+    SUFFIX_OFFSET,
+    LineError,
+    is_prefix,
+    parse_columns,
+)
+from obfstats.publish.logfiles import LogFileError
+from obfstats.publish.tally.interval_rows import COUNTRY_BITS, ROW, ROW_WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from obfstats.publish.tally.interval_rows import Rows
+
+    Bytes = NDArray[np.uint8]
+    Numbers = NDArray[np.uint32]
+    Offsets = NDArray[np.intp]
+
+MAX_SUFFIXES = 1 << 12
+"""Most different suffixes of all logs; a bridge with five transports has 15."""
+
+_NEWLINE = np.uint8(ord("\n"))
+_HASH_LENGTH = SUFFIX_OFFSET - HASH_OFFSET
+_PARTS = np.dtype([("prefix", f"V{HASH_OFFSET}"), ("hash", f"V{_HASH_LENGTH}"), ("end", "V1")])
+_IS_NO_DIGIT = bytes(byte not in HEX_DIGITS for byte in range(256))
+# Set in all of 0 to 9 and a to f, and in none of A to F.
+_LOWER_CASE = np.uint64(0x2020202020202020)
+
+# The third eight bytes of a line, `:04 de 1`: the country, and everything else of the prefix.
+_COUNTRY_SHIFT, _COUNTRY_CODE = np.uint64(32), np.uint64(0xFFFF)
+_NOT_COUNTRY = np.uint64(0x00FF0000FFFFFFFF)
+
+_UNKNOWN = 0xFFFFFFFF
+"""The number of what is not of the grammar, or has no number yet."""
+
+_FEW_SUFFIXES = 30
+"""Different suffixes of one length that are looked for in all lines at once; further ones are rare."""
+
+
+class Run(NamedTuple):
+    """The good lines of one interval in one block.
+
+    Attributes:
+        label: the interval's label.
+        rows: the lines, packed.
+    """
+
+    label: bytes
+    rows: Rows
+
+
+class Packer:
+    """Packs the lines of blocks.
+
+    Attributes:
+        countries: the country codes that occurred, by number.
+        suffixes: the suffixes that occurred, by number.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no country and no suffix but the empty one."""
+        self.countries: list[str] = []
+        self.suffixes = [b""]
+        self._country_numbers = np.full(1 << 16, _UNKNOWN, np.uint32)
+        self._suffix_numbers = {b"": 0}
+
+    def pack(self, block: memoryview[int]) -> tuple[int, list[Run]]:
+        """Pack the good lines of a block.
+
+        Args:
+            block: whole lines; the last one may lack its newline.
+
+        Returns:
+            The number of lines, good or not, and the good ones by interval.
+
+        Raises:
+            LogFileError: if the suffixes are too many to be a bridge's.
+        """
+        text = np.frombuffer(block, np.uint8)
+        if text[-1] != _NEWLINE:
+            text = np.append(text, _NEWLINE)
+        if len(text) % LINE_LENGTH == 0:
+            lines = text.reshape(-1, LINE_LENGTH)
+            if (lines[:, -1] == _NEWLINE).all():
+                runs = self._pack_lines(lines, np.zeros(len(lines), np.uint32))
+                if sum(len(run.rows) for run in runs) == len(lines):
+                    return len(lines), runs
+        ends = np.flatnonzero(text == _NEWLINE)
+        begins = np.append(np.intp(0), ends[:-1] + 1)
+        lengths = ends - begins
+        is_possible = (lengths >= SUFFIX_OFFSET) & (lengths < MAX_LINE_LENGTH)
+        begins = begins[is_possible]
+        suffixes = self._find_suffixes(text, begins + SUFFIX_OFFSET, lengths[is_possible] - SUFFIX_OFFSET)
+        is_good = suffixes != _UNKNOWN
+        lines = _gather(text, begins[is_good], LINE_LENGTH).view(np.uint8).reshape(-1, LINE_LENGTH)
+        return len(ends), self._pack_lines(lines, suffixes[is_good])
+
+    def _pack_lines(self, lines: Bytes, suffixes: Numbers) -> list[Run]:
+        """Pack those of the lines that are good, by their first 63 bytes; suffixes are given by their numbers."""
+        hashes = lines.view(_PARTS)["hash"].tobytes()
+        digests = _decode(hashes)
+        if digests is None:
+            is_hash = ~np.frombuffer(hashes.translate(_IS_NO_DIGIT), np.bool_).reshape(-1, _HASH_LENGTH).any(axis=1)
+            lines, suffixes = lines[is_hash], suffixes[is_hash]
+            digests = unhexlify(lines.view(_PARTS)["hash"].tobytes())
+        words = lines.view("<u8")
+        kinds = self._find_countries(words[:, 2] >> _COUNTRY_SHIFT & _COUNTRY_CODE)
+        is_good = kinds != _UNKNOWN
+        kinds |= suffixes << np.uint32(COUNTRY_BITS)
+        rows = np.empty((len(lines), ROW_WORDS), "<u8")
+        fields = rows.view(ROW)
+        fields["hash"][:, 0] = np.frombuffer(digests, ROW["hash"])
+        fields["kind"][:, 0] = kinds
+        if not is_good.all():
+            lines, rows = lines[is_good], rows[is_good]
+        return [Run(label, rows[chosen]) for label, chosen in _by_interval(lines)]
+
+    def _find_countries(self, codes: NDArray[np.uint64]) -> Numbers:
+        """Give each code's number; `_UNKNOWN` where it is none."""
+        offsets = codes.view(np.int64)
+        numbers = self._country_numbers.take(offsets, mode="clip")
+        if numbers.max(initial=0) == _UNKNOWN:
+            for offset in np.unique(offsets[numbers == _UNKNOWN]).tolist():
+                code = offset.to_bytes(2, "little")
+                if is_prefix(b"2012-02-07 14:01:04 %s " % code):
+                    self._country_numbers[offset] = len(self.countries)
+                    self.countries.append(code.decode())
+            numbers = self._country_numbers.take(offsets)
+        return numbers
+
+    def _find_suffixes(self, text: Bytes, begins: Offsets, lengths: Offsets) -> Numbers:
+        """Give the number of the suffix that begins at each offset; `_UNKNOWN` where it is not of the grammar."""
+        numbers = np.zeros(len(begins), np.uint32)
+        for length in np.flatnonzero(np.bincount(lengths)).tolist():
+            if not length:
+                continue
+            left = np.flatnonzero(lengths == length)
+            suffixes = _gather(text, begins[left], length)
+            # Of the same length, two texts are equal if they are without the NULs at their ends, which S leaves out.
+            texts = suffixes.view(f"S{length}")
+            offsets = np.arange(len(left))
+            for _ in range(_FEW_SUFFIXES):
+                if not len(offsets):
+                    break
+                first = offsets[0]
+                is_same = texts[offsets] == texts[first]
+                numbers[left[offsets[is_same]]] = self._suffix_number(suffixes[first].tobytes())
+                offsets = offsets[~is_same]
+            for offset in offsets.tolist():
+                numbers[left[offset]] = self._suffix_number(suffixes[offset].tobytes())
+        return numbers
+
+    def _suffix_number(self, suffix: bytes) -> int:
+        number = self._suffix_numbers.get(suffix)
+        if number is None:
+            try:
+                parse_columns(suffix)
+            except LineError:
+                return _UNKNOWN
+            number = self._suffix_numbers[suffix] = len(self.suffixes)
+            self.suffixes.append(suffix)
+            if number == MAX_SUFFIXES:
+                raise LogFileError("the logs name too many transports; are they a bridge's?")
+        return number
+
+
+def _decode(hashes: bytes) -> bytes | None:
+    """Decode lower-case hex digits; None where there is something else."""
+    try:
+        digests = unhexlify(hashes)
+    except NotHexError:
+        return None
+    is_lower_case = np.bitwise_and.reduce(np.frombuffer(hashes, "<u8")) & _LOWER_CASE == _LOWER_CASE
+    return digests if is_lower_case else None
+
+
+def _by_interval(lines: Bytes) -> Iterable[tuple[bytes, Offsets | slice]]:
+    """Give the label of every interval, and its lines; those whose time is not of the grammar are left out."""
+    if not len(lines):
+        return
+    words = lines.view("<u8")
+    thirds = words[:, 2] & _NOT_COUNTRY
+    is_same = (words[:, 0] == words[0, 0]).all() and (words[:, 1] == words[0, 1]).all() and (thirds == thirds[0]).all()
+    groups: list[Offsets | slice] = [slice(None)]
+    if not is_same:
+        order = np.lexsort((thirds, words[:, 1], words[:, 0]))
+        is_first = (words[order[1:], :2] != words[order[:-1], :2]).any(axis=1)
+        is_first |= thirds[order[1:]] != thirds[order[:-1]]
+        groups = list(np.split(order, np.flatnonzero(is_first) + 1))
+    for group in groups:
+        prefix = lines[group][0, :HASH_OFFSET].tobytes()
+        if is_prefix(prefix):
+            yield prefix[:LABEL_LENGTH], group
+
+
+def _gather(text: Bytes, begins: Offsets, size: int) -> NDArray[np.void]:
+    """Copy the `size` bytes from each offset on."""
+    windows = np.ndarray((max(len(text) - size + 1, 0),), f"V{size}", text.data, strides=(1,))
+    return windows[begins]
