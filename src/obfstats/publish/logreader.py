@@ -22,7 +22,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, cast
 
-from obfstats.publish.logfiles import READING_ERRORS, reading_error
+from obfstats.publish.logfiles import READING_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -49,10 +49,7 @@ def read_blocks(log: LogFile, size: int, advance: Callable[[int], None] = lambda
         LogFileError: if the log cannot be opened, or not be read to its end.
     """
     with log.open() as file:
-        try:
-            yield from _cut(log, cast("io.BufferedIOBase", file), size, advance)
-        except READING_ERRORS as error:
-            raise reading_error(log.name, error) from None
+        yield from _cut(log, cast("io.BufferedIOBase", file), size, advance)
 
 
 def read_lines(log: LogFile, longest: int, advance: Callable[[int], None] = lambda _: None) -> Generator[bytes]:
@@ -76,7 +73,7 @@ def _cut(
 ) -> Generator[memoryview[int]]:
     memory = bytearray(size)
     view = memoryview(memory)
-    unread = log.size if log.is_plain and log.size is not None else sys.maxsize
+    unread = sys.maxsize if log.size is None or log.compressed else log.size
     compressed_read = 0
     # The memory begins with the unfinished line that has been read so far; a cut line is not kept.
     kept, is_skipping = 0, False
