@@ -48,7 +48,7 @@ _MAX_PENDING = 1 << 16
 
 
 class TransportProcess:
-    """The transport's process, the wrap's companion."""
+    """The process of a transport."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], stdout: StdoutMux) -> None:
         """Start it.

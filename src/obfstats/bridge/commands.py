@@ -159,39 +159,31 @@ class ExternalOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ObfsproxyOptions:
-    """The command line of obfsproxy.
+class DaemonOptions:
+    """What both command lines have in common.
 
     Attributes:
-        external: what to do; None where tor says it (managed mode).
         log: the program's own log.
         statistics: what is counted.
         limits: limits on connections.
+    """
+
+    log: LogOptions
+    statistics: StatisticsOptions
+    limits: LimitOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ObfsproxyOptions(DaemonOptions):
+    """The command line of obfsproxy.
+
+    Attributes:
+        external: what to do; None if tor says it (managed mode).
         proxy: a proxy for outgoing connections, or None.
     """
 
     external: ExternalOptions | None
-    log: LogOptions
-    statistics: StatisticsOptions
-    limits: LimitOptions
     proxy: Upstream | None
-
-
-@dataclass(frozen=True, slots=True)
-class WrapOptions:
-    """The command line of wrap.
-
-    Attributes:
-        program: the transport's program and its arguments.
-        log: the wrap's own log.
-        statistics: what is counted.
-        limits: limits on connections.
-    """
-
-    program: Sequence[str]
-    log: LogOptions
-    statistics: StatisticsOptions
-    limits: LimitOptions = LimitOptions()
 
 
 def parse_obfsproxy(
@@ -216,8 +208,8 @@ def parse_obfsproxy(
     try:
         return ObfsproxyOptions(
             external=None if given.managed or given.mode == "managed" else _read_external(given),
-            log=read_log(given),
-            statistics=read_statistics(given),
+            log=_read_log(given),
+            statistics=_read_statistics(given),
             limits=LimitOptions(given.max_connections, given.max_handshakes, given.max_per_network),
             proxy=given.proxy,
         )
@@ -312,6 +304,15 @@ def _add_wrap(parser: argparse.ArgumentParser) -> None:
     _add_max_connections(parser.add_argument_group("limits"))
 
 
+def read_wrap(given: argparse.Namespace) -> DaemonOptions:
+    """Read the options of `obfstats wrap`.
+
+    Raises:
+        ValueError: if options do not go together; its text says which.
+    """
+    return DaemonOptions(_read_log(given), _read_statistics(given), LimitOptions(given.max_connections))
+
+
 def _add_log(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("log")
     group.add_argument(
@@ -397,17 +398,11 @@ def _add_max_connections(group: Group) -> None:
     )
 
 
-def read_log(given: argparse.Namespace) -> LogOptions:
-    """Read the options of the program's own log."""
+def _read_log(given: argparse.Namespace) -> LogOptions:
     return LogOptions(not given.no_log, given.log_file, given.log_min_severity, not given.no_safe_logging)
 
 
-def read_statistics(given: argparse.Namespace) -> StatisticsOptions:
-    """Read the options of statistics and publishing.
-
-    Raises:
-        ValueError: if options do not go together; its text says which.
-    """
+def _read_statistics(given: argparse.Namespace) -> StatisticsOptions:
     return StatisticsOptions(
         enabled=not given.no_stats,
         log=given.stats_log,

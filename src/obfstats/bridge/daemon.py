@@ -4,8 +4,8 @@
   and the process is gone within a second (ticket 5047, step 6).
 - SIGHUP reopens the logs and reads the GeoIP files again; S and TS stay.
 - Twice a minute, at moments that do not depend on any client, a tick ends intervals, publishes, beats and reports.
-- A daemon with a companion, the transport's process of `obfstats wrap`, passes signals on to it, and ends when it has
-  ended: SIGINT and the end of standard input are the companion's affair, and after SIGTERM it has some seconds.
+- A daemon with a child, the transport's process of `obfstats wrap`, passes signals on to it, and ends when it has
+  ended. The child decides what SIGINT and the end of standard input mean; after SIGTERM it has some seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from random import SystemRandom
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from obfstats import __version__
 from obfstats.bridge import logs, process
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine, Sequence
 
+    from obfstats.bridge.child import TransportProcess
     from obfstats.bridge.commands import LimitOptions
     from obfstats.bridge.statistics import Statistics
-    from obfstats.formats.address import ClientAddress
+    from obfstats.proxy.service import Service
+    from obfstats.proxy.wrap.service import WrapService
     from obfstats.record.clock import Clock
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -55,42 +57,12 @@ _CHUNK = 1 << 12
 _log = logging.getLogger(__name__)
 
 
-class Reporter(Protocol):
-    """Has something to report."""
-
-    def report(self) -> None:
-        """Log what has failed since the last report."""
-
-
-class ConnectionHandler(Reporter, Protocol):
-    """Serves connections."""
-
-    def handle(self, accepted: socket.socket, peer: ClientAddress, on_closed: Callable[[], None], /) -> None:
-        """Serve one, whose socket does not block; `on_closed` is called once, when it is closed."""
-
-    def cut_off(self) -> None:
-        """Close every connection at once."""
-
-
-class Companion(Protocol):
-    """Another process, which the daemon lasts as long as."""
-
-    def watch(self, on_ended: Callable[[str], None]) -> None:
-        """Watch it on the running loop; `on_ended` is called when it ends, with a sentence that says so."""
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Pass a signal on."""
-
-    async def end(self) -> None:
-        """End it, if it has not ended, and wait for that."""
-
-
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """A listening socket and what serves its connections."""
+    """A listening socket and the service that its connections get."""
 
     listening: socket.socket
-    handler: ConnectionHandler
+    service: Service | WrapService
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +76,7 @@ class Daemon:
         statistics: what counts, or None.
         has_heartbeat: whether there is one: on a bridge's side, as in the old programs.
         ends_with_stdin: whether the end of standard input ends the program.
-        companion: the other process, or None.
+        child: the transport's process, or None.
     """
 
     name: str
@@ -113,7 +85,7 @@ class Daemon:
     statistics: Statistics | None
     has_heartbeat: bool
     ends_with_stdin: bool = False
-    companion: Companion | None = None
+    child: TransportProcess | None = None
 
     def run(self, entrances: Sequence[Entrance]) -> None:
         """Serve until something ends the program."""
@@ -176,7 +148,7 @@ async def _serve(daemon: Daemon, entrances: Sequence[Entrance]) -> None:
     loop = asyncio.get_running_loop()
     process.scrub_error_reports(loop)
     stopped: asyncio.Future[str] = loop.create_future()
-    statistics, companion = daemon.statistics, daemon.companion
+    statistics, child = daemon.statistics, daemon.child
     jobs: set[asyncio.Task[None]] = set()
 
     def stop(reason: str) -> None:
@@ -192,17 +164,17 @@ async def _serve(daemon: Daemon, entrances: Sequence[Entrance]) -> None:
         logs.reopen()
         if statistics is not None:
             start_job(statistics.reload())
-        if companion is not None:
-            companion.send_signal(signal.SIGHUP)
+        if child is not None:
+            child.send_signal(signal.SIGHUP)
 
     _handle_signals(daemon, stop, reload)
     if daemon.ends_with_stdin:
         _watch_stdin(loop, partial(stop, "Standard input was closed. Terminating."))
-    listeners = [Listener(each.listening, daemon.context.gate, each.handler.handle) for each in entrances]
-    handlers = [each.handler for each in entrances]
-    if companion is not None:
-        companion.watch(stop)
-    start_job(Ticker(daemon, [*listeners, *handlers]).run(start_job))
+    services = [each.service for each in entrances]
+    listeners = [Listener(each.listening, daemon.context.gate, each.service.handle) for each in entrances]
+    if child is not None:
+        child.watch(stop)
+    start_job(Ticker(daemon, [*listeners, *services]).run(start_job))
     reason = ""
     try:
         reason = await stopped
@@ -213,11 +185,11 @@ async def _serve(daemon: Daemon, entrances: Sequence[Entrance]) -> None:
             listener.close()
         for job in jobs:
             job.cancel()
-        for handler in handlers:
-            handler.cut_off()
+        for service in services:
+            service.cut_off()
         await asyncio.sleep(0)
-        if companion is not None:
-            await companion.end()
+        if child is not None:
+            await child.end()
         daemon.context.executor.shutdown(wait=False, cancel_futures=True)
         _log.log(logs.NOTICE, "%s", reason)
         _log.log(logs.NOTICE, "Exiting.")
@@ -226,10 +198,10 @@ async def _serve(daemon: Daemon, entrances: Sequence[Entrance]) -> None:
 def _handle_signals(daemon: Daemon, stop: Callable[[str], None], reload: Callable[[], None]) -> None:
     def interrupt() -> None:
         # A transport may let its clients finish first; until then they are served and counted.
-        if daemon.companion is None:
+        if daemon.child is None:
             stop("Got SIGINT. Terminating.")
         else:
-            daemon.companion.send_signal(signal.SIGINT)
+            daemon.child.send_signal(signal.SIGINT)
 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop, "Got SIGTERM. Terminating.")
@@ -262,12 +234,12 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) ->
 class Ticker:
     """Does what has to be done twice a minute."""
 
-    def __init__(self, daemon: Daemon, reporters: Sequence[Reporter]) -> None:
+    def __init__(self, daemon: Daemon, reporters: Sequence[Listener | Service | WrapService]) -> None:
         """Plan the first report.
 
         Args:
             daemon: what runs.
-            reporters: the listeners and handlers of its connections.
+            reporters: log what has failed since the last report.
         """
         self._clock = daemon.clock
         self._context = daemon.context

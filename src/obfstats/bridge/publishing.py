@@ -26,7 +26,7 @@ from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.sources import IntervalLostError
 from obfstats.formats.interval import Interval
 from obfstats.publish.documents import DocumentOptions, noisy_document, rounded_document
-from obfstats.publish.ledger import LedgerError
+from obfstats.publish.ledger import NOISE, ROUNDED, LedgerError
 from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.noise import write_epsilon
 from obfstats.publish.release import ReleaseError, ReleaseFolder
@@ -175,7 +175,7 @@ class Publisher:
         if files is not None:
             self._folder.ledger.mark_over(interval.label, interval.seconds, files)
         epsilon = self._options.epsilon
-        method = "rounded" if epsilon is None else f"discrete-laplace epsilon={write_epsilon(epsilon)}"
+        method = ROUNDED if epsilon is None else NOISE + write_epsilon(epsilon)
         return self._folder.release(document, method, self._warn_once)
 
     async def _remove_old(self) -> list[str]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.bridge import logs, process
 from obfstats.bridge.child import StdoutMux, TransportProcess
-from obfstats.bridge.commands import LimitOptions, WrapOptions, read_log, read_statistics
+from obfstats.bridge.commands import DaemonOptions, read_wrap
 from obfstats.bridge.daemon import SIGNALS, Daemon, Entrance, descriptors_left, find_limits, make_context
 from obfstats.bridge.statistics import open_statistics
 from obfstats.commandline import UsageError, fail
@@ -101,14 +101,14 @@ def run_command(given: argparse.Namespace) -> int:
         UsageError: if options do not go together.
     """
     try:
-        statistics = read_statistics(given)
+        options = read_wrap(given)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    options = WrapOptions(given.program, read_log(given), statistics, LimitOptions(given.max_connections))
+    program: Sequence[str] = given.program
     try:
         names = read_servers(os.environ)
         if not names:
-            return _exec(options.program)
+            return _exec(program)
         orport, cookie_file = read_orports(os.environ).choose()
         target = OrPortTarget([orport], None if cookie_file is None else Path(cookie_file), os.urandom)
         tor = _TorSettings(names, Path(read_state(os.environ)), target, _inherited_variables())
@@ -126,10 +126,10 @@ def run_command(given: argparse.Namespace) -> int:
     if options.log.enabled:
         logs.log_to_tor(stdout.write_line)
     logs.warn_of_content(safe=options.log.safe)
-    return _count(options, tor, stdout)
+    return _count(program, options, tor, stdout)
 
 
-def _count(options: WrapOptions, tor: _TorSettings, stdout: StdoutMux) -> int:
+def _count(program: Sequence[str], options: DaemonOptions, tor: _TorSettings, stdout: StdoutMux) -> int:
     """Open the statistics, and serve; give the exit status."""
     statistics = None
     try:
@@ -142,10 +142,12 @@ def _count(options: WrapOptions, tor: _TorSettings, stdout: StdoutMux) -> int:
     with contextlib.ExitStack() as stack:
         if statistics is not None:
             stack.callback(statistics.recorder.close)
-        return _serve(options, tor, stdout, statistics)
+        return _serve(program, options, tor, stdout, statistics)
 
 
-def _serve(options: WrapOptions, tor: _TorSettings, stdout: StdoutMux, statistics: Statistics | None) -> int:
+def _serve(
+    program: Sequence[str], options: DaemonOptions, tor: _TorSettings, stdout: StdoutMux, statistics: Statistics | None
+) -> int:
     """Start the program and serve it until it ends; give its exit status."""
     cookie = os.urandom(COOKIE_LENGTH)
     with contextlib.ExitStack() as stack:
@@ -160,9 +162,9 @@ def _serve(options: WrapOptions, tor: _TorSettings, stdout: StdoutMux, statistic
             return _refuse_all(tor.names, f"cannot keep a cookie in {tor.state}: {error.strerror}")
         variables = {**tor.variables, EXTENDED_PORT: str(bound(listening)), COOKIE_FILE: str(file)}
         try:
-            transport = TransportProcess(options.program, variables, stdout)
+            transport = TransportProcess(program, variables, stdout)
         except OSError as error:
-            return _cannot_start(options.program, error)
+            return _cannot_start(program, error)
         stack.callback(transport.kill)
         process.unblock_stdout()
         # After the program was started, which keeps the limits that tor has set.
@@ -171,7 +173,7 @@ def _serve(options: WrapOptions, tor: _TorSettings, stdout: StdoutMux, statistic
         context = make_context(limits, privacy.Show(safe=options.log.safe))
         recorder = None if statistics is None else statistics.recorder
         service = WrapService(context, cookie, tor.target, recorder, max_unfinished=limits.handshakes, max_pipes=pipes)
-        daemon = Daemon(NAME, context, SystemClock(), statistics, has_heartbeat=True, companion=transport)
+        daemon = Daemon(NAME, context, SystemClock(), statistics, has_heartbeat=True, child=transport)
         daemon.run([Entrance(listening, service)])
         return transport.status
 

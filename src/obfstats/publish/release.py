@@ -69,13 +69,13 @@ class ReleaseFolder:
             self.ledger.close()
             raise ReleaseError(f"cannot write to {path}: {error.strerror}; give --publish another folder") from None
 
-    def release(self, document: Document, how: str, say: Callable[[str], None]) -> Path:
+    def release(self, document: Document, how: str, warn: Callable[[str], None]) -> Path:
         """Release a document.
 
         Args:
             document: of an interval that was never released before.
             how: how its numbers were made, for the ledger.
-            say: takes a sentence for the operator about what is left out of the document.
+            warn: takes a sentence for the operator about what is left out of the document.
 
         Returns:
             The path of the document.
@@ -85,16 +85,16 @@ class ReleaseFolder:
             LedgerError: if the interval was released before, or the ledger cannot be written.
         """
         self.ledger.check()
-        self._write_hidden(document, say)
+        self._write_hidden(document, warn)
         self.ledger.release(_interval(document).label, document.seconds, how)
         return self._show(document)
 
-    def finish_release(self, document: Document, say: Callable[[str], None]) -> Path:
+    def finish_release(self, document: Document, warn: Callable[[str], None]) -> Path:
         """Give a document its name, where `release` could do no more than tell the ledger.
 
         Args:
             document: the same document.
-            say: takes a sentence for the operator about what is left out of the document.
+            warn: takes a sentence for the operator about what is left out of the document.
 
         Returns:
             The path of the document.
@@ -103,7 +103,7 @@ class ReleaseFolder:
             OSError: if the disk does not accept it; it may be tried again.
         """
         if not self._hidden_path(document).is_file() and not self._path(document).is_file():
-            self._write_hidden(document, say)
+            self._write_hidden(document, warn)
         return self._show(document)
 
     def close(self) -> None:
@@ -146,10 +146,10 @@ class ReleaseFolder:
         sync_folder(self.path)
         return shown
 
-    def _write_hidden(self, document: Document, say: Callable[[str], None]) -> None:
+    def _write_hidden(self, document: Document, warn: Callable[[str], None]) -> None:
         hidden = self._hidden_path(document)
         hidden.unlink(missing_ok=True)
-        _write_through(hidden, write_within_limit(document, say))
+        _write_through(hidden, write_within_limit(document, warn))
         # The name must be on the disk too: a document that is lost after the ledger knows of it would cost the day.
         sync_folder(self.path)
 
