@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
+from socket import inet_aton
 from typing import TYPE_CHECKING
 
 from bench.clients import need_geoip
@@ -76,8 +77,8 @@ def literal(path: Path, countries: Countries) -> None:
 def _write(start: datetime, clients: list[str], countries: Countries) -> None:
     """Count an interval's addresses."""
     came = [client.rpartition(":")[0] for client in clients]
-    requests = Counter(countries.lookup(address) for address in came)
-    addresses = Counter(countries.lookup(address) for address in set(came))
+    requests = Counter(countries.v4(inet_aton(address)) for address in came)
+    addresses = Counter(countries.v4(inet_aton(address)) for address in set(came))
     _print(start.isoformat(" "), requests, addresses)
 
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from obfstats.formats.address import pack_address
 from obfstats.record.countries import Countries
 from obfstats.record.geoip import parse_v4, parse_v6
 from obfstats.record.journal import Journal
@@ -26,6 +27,12 @@ GEOIP6 = b"2001:db8::,2001:db8:0:ffff:ffff:ffff:ffff:ffff,JP\n"
 def countries() -> Countries:
     """Countries of the documentation ranges."""
     return Countries(parse_v4(GEOIP).country, parse_v6(GEOIP6).country, ("test", "test"))
+
+
+def country_of(tables: Countries, address: str) -> str:
+    """Look an address up as the recorder does."""
+    packed = pack_address(address)
+    return tables.v4(packed) if len(packed) == 4 else tables.v6(packed)
 
 
 @dataclass

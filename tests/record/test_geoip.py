@@ -16,8 +16,7 @@ from peers.tors import TOR_GEOIP, TOR_GEOIP6, tor_countries
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.record.v4table import V4Table
-    from obfstats.record.v6table import V6Table
+    from obfstats.record.geoip import V4Table, V6Table
 
 FAMILIES: dict[int, tuple[int, Callable[[bytes], V4Table | V6Table]]] = {4: (32, parse_v4), 6: (128, parse_v6)}
 

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.formats.document import GeoIpSource
 from obfstats.record import Countries, RecordError
+from obfstats.record.countries import Choice, Source
 from obfstats.record.geoip import parse_v4
-from obfstats.record.sources import Choice, Source
 from peers.clocks import DAY
-from tests.record.surroundings import GEOIP, GEOIP6, Bench
+from tests.record.surroundings import GEOIP, GEOIP6, Bench, country_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.record.v4table import V4Table
+    from obfstats.record.geoip import V4Table
 
 # The same networks in other countries; longer, so that a clock of coarse steps hides nothing.
 NEW_GEOIP = GEOIP.replace(b"DE", b"FR").replace(b"TR", b"GR") + b"3405803776,3405804031,AU\n"  # 203.0.113.0/24
@@ -90,7 +91,7 @@ def test_a_file_that_was_replaced_has_changed(
     path, content = (geoip, NEW_GEOIP) if which == "geoip" else (geoip6, NEW_GEOIP6)
     replace(path, content)
     assert opened.changed()
-    assert (opened.lookup(V4), opened.lookup(V6)) == ("de", "jp")
+    assert (country_of(opened, V4), country_of(opened, V6)) == ("de", "jp")
 
 
 def test_a_rewrite_of_the_same_length_is_seen_by_its_time(geoip: Path) -> None:
@@ -121,7 +122,7 @@ def test_tors_own_file_that_appears_is_a_change(defaults: tuple[Path, Path]) -> 
     fresh = opened.reload()
     assert fresh.sources[0].startswith("iptocc")
     assert fresh.sources[1] == f"{defaults[1]} (1 ranges)"
-    assert fresh.lookup(V6) == "jp"
+    assert country_of(fresh, V6) == "jp"
 
 
 def test_a_spoilt_file_of_tors_is_looked_at_again_only_when_it_changes(defaults: tuple[Path, Path]) -> None:
@@ -131,15 +132,15 @@ def test_a_spoilt_file_of_tors_is_looked_at_again_only_when_it_changes(defaults:
     assert not opened.changed()
     by_renaming(defaults[0], GEOIP)
     assert opened.changed()
-    assert opened.reload().lookup(V4) == "de"
+    assert country_of(opened.reload(), V4) == "de"
 
 
 def test_countries_without_files_never_change() -> None:
     """Made of anybody's look-ups: there is nothing to open anew."""
     made = Countries(lambda _: "de", lambda _: "jp", ("here", "there"))
     assert not made.changed()
-    assert made.reload().lookup(V4) == "de"
-    assert made.digests == (None, None)
+    assert country_of(made.reload(), V4) == "de"
+    assert made.origins == ()
 
 
 # Reading it
@@ -154,13 +155,13 @@ def test_reloading_gives_new_countries_and_leaves_the_old_ones(
     replace(geoip, NEW_GEOIP)
     replace(geoip6, NEW_GEOIP6)
     fresh = opened.reload()
-    assert (opened.lookup(V4), opened.lookup(V6)) == ("de", "jp")
-    assert (fresh.lookup(V4), fresh.lookup(V6)) == ("fr", "kr")
+    assert (country_of(opened, V4), country_of(opened, V6)) == ("de", "jp")
+    assert (country_of(fresh, V4), country_of(fresh, V6)) == ("fr", "kr")
     assert fresh.sources == (f"{geoip} (3 ranges)", f"{geoip6} (2 ranges)")
     assert (opened.changed(), fresh.changed()) == (False, False)
     replace(geoip, GEOIP)
     assert (opened.changed(), fresh.changed()) == (True, True)
-    assert fresh.reload().lookup(V4) == "de"
+    assert country_of(fresh.reload(), V4) == "de"
 
 
 @ways
@@ -176,11 +177,11 @@ def test_a_spoilt_replacement_is_refused_once(
     with pytest.raises(RecordError, match="holds no line"):
         opened.reload()
     assert not opened.changed()
-    assert (opened.lookup(V4), opened.lookup(V6)) == ("de", "jp")
+    assert (country_of(opened, V4), country_of(opened, V6)) == ("de", "jp")
     replace(geoip, NEW_GEOIP)
     assert opened.changed()
     fresh = opened.reload()
-    assert (fresh.lookup(V4), fresh.lookup(V6)) == ("fr", "kr")
+    assert (country_of(fresh, V4), country_of(fresh, V6)) == ("fr", "kr")
 
 
 @ways
@@ -194,7 +195,7 @@ def test_a_spoilt_replacement_of_tors_own_file_is_refused(
     with pytest.raises(RecordError, match="holds no line"):
         opened.reload()
     assert not opened.changed()
-    assert opened.lookup(V4) == "de"
+    assert country_of(opened, V4) == "de"
 
 
 def test_a_named_file_that_is_not_there_is_refused(geoip: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_named_file_that_is_not_there_is_refused(geoip: Path) -> None:
     assert not opened.changed()
     geoip.write_bytes(NEW_GEOIP)
     assert opened.changed()
-    assert opened.reload().lookup(V4) == "fr"
+    assert country_of(opened.reload(), V4) == "fr"
 
 
 def test_what_was_read_of_tors_own_file_outlives_it(defaults: tuple[Path, Path]) -> None:
@@ -217,12 +218,12 @@ def test_what_was_read_of_tors_own_file_outlives_it(defaults: tuple[Path, Path])
     defaults[0].unlink()
     by_renaming(defaults[1], NEW_GEOIP6)
     fresh = opened.reload()
-    assert (fresh.lookup(V4), fresh.lookup(V6)) == ("de", "kr")
-    assert fresh.digests[0] == opened.digests[0]
+    assert (country_of(fresh, V4), country_of(fresh, V6)) == ("de", "kr")
+    assert fresh.origins[0] == opened.origins[0]
     assert not fresh.changed()
     defaults[0].write_bytes(NEW_GEOIP)
     assert fresh.changed()
-    assert fresh.reload().lookup(V4) == "fr"
+    assert country_of(fresh.reload(), V4) == "fr"
 
 
 def test_a_folder_in_its_place_is_refused(geoip: Path) -> None:
@@ -254,20 +255,25 @@ def test_what_is_written_while_the_file_is_read_is_a_change(geoip: Path) -> None
 
 def test_digests_are_those_of_the_files_that_were_read(geoip: Path, geoip6: Path) -> None:
     """SHA-1 in upper-case hex, as tor writes them into its descriptors; none for the fallback."""
-    expected = [hashlib.sha1(content).hexdigest().upper() for content in (GEOIP, GEOIP6, NEW_GEOIP)]
+    digests = [hashlib.sha1(content).hexdigest().upper() for content in (GEOIP, GEOIP6, NEW_GEOIP)]
+    expected = [GeoIpSource("file", digest) for digest in digests]
     opened = Countries.open(geoip, geoip6)
-    assert opened.digests == (expected[0], expected[1])
+    assert opened.origins == (expected[0], expected[1])
     by_renaming(geoip, NEW_GEOIP)
-    assert opened.reload().digests == (expected[2], expected[1])
-    assert opened.digests == (expected[0], expected[1])
-    assert Countries.open(geoip).digests == (expected[2], None)
-    assert Countries.open().digests == (None, None)
+    assert opened.reload().origins == (expected[2], expected[1])
+    assert opened.origins == (expected[0], expected[1])
+    only_v4 = Countries.open(geoip)
+    assert (only_v4.origins[0], only_v4.origins[1].name) == (expected[2], "iptocc")
+    assert [origin.name for origin in Countries.open().origins] == ["iptocc", "iptocc"]
 
 
 def test_a_spoilt_file_of_tors_leaves_no_digest(defaults: tuple[Path, Path]) -> None:
-    """What is not used is not named."""
+    """What is not used is not named; what is used has its digest."""
     defaults[0].write_bytes(b"\0" * 100)
-    assert Countries.open().digests == (None, None)
+    defaults[1].write_bytes(GEOIP6)
+    digest = hashlib.sha1(GEOIP6).hexdigest().upper()
+    spoilt, used = Countries.open().origins
+    assert (spoilt.name, used) == ("iptocc", GeoIpSource("tor", digest))
 
 
 # Using it

@@ -1,32 +1,44 @@
 """Countries of addresses, from the best source there is (design, decision 8).
 
 For each address family on its own: the file that the operator names; else tor's own file where Debian installs it, so
-that our numbers compare with Tor's; else the registries' data inside the iptocc package. A look-up never raises: what
-is not known is `??`.
+that our numbers compare with Tor's; else the registries' data in the iptocc package. A look-up never raises: an unknown
+country is `??`.
 
-Countries stay as they were opened. Whoever sees that a file has changed opens them anew and hands them to the recorder,
-which takes them up with its next interval.
+Tables never change once they are opened. Where `changed` says that a file has, `reload` opens new ones, and the
+recorder uses them from its next interval on.
+
+- A file has changed if its inode, size or time of writing have; they are noted before it is read. So replacing a file
+  by renaming and rewriting it in place are both noticed, also while it is being read.
+- A file that vanished has not changed: what is in memory is as good as before.
+- `reload` notes the state of a file even if it cannot be used: a broken file is read once, not at every check.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+from importlib.metadata import version
 from pathlib import Path
-from socket import AF_INET, AF_INET6
-from typing import TYPE_CHECKING
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from obfstats.formats.address import pack_address
+from obfstats.formats.document import GeoIpSource
 from obfstats.formats.logline import UNKNOWN_COUNTRY
 from obfstats.record.errors import RecordError
 from obfstats.record.geoip import parse_v4, parse_v6
-from obfstats.record.sources import Choice, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.formats.document import GeoIpSource
+    from obfstats.record.geoip import V4Table, V6Table
 
 TOR_GEOIP = Path("/usr/share/tor/geoip")
 TOR_GEOIP6 = Path("/usr/share/tor/geoip6")
+
+_log = logging.getLogger(__name__)
+
+_State: TypeAlias = tuple[int, int, int]
 
 
 class Countries:
@@ -34,32 +46,30 @@ class Countries:
 
     Attributes:
         v4: gives the lower-case country code of a packed IPv4 address (4 bytes), or `??`.
-        v6: the same for a packed IPv6 address (16 bytes) that is not IPv4-mapped.
+        v6: the same for a packed IPv6 address (16 bytes).
         sources: where the two come from, in words for the operator.
-        digests: SHA-1 of each file in upper-case hex, as extra-info descriptors have it; None where there is no file.
-        origins: where the two come from, for a published document; empty where nobody said.
-        codes: every country code that a look-up may give, `??` included, sorted; None where nobody knows them.
+        origins: the same for a published document; empty if it is not known.
+        codes: every country code that a look-up may give, `??` included, sorted; None if that is not known.
     """
 
     def __init__(self, v4: Callable[[bytes], str], v6: Callable[[bytes], str], sources: tuple[str, str]) -> None:
         self.v4 = v4
         self.v6 = v6
         self.sources = sources
-        self.digests: tuple[str | None, str | None] = (None, None)
         self.origins: tuple[GeoIpSource, ...] = ()
         self.codes: tuple[str, ...] | None = None
         self._opened: tuple[Source, ...] = ()
 
     @classmethod
     def open(cls, geoip: Path | None = None, geoip6: Path | None = None) -> Countries:
-        """Load the files, or fall back.
+        """Read the files, or fall back.
 
         Args:
-            geoip: a file in the form of tor's geoip; None for the default.
-            geoip6: a file in the form of tor's geoip6; None for the default.
+            geoip: a file in the format of tor's geoip; None for the default.
+            geoip6: a file in the format of tor's geoip6; None for the default.
 
         Raises:
-            RecordError: if a named file cannot be read or holds no range.
+            RecordError: if a named file cannot be read or contains no range.
         """
         return cls._of(
             Source.open(Choice(geoip or TOR_GEOIP, geoip is not None, TOR_GEOIP, parse_v4, AF_INET)),
@@ -69,7 +79,6 @@ class Countries:
     @classmethod
     def _of(cls, v4: Source, v6: Source) -> Countries:
         countries = cls(v4.lookup, v6.lookup, (v4.words, v6.words))
-        countries.digests = v4.digest, v6.digest
         countries.origins = v4.origin, v6.origin
         if v4.codes is not None and v6.codes is not None:
             countries.codes = tuple(sorted(v4.codes | v6.codes))
@@ -77,39 +86,160 @@ class Countries:
         return countries
 
     def changed(self) -> bool:
-        """Tell whether a file is another than the one that was read, or tor's own has appeared.
-
-        A file that has vanished has not changed. Costs at most two system calls.
-        """
+        """Tell whether a file has changed since it was read, or tor's own has appeared. Costs two system calls."""
         return any(source.changed() for source in self._opened)
 
     def reload(self) -> Countries:
-        """Open the same choice anew; it may be done on a thread of its own.
+        """Open the same choice again; may be called on a thread of its own.
 
-        These countries stay as they are. Whether it worked or not, their `changed` is false until the next change.
+        These tables stay as they are. Whether it worked or not, `changed` is then false until the next change.
 
         Returns:
-            The new ones. Where tor's own file has vanished they go on with what was read of it.
+            The new tables. Where tor's own file has vanished, they keep what was read of it.
 
         Raises:
-            RecordError: if a file cannot be read or holds no range.
+            RecordError: if a file cannot be read or contains no range.
         """
-        fresh: list[Source] = []
-        refusal: RecordError | None = None
-        # Both are tried before one of them is given up: what was not tried would count as changed for ever.
+        opened: list[Source] = []
+        failure: RecordError | None = None
+        # Both are read before an error is raised: the one that was not read would count as changed.
         for source in self._opened:
             try:
-                fresh.append(source.reload())
+                opened.append(source.reload())
             except RecordError as error:
-                refusal = refusal or error
-        if refusal is not None:
-            raise refusal
-        return self._of(*fresh) if fresh else self
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return self._of(*opened) if opened else self
 
-    def lookup(self, address: str) -> str:
-        """Give the country of an address in text form, or `??`; text that is no address is `??` too."""
+
+class Choice(NamedTuple):
+    """Which file the countries of one address family come from.
+
+    Attributes:
+        path: the file.
+        is_named: whether the operator named it: then it must be right, and nothing replaces it.
+        tor_path: the path of the file that comes with tor.
+        parse: makes a table of its content.
+        family: AF_INET or AF_INET6.
+    """
+
+    path: Path
+    is_named: bool
+    tor_path: Path
+    parse: Callable[[bytes], V4Table | V6Table]
+    family: int
+
+
+class Source:
+    """The countries of one address family, from a file or from the registries' data.
+
+    Attributes:
+        lookup: gives the lower-case country code of a packed address, or `??`.
+        words: where they come from, for the operator.
+        origin: the same for a published document.
+        codes: every country code that a look-up may give, `??` included; None for the registries' data.
+    """
+
+    def __init__(
+        self,
+        choice: Choice,
+        state: _State | None,
+        lookup: Callable[[bytes], str],
+        words: str,
+        origin: GeoIpSource,
+        *,
+        codes: frozenset[str] | None = None,
+    ) -> None:
+        self.lookup = lookup
+        self.words = words
+        self.origin = origin
+        self.codes = codes
+        self._choice = choice
+        self._state = state
+
+    @classmethod
+    def open(cls, choice: Choice) -> Source:
+        """Read the file, or use the registries' data.
+
+        Raises:
+            RecordError: if a named file cannot be read or contains no range.
+        """
+        state = _state_of(choice.path)
         try:
-            packed = pack_address(address)
-        except ValueError:
-            return UNKNOWN_COUNTRY
-        return self.v4(packed) if len(packed) == 4 else self.v6(packed)
+            return cls._read(choice, state)
+        except RecordError:
+            if choice.is_named:
+                raise
+        if state is not None:
+            _log.warning("%s cannot be used: countries come from elsewhere", choice.path)
+        release = version("iptocc")
+        return cls(choice, state, _registry_lookup(choice.family), f"iptocc {release}", GeoIpSource("iptocc", release))
+
+    def changed(self) -> bool:
+        """Tell whether the file is another one than was read last; costs one system call."""
+        state = _state_of(self._choice.path)
+        return state is not None and state != self._state
+
+    def reload(self) -> Source:
+        """Open the same choice again; this source stays as it is.
+
+        Returns:
+            The new source; this one where tor's own file does not exist, or not any more.
+
+        Raises:
+            RecordError: if the file cannot be read or contains no range.
+        """
+        self._state = _state_of(self._choice.path)
+        try:
+            return self._read(self._choice, self._state)
+        except RecordError:
+            if self._choice.is_named or self._state is not None:
+                raise
+            return self
+
+    @classmethod
+    def _read(cls, choice: Choice, state: _State | None) -> Source:
+        """Read the file; raise RecordError if it cannot be read or contains no range."""
+        path = choice.path
+        try:
+            with open(path, "rb", opener=_open_nonblocking) as file:
+                content = file.read() or b""
+        except OSError as error:
+            raise RecordError(
+                f"cannot read the GeoIP file {path}: {error.strerror}; name another, or leave the option out"
+            ) from None
+        table = choice.parse(content)
+        if not len(table):
+            raise RecordError(f"{path} holds no line of a GeoIP file of tor's; name another, or leave the option out")
+        skipped = f", {table.skipped} lines skipped" if table.skipped else ""
+        words = f"{path} ({len(table)} ranges{skipped})"
+        digest = hashlib.sha1(content, usedforsecurity=False).hexdigest().upper()
+        origin = GeoIpSource("tor" if path.absolute() == choice.tor_path else "file", digest)
+        return cls(choice, state, table.country, words, origin, codes=table.codes | {UNKNOWN_COUNTRY})
+
+
+def _open_nonblocking(path: str, flags: int) -> int:
+    # A pipe would block for ever.
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _state_of(path: Path) -> _State | None:
+    """Give what changes with a file's content; None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _registry_lookup(family: int) -> Callable[[bytes], str]:
+    """Give a look-up in iptocc's data."""
+    # Some megabytes of the registries' ranges: loaded only where they are needed.
+    from iptocc import country_code  # noqa: PLC0415
+
+    def lookup(packed: bytes) -> str:
+        code = country_code(inet_ntop(family, packed))
+        return UNKNOWN_COUNTRY if code is None else code.lower()
+
+    return lookup
