@@ -34,16 +34,16 @@ _CLIENTS = 120_000
 
 
 class Plan(NamedTuple):
-    """How much is measured.
+    """The sizes of a measurement.
 
     Attributes:
-        size: bytes of C obfsproxy's log.
-        small: bytes of obfs4proxy's.
-        rounds: how often each is read.
+        c_size: bytes of C obfsproxy's log.
+        go_size: bytes of obfs4proxy's.
+        rounds: how often each log is read.
     """
 
-    size: int
-    small: int
+    c_size: int
+    go_size: int
     rounds: int
 
 
@@ -51,25 +51,25 @@ class Reading(NamedTuple):
     """One reading of a log.
 
     Attributes:
-        ran: what the whole program took.
-        seconds: of processor time, from the first byte of the log on.
+        ran: the resources of the whole program.
+        seconds: processor time from the first byte of the log on.
     """
 
     ran: Ran
     seconds: float
 
 
-_FULL = Plan(size=200_000_000, small=100_000_000, rounds=3)
-_QUICK = Plan(size=50_000_000, small=30_000_000, rounds=3)
+_FULL = Plan(c_size=200_000_000, go_size=100_000_000, rounds=3)
+_QUICK = Plan(c_size=50_000_000, go_size=30_000_000, rounds=3)
 
 
 def measure(plan: Plan) -> str:
-    """Measure both programs' logs, and give the table."""
+    """Measure the logs of both programs, and give the table."""
     clients = addresses(need_geoip(), _CLIENTS)
     rows, sentences = [], []
     for name, program, size in (
-        ("C obfsproxy", OBFSPROXY, plan.size),
-        ("obfs4proxy -unsafeLogging", OBFS4PROXY, plan.small),
+        ("C obfsproxy", OBFSPROXY, plan.c_size),
+        ("obfs4proxy -unsafeLogging", OBFS4PROXY, plan.go_size),
     ):
         ours, peer, written = _measure_log(program, size, plan.rounds, clients)
         title = f"{name}, {written / 1e6:,.0f} MB"
@@ -92,7 +92,7 @@ def _row(measure: str, ours: list[Reading], peer: list[Reading], figure: Callabl
 def _measure_log(
     program: Program, size: int, rounds: int, clients: list[str]
 ) -> tuple[list[Reading], list[Reading], int]:
-    """Read one log in both ways; give what our runs took and the peer's, and how many bytes it has."""
+    """Read one log with both readers; give our runs, the peer's runs, and the size of the log in bytes."""
     core = str(min(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         log, seconds = Path(folder) / "log", Path(folder) / "seconds"

@@ -1,12 +1,12 @@
-"""Two readers of the old programs' logs, each a program of its own, to be measured from outside.
+"""Two readers of the old programs' logs. Each is run as a program of its own, so that it can be measured from outside.
 
     python -m bench.old_readers ours|literal LOG SECONDS
 
-Ours is what `obfstats log2stats` calls. The literal one does what the script of ticket 5047 (comment 1) did: for each
-line it tries a regular expression after the other, and it keeps the interval's addresses in a list until they are
-counted. It hashes nothing, and knows only what the measured logs hold. Both print the same: each whole interval's
-start, and its requests and addresses by country. The processor time from the first byte of the log on, without what
-Python and the countries take before, is written into the file SECONDS.
+Ours is what `obfstats log2stats` calls. The literal one does what the script of ticket 5047 (comment 1) did: it tries
+one regular expression after the other on each line, and keeps the interval's addresses in a list until they are
+counted. It hashes nothing, and knows only the lines of the measured logs. Both print the same: the start of each
+complete interval, and its requests and addresses by country. The file SECONDS gets the processor time from the first
+byte of the log on, without starting Python and loading the countries.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TIME = r"(\d{4}[-/]\d\d[-/]\d\d \d\d:\d\d:\d\d) "
 _LINES = {
     "start": re.compile(_TIME + r"\[(?:notice|NOTICE)\]:? (?:Starting.*\.|.* - launched)$"),
     "stop": re.compile(_TIME + r"\[(?:notice|NOTICE)\]:? (?:Exiting\.|.* - terminated)$"),
-    "come": re.compile(
+    "connect": re.compile(
         _TIME + r"(?:\[info\] ([\d.]+:\d+) \([a-z0-9]+\): Successful outbound connection to '.*'\.$"
         r"|\[INFO\]: [a-z0-9]+\(([\d.]+:\d+)\) - new connection$)"
     ),
@@ -67,7 +67,7 @@ def literal(path: Path, countries: Countries) -> None:
                     start, clients = start + _DAY, []
                 if kind in {"start", "stop"}:
                     start, clients = (moment if kind == "start" else None), []
-                elif kind == "come" and start is not None:
+                elif kind == "connect" and start is not None:
                     clients.append(found[2] or found[3])
                 elif found[2] in clients[-1_000:]:
                     del clients[len(clients) - 1 - clients[::-1].index(found[2])]
@@ -76,9 +76,9 @@ def literal(path: Path, countries: Countries) -> None:
 
 def _write(start: datetime, clients: list[str], countries: Countries) -> None:
     """Count an interval's addresses."""
-    came = [client.rpartition(":")[0] for client in clients]
-    requests = Counter(countries.v4(inet_aton(address)) for address in came)
-    addresses = Counter(countries.v4(inet_aton(address)) for address in set(came))
+    hosts = [client.rpartition(":")[0] for client in clients]
+    requests = Counter(countries.v4(inet_aton(host)) for host in hosts)
+    addresses = Counter(countries.v4(inet_aton(host)) for host in set(hosts))
     _print(start.isoformat(" "), requests, addresses)
 
 

@@ -1,9 +1,9 @@
 """Logs as the old programs wrote them on a very busy bridge, of any length; for measurements only.
 
-C obfsproxy says two or three lines of each client at the severity info, and now and then something went wrong; once an
-hour it beats. obfs4proxy says two lines of each, and one of ten is a probe whose handshake fails. Every day has clients
-of its own, of whom each comes a dozen times; a connection in two is somebody's who was there a moment ago. The program
-is started once a week. The same numbers give the same bytes.
+C obfsproxy logs two or three lines for each client at the severity info, some of them errors, and a heartbeat every
+hour. obfs4proxy logs two lines for each; one client of ten is a probe whose handshake fails. Every day has clients of
+its own, each of which connects a dozen times; half of the connections are from recent clients. The program is started
+once a week. The same arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _AT_ONCE = 10_000
 
 
 class Program(NamedTuple):
-    """How a program writes.
+    """The lines of a program.
 
     Attributes:
-        time: its times, for strftime.
+        time: the form of its times, for strftime.
         started: the line of its start.
         stopped: the line of its stop.
-        beat: its heartbeat; empty if it has none.
-        lines: of one connection, each with its share of the connections.
+        heartbeat: its heartbeat; empty if it has none.
+        lines: the lines of one connection, each kind with its share of the connections.
     """
 
     time: str
     started: str
     stopped: str
-    beat: str
+    heartbeat: str
     lines: Sequence[tuple[float, str]]
 
 
-_C_COME = "{time} [info] {client} (obfs2): Successful outbound connection to '127.0.0.1:15901'.\n"
-_GO_COME = "{time} [INFO]: obfs4({client}) - new connection\n"
+_C_NEW = "{time} [info] {client} (obfs2): Successful outbound connection to '127.0.0.1:15901'.\n"
+_GO_NEW = "{time} [INFO]: obfs4({client}) - new connection\n"
 
 OBFSPROXY = Program(
     "%Y-%m-%d %H:%M:%S",
@@ -54,10 +54,10 @@ OBFSPROXY = Program(
     "{time} [notice] Heartbeat: During the last {hours} hour(s) we saw {seen} connection(s) from {seen} unique "
     "address(es).\n",
     [
-        (0.80, _C_COME + "{time} [info] EOF from {client}\n"),
-        (0.10, _C_COME + "{time} [info] EOF from 127.0.0.1:15901\n"),
-        (0.07, _C_COME + "{time} [info] Error talking to {client}: Connection reset by peer\n"),
-        (0.02, _C_COME + "{time} [info] Timeout talking to {client}\n"),
+        (0.80, _C_NEW + "{time} [info] EOF from {client}\n"),
+        (0.10, _C_NEW + "{time} [info] EOF from 127.0.0.1:15901\n"),
+        (0.07, _C_NEW + "{time} [info] Error talking to {client}: Connection reset by peer\n"),
+        (0.02, _C_NEW + "{time} [info] Timeout talking to {client}\n"),
         (0.01, "{time} [warn] {client}: protocol error\n{time} [info] EOF from {client}\n"),
     ],
 )
@@ -67,10 +67,10 @@ OBFS4PROXY = Program(
     "{time} [NOTICE]: obfs4proxy - terminated\n",
     "",
     [
-        (0.75, _GO_COME + "{time} [INFO]: obfs4({client}) - closed connection\n"),
-        (0.15, _GO_COME + "{time} [WARN]: obfs4({client}) - closed connection: read tcp: connection reset by peer\n"),
-        (0.08, _GO_COME + "{time} [WARN]: obfs4({client}) - handshake failed: EOF\n"),
-        (0.02, _GO_COME + "{time} [WARN]: obfs4({client}) - handshake failed: handshake: node ID not found\n"),
+        (0.75, _GO_NEW + "{time} [INFO]: obfs4({client}) - closed connection\n"),
+        (0.15, _GO_NEW + "{time} [WARN]: obfs4({client}) - closed connection: read tcp: connection reset by peer\n"),
+        (0.08, _GO_NEW + "{time} [WARN]: obfs4({client}) - handshake failed: EOF\n"),
+        (0.02, _GO_NEW + "{time} [WARN]: obfs4({client}) - handshake failed: handshake: node ID not found\n"),
     ],
 )
 
@@ -79,18 +79,18 @@ def write_log(path: Path, size: int, program: Program, addresses: Sequence[str],
     """Write one log.
 
     Args:
-        path: where to.
-        size: bytes, about.
-        program: whose it is.
-        addresses: of all clients.
-        days: how many it holds.
+        path: the file.
+        size: its approximate size in bytes.
+        program: the program that wrote it.
+        addresses: the addresses of all clients.
+        days: how many days it covers.
     """
     random = Random(_SEED)
     with path.open("w", encoding="ascii", buffering=1 << 20) as log:
         for day in range(days):
             if day % _RUN == 0:
-                both = program.stopped * (day > 0) + program.started
-                log.write(both.format(time=_time(day * 86_400, program)))
+                restart = program.stopped * (day > 0) + program.started
+                log.write(restart.format(time=_time(day * 86_400, program)))
             for text in _day(random, program, addresses, day, size // days):
                 log.write(text)
         log.write(program.stopped.format(time=_time(days * 86_400, program)))
@@ -107,25 +107,27 @@ def _day(random: Random, program: Program, addresses: Sequence[str], day: int, s
     hour = 0
     for begin in range(0, connections, _AT_ONCE):
         number = min(_AT_ONCE, connections - begin)
-        came = random.choices(clients, k=number)
+        connecting = random.choices(clients, k=number)
         kinds = random.choices(write, shares, k=number)
         texts = []
-        for place in range(number):
-            seconds = (begin + place) * 86_000 // connections
+        for index in range(number):
+            seconds = (begin + index) * 86_000 // connections
             if seconds // 3600 > hour:
                 hour = seconds // 3600
-                texts.append(program.beat.format(time=_time(day * 86_400 + seconds, program), hours=hour, seen=begin))
+                texts.append(
+                    program.heartbeat.format(time=_time(day * 86_400 + seconds, program), hours=hour, seen=begin)
+                )
             if random.random() < 0.5:
                 client = recent[int(random.random() * _RECENT)]
             else:
-                client = recent[(begin + place) % _RECENT] = came[place]
+                client = recent[(begin + index) % _RECENT] = connecting[index]
             port = 1024 + int(random.random() * 64_000)
-            texts.append(kinds[place](_time(day * 86_400 + seconds, program), f"{client}:{port}"))
+            texts.append(kinds[index](_time(day * 86_400 + seconds, program), f"{client}:{port}"))
         yield "".join(texts)
 
 
 def _writer(lines: str) -> Callable[[str, str], str]:
-    """Make something that writes a connection's lines; faster than reading the template each time."""
+    """Make a function that writes a connection's lines; faster than formatting the template each time."""
     parts = lines.replace("{client}", "{time}\0").split("{time}")
 
     def write(time: str, client: str) -> str:
@@ -138,7 +140,7 @@ _times: dict[tuple[int, str], str] = {}
 
 
 def _time(seconds: int, program: Program) -> str:
-    """Write a time, so many seconds after the first."""
+    """Write a time, given in seconds after the first."""
     key = seconds, program.time
     if key not in _times:
         _times.clear()

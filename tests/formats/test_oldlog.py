@@ -1,4 +1,4 @@
-"""Lines of the old programs' logs: every one that is known is read, everything else says nothing."""
+"""Lines of the old programs' logs: every known one is parsed, and no other has an event."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ KNOWN = [(begin + end, event) for begin, lines in PROGRAMS.values() for end, eve
 
 @pytest.mark.parametrize("ending", [b"", b"\r"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_every_known_line_is_read(program: str, ending: bytes) -> None:
-    """The lines that the programs were seen to write, with their times; and some that are nearly so."""
+def test_every_known_line_is_parsed(program: str, ending: bytes) -> None:
+    """Lines that the programs wrote, with their times; and some that differ slightly."""
     begin, lines = PROGRAMS[program]
     for end, event in lines.items():
         assert parse_oldlog_line(begin + end + ending) == (SECONDS, event), end
@@ -141,19 +141,19 @@ def test_a_severity_makes_no_difference(severity: str) -> None:
 
 
 @pytest.mark.parametrize("other", [b"[INFO]", b"[information]", b"[]", b"info", b"[info]:", b"- [info]"])
-def test_what_no_program_writes_there_is_no_line_of_theirs(other: bytes) -> None:
-    """The form of a severity tells the programs apart; in any other form it is somebody else's line."""
+def test_another_form_of_severity_is_no_line_of_theirs(other: bytes) -> None:
+    """The form of the severity tells the programs apart."""
     assert parse_oldlog_line(b"2012-03-06 07:22:39 " + other + b" Exiting.") == (None, None)
 
 
 @pytest.mark.parametrize("line", C_LINES)
-def test_lines_of_before_there_were_times_have_none(line: bytes) -> None:
-    """What they say is read, so that somebody can be told what is wrong with the log."""
+def test_lines_without_a_time_are_parsed(line: bytes) -> None:
+    """So that the operator can be told what is wrong with the log."""
     assert parse_oldlog_line(b"[info] " + line) == (None, C_LINES[line])
 
 
 def test_the_second_half_of_a_broken_start_has_no_time() -> None:
-    """A few builds broke the line behind the severity; the blank may have gone with an editor."""
+    """A few builds broke the line after the severity; an editor may have removed the blank."""
     assert parse_oldlog_line(b"2012-02-10 22:37:00 [info] ")[1] == EmptyMessage()
     assert parse_oldlog_line(b"2012-02-10 22:37:00 [info]")[1] == EmptyMessage()
     assert parse_oldlog_line(b"Starting.") == (None, ProgramStarted())
@@ -167,19 +167,19 @@ def test_the_second_half_of_a_broken_start_has_no_time() -> None:
         "12-03-06 07:22:39", "2012-03-06T07:22:39",
     ],
 )  # fmt: skip
-def test_a_time_that_no_clock_shows_is_none(time: str) -> None:
+def test_an_invalid_time_is_none(time: str) -> None:
     """Year 0, February 30, 24 o'clock."""
     assert parse_oldlog_line(f"{time} [info] Exiting.".encode())[0] is None
 
 
 @pytest.mark.parametrize(("year", "seconds"), [("1970", 0), ("2099", 4_070_908_800), ("9999", 253_370_764_800)])
-def test_any_other_time_is_read(year: str, seconds: int) -> None:
-    """Whether it can be true is for others to say."""
+def test_any_valid_time_is_parsed(year: str, seconds: int) -> None:
+    """The grammar does not judge whether the programs existed then."""
     assert parse_oldlog_line(f"{year}-01-01 00:00:00 [info] Exiting.".encode())[0] == seconds
 
 
-def test_a_line_that_is_too_long_says_nothing() -> None:
-    """However well it begins."""
+def test_a_line_that_is_too_long_has_no_event() -> None:
+    """Even if it begins like a known line."""
     line = b"2026/11/22 12:23:55 [WARN]: obfs4(192.0.2.7:42740) - handshake failed: "
     assert parse_oldlog_line(line.ljust(LONGEST_LINE, b"x"))[1] == ClientFailed(V4, 42740)
     assert parse_oldlog_line(line.ljust(LONGEST_LINE + 1, b"x")) == (None, None)
@@ -187,7 +187,7 @@ def test_a_line_that_is_too_long_says_nothing() -> None:
 
 @given(st.sampled_from((b"EOF from ", b"Timeout talking to ")), st.binary(max_size=80))
 def test_the_ends_of_connections_have_no_event(begin: bytes, end: bytes) -> None:
-    """Most lines of C obfsproxy are of this kind: whatever follows, only their time matters."""
+    """Most lines of C obfsproxy are of this kind; only their time matters, whatever follows."""
     assert parse_oldlog_line(b"2012-03-06 07:22:39 [info] " + begin + end) == (SECONDS, None)
 
 
@@ -195,14 +195,14 @@ def test_the_ends_of_connections_have_no_event(begin: bytes, end: bytes) -> None
     "line", [line for line, event in KNOWN if isinstance(event, ClientConnected | ClientFailed | DestinationRefused)]
 )
 def test_an_event_never_shows_an_address(line: bytes) -> None:
-    """In a traceback there would be no client, and neither is there a port."""
+    """A traceback would show neither a client's address nor its port."""
     shown = repr(parse_oldlog_line(line))
     assert not re.search(r"192|7f|2e|b8|\\x|42963|15901", shown)
 
 
 @given(st.sampled_from(KNOWN), st.data())
 def test_the_fuzz_target_holds_on_damaged_lines(known: tuple[bytes, OldLogEvent | None], data: st.DataObject) -> None:
-    """Something lost and something put in, anywhere."""
+    """Bytes are removed and inserted anywhere."""
     line, _ = known
     place = data.draw(st.integers(0, len(line)))
     lost = data.draw(st.integers(0, 5))
@@ -212,5 +212,5 @@ def test_the_fuzz_target_holds_on_damaged_lines(known: tuple[bytes, OldLogEvent 
 
 @given(st.binary(max_size=200))
 def test_the_fuzz_target_holds_on_anything(data: bytes) -> None:
-    """Noise says nothing."""
+    """Random bytes."""
     fuzz_oldlog.check(data)

@@ -17,11 +17,11 @@ from tests.publish.oldlogs import DAY, country, text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_Came = tuple[str, str, str, str]
+_Connected = tuple[str, str, str, str]
 
 
 def naive(log: str) -> list[Numbers]:
-    """Count a log that the strategy wrote, in the plainest way."""
+    """Count a log that the strategy wrote."""
     reader = _Naive()
     for line in log.split("\n"):
         reader.read(line)
@@ -32,27 +32,27 @@ _LINE = re.compile(r"(\d{4})[-/](\d\d)[-/](\d\d) (\d\d):(\d\d):(\d\d)(?:,\d+)? \
 
 
 class _Naive:
-    """What the plainest reader remembers; connections as address, port, transport and destination."""
+    """The state of the plainest reader; connections are address, port, transport and destination."""
 
     def __init__(self) -> None:
         self._latest = 0
-        self._unsaid = False
+        self._is_message_empty = False
         self._is_stopped = False
         self._start: int | None = None
-        self._came: list[_Came] = []
-        self._closed: list[tuple[int, list[_Came]]] = []
+        self._connections: list[_Connected] = []
+        self._closed: list[tuple[int, list[_Connected]]] = []
 
     def read(self, line: str) -> None:
         """Read a line."""
         found = _LINE.match(line)
-        was_unsaid, self._unsaid = self._unsaid, False
+        was_message_empty, self._is_message_empty = self._is_message_empty, False
         if found is None:
-            if was_unsaid and line == "Starting.":
+            if was_message_empty and line == "Starting.":
                 self._begin()
             return
         *moment, message = found.groups()
         self._latest = max(self._latest, int(datetime(*map(int, moment), tzinfo=UTC).timestamp()))  # type: ignore[misc,arg-type]
-        self._unsaid = message == ""
+        self._is_message_empty = message == ""
         if message == "Starting." or message.endswith("launched"):
             self._begin()
             return
@@ -60,51 +60,51 @@ class _Naive:
             self._close()
             self._start += DAY
         if message == "Exiting." or message.endswith("terminated"):
-            self._start, self._came, self._is_stopped = None, [], True
+            self._start, self._connections, self._is_stopped = None, [], True
         elif "refused" in message:
-            self._take_back(lambda one: one[3] == "127.0.0.1:15901")
+            self._revoke(lambda one: one[3] == "127.0.0.1:15901")
         elif "failed" in message:
             client, port = re.search(r"(?:^|\()([^ ()]+):(\d+)[:)]", message).groups()  # type: ignore[union-attr]
-            self._take_back(lambda one: one[:2] == (client.strip("[]"), port))
+            self._revoke(lambda one: one[:2] == (client.strip("[]"), port))
         elif "new connection" in message:
             name, client, port = re.match(r"(\w+)\((.*):(\d+)\)", message).groups()  # type: ignore[union-attr]
-            self._come(client.strip("[]"), port, name, "")
+            self._connect(client.strip("[]"), port, name, "")
         elif "New connection" in message:
             client, port = message.rstrip(".").split(" from ")[1].rsplit(":", 1)
-            self._come(client, port, "", "")
+            self._connect(client, port, "", "")
         elif "Successful" in message:
             client, port, name, to = re.match(r"(.*?)(?::(\d+))? \((.*)\): .*'(.*)'", message).groups()  # type: ignore[union-attr]
-            self._come(client.strip("[]"), port or "", name, to)
+            self._connect(client.strip("[]"), port or "", name, to)
 
-    def _come(self, client: str, port: str, name: str, destination: str) -> None:
+    def _connect(self, client: str, port: str, name: str, destination: str) -> None:
         if not self._is_stopped:
             if self._start is None:
                 self._start = self._latest
-            self._came.append((client, port, name, destination))
+            self._connections.append((client, port, name, destination))
 
-    def _take_back(self, is_it: Callable[[_Came], bool]) -> None:
-        for place in reversed(range(len(self._came))):
-            if is_it(self._came[place]):
-                del self._came[place]
+    def _revoke(self, is_it: Callable[[_Connected], bool]) -> None:
+        for index in reversed(range(len(self._connections))):
+            if is_it(self._connections[index]):
+                del self._connections[index]
                 return
 
     def _begin(self) -> None:
         if self._start is not None and self._latest >= self._start + DAY:
             self._close()
-        self._start, self._came, self._is_stopped = self._latest, [], False
+        self._start, self._connections, self._is_stopped = self._latest, [], False
 
     def _close(self) -> None:
         assert self._start is not None
-        if self._came:
-            self._closed.append((self._start, self._came))
-        self._came = []
+        if self._connections:
+            self._closed.append((self._start, self._connections))
+        self._connections = []
 
     def finish(self) -> list[Numbers]:
-        """Give the intervals that are whole."""
-        return [self._sum(start, came) for start, came in self._closed]
+        """Give the complete intervals."""
+        return [self._numbers(start, connections) for start, connections in self._closed]
 
-    def _sum(self, start: int, came: list[_Came]) -> Numbers:
-        clients = [(client, name) for client, _, name, _ in came]
+    def _numbers(self, start: int, connections: list[_Connected]) -> Numbers:
+        clients = [(client, name) for client, _, name, _ in connections]
         known = {client for client, _ in clients if client != "scrubbed"}
         is_whole = all(client != "scrubbed" for client, _ in clients)
         names = is_whole and all(name for _, name in clients)

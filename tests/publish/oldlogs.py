@@ -1,4 +1,4 @@
-"""Logs of the old programs for tests: lines to put together, and everything that reading them needs of the outside."""
+"""Logs of the old programs for tests: their lines, a strategy that makes logs of them, and a context to count in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNTRIES = ("de", "dk", "eu", "jp", "??")
 
 
 def v4(number: int) -> str:
-    """Give an address of documentation; its country is that of its last number."""
+    """Give an address that is reserved for documentation; its last number decides its country."""
     return f"{('192.0.2', '198.51.100', '203.0.113')[number // 250 % 3]}.{number % 250}"
 
 
@@ -35,7 +35,7 @@ def country(packed: bytes) -> str:
 
 
 def text(seconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Write a time, so many seconds since 1970."""
+    """Write a time, given in seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC).strftime(form)
 
 
@@ -54,12 +54,12 @@ def python(seconds: int, message: str, severity: str = "DEBUG") -> str:
     return f"{text(seconds)},438 [{severity}] {message}\n"
 
 
-def come(seconds: int, client: str = "192.0.2.0:40000", transport: str = "obfs2") -> str:
-    """Write C obfsproxy's line of a client."""
+def connected(seconds: int, client: str = "192.0.2.0:40000", transport: str = "obfs2") -> str:
+    """Write C obfsproxy's line of a client that connected."""
     return c(seconds, f"{client} ({transport}): Successful outbound connection to '127.0.0.1:15901'.")
 
 
-def beat(seconds: int, hours: int, addresses: int) -> str:
+def heartbeat(seconds: int, hours: int, addresses: int) -> str:
     """Write a heartbeat of C obfsproxy."""
     return c(
         seconds,
@@ -70,11 +70,11 @@ def beat(seconds: int, hours: int, addresses: int) -> str:
 
 
 @dataclass
-class Outside:
-    """Countries, and hashes under secrets of which there is one after the other.
+class RecordingContext:
+    """Countries, and hashes under secrets that are numbered.
 
     Attributes:
-        secrets: how many there were.
+        secrets: how many have been drawn.
         looked_up: the last addresses whose countries were looked up, with the number of the secret then.
     """
 
@@ -82,7 +82,7 @@ class Outside:
     looked_up: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=100))
 
     def context(self) -> CountingContext:
-        """Give them as counting needs them."""
+        """Give the context that counting needs."""
         return CountingContext(self._country, self._country, self._renew, self._digest)
 
     def _country(self, packed: bytes) -> str:
@@ -101,24 +101,24 @@ def read(
     *logs: str | bytes,
     empty: bool = False,
     utc_offset: timedelta = timedelta(0),
-    outside: Outside | None = None,
+    context: RecordingContext | None = None,
 ) -> OldLogCounts:
     """Count logs.
 
     Args:
-        folder: where to put them, as `0.log` and so on.
-        logs: what is in each.
-        empty: whether intervals without a client are given.
-        utc_offset: of the clock.
-        outside: countries and hashes.
+        folder: where to write them, as `0.log` and so on.
+        logs: their contents.
+        empty: whether to count intervals without a client.
+        utc_offset: how far the clock was ahead of UTC.
+        context: countries and hashes.
     """
     names = []
     for number, log in enumerate(logs):
         path = folder / f"{number}.log"
         path.write_bytes(log if isinstance(log, bytes) else log.encode())
         names.append(str(path))
-    context = (outside or Outside()).context()
-    return count_old_logs(find(names), context, utc_offset=utc_offset, empty=empty, now=NOW)
+    recording = context or RecordingContext()
+    return count_old_logs(find(names), recording.context(), utc_offset=utc_offset, empty=empty, now=NOW)
 
 
 def counts(folder: Path, *logs: str | bytes) -> list[Counts]:
@@ -127,7 +127,7 @@ def counts(folder: Path, *logs: str | bytes) -> list[Counts]:
 
 
 def notes(folder: Path, *logs: str | bytes) -> list[str]:
-    """Count logs, and give what was said."""
+    """Count logs and give the notes."""
     return read(folder, *logs).notes
 
 
@@ -138,26 +138,25 @@ _CLIENTS = (*(v4(number) for number in range(8)), "2001:db8::7", "2001:db8::8", 
 
 @st.composite
 def lines(draw: st.DrawFn) -> list[str]:
-    """Give the lines of several programs in one log, each with what it may be followed by, some of them often."""
+    """Give the lines of several programs in one log, some of them repeated."""
     seconds = latest = FIRST
     written = []
     for _ in range(draw(st.integers(0, 25))):
         seconds = max(seconds + draw(st.sampled_from(_STEPS)), latest - 3_600)
         latest = max(latest, seconds)
-        kind = draw(st.sampled_from(("come", "come", "come", "crowd", "fail", "scrubbed", "run", "quiet")))
+        kind = draw(st.sampled_from(("connect", "connect", "connect", "crowd", "fail", "scrubbed", "run", "quiet")))
         client, port = draw(st.sampled_from(_CLIENTS)), draw(st.sampled_from(_PORTS))
         bracketed = f"[{client}]" if ":" in client else client
-        if kind == "come":
+        if kind == "connect":
             name = draw(st.sampled_from(("obfs2", "obfs3")))
             written.append(draw(st.sampled_from((
-                come(seconds, f"{bracketed}:{port}", name),
+                connected(seconds, f"{bracketed}:{port}", name),
                 go(seconds, f"{name}({bracketed}:{port}) - new connection"),
                 python(seconds, f"fact_s_0x7f2e: New connection from {client}:{port}."),
             ))))  # fmt: skip
         elif kind == "crowd":
-            # Many alike in one stretch: those are read at once.
             some = draw(st.lists(st.integers(0, 40), min_size=1, max_size=10))
-            written += [come(seconds, f"{v4(number)}:{port}") for number in some * 8]
+            written += [connected(seconds, f"{v4(number)}:{port}") for number in some * 8]
         elif kind == "fail":
             written.append(draw(st.sampled_from((
                 go(seconds, f"obfs2({bracketed}:{port}) - handshake failed: EOF", "WARN"),

@@ -1,4 +1,4 @@
-"""What is counted of old logs: intervals, clients, and what the operator is told about what is missing."""
+"""What is counted in old logs: intervals, clients, and the notes on what is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,21 @@ from obfstats.formats.counts import Pairs
 from obfstats.formats.document import write_document
 from obfstats.publish.documents import DocumentOptions, hash_fingerprint, rounded_document
 from obfstats.publish.log2stats import NoTimestampsError
-from tests.publish.oldlogs import DAY, FIRST, Outside, beat, c, come, counts, go, notes, python, read, text, v4
+from tests.publish.oldlogs import (
+    DAY,
+    FIRST,
+    RecordingContext,
+    c,
+    connected,
+    counts,
+    go,
+    heartbeat,
+    notes,
+    python,
+    read,
+    text,
+    v4,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +40,19 @@ HOUR = 3_600
 # Intervals
 
 
-def test_the_tickets_four_days_come_out_of_a_log(tmp_path: Path) -> None:
-    """Comment 1's example, sorted by size and with the fingerprint hashed, as comment 3 has it."""
+def test_the_tickets_four_days(tmp_path: Path) -> None:
+    """Comment 1's example, sorted by size and with the fingerprint hashed, as in comment 3."""
     # By their last numbers: de, dk, eu, jp, ??.
     de, dk, eu, jp, nowhere = (f"192.0.2.{number}:40000" for number in (10, 11, 12, 13, 14))
     fourth = FIRST + 3 * DAY + 2 * HOUR
     log = "".join([
         START,
-        *(come(FIRST + 60, client) for client in (de, dk, eu, jp, *[dk] * 8)),
-        come(FIRST + DAY + 60, eu),
-        come(FIRST + 2 * DAY + 60, eu),
+        *(connected(FIRST + 60, client) for client in (de, dk, eu, jp, *[dk] * 8)),
+        connected(FIRST + DAY + 60, eu),
+        connected(FIRST + 2 * DAY + 60, eu),
         c(FIRST + 3 * DAY + HOUR, "Exiting.", "notice"),
         c(fourth, "Starting.", "notice"),
-        *(come(fourth + number, client) for number, client in enumerate((eu, nowhere))),
+        *(connected(fourth + number, client) for number, client in enumerate((eu, nowhere))),
         c(fourth + DAY, "Exiting.", "notice"),
     ])  # fmt: skip
     fingerprint = "1234567890123456789012345678901234567890"
@@ -72,16 +86,16 @@ def _seconds(start: str) -> int:
     return int(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp())
 
 
-def test_an_interval_begins_with_the_first_client_where_no_start_is_written(tmp_path: Path) -> None:
-    """What comes before, of whatever kind, does not begin one."""
-    log = c(FIRST - 60, "EOF from 192.0.2.0:40000") + come(FIRST) + LATER
+def test_without_a_start_an_interval_begins_with_the_first_client(tmp_path: Path) -> None:
+    """Lines before that, of any other kind, do not begin one."""
+    log = c(FIRST - 60, "EOF from 192.0.2.0:40000") + connected(FIRST) + LATER
     assert [one.interval.label for one in counts(tmp_path, log)] == [text(FIRST)]
 
 
 @pytest.mark.parametrize(("last", "is_whole"), [(DAY - 1, False), (DAY, True)])
-def test_an_interval_is_whole_when_a_line_shows_that_it_is_over(tmp_path: Path, last: int, is_whole: bool) -> None:  # noqa: FBT001
-    """To the second; the end of the log by itself closes nothing."""
-    log = START + come(FIRST) + c(FIRST + last, "EOF from 192.0.2.0:40000")
+def test_an_interval_is_complete_when_a_later_line_shows_it(tmp_path: Path, last: int, is_whole: bool) -> None:  # noqa: FBT001
+    """To the second; the end of the log by itself completes nothing."""
+    log = START + connected(FIRST) + c(FIRST + last, "EOF from 192.0.2.0:40000")
     assert len(counts(tmp_path, log)) == is_whole
     said = [f"the interval from {text(FIRST)} is not over at the end of the logs and is left out"]
     assert notes(tmp_path, log) == ([] if is_whole else said)
@@ -98,9 +112,15 @@ def test_an_interval_is_whole_when_a_line_shows_that_it_is_over(tmp_path: Path, 
     ],
     ids=["stopped and started", "killed and started", "another program", "broken line", "CRLF"],
 )
-def test_a_new_start_drops_an_interval_that_was_not_whole(tmp_path: Path, restart: str) -> None:
-    """It is named, and the next one begins with the start."""
-    log = START + come(FIRST) + restart + come(FIRST + 3 * HOUR) + c(FIRST + 3 * DAY, "EOF from 192.0.2.0:40000")
+def test_a_new_start_drops_an_incomplete_interval(tmp_path: Path, restart: str) -> None:
+    """A note names it, and the next one begins with the start."""
+    log = (
+        START
+        + connected(FIRST)
+        + restart
+        + connected(FIRST + 3 * HOUR)
+        + c(FIRST + 3 * DAY, "EOF from 192.0.2.0:40000")
+    )
     assert [(one.interval.label, one.requests) for one in counts(tmp_path, log)] == [
         (text(FIRST + 2 * HOUR), {"de": 1})
     ]
@@ -111,27 +131,27 @@ def test_a_new_start_drops_an_interval_that_was_not_whole(tmp_path: Path, restar
     )
 
 
-def test_nobody_is_counted_between_a_stop_and_a_start(tmp_path: Path) -> None:
-    """Whoever comes there is not a client, and how many did is said."""
+def test_no_client_is_counted_between_a_stop_and_a_start(tmp_path: Path) -> None:
+    """A note gives the number of connections that were left out."""
     stop = c(FIRST + DAY, "Exiting.", "notice")
-    log = START + come(FIRST) + stop + come(FIRST + DAY + 1) + come(FIRST + 3 * DAY)
+    log = START + connected(FIRST) + stop + connected(FIRST + DAY + 1) + connected(FIRST + 3 * DAY)
     assert [one.requests for one in counts(tmp_path, log)] == [{"de": 1}]
     assert notes(tmp_path, log) == [
         "2 connections left out: the program had said that it stopped, and not that it started again"
     ]
 
 
-def test_a_start_long_after_a_kill_closes_the_interval_and_says_that_it_is_unsure(tmp_path: Path) -> None:
-    """The day has passed, but nobody knows whether the program saw all of it; nothing is made of the days between."""
-    log = START + come(FIRST) + c(FIRST + 5 * DAY, "Starting.", "notice")
+def test_a_start_long_after_a_kill_completes_the_interval_with_a_note(tmp_path: Path) -> None:
+    """The day has passed, but the program may not have seen all of it; the days in between are no intervals."""
+    log = START + connected(FIRST) + c(FIRST + 5 * DAY, "Starting.", "notice")
     found = read(tmp_path, log, empty=True)
     assert [one.interval.label for one in found.counts] == [text(FIRST)]
     assert found.notes[0].startswith(f"the interval from {text(FIRST)} was taken for whole although")
 
 
-def test_intervals_without_a_client_are_given_only_when_asked_for(tmp_path: Path) -> None:
-    """Days on which nobody came, between two on which somebody did."""
-    log = START + come(FIRST) + come(FIRST + 3 * DAY) + c(FIRST + 4 * DAY, "Exiting.")
+def test_intervals_without_a_client_are_counted_only_on_request(tmp_path: Path) -> None:
+    """Days without a client, between two days with one."""
+    log = START + connected(FIRST) + connected(FIRST + 3 * DAY) + c(FIRST + 4 * DAY, "Exiting.")
     days = [text(FIRST + number * DAY) for number in range(4)]
     assert [one.interval.label for one in counts(tmp_path, log)] == [days[0], days[3]]
     found = read(tmp_path, log, empty=True)
@@ -140,9 +160,11 @@ def test_intervals_without_a_client_are_given_only_when_asked_for(tmp_path: Path
     assert {one.interval.seconds for one in found.counts} == {DAY}
 
 
-def test_many_dropped_intervals_are_said_in_one_line(tmp_path: Path) -> None:
+def test_many_dropped_intervals_are_one_note(tmp_path: Path) -> None:
     """A program that was killed every hour for a week."""
-    log = "".join(c(FIRST + hour * HOUR, "Starting.", "notice") + come(FIRST + hour * HOUR + 1) for hour in range(100))
+    log = "".join(
+        c(FIRST + hour * HOUR, "Starting.", "notice") + connected(FIRST + hour * HOUR + 1) for hour in range(100)
+    )
     first, last = notes(tmp_path, log)
     assert first.startswith(f"99 intervals, the first from {text(FIRST)} and the last from {text(FIRST + 98 * HOUR)}, ")
     assert "is not over" in last
@@ -154,31 +176,31 @@ def test_many_dropped_intervals_are_said_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("offset", "start"), [(0, "2012-02-09 09:22:04"), (60, "2012-02-09 08:22:04"),
                                                (-570, "2012-02-09 18:52:04")])  # fmt: skip
 def test_local_time_becomes_utc(tmp_path: Path, offset: int, start: str) -> None:
-    """What the clock was ahead is taken away, in the intervals and in what is said."""
-    log = START + come(FIRST) + come(FIRST + DAY)
+    """The offset is subtracted, in the intervals and in the notes."""
+    log = START + connected(FIRST) + connected(FIRST + DAY)
     found = read(tmp_path, log, utc_offset=timedelta(minutes=offset))
     assert [one.interval.label for one in found.counts] == [start]
     assert start[10:] in found.notes[0]
 
 
 def test_the_end_of_summer_time_breaks_nothing(tmp_path: Path) -> None:
-    """For an hour the clock shows what it has shown before: everybody is counted, and into the same interval."""
-    log = START + come(FIRST + HOUR) + come(FIRST + 1) + come(FIRST + HOUR + 1) + LATER
+    """For an hour the clock repeats its times: every client is counted, in the same interval."""
+    log = START + connected(FIRST + HOUR) + connected(FIRST + 1) + connected(FIRST + HOUR + 1) + LATER
     (one,) = counts(tmp_path, log)
     assert (one.interval.label, one.requests) == (text(FIRST), {"de": 3})
     assert notes(tmp_path, log) == []
 
 
 def test_summer_time_may_end_across_an_intervals_end(tmp_path: Path) -> None:
-    """Whoever comes in the second hour belongs to the second interval: the first is over."""
+    """A client in the repeated hour belongs to the second interval: the first is over."""
     late = FIRST + DAY
-    log = START + come(FIRST) + come(late + 60) + come(late - HOUR + 120) + come(late + DAY)
+    log = START + connected(FIRST) + connected(late + 60) + connected(late - HOUR + 120) + connected(late + DAY)
     assert [one.requests for one in counts(tmp_path, log)] == [{"de": 1}, {"de": 2}]
 
 
-def test_a_clock_that_was_set_back_drops_what_it_spoilt(tmp_path: Path) -> None:
-    """Also an interval that seemed to be over: it was not, when the clock came to its senses."""
-    log = START + come(FIRST) + come(FIRST + 2 * DAY) + come(FIRST + HOUR) + come(FIRST + 4 * DAY)
+def test_a_clock_that_was_set_back_drops_intervals(tmp_path: Path) -> None:
+    """Also a completed one that the clock goes back into."""
+    log = START + connected(FIRST) + connected(FIRST + 2 * DAY) + connected(FIRST + HOUR) + connected(FIRST + 4 * DAY)
     assert [one.interval.label for one in counts(tmp_path, log)] == [text(FIRST + HOUR)]
     (said, unfinished) = notes(tmp_path, log)
     assert said == (
@@ -188,18 +210,20 @@ def test_a_clock_that_was_set_back_drops_what_it_spoilt(tmp_path: Path) -> None:
 
 
 def test_no_time_is_counted_twice(tmp_path: Path) -> None:
-    """A log that holds the same days twice, one behind the other: the second time is left out."""
-    days = START + come(FIRST) + come(FIRST + DAY) + come(FIRST + 2 * DAY) + c(FIRST + 3 * DAY, "Exiting.")
+    """A log holds the same days twice, one after the other: the second time is left out."""
+    days = (
+        START + connected(FIRST) + connected(FIRST + DAY) + connected(FIRST + 2 * DAY) + c(FIRST + 3 * DAY, "Exiting.")
+    )
     assert [one.requests for one in counts(tmp_path, days + days)] == [{"de": 1}] * 3
     assert "overlap with one that was counted before and are left out" in notes(tmp_path, days + days)[-1]
 
 
 @pytest.mark.parametrize("year", ["2099", "9999", "2030", "2011", "1970", "0001", "0000"])
-def test_dates_that_cannot_be_are_left_out(tmp_path: Path, year: str) -> None:
-    """One line with a wrong clock carries nothing away: not the days before it, and not those behind it."""
-    wrong = "".join(text(FIRST).replace("2012", year) + end for end in (" [notice] Starting.\n", come(FIRST)[19:]))
+def test_impossible_dates_are_left_out(tmp_path: Path, year: str) -> None:
+    """One line with a wrong clock affects neither the days before it nor those after it."""
+    wrong = "".join(text(FIRST).replace("2012", year) + end for end in (" [notice] Starting.\n", connected(FIRST)[19:]))
     wrong = wrong.replace("-02-09", "-06-09")
-    log = START + come(FIRST) + wrong + come(FIRST + 60) + LATER
+    log = START + connected(FIRST) + wrong + connected(FIRST + 60) + LATER
     assert [(one.interval.label, one.requests) for one in counts(tmp_path, log)] == [(text(FIRST), {"de": 2})]
     said = notes(tmp_path, log)
     if year != "0000":
@@ -209,11 +233,12 @@ def test_dates_that_cannot_be_are_left_out(tmp_path: Path, year: str) -> None:
 # Clients
 
 
-def test_an_address_is_counted_once_and_its_connections_each_time(tmp_path: Path) -> None:
-    """Ports do not matter, transports and families have their own numbers."""
+def test_an_address_is_counted_once_and_each_of_its_connections(tmp_path: Path) -> None:
+    """Ports do not matter; transports and families have numbers of their own."""
     log = START + "".join([
-        come(FIRST, "192.0.2.10:1"), come(FIRST, "192.0.2.10:2"), come(FIRST, "192.0.2.10:2", "obfs3"),
-        come(FIRST, "192.0.2.11:1"), come(FIRST, "[2001:db8::5]:1", "obfs3"), come(FIRST, "[::ffff:192.0.2.10]:7"),
+        connected(FIRST, "192.0.2.10:1"), connected(FIRST, "192.0.2.10:2"), connected(FIRST, "192.0.2.10:2", "obfs3"),
+        connected(FIRST, "192.0.2.11:1"), connected(FIRST, "[2001:db8::5]:1", "obfs3"),
+        connected(FIRST, "[::ffff:192.0.2.10]:7"),
     ]) + LATER  # fmt: skip
     (one,) = counts(tmp_path, log)
     assert one.requests == {"de": 5, "dk": 1}
@@ -224,9 +249,9 @@ def test_an_address_is_counted_once_and_its_connections_each_time(tmp_path: Path
     assert one.pairs == Pairs({"de": 3, "dk": 1}, {"v4": 3, "v6": 1}, {"obfs2": 2, "obfs3": 2})
 
 
-def test_all_programs_lines_may_be_in_one_log(tmp_path: Path) -> None:
-    """Where one of them names no transport, the interval has none."""
-    log = START + come(FIRST) + go(FIRST, "obfs4(192.0.2.1:5) - new connection") + LATER
+def test_lines_of_several_programs_may_be_in_one_log(tmp_path: Path) -> None:
+    """If one of them logs no transport, the interval has no numbers by transport."""
+    log = START + connected(FIRST) + go(FIRST, "obfs4(192.0.2.1:5) - new connection") + LATER
     (one,) = counts(tmp_path, log)
     assert one.transports == {"obfs2": 1, "obfs4": 1}
     (one,) = counts(
@@ -250,32 +275,32 @@ def test_all_programs_lines_may_be_in_one_log(tmp_path: Path) -> None:
         go(FIRST, "obfs4(198.51.100.7:443) - closed connection"),
     ],
 )
-def test_what_is_no_client_of_the_bridge_is_not_counted(tmp_path: Path, line: str) -> None:
-    """What a program does as a client's proxy, and what is said of a client once more."""
-    assert [one.requests for one in counts(tmp_path, START + come(FIRST) + line * 50 + LATER)] == [{"de": 1}]
+def test_other_connections_are_not_counted(tmp_path: Path, line: str) -> None:
+    """Those of a program that is a client's proxy, and further lines about the same client."""
+    assert [one.requests for one in counts(tmp_path, START + connected(FIRST) + line * 50 + LATER)] == [{"de": 1}]
 
 
 @pytest.mark.parametrize("times", [1, 50])
 @pytest.mark.parametrize(
-    ("came", "failed"),
+    ("connects", "fails"),
     [
         (go(FIRST, "obfs4(192.0.2.1:5) - new connection"), go(FIRST, "obfs4(192.0.2.1:5) - handshake failed: EOF")),
         (go(FIRST, "obfs4([scrubbed]:5) - new connection"), go(FIRST, "obfs4([scrubbed]:5) - handshake failed: EOF")),
         (go(FIRST, "obfs4([2001:db8::1]:5) - new connection"),
          go(FIRST, "obfs4([2001:db8::1]:5) - failed to connect to ORPort: refused", "ERROR")),
-        (come(FIRST, "192.0.2.1:5"), c(FIRST, "192.0.2.1:5: connection to 127.0.0.1:15901 failed: Timed out")),
-        (come(FIRST, "192.0.2.1:5"), c(FIRST, "192.0.2.1:5: all outbound connection attempts failed", "warn")),
-        (come(FIRST, "192.0.2.1:5"), c(FIRST, "Error talking to 127.0.0.1:15901: Connection refused")),
+        (connected(FIRST, "192.0.2.1:5"), c(FIRST, "192.0.2.1:5: connection to 127.0.0.1:15901 failed: Timed out")),
+        (connected(FIRST, "192.0.2.1:5"), c(FIRST, "192.0.2.1:5: all outbound connection attempts failed", "warn")),
+        (connected(FIRST, "192.0.2.1:5"), c(FIRST, "Error talking to 127.0.0.1:15901: Connection refused")),
         (c(FIRST, "[scrubbed] (obfs2): Successful outbound connection to '[scrubbed]'."),
          c(FIRST, "[scrubbed]: connection to [scrubbed] failed: Connection timed out")),
         (c(FIRST, "[scrubbed] (obfs2): Successful outbound connection to '[scrubbed]'."),
          c(FIRST, "Error talking to [scrubbed]: Connection refused")),
     ],
 )  # fmt: skip
-def test_a_failure_takes_its_connection_back(tmp_path: Path, came: str, failed: str, times: int) -> None:
-    """As often as it failed, and never more often than it came; others' connections stay."""
-    stays = come(FIRST, "192.0.2.2:5").replace("127.0.0.1", "127.0.0.2") * 2
-    log = START + stays + (came + failed) * times + failed + came * 3 + failed * 2 + LATER
+def test_a_failure_revokes_its_connection(tmp_path: Path, connects: str, fails: str, times: int) -> None:
+    """As often as it failed, and never more often than it connected; the connections of others stay."""
+    stays = connected(FIRST, "192.0.2.2:5").replace("127.0.0.1", "127.0.0.2") * 2
+    log = START + stays + (connects + fails) * times + fails + connects * 3 + fails * 2 + LATER
     (one,) = counts(tmp_path, log)
     assert sum(one.requests.values()) == 3
     assert one.requests["eu"] == 2
@@ -290,15 +315,15 @@ def test_a_failure_takes_its_connection_back(tmp_path: Path, came: str, failed: 
         "obfs4(192.0.2.1:5) - closed connection: EOF",
     ],
 )
-def test_somebody_elses_failure_takes_nothing_back(tmp_path: Path, failed: str) -> None:
-    """Address and port must be the same; what failed before the log begins had no connection in it."""
+def test_the_failure_of_another_client_revokes_nothing(tmp_path: Path, failed: str) -> None:
+    """Address and port must be equal; a failure at the beginning of a log has no connection in it."""
     came = go(FIRST, "obfs4(192.0.2.1:5) - new connection")
     first = go(FIRST, "obfs4(192.0.2.1:5) - handshake failed: EOF", "WARN")
     (one,) = counts(tmp_path, START + first + came * 40 + go(FIRST, failed, "WARN") * 40 + LATER)
     assert one.requests == {"dk": 40}
 
 
-def test_an_interval_of_which_everything_failed_has_no_client(tmp_path: Path) -> None:
+def test_an_interval_whose_connections_all_failed_has_no_client(tmp_path: Path) -> None:
     """Probes only: there is no document of that day."""
     probe = go(FIRST, "obfs4([scrubbed]:5) - new connection") + go(FIRST, "obfs4([scrubbed]:5) - handshake failed: EOF")
     assert counts(tmp_path, START + probe * 100 + LATER) == []
@@ -309,10 +334,10 @@ def test_an_interval_of_which_everything_failed_has_no_client(tmp_path: Path) ->
 # Scrubbed addresses
 
 
-def test_scrubbed_clients_are_nowhere_and_the_heartbeat_knows_how_many(tmp_path: Path) -> None:
-    """The last of the day, which is the one of 24 hours, a moment after the day."""
-    beats = [beat(FIRST + hour * HOUR + 2, hour, hour) for hour in range(1, 25)]
-    following = [beat(FIRST + DAY + hour * HOUR + 2, hour, 99) for hour in range(1, 4)]
+def test_scrubbed_clients_have_no_country_and_the_heartbeat_gives_their_number(tmp_path: Path) -> None:
+    """The last heartbeat of the day, the one of 24 hours, comes a moment after the day."""
+    beats = [heartbeat(FIRST + hour * HOUR + 2, hour, hour) for hour in range(1, 25)]
+    following = [heartbeat(FIRST + DAY + hour * HOUR + 2, hour, 99) for hour in range(1, 4)]
     log = START + SCRUBBED * 3 + "".join(beats + following)
     (one,) = counts(tmp_path, log)
     assert one.requests == {"??": 3}
@@ -336,18 +361,18 @@ def test_scrubbed_clients_are_nowhere_and_the_heartbeat_knows_how_many(tmp_path:
     ids=["the last", "at the end", "before its hours drop", "with most of its time inside", "two alike",
          "of the next interval", "of the one before", "of no time"],
 )  # fmt: skip
-def test_the_heartbeat_of_an_interval_is_the_one_that_speaks_of_it(
+def test_the_heartbeat_of_an_interval_is_the_one_that_fits_best(
     tmp_path: Path, beats: list[tuple[int, int, int]], addresses: int | None
 ) -> None:
-    """Its period follows the program's start, not the interval's, where a log begins in the middle."""
-    written = [beat(FIRST + at * HOUR, hours, number) for at, hours, number in beats]
+    """Its hours count from the program's start, which is not the interval's if the log begins later."""
+    written = [heartbeat(FIRST + at * HOUR, hours, number) for at, hours, number in beats]
     log = START + SCRUBBED + "".join(written) + c(FIRST + 30 * HOUR, "EOF from [scrubbed]")
     (one,) = counts(tmp_path, log)
     assert one.addresses == (None if addresses is None else {"??": addresses})
 
 
-def test_without_a_heartbeat_the_addresses_are_not_known_which_is_said(tmp_path: Path) -> None:
-    """obfs4proxy has none, so its usual logs give requests only."""
+def test_without_a_heartbeat_the_number_of_addresses_is_unknown(tmp_path: Path) -> None:
+    """obfs4proxy has none, so its usual logs give requests only; a note says so."""
     log = START + go(FIRST, "obfs4([scrubbed]:42730) - new connection") + LATER
     (one,) = counts(tmp_path, log)
     assert (one.requests, one.addresses, one.pairs, one.transports) == ({"??": 1}, None, None, None)
@@ -358,9 +383,9 @@ def test_without_a_heartbeat_the_addresses_are_not_known_which_is_said(tmp_path:
     )
 
 
-def test_scrubbed_addresses_beside_others_are_requests_only(tmp_path: Path) -> None:
-    """Whatever the heartbeat says: which of its addresses are known already it does not say."""
-    log = START + SCRUBBED + come(FIRST) + beat(FIRST + HOUR, 1, 2) + LATER
+def test_scrubbed_addresses_beside_others_are_only_requests(tmp_path: Path) -> None:
+    """Even with a heartbeat: it does not say which of its addresses are among the known ones."""
+    log = START + SCRUBBED + connected(FIRST) + heartbeat(FIRST + HOUR, 1, 2) + LATER
     (one,) = counts(tmp_path, log)
     assert one.requests == {"de": 1, "??": 1}
     assert one.addresses == {"de": 1}
@@ -376,11 +401,11 @@ def test_scrubbed_addresses_beside_others_are_requests_only(tmp_path: Path) -> N
 
 
 def test_a_log_without_times_is_a_clear_error(tmp_path: Path) -> None:
-    """Before 2012-02-10 there were none."""
+    """Obfsproxy wrote none before 2012-02-10."""
     log = "[info] Starting.\n[info] 192.0.2.7:57437 (obfs2): trying to connect to 127.0.0.1:15901\n"
     with pytest.raises(NoTimestampsError, match=r"have no times.*before 2012-02-10"):
         read(tmp_path, log)
-    said = notes(tmp_path, log, START + come(FIRST) + LATER)
+    said = notes(tmp_path, log, START + connected(FIRST) + LATER)
     assert (
         said[0]
         == f"{tmp_path / '0.log'} has no line with a time of one of the known programs, and nothing of it is counted"
@@ -390,20 +415,20 @@ def test_a_log_without_times_is_a_clear_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("log", [b"\x7fELF\0\0\xff" * 10_000, b"Feb 10 22:37:00 tor[1]: hello\n", b"\n" * 50])
 def test_a_file_of_another_kind_is_a_clear_error(tmp_path: Path, log: bytes) -> None:
-    """A binary, another program's log, nothing but line ends."""
+    """A binary, another program's log, only line ends."""
     with pytest.raises(NoTimestampsError, match="are they the right files"):
         read(tmp_path, log)
 
 
-def test_empty_logs_have_nothing_in_them(tmp_path: Path) -> None:
-    """A log that was rotated a moment ago is no error."""
+def test_empty_logs_are_no_error(tmp_path: Path) -> None:
+    """A log that was rotated a moment ago is empty."""
     found = read(tmp_path, b"", b"")
     assert (found.counts, found.notes) == ([], ["there is not one line in the logs"])
 
 
 def test_heartbeats_alone_are_not_clients(tmp_path: Path) -> None:
-    """Python obfsproxy's usual log: what is missing, and what would have written it, is said."""
-    log = python(FIRST, "Obfsproxy (version: 0.2.13) starting up.", "WARNING") + beat(FIRST + DAY, 24, 8)
+    """Python obfsproxy's usual log: a note says what is missing, and which severity logs it."""
+    log = python(FIRST, "Obfsproxy (version: 0.2.13) starting up.", "WARNING") + heartbeat(FIRST + DAY, 24, 8)
     found = read(tmp_path, log)
     assert found.counts == []
     assert found.notes == [
@@ -411,9 +436,9 @@ def test_heartbeats_alone_are_not_clients(tmp_path: Path) -> None:
     ]
 
 
-def test_damaged_lines_are_no_error_and_are_never_shown(tmp_path: Path) -> None:
+def test_damaged_lines_are_ignored_and_never_shown(tmp_path: Path) -> None:
     """Torn lines, NULs, ANSI codes, bad UTF-8, lines of megabytes: the others are counted."""
-    good = come(FIRST + 1).encode()
+    good = connected(FIRST + 1).encode()
     damage = [
         good[:50] + b"\n",
         b"\0" * 100 + b"\n",
@@ -433,29 +458,37 @@ def test_damaged_lines_are_no_error_and_are_never_shown(tmp_path: Path) -> None:
 
 
 def test_each_interval_has_a_secret_of_its_own(tmp_path: Path) -> None:
-    """It is renewed at every end of an interval, and whether that was whole makes no difference."""
-    outside = Outside()
-    log = START + come(FIRST) + come(FIRST + DAY) + c(FIRST + DAY + HOUR, "Exiting.") + START.replace("-09", "-12")
-    read(tmp_path, log + come(FIRST + 3 * DAY), outside=outside)
-    assert outside.secrets == 4
-    assert [secret for secret, _ in outside.looked_up] == [1, 2, 3]
+    """It is renewed at the end of every interval, complete or not."""
+    context = RecordingContext()
+    log = (
+        START
+        + connected(FIRST)
+        + connected(FIRST + DAY)
+        + c(FIRST + DAY + HOUR, "Exiting.")
+        + START.replace("-09", "-12")
+    )
+    read(tmp_path, log + connected(FIRST + 3 * DAY), context=context)
+    assert context.secrets == 4
+    assert [secret for secret, _ in context.looked_up] == [1, 2, 3]
 
 
 def test_a_country_is_looked_up_once_in_an_interval(tmp_path: Path) -> None:
-    """However often somebody comes."""
-    outside = Outside()
-    log = START + "".join(come(FIRST, f"{v4(number % 7)}:{number}") for number in range(500)) + LATER
-    read(tmp_path, log, outside=outside)
-    assert len(outside.looked_up) == 7
+    """However often it connects."""
+    context = RecordingContext()
+    log = START + "".join(connected(FIRST, f"{v4(number % 7)}:{number}") for number in range(500)) + LATER
+    read(tmp_path, log, context=context)
+    assert len(context.looked_up) == 7
 
 
-def test_no_address_is_in_what_comes_out(tmp_path: Path) -> None:
-    """Numbers, reports and notes of a log in which everything goes wrong, with an address in each line."""
-    log = "".join([
-        come(FIRST), START, come(FIRST + 5), c(FIRST + 9, "192.0.2.77:5: connection to 192.0.2.78:1 failed: no"),
-        c(FIRST, "Exiting."), come(FIRST + 10, "192.0.2.79:5"), come(FIRST - DAY, "192.0.2.80:5"), LATER,
-        come(FIRST)[20:], come(80 * 365 * DAY, "192.0.2.81:5"), "192.0.2.82\n", START, come(FIRST + 2 * DAY), SCRUBBED,
-    ])  # fmt: skip
+def test_no_address_is_in_counts_or_notes(tmp_path: Path) -> None:
+    """Those of a log in which everything goes wrong, with an address in each line."""
+    lines = [
+        connected(FIRST), START, connected(FIRST + 5),
+        c(FIRST + 9, "192.0.2.77:5: connection to 192.0.2.78:1 failed: no"), c(FIRST, "Exiting."),
+        connected(FIRST + 10, "192.0.2.79:5"), connected(FIRST - DAY, "192.0.2.80:5"), LATER, connected(FIRST)[20:],
+        connected(80 * 365 * DAY, "192.0.2.81:5"), "192.0.2.82\n", START, connected(FIRST + 2 * DAY), SCRUBBED,
+    ]  # fmt: skip
+    log = "".join(lines)
     shown = repr(read(tmp_path, log, log))
     assert len(shown) > 500
     assert not re.search(r"192[.,]|\\x", shown)

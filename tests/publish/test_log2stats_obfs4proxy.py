@@ -1,4 +1,4 @@
-"""A log that Debian's obfs4proxy writes in the test: clients, probes, and what it says of itself."""
+"""A log that Debian's obfs4proxy writes during the test: clients, probes, its start and its stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from peers import extended, managed, obfs4proxy, socks
 from peers.missing import need
 from tests import canary
 from tests.proxy.visiting import HELLO, wait_until
-from tests.publish.oldlogs import DAY, Outside
+from tests.publish.oldlogs import DAY, RecordingContext
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +28,11 @@ _TIME = re.compile(rb"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d")
 
 
 def record(folder: Path, *options: str) -> Path:
-    """Have it serve clients and probes, and give its log.
+    """Run obfs4proxy with clients and probes, and give its log.
 
     Args:
-        folder: where its state is.
-        options: of its logging.
+        folder: for its state.
+        options: for its logging.
     """
     argv = [obfs4proxy.PROGRAM, "-enableLogging", "-logLevel", "INFO", *options]
     state = folder / "server"
@@ -59,9 +59,9 @@ def record(folder: Path, *options: str) -> Path:
 
 
 def shift(log: bytes, start: datetime) -> bytes:
-    """Give a log with other times: the program stops a day after everything else.
+    """Replace the times of a log: the program stops a day after everything else.
 
-    Go's programs do not let themselves be told another time.
+    The time of a Go program cannot be set from outside.
     """
     *lines, last = log.splitlines(keepends=True)
     moved = [_TIME.sub(f"{start:%Y/%m/%d %H:%M:%S}".encode(), line) for line in lines]
@@ -71,19 +71,19 @@ def shift(log: bytes, start: datetime) -> bytes:
 
 @pytest.mark.parametrize("options", [(), ("-unsafeLogging",)], ids=["scrubbed", "unsafe"])
 def test_a_real_log_is_counted(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """Clients are, probes are not; without -unsafeLogging nobody knows from where they came."""
+    """Clients are counted, probes are not; without -unsafeLogging their countries are unknown."""
     need(obfs4proxy.PACKAGE, obfs4proxy.PROGRAM)
     log = record(tmp_path, *options)
     log.write_bytes(shift(log.read_bytes(), START))
     logs = find([str(log)])
     assert log.read_bytes().count(b" - new connection") == CLIENTS + PROBES
-    found = count_old_logs(logs, Outside().context(), now=START + timedelta(days=9))
-    # The addresses of probes are in it.
+    found = count_old_logs(logs, RecordingContext().context(), now=START + timedelta(days=9))
+    # It has the addresses of the probes.
     log.unlink()
     (counts,) = found.counts
     assert (counts.interval.label, counts.interval.seconds) == ("2026-03-01 12:00:00", DAY)
     if options:
-        # By its last number 127.0.0.1, from where the client's program comes, is in this country.
+        # The last number of 127.0.0.1, the address of the client, means this country.
         assert (counts.requests, counts.addresses) == ({"dk": CLIENTS}, {"dk": 1})
         assert (counts.transports, counts.families) == ({"obfs4": 1}, {"v4": 1})
     else:

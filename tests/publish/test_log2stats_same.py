@@ -1,4 +1,4 @@
-"""Old logs that hypothesis makes up are counted as the plainest reader counts them, and none is an error."""
+"""Old logs that hypothesis generates: they are counted as the plainest reader does it, and none is an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from obfstats.publish.oldlogs.reading import BLOCK_SIZE
 from tests.formats.test_oldlog import KNOWN
 from tests.publish.naive_oldlogs import naive
 from tests.publish.numbers import numbers_of
-from tests.publish.oldlogs import DAY, FIRST, beat, c, come, counts, lines, read, text, v4
+from tests.publish.oldlogs import DAY, FIRST, c, connected, counts, heartbeat, lines, read, text, v4
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @st.composite
 def wild_logs(draw: st.DrawFn) -> bytes:
-    """Give logs with every known line, at any time and in any order, and with everything that may happen to lines."""
+    """Give logs with every known line, at any time and in any order, some of them damaged."""
     written: list[bytes] = []
     seconds = FIRST
     for _ in range(draw(st.integers(0, 12))):
@@ -44,7 +44,7 @@ def wild_logs(draw: st.DrawFn) -> bytes:
             form = "%Y/%m/%d %H:%M:%S" if "]:" in line else "%Y-%m-%d %H:%M:%S"
             written.append(f"{text(seconds, form)}{line}\n".encode("latin-1"))
         if draw(st.booleans()):
-            written.append(beat(seconds, draw(st.integers(0, 25)), draw(st.integers(1, 9))).encode())
+            written.append(heartbeat(seconds, draw(st.integers(0, 25)), draw(st.integers(1, 9))).encode())
     if draw(st.booleans()):
         order = draw(st.integers(0, 9))
         random.Random(order).shuffle(written)
@@ -64,7 +64,7 @@ def test_the_numbers_are_those_of_the_plainest_reader(folder: Path, log: str) ->
 
 
 def _counts_or_none(folder: Path, log: str) -> list[Counts]:
-    """Count a log; one without a single time has no intervals."""
+    """Count a log; one in which no line has a time has no intervals."""
     try:
         return counts(folder, log)
     except NoTimestampsError:
@@ -73,8 +73,8 @@ def _counts_or_none(folder: Path, log: str) -> list[Counts]:
 
 @settings(max_examples=100)
 @given(wild_logs(), st.booleans())
-def test_no_log_is_an_error_or_gives_an_address_away(folder: Path, log: bytes, empty: bool) -> None:  # noqa: FBT001
-    """Whatever is in it: at worst no line has a time, which is reported."""
+def test_no_log_is_an_error_or_reveals_an_address(folder: Path, log: bytes, empty: bool) -> None:  # noqa: FBT001
+    """At worst no line has a time, which is reported."""
     try:
         shown = repr(read(folder, log, empty=empty))
     except NoTimestampsError as error:
@@ -85,10 +85,10 @@ def test_no_log_is_an_error_or_gives_an_address_away(folder: Path, log: bytes, e
 
 @settings(max_examples=25)
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=30))
-def test_lines_that_are_dealt_out_to_several_logs_are_merged_again(folder: Path, deal: list[int]) -> None:
-    """In the order of their times, as if they were in one log."""
+def test_lines_dealt_out_to_several_logs_are_merged(folder: Path, deal: list[int]) -> None:
+    """By their times, as if they were in one log."""
     times = range(FIRST, FIRST + 5 * DAY, 3_601)
-    log = [come(seconds, f"{v4(number % 20)}:{number}") for number, seconds in enumerate(times)]
+    log = [connected(seconds, f"{v4(number % 20)}:{number}") for number, seconds in enumerate(times)]
     log[30:30] = [c(FIRST + 30 * 3_601 - 9, "Exiting."), c(FIRST + 30 * 3_601 - 5, "Starting.")]
     logs = [""] * 3
     for number, line in enumerate(log):
@@ -97,11 +97,11 @@ def test_lines_that_are_dealt_out_to_several_logs_are_merged_again(folder: Path,
 
 
 @pytest.mark.parametrize("before", [-5, 0, 5])
-def test_a_start_in_two_lines_may_be_cut_by_the_end_of_a_block(folder: Path, before: int) -> None:
+def test_a_block_may_end_within_a_start_of_two_lines(folder: Path, before: int) -> None:
     """The first half, with the time, is in one block of the log, and the second half in the next."""
     start = c(FIRST + DAY // 2, "\nStarting.")
     first_half = len(start.split("\n")[0]) + 1
-    log = come(FIRST)
+    log = connected(FIRST)
     log += "x" * (BLOCK_SIZE - len(log) - first_half - 1 + before) + "\n" + start
-    (one,) = counts(folder, log + come(FIRST + DAY) + c(FIRST + 2 * DAY, "Exiting."))
+    (one,) = counts(folder, log + connected(FIRST + DAY) + c(FIRST + 2 * DAY, "Exiting."))
     assert one.interval.label == text(FIRST + DAY // 2)

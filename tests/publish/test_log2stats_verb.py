@@ -1,4 +1,4 @@
-"""The verb `obfstats log2stats`: what is printed, what is said, how it ends."""
+"""The command `obfstats log2stats`: its output, its notes, its exit status."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def log2stats(folder: Path, *arguments: str) -> tuple[int, list[str], str]:
-    """Run it in that folder; gives the status, what was printed and what was said."""
+    """Run it in that folder; give the status, the output and the notes."""
     result = run(
         [OBFSTATS, "log2stats", "--geoip", "geoip", "--geoip6", "geoip6", *arguments, "obfsproxy.log"], folder=folder
     )
@@ -42,8 +42,8 @@ def log2stats(folder: Path, *arguments: str) -> tuple[int, list[str], str]:
     return result.returncode, result.stdout.decode("ascii").splitlines(), said
 
 
-def test_each_whole_day_is_a_document(folder: Path) -> None:
-    """The day without a client is none; the last is not over when the log ends, and that is said."""
+def test_each_complete_interval_is_a_document(folder: Path) -> None:
+    """The day without a client is not; the last is not over when the log ends, and a note says so."""
     status, lines, said = log2stats(folder, "--fingerprint", "1234567890123456789012345678901234567890")
     assert status == 0
     assert lines == [
@@ -61,20 +61,20 @@ def test_each_whole_day_is_a_document(folder: Path) -> None:
     )
 
 
-def test_empty_days_are_printed_where_they_are_asked_for(folder: Path) -> None:
-    """With nothing behind the keyword, as tor writes it."""
+def test_empty_days_are_printed_on_request(folder: Path) -> None:
+    """With nothing after the keyword, as tor writes it."""
     _, lines, _ = log2stats(folder, "--empty")
     assert lines[3:6] == ["obfsproxy-stats-end (86400 s) 2012-02-11 09:22:04", "obfsproxy-ips ", "obfsproxy-reqs "]
 
 
 @pytest.mark.parametrize(("offset", "end"), [("+02:00", "07:22:04"), ("-05:30", "14:52:04"), ("+00:00", "09:22:04")])
 def test_local_time_becomes_utc(offset: str, end: str, folder: Path) -> None:
-    """The machine's clock was so far ahead of it."""
+    """The offset of the machine's clock is subtracted."""
     _, lines, _ = log2stats(folder, "--utc-offset", offset)
     assert lines[0] == f"obfsproxy-stats-end (86400 s) 2012-02-10 {end}"
 
 
-def test_other_forms(folder: Path) -> None:
+def test_other_formats(folder: Path) -> None:
     """Tor's lines, and the extended document with the source of the countries."""
     assert log2stats(folder, "--format", "tor")[1][:4] == [
         "bridge-stats-end 2012-02-10 09:22:04 (86400 s)",
@@ -89,7 +89,7 @@ def test_other_forms(folder: Path) -> None:
 
 
 def test_a_log_without_times_is_bad_data(folder: Path) -> None:
-    """Status 1 and a sentence that says why: before 2012-02-10 obfsproxy wrote none."""
+    """Status 1 and a reason: obfsproxy wrote none before 2012-02-10."""
     (folder / "obfsproxy.log").write_bytes(re.sub(rb"(?m)^[0-9-]+ [0-9:]+ ", b"", LOG))
     status, lines, said = log2stats(folder)
     assert (status, lines) == (1, [])
@@ -101,14 +101,14 @@ def test_a_log_without_times_is_bad_data(folder: Path) -> None:
     "arguments",
     [["--utc-offset", "2"], ["--utc-offset", "+25:00"], ["--format", "tables"], ["--geoip", "missing"]],
 )
-def test_bad_use_is_one_line(arguments: list[str], folder: Path) -> None:
-    """Status 2, what was wrong, and where help is."""
+def test_a_usage_error_is_one_line(arguments: list[str], folder: Path) -> None:
+    """Status 2, what is wrong, and where the help is."""
     status, lines, said = log2stats(folder, *arguments)
     assert (status, lines) == (2, [])
     assert re.fullmatch(r"obfstats log2stats: [^\n]*; see obfstats log2stats --help\n", said)
 
 
-def test_a_log_that_is_not_there_is_said(folder: Path) -> None:
+def test_a_missing_log_is_an_error(folder: Path) -> None:
     """As with convert."""
     (folder / "obfsproxy.log").unlink()
     status, lines, said = log2stats(folder)

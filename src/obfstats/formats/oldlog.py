@@ -196,7 +196,7 @@ _FIRST_DAY = date(1970, 1, 1).toordinal()
 
 _SCRUBBED = b"[scrubbed]"
 _LOOPBACK = (b"127.", b"[::1]")
-_DIGITS = tuple(b"%d" % digit for digit in range(10))
+_ADDRESS_STARTS = (*(b"%d" % digit for digit in range(10)), b"[")
 
 # Only a scrubbed address may lack its port.
 _CLIENT = rb"(\[scrubbed\]|[0-9.]{7,15}|\[[^\]]{0,64}\])(?::([0-9]{1,5}))?"
@@ -233,7 +233,7 @@ _GO_RUN = re.compile(rb"[!-~]{1,300} - (?:(launched)|terminated)")
 def _parse_c_message(message: bytes) -> OldLogEvent | None:
     if message.startswith(_C_SILENT):
         return None
-    if message.startswith(_DIGITS) or message.startswith(b"["):
+    if message.startswith(_ADDRESS_STARTS):
         return _parse_c_client(message)
     if not message:
         return EmptyMessage()
@@ -249,21 +249,20 @@ def _parse_c_client(message: bytes) -> OldLogEvent | None:
     found = _C_CONNECTED.fullmatch(message)
     if found is None:
         found = _C_FAILED.fullmatch(message)
-        endpoint = None if found is None else _parse_endpoint(found[1], found[2])
-        return None if endpoint is None else ClientFailed(*endpoint)
+        client = None if found is None else _parse_client(found[1], found[2])
+        return None if client is None else ClientFailed(*client)
     host, port, name, tried, reached = found.groups()
-    endpoint, transport, destination = _parse_endpoint(host, port), _parse_transport(name), tried or reached
-    if endpoint is None or transport is None:
+    client, transport, destination = _parse_client(host, port), _parse_transport(name), tried or reached
+    if client is None or transport is None:
         return None
     if host.startswith(_LOOPBACK) and _is_another_machine(destination):
         # This machine's own tor client goes through obfsproxy to another bridge.
         return None
-    return ClientConnected(*endpoint, transport, destination)
+    return ClientConnected(*client, transport, destination)
 
 
 def _is_another_machine(destination: bytes) -> bool:
-    is_address = destination.startswith(_DIGITS) or destination.startswith(b"[")
-    return is_address and not destination.startswith((*_LOOPBACK, _SCRUBBED))
+    return destination.startswith(_ADDRESS_STARTS) and not destination.startswith((*_LOOPBACK, _SCRUBBED))
 
 
 def _parse_python_message(message: bytes) -> OldLogEvent | None:
@@ -279,21 +278,21 @@ def _parse_python_message(message: bytes) -> OldLogEvent | None:
 
 def _parse_go_message(message: bytes) -> OldLogEvent | None:
     """Parse a message of obfs4proxy or lyrebird."""
-    client, _, outcome = message.partition(b") - ")
+    source, _, outcome = message.partition(b") - ")
     if not outcome:
         found = _GO_RUN.fullmatch(message)
         return None if found is None else ProgramStarted() if found[1] else ProgramStopped()
     is_new = outcome == b"new connection"
     if not is_new and not outcome.startswith(_GO_FAILED):
         return None
-    found = _GO_CLIENT.fullmatch(client)
+    found = _GO_CLIENT.fullmatch(source)
     if found is None:
         return None
     name, host, port = found.groups()
-    endpoint, transport = _parse_endpoint(host, port), _parse_transport(name)
-    if endpoint is None or transport is None:
+    client, transport = _parse_client(host, port), _parse_transport(name)
+    if client is None or transport is None:
         return None
-    return ClientConnected(*endpoint, transport) if is_new else ClientFailed(*endpoint)
+    return ClientConnected(*client, transport) if is_new else ClientFailed(*client)
 
 
 def _parse_heartbeat(message: bytes) -> HeartbeatTotals | None:
@@ -305,7 +304,7 @@ _C_PARSERS = {b"[%b]" % word: _parse_c_message for word in (b"debug", b"info", b
 _GO_PARSERS = {b"[%b]:" % word: _parse_go_message for word in (b"DEBUG", b"INFO", b"NOTICE", b"WARN", b"ERROR")}
 
 
-def _parse_endpoint(host: bytes, port: bytes | None) -> tuple[bytes | None, int | None] | None:
+def _parse_client(host: bytes, port: bytes | None) -> tuple[bytes | None, int | None] | None:
     """Parse a client's address and port; None if this is no client at all."""
     if port is None:
         return (None, None) if host == _SCRUBBED else None

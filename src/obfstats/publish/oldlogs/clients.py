@@ -70,7 +70,7 @@ class IntervalClients:
         self._origins: list[tuple[str, str]] = []
         self._by_client: dict[tuple[int, str | None], int] = defaultdict(int)
         # The last connections, the latest first.
-        self._endpoints = deque[int](maxlen=MAX_REVOCABLE)
+        self._client_ports = deque[int](maxlen=MAX_REVOCABLE)
         self._destinations = deque[bytes | None](maxlen=MAX_REVOCABLE)
         self._transports = deque[str | None](maxlen=MAX_REVOCABLE)
 
@@ -79,16 +79,16 @@ class IntervalClients:
         client = _SCRUBBED if event.address is None else self._number(event.address)
         self.connections += 1
         self._by_client[client, event.transport] += 1
-        self._endpoints.appendleft(_endpoint(client, event.port))
+        self._client_ports.appendleft(_client_port(client, event.port))
         self._destinations.appendleft(event.destination)
         self._transports.appendleft(event.transport)
 
     def revoke_failed(self, event: ClientFailed) -> None:
         """Revoke the latest connection from an address and port, if there is one."""
         if event.address is None:
-            self._revoke(self._endpoints, _endpoint(_SCRUBBED, event.port))
+            self._revoke(self._client_ports, _client_port(_SCRUBBED, event.port))
         elif self._numbers and (client := self._numbers.get(self._context.hash_address(event.address))) is not None:
-            self._revoke(self._endpoints, _endpoint(client, event.port))
+            self._revoke(self._client_ports, _client_port(client, event.port))
 
     def revoke_refused(self, event: DestinationRefused) -> None:
         """Revoke the latest connection to a destination, if there is one."""
@@ -136,12 +136,12 @@ class IntervalClients:
             index = column.index(value)
         except ValueError:
             return
-        self._by_client[self._endpoints[index] >> _PORT_BITS, self._transports[index]] -= 1
+        self._by_client[self._client_ports[index] >> _PORT_BITS, self._transports[index]] -= 1
         self.connections -= 1
-        for each in (self._endpoints, self._destinations, self._transports):
+        for each in (self._client_ports, self._destinations, self._transports):
             del each[index]
 
 
-def _endpoint(client: int, port: int | None) -> int:
-    """Give one number for a client and its port: to find one among thousands, numbers compare faster than pairs."""
+def _client_port(client: int, port: int | None) -> int:
+    """Give one number for a client and its port: a number is found faster in a deque than a pair."""
     return client << _PORT_BITS | (_NO_PORT if port is None else port)
