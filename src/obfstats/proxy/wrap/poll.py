@@ -24,10 +24,10 @@ READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLER
 WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 """The send buffer has space, or never will have."""
 
-LOST = select.EPOLLERR
+RESET = select.EPOLLERR
 """The connection was reset."""
 
-GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+PEER_ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 """The peer sends nothing more."""
 
 _ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET

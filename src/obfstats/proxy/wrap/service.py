@@ -84,7 +84,7 @@ class WrapService:
         poll = self._poll = self._poll or Poll()
         session = ExtOrPortSession(accepted, self._cookie, self._target, poll, self._on_session_done)
         if len(self._sessions) >= self._max_unfinished:
-            self._fail(next(iter(self._sessions)), "too many at once have not said who comes")
+            self._fail(next(iter(self._sessions)), "too many unfinished sessions at once")
         loop = asyncio.get_running_loop()
         self._sessions[session] = loop.time() + OPENING_DEADLINE, on_closed
         if self._timer is None:
@@ -151,7 +151,7 @@ class WrapService:
             if deadline > now:
                 self._timer = loop.call_later(deadline - now, self._close_late_sessions)
                 return
-            slow = "the transport did not say who comes" if session.asked is None else "tor took too long"
+            slow = "the transport did not say whose connection it is" if session.asked is None else "tor took too long"
             self._fail(session, slow)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.proxy.orport import HUNG_UP
 from obfstats.proxy.outbound import UnreachableError, reason_of
-from obfstats.proxy.wrap.poll import GONE, READABLE, WRITABLE
+from obfstats.proxy.wrap.poll import PEER_ENDED, READABLE, WRITABLE
 from obfstats.wire.extorport import Asked, ExtOrPortServer, Granted
 from obfstats.wire.machine import Failed, Send
 
@@ -132,13 +132,13 @@ class ExtOrPortSession:
         if self.asked is not None:
             # What the client sends meanwhile waits in the kernel.
             self.has_unread = self.has_unread or bool(events & READABLE)
-            if events & GONE:
+            if events & PEER_ENDED:
                 self._end(None)
             return
         match self._read(self.near, self._server, events):
             case Asked() as asked:
                 self.asked = asked
-                if events & GONE:
+                if events & PEER_ENDED:
                     self._end(None)
                 else:
                     self._ask_tor(asked)
@@ -167,7 +167,7 @@ class ExtOrPortSession:
                 self._end(None if side is self.near else HUNG_UP)
                 return None
             # What arrives later is reported by an event of its own.
-            is_all = len(data) < _CHUNK and not events & GONE
+            is_all = len(data) < _CHUNK and not events & PEER_ENDED
             result = _act(side, machine.receive(data))
             if result is not None:
                 self.has_unread = self.has_unread or not is_all

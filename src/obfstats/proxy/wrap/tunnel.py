@@ -18,7 +18,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.relay import LINGER
-from obfstats.proxy.wrap.poll import LOST, READABLE, WRITABLE
+from obfstats.proxy.wrap.poll import READABLE, RESET, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ class Tunnel:
             self._carry(outgoing)
         if self._on_closed is None:
             return
-        if events & LOST and (incoming.carrier is not None or incoming.is_over):
+        if events & RESET and (incoming.carrier is not None or incoming.is_over):
             self._lose_source(incoming)
         elif events & READABLE and incoming.carrier is None:
             self._carry(incoming)
