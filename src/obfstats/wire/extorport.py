@@ -176,8 +176,8 @@ def _introduce_client(cookie: bytes, random: Random, messages: bytes, held: byte
         raise ProtocolError("the extended ORPort does not offer authentication by cookie", answer=b"\0")
     nonce = random(NONCE_LENGTH)
     yield Send(bytes((SAFE_COOKIE,)) + nonce)
-    proof = yield from read_exactly(held, HASH_LENGTH)
-    server_nonce = yield from read_exactly(held, NONCE_LENGTH)
+    answer = yield from read_exactly(held, HASH_LENGTH + NONCE_LENGTH)
+    proof, server_nonce = answer[:HASH_LENGTH], answer[HASH_LENGTH:]
     if not hmac.compare_digest(proof, server_hash(cookie, nonce, server_nonce)):
         raise ProtocolError("the extended ORPort does not know the cookie")
     yield Send(client_hash(cookie, nonce, server_nonce) + messages)
@@ -235,10 +235,17 @@ def _read_auth_types(held: bytearray) -> Generator[None, Any, bytes]:
 
 def _read_message(held: bytearray, too_long: str) -> Generator[None, Any, tuple[int, bytes]]:
     """Take a message: its command, a `Command` or any other number, and its body."""
-    command, length = _HEAD.unpack((yield from read_exactly(held, _HEAD.size)))
+    while len(held) < _HEAD.size:
+        yield None
+    command, length = _HEAD.unpack_from(held)
     if length > MAX_BODY:
         raise ProtocolError(too_long)
-    return command, (yield from read_exactly(held, length))
+    end = _HEAD.size + length
+    while len(held) < end:
+        yield None
+    body = bytes(held[_HEAD.size : end])
+    del held[:end]
+    return command, body
 
 
 def server_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
@@ -258,9 +265,11 @@ def _parse_user_address(body: bytes) -> tuple[ClientAddress, bytes]:
     match = _USER_ADDRESS.fullmatch(body.decode("ascii", "replace"))
     if match is None or not 1 <= int(match["port"]) <= 65535:
         raise ProtocolError(_INVALID_ADDRESS)
-    host, port = match["v6"] or match["host"], int(match["port"])
+    bracketed, host, port = match.groups()
     try:
-        client = ClientAddress.parse(host, port)
+        client = ClientAddress.parse(bracketed or host, int(port))
     except ValueError:
         raise ProtocolError(_INVALID_ADDRESS) from None
-    return client, str(Endpoint(host, port)).encode("ascii")
+    if port[0] == "0" or (bracketed is None and ":" in host):
+        body = str(Endpoint(bracketed or host, client.port)).encode("ascii")
+    return client, body

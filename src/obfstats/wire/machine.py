@@ -21,7 +21,7 @@ Rules:
 - Randomness comes in as a function, so that an exchange can be replayed.
 
 A protocol is written as a script: a generator that follows the exchange from top to bottom. It yields events, or None
-where it needs more bytes than it holds, and raises ProtocolError to fail.
+where it needs more bytes than it holds, and ends by yielding Finished or raising ProtocolError.
 """
 
 from __future__ import annotations
@@ -145,8 +145,9 @@ class Machine:
                 if isinstance(event, Compute):
                     self._is_computing = True
                     break
-        except StopIteration:
-            self.end()
+                if isinstance(event, Finished):
+                    self.end()
+                    break
         except ProtocolError as error:
             events += [Send(error.answer), Failed(error.reason)] if error.answer else [Failed(error.reason)]
             self.end()
