@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from obfstats.publish.convert import Conversion, convert
+from obfstats.publish.convert import convert
 from obfstats.publish.intervals import Selection
 from obfstats.publish.progress import Progress
 from obfstats.publish.render import Output
@@ -51,8 +51,15 @@ def made(
         force: whether much damage is no reason for exit status 1.
     """
     out, said = io.BytesIO(), list[str]()
-    conversion = Conversion(selection or Selection(NOW), output, force=force)
-    status = convert([str(name) for name in names], conversion, out=out, warn=said.append, progress=Progress())
+    status = convert(
+        [str(name) for name in names],
+        selection or Selection(NOW),
+        output,
+        force=force,
+        out=out,
+        warn=said.append,
+        progress=Progress(),
+    )
     return Made(status, out.getvalue().decode("ascii"), said)
 
 

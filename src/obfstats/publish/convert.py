@@ -1,7 +1,7 @@
 """From statistics logs to what may be published: the command `obfstats convert`.
 
-Several logs are counted as if they were one. Short ones are counted in plain Python, which is done before numpy would
-be loaded; long ones by tally/, where numpy is installed. Both give the same numbers.
+Several logs are counted as if they were one. Short ones are counted in plain Python, in less time than numpy takes to
+load; long ones by tally/, where numpy is installed. Both give the same numbers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -37,26 +36,11 @@ if TYPE_CHECKING:
     OpenGeoIp: TypeAlias = Callable[[Path | None, Path | None], tuple[Sequence[GeoIpSource], Sequence[str] | None]]
 
 _SHORT = 4_000_000
-"""Bytes up to which plain Python is done before numpy is loaded."""
+"""Bytes that plain Python counts in less time than numpy takes to load."""
 
 
 class _NothingWrittenError(Exception):
     """Nothing can be published. The text is one sentence for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """What is made of the logs.
-
-    Attributes:
-        selection: which intervals are published.
-        output: how documents are written; None for the ticket's tables.
-        force: whether the exit status is 0 even if much of a log is damaged.
-    """
-
-    selection: Selection
-    output: Output | None = None
-    force: bool = False
 
 
 def run_convert(options: argparse.Namespace, open_geoip: OpenGeoIp) -> int:
@@ -79,10 +63,9 @@ def run_convert(options: argparse.Namespace, open_geoip: OpenGeoIp) -> int:
         raise UsageError("--as-of is in the future, and it is not known what is over by then: to look at it, add --all")
     selection = Selection(options.as_of or now, unfinished=options.all, partial=options.keep_partial)
     output = None if options.format == TABLES else _output(options, open_geoip)
-    conversion = Conversion(selection, output, force=options.force)
     with open_standard_output() as out:
         warn = partial(print_error, "obfstats convert")
-        return convert(options.logs, conversion, out=out, warn=warn, progress=Progress())
+        return convert(options.logs, selection, output, force=options.force, out=out, warn=warn, progress=Progress())
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -130,13 +113,22 @@ def _ledger(options: argparse.Namespace) -> Path:
 
 
 def convert(
-    names: Sequence[str], conversion: Conversion, *, out: BinaryIO, warn: Callable[[str], None], progress: Progress
+    names: Sequence[str],
+    selection: Selection,
+    output: Output | None,
+    *,
+    force: bool,
+    out: BinaryIO,
+    warn: Callable[[str], None],
+    progress: Progress,
 ) -> int:
     """Read the logs and write what may be published of them.
 
     Args:
         names: the logs: paths, patterns, or `-`.
-        conversion: what is made of them.
+        selection: which intervals are published.
+        output: how documents are written; None for the ticket's tables.
+        force: whether the exit status is 0 even if much of a log is damaged.
         out: the result is written here, as bytes.
         warn: gets sentences for the operator. They never contain a byte of a log, except an interval's start.
         progress: shows how much has been read.
@@ -149,8 +141,8 @@ def convert(
         logs = find(names)
         with progress.of(sum(log.size or 0 for log in logs)) as advance:
             counts, reports = _count(logs, advance)
-        status = _judge(logs, reports, conversion, warn)
-        text = _write(counts, conversion, warn)
+        status = _judge(logs, reports, warn, force=force)
+        text = _write(counts, selection, output, warn)
     except (LogFileError, _NothingWrittenError) as error:
         warn(str(error))
         return 2
@@ -165,7 +157,7 @@ def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[lis
         return plain.count(logs, advance)
     # numpy would start a thread for each processor, to multiply matrices; there are none here, and it takes a while.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with _no_search_for_cycles():
+    with _without_cycle_search():
         try:
             import_module("numpy")
         except ImportError:
@@ -176,8 +168,8 @@ def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[lis
 
 
 @contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """Let Python not look for what nobody needs any more: numpy has a lot to look through, and numbers need nothing."""
+def _without_cycle_search() -> Iterator[None]:
+    """Turn the search for reference cycles off: it takes long where numpy is loaded, and counting makes no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -187,9 +179,7 @@ def _no_search_for_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def _judge(
-    logs: Sequence[LogFile], reports: Sequence[Report], conversion: Conversion, warn: Callable[[str], None]
-) -> int:
+def _judge(logs: Sequence[LogFile], reports: Sequence[Report], warn: Callable[[str], None], *, force: bool) -> int:
     """Report what is wrong with the logs; give the exit status."""
     status = 0
     already_read = set()
@@ -201,7 +191,7 @@ def _judge(
             )
         if damaged:
             warn(f"{name}: {damaged} of {lines} lines are damaged and left out, the first is {report.first}")
-        if damaged * 100 > lines and not conversion.force:
+        if damaged * 100 > lines and not force:
             warn(f"{name}: more than 1 % is damaged; find out why before you publish this, or give --force")
             status = 1
         # Naming a file twice is allowed, but probably a mistake.
@@ -211,14 +201,14 @@ def _judge(
     return status
 
 
-def _write(counts: Sequence[Counts], conversion: Conversion, warn: Callable[[str], None]) -> bytes:
-    if conversion.output is None:
-        return write_tables(select_finished(counts, conversion.selection, warn))
+def _write(counts: Sequence[Counts], selection: Selection, output: Output | None, warn: Callable[[str], None]) -> bytes:
+    if output is None:
+        return write_tables(select_finished(counts, selection, warn))
     # The tables need none of this and are written before it would be loaded.
     from obfstats.publish.ledger import LedgerError  # noqa: PLC0415
     from obfstats.publish.render import render  # noqa: PLC0415
 
     try:
-        return render(select_for_documents(counts, conversion.selection, warn), conversion.output, warn)
+        return render(select_for_documents(counts, selection, warn), output, warn)
     except LedgerError as error:
         raise _NothingWrittenError(str(error)) from None

@@ -38,10 +38,6 @@ class LogFileError(Exception):
     """A log cannot be read. Its text is one sentence for the operator: what is wrong and what to do."""
 
 
-READING_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What reading an open log may raise; LogFile.open makes LogFileError of it."""
-
-
 @dataclass(frozen=True, slots=True)
 class LogFile:
     """One log, not open yet.
@@ -84,10 +80,9 @@ class LogFile:
                 magic = buffered.peek(_MAGIC_LENGTH)
             except (OSError, AttributeError, ValueError) as error:
                 raise reading_error(self.name, error) from None
-            file, decompression_error = _decompress(buffered, magic)
             try:
-                yield stack.enter_context(file)
-            except (OSError, EOFError, decompression_error) as error:
+                yield stack.enter_context(_decompress(buffered, magic))
+            except reading_errors() as error:
                 raise reading_error(self.name, error) from None
 
 
@@ -101,6 +96,12 @@ def find(names: Sequence[str]) -> list[LogFile]:
         LogFileError: where a name does not exist or is a directory, or a pattern matches nothing.
     """
     return [_inspect(path) for name in names for path in _expand(name)]
+
+
+def reading_errors() -> tuple[type[Exception], ...]:
+    """Give what reading an open log may raise inside its context."""
+    zstd = sys.modules.get("compression.zstd") or sys.modules.get("backports.zstd")
+    return OSError, EOFError, zlib.error, lzma.LZMAError, *(() if zstd is None else (zstd.ZstdError,))
 
 
 def reading_error(name: str, error: Exception) -> LogFileError:
@@ -153,12 +154,12 @@ def _printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
-def _decompress(raw: io.BufferedReader, magic: bytes) -> tuple[BinaryIO, type[Exception]]:
-    """Give a file's decompressed content, and what reading it raises where the compressed data is corrupt."""
+def _decompress(raw: io.BufferedReader, magic: bytes) -> BinaryIO:
+    """Give a file's decompressed content."""
     if magic.startswith(_GZIP):
-        return cast("BinaryIO", gzip.GzipFile(fileobj=raw)), zlib.error
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
     if magic.startswith(_XZ):
-        return cast("BinaryIO", io.BufferedReader(XzReader(raw), _CHUNK)), lzma.LZMAError
+        return cast("BinaryIO", io.BufferedReader(XzReader(raw), _CHUNK))
     if magic.startswith(_ZSTANDARD):
         try:
             if sys.version_info >= (3, 14):
@@ -167,8 +168,8 @@ def _decompress(raw: io.BufferedReader, magic: bytes) -> tuple[BinaryIO, type[Ex
                 from backports import zstd  # noqa: PLC0415 - an extra
         except ImportError:
             raise LogFileError("Zstandard needs a library: pip install 'obfstats[publish]', or use zstd -dc") from None
-        return cast("BinaryIO", zstd.ZstdFile(raw)), zstd.ZstdError
-    return raw, OSError
+        return cast("BinaryIO", zstd.ZstdFile(raw))
+    return raw
 
 
 class XzReader(io.RawIOBase):

@@ -22,7 +22,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, cast
 
-from obfstats.publish.logfiles import READING_ERRORS
+from obfstats.publish.logfiles import reading_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -111,6 +111,6 @@ def _fill(file: io.BufferedIOBase, view: memoryview[int]) -> tuple[int, Exceptio
     try:
         while read < len(view) and (more := file.readinto1(view[read:])):
             read += more
-    except READING_ERRORS as error:
+    except reading_errors() as error:
         return read, error
     return read, None

@@ -34,9 +34,9 @@ def find_damage(line: bytes) -> str:
     if not is_prefix(line[:HASH_OFFSET]):
         return "it does not begin with a date, a time and a country"
     if not is_hash(line[HASH_OFFSET:SUFFIX_OFFSET]):
-        return "there is no scrambled address of 40 hexadecimal digits"
+        return "it has no hash of 40 hexadecimal digits"
     try:
         parse_columns(line[SUFFIX_OFFSET:].removesuffix(b"\n"))
     except LineError:
-        return "what follows the scrambled address is neither a transport nor v4 or v6"
+        return "what follows the hash is neither a transport nor v4 or v6"
     return ""

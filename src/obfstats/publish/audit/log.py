@@ -13,18 +13,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
-from obfstats.formats.logline import (
-    HASH_OFFSET,
-    MAX_LINE_LENGTH,
-    SUFFIX_OFFSET,
-    LineError,
-    is_hash,
-    is_prefix,
-    parse_columns,
-)
+from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET
 from obfstats.publish.audit.findings import Code, found
 from obfstats.publish.audit.published import has_address
 from obfstats.publish.intervals import is_over
+from obfstats.publish.report import find_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,7 +100,7 @@ class _Log:
 
     def add(self, line: bytes) -> None:
         self.lines += 1
-        if not _is_good(line):
+        if find_damage(line):
             self.damaged += 1
             self.addresses += has_address(line)
             return
@@ -149,15 +142,6 @@ def audit_log(lines: Iterable[bytes], now: datetime, mode: int | None) -> list[F
         _audit_batches(log, starts, now),
         *_audit_intervals(starts, now),
     ]
-
-
-def _is_good(line: bytes) -> bool:
-    """Tell whether a line is of the log's grammar, as fast as `obfstats convert` does."""
-    try:
-        parse_columns(line[SUFFIX_OFFSET:MAX_LINE_LENGTH].removesuffix(b"\n"))
-    except LineError:
-        return False
-    return len(line) <= MAX_LINE_LENGTH and is_hash(line[HASH_OFFSET:SUFFIX_OFFSET]) and is_prefix(line[:HASH_OFFSET])
 
 
 def _audit_secrecy(log: _Log, mode: int | None) -> Iterator[Finding]:

@@ -2,8 +2,8 @@
 
 Documents (docs/document.md) and tor's lines (dir-spec, bridge-stats-end) are read one document at a time, however many
 there are. A line that does not belong there is set aside, and the rest is read without it, so that one fault hides no
-other. The ticket's tables become documents as well, one for each interval of a pair of tables, so that one set of
-checks holds for all forms:
+other. The ticket's tables become documents as well, one for each interval, so that one set of checks holds for all
+forms:
 
 - Unexpected lines may hold anything. They are only counted and searched for what must never be published: an IP
   address, and 40 hex digits, which are a hash of the log or a fingerprint. Lines of the grammar can hold neither.
@@ -15,7 +15,6 @@ checks holds for all forms:
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import groupby
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
 
     from obfstats.publish.audit.findings import Finding
 
-TITLES = frozenset({REQUESTS_TITLE.encode(), CLIENTS_TITLE.encode()})
+_REQUESTS, _CLIENTS = REQUESTS_TITLE.encode(), CLIENTS_TITLE.encode()
+TITLES = frozenset({_REQUESTS, _CLIENTS})
 """The titles of the ticket's tables."""
 
 KEYWORDS = {keyword.encode(): keyword for keyword in LINES}
@@ -68,12 +68,23 @@ def audit_documents(lines: Iterable[bytes], now: datetime, *, is_tor: bool) -> l
         now: the time, UTC.
         is_tor: whether they have tor's keywords, and count clients as tor does.
     """
-    unexpected, intervals, numbers = UnexpectedLines(), PublishedIntervals(), PublishedNumbers(counts_pairs=is_tor)
+    unexpected, numbers = UnexpectedLines(), PublishedNumbers(counts_pairs=is_tor)
+    intervals = []
     for document in _read_documents(lines, TOR_KEYWORDS if is_tor else KEYWORDS, unexpected):
         end = _timestamp(document.end)
-        intervals.add(document, end - document.seconds, end, over_at=end)
+        values = replace(document, fingerprint=None, geoip=None, geoip6=None, minor=None)
+        digest = blake2b(write_document(values), digest_size=16).digest()
+        intervals.append(
+            _PublishedInterval(end - document.seconds, end, end, document.end, digest, document.fingerprint)
+        )
         numbers.add(document)
-    return [*unexpected.findings(), *intervals.findings(now, Code.INTERVALS_END), *numbers.findings()]
+    return [
+        *unexpected.findings(),
+        *_overview(intervals, Code.INTERVALS_END),
+        *_audit_repetition(intervals),
+        *_audit_times(intervals, now),
+        *numbers.findings(),
+    ]
 
 
 def audit_tables(lines: Iterable[bytes], now: datetime) -> list[Finding]:
@@ -83,16 +94,22 @@ def audit_tables(lines: Iterable[bytes], now: datetime) -> list[Finding]:
         lines: the file's, with their newlines.
         now: the time, UTC.
     """
-    unexpected, intervals, numbers = UnexpectedLines(), PublishedIntervals(), PublishedNumbers()
-    documents = _read_tables(lines, unexpected)
-    starts = sorted({document.end for document in documents})
-    seconds = dict(zip(starts, lengths([parse_time(start) for start in starts]), strict=True))
+    unexpected, numbers = UnexpectedLines(), PublishedNumbers()
+    documents, repeated = _read_tables(lines, unexpected)
     for document in documents:
-        begin = _timestamp(document.end)
-        over_at = begin + int(OVER_AFTER.total_seconds())
-        intervals.add(document, begin, begin + seconds[document.end], over_at=over_at)
         numbers.add(document)
-    return [*unexpected.findings(), *intervals.findings(now, Code.INTERVALS_BEGIN), *numbers.findings()]
+    starts = sorted(document.end for document in documents)
+    intervals = []
+    for start, seconds in zip(starts, lengths([parse_time(start) for start in starts]), strict=True):
+        begin, over_after = _timestamp(start), int(OVER_AFTER.total_seconds())
+        intervals.append(_PublishedInterval(begin, begin + seconds, begin + over_after, start))
+    return [
+        *unexpected.findings(),
+        *_overview(intervals, Code.INTERVALS_BEGIN),
+        *repeated,
+        *_audit_times(intervals, now),
+        *numbers.findings(),
+    ]
 
 
 def has_address(line: bytes) -> bool:
@@ -109,47 +126,30 @@ class UnexpectedLines:
         self._lines: dict[Code, tuple[int, int]] = {}
         self._reason = ""
 
-    def add_unknown(self, number: int, line: bytes) -> None:
-        """Count a line without a known keyword.
+    def add(self, number: int, line: bytes, reason: str = "") -> None:
+        """Count a line.
 
         Args:
             number: which line of the file it is, counted from 1.
             line: its bytes.
+            reason: what is wrong with it, in words that do not quote it; empty if its keyword is unknown.
         """
-        if _FINGERPRINT.fullmatch(line.rstrip()):
+        if not reason and _FINGERPRINT.fullmatch(line.rstrip()):
             self._count(Code.FINGERPRINT, number)
-        else:
-            self._count(Code.UNKNOWN_KEYWORD, number)
-            self._search(number, line)
-
-    def add_damaged(self, number: int, line: bytes, reason: str) -> None:
-        """Count a line with a known keyword that is not of the grammar, or misplaced.
-
-        Args:
-            number: which line of the file it is, counted from 1.
-            line: its bytes.
-            reason: what is wrong with it, in words that do not quote it.
-        """
+            return
         self._reason = self._reason or reason
-        self._count(Code.DAMAGED_LINE, number)
-        self._search(number, line)
-
-    def findings(self) -> Iterator[Finding]:
-        """Give what was found; each is an alarm."""
-        for code in (
-            *(Code.FINGERPRINT, Code.ADDRESS, Code.HEX_DIGITS),
-            *(Code.UNKNOWN_KEYWORD, Code.DAMAGED_LINE),
-        ):
-            if code in self._lines:
-                first, lines = self._lines[code]
-                where = f"line {first:,}" if lines == 1 else f"{lines:,} lines, the first is line {first:,},"
-                yield found(code, where=where, **({"reason": self._reason} if code is Code.DAMAGED_LINE else {}))
-
-    def _search(self, number: int, line: bytes) -> None:
+        self._count(Code.DAMAGED_LINE if reason else Code.UNKNOWN_KEYWORD, number)
         if has_address(line):
             self._count(Code.ADDRESS, number)
         if _HEX40.search(line):
             self._count(Code.HEX_DIGITS, number)
+
+    def findings(self) -> Iterator[Finding]:
+        """Give what was found, in the order of the codes; each is an alarm."""
+        for code in [code for code in Code if code in self._lines]:
+            first, lines = self._lines[code]
+            where = f"line {first:,}" if lines == 1 else f"{lines:,} lines, the first is line {first:,},"
+            yield found(code, where=where, **({"reason": self._reason} if code is Code.DAMAGED_LINE else {}))
 
     def _count(self, code: Code, number: int) -> None:
         first, lines = self._lines.get(code, (number, 0))
@@ -173,7 +173,7 @@ def _read_documents(
         written, blank, arguments = text.partition(b" ")
         keyword = keywords.get(written)
         if keyword is None:
-            unexpected.add_unknown(number, text)
+            unexpected.add(number, text)
             continue
         if LINES[keyword].is_heading and "obfsproxy-stats-end" in kept:
             yield from _finish(kept, latest, unexpected)
@@ -181,7 +181,7 @@ def _read_documents(
         latest = number
         reason = _find_fault(keyword, arguments, kept)
         if reason:
-            unexpected.add_damaged(number, text, reason)
+            unexpected.add(number, text, reason)
         else:
             kept[keyword] = keyword.encode() + blank + arguments
     yield from _finish(kept, latest, unexpected)
@@ -206,120 +206,102 @@ def _finish(kept: dict[str, bytes], latest: int, unexpected: UnexpectedLines) ->
     try:
         yield from read_documents(b"\n".join(kept.values()))
     except DocumentError as error:
-        unexpected.add_damaged(latest, b"", error.reason)
+        unexpected.add(latest, b"", error.reason)
 
 
-def _read_tables(lines: Iterable[bytes], unexpected: UnexpectedLines) -> list[Document]:
-    """Read the rows of tables into documents, whose `end` is the interval's start: tables do not know the end.
+def _read_tables(lines: Iterable[bytes], unexpected: UnexpectedLines) -> tuple[list[Document], list[Finding]]:
+    """Read the rows of any number of tables.
 
-    A second title of the same table begins another pair of tables. So does a row that is there already.
+    Returns:
+        A document for each interval, whose `end` is the interval's start: tables do not say when it ended. And what
+        was found of rows that are in the file more than once; the first counts.
     """
-    numbers: dict[tuple[int, str], dict[bytes, dict[str, int]]] = {}
-    pair, titles = 0, [b""]
+    intervals: dict[str, dict[bytes, dict[str, int]]] = {}
+    same, different = set[str](), set[str]()
+    title = b""
     for number, line in enumerate(lines, 1):
         text = line.removesuffix(b"\n")
         if text in TITLES:
-            pair += text in titles
-            titles = [text] if text in titles else [*titles, text]
+            title = text
             continue
-        prefix, amount, title = text[:HASH_OFFSET], text[HASH_OFFSET:], titles[-1]
+        prefix, amount = text[:HASH_OFFSET], text[HASH_OFFSET:]
         if not is_prefix(prefix):
-            unexpected.add_unknown(number, text)
+            unexpected.add(number, text)
         elif not _TABLE_NUMBER.fullmatch(amount):
-            unexpected.add_damaged(number, text, "no number after the country")
+            unexpected.add(number, text, "no number after the country")
         elif not title:
-            unexpected.add_damaged(number, text, "row before a table's title")
+            unexpected.add(number, text, "row before a table's title")
         else:
             start, country = text[:LABEL_LENGTH].decode(), text[COUNTRY].decode().upper()
-            pair += country in numbers.get((pair, start), {}).get(title, {})
-            numbers.setdefault((pair, start), {}).setdefault(title, {})[country] = int(amount)
-    return [
-        Document(
-            start,
-            INTERVAL_SECONDS,
-            ips=tables.get(CLIENTS_TITLE.encode(), {}),
-            requests=tables.get(REQUESTS_TITLE.encode(), {}),
-        )
-        for (_, start), tables in numbers.items()
+            numbers = intervals.setdefault(start, {}).setdefault(title, {})
+            if country in numbers:
+                (same if numbers[country] == int(amount) else different).add(start)
+            numbers.setdefault(country, int(amount))
+    documents = [
+        Document(start, INTERVAL_SECONDS, ips=tables.get(_CLIENTS, {}), requests=tables.get(_REQUESTS, {}))
+        for start, tables in intervals.items()
     ]
+    return documents, list(_repetition(len(different), len(same - different)))
 
 
 class _PublishedInterval(NamedTuple):
-    """An interval: Unix times of its start, its end and when it is over, its label, and a digest of its numbers."""
+    """An interval of a document. Times are Unix times.
+
+    Attributes:
+        begin: its start.
+        end: its end.
+        over_at: when it may be published.
+        label: its time as it is in the file.
+        digest: a digest of its numbers.
+        fingerprint: the bridge's, if the document has it.
+    """
 
     begin: int
     end: int
     over_at: int
     label: str
-    digest: bytes
+    digest: bytes = b""
+    fingerprint: str | None = None
 
 
-class PublishedIntervals:
-    """The intervals of many documents, and nothing else of them."""
-
-    def __init__(self) -> None:
-        self._of_bridge: defaultdict[str | None, list[_PublishedInterval]] = defaultdict(list)
-
-    def add(self, document: Document, begin: int, end: int, *, over_at: int) -> None:
-        """Add one document's interval.
-
-        Args:
-            document: the document.
-            begin: start of the interval, Unix time.
-            end: its end, Unix time.
-            over_at: from when on it may be published, Unix time.
-        """
-        numbers = replace(document, fingerprint=None, geoip=None, geoip6=None, minor=None)
-        digest = blake2b(write_document(numbers), digest_size=16).digest()
-        self._of_bridge[document.fingerprint].append(_PublishedInterval(begin, end, over_at, document.end, digest))
-
-    def findings(self, now: datetime, overview: Code) -> Iterator[Finding]:
-        """Give what was found.
-
-        Args:
-            now: the time, UTC.
-            overview: how the intervals are listed.
-        """
-        bridges = self._bridges()
-        intervals = [interval for of_bridge in bridges for interval in of_bridge]
-        if not intervals:
-            return
+def _overview(intervals: list[_PublishedInterval], code: Code) -> Iterator[Finding]:
+    if intervals:
         first, last = min(one.label for one in intervals), max(one.label for one in intervals)
-        when = f"at {first}" if first == last else f"from {first} to {last}"
-        yield found(overview, intervals=len(intervals), when=when)
-        named = sum(fingerprint is not None for fingerprint in self._of_bridge)
-        if named:
-            yield found(Code.BRIDGES, bridges=named)
-        yield from _audit_repetition(bridges)
-        yield from _audit_lengths(intervals, now.timestamp())
-
-    def _bridges(self) -> list[list[_PublishedInterval]]:
-        """Give each bridge's intervals. A document without a fingerprint may be of the only bridge that has one."""
-        if len(self._of_bridge) <= 2 and None in self._of_bridge:
-            return [[interval for of_bridge in self._of_bridge.values() for interval in of_bridge]]
-        return [*self._of_bridge.values()]
+        yield found(code, intervals=len(intervals), when=f"at {first}" if first == last else f"from {first} to {last}")
 
 
-def _audit_repetition(bridges: list[list[_PublishedInterval]]) -> Iterator[Finding]:
+def _audit_repetition(intervals: list[_PublishedInterval]) -> Iterator[Finding]:
+    named = len({interval.fingerprint for interval in intervals} - {None})
+    if named:
+        yield found(Code.BRIDGES, bridges=named)
+
+    def bridge(interval: _PublishedInterval) -> str:
+        # A document without a fingerprint may be of the only bridge that has one.
+        return interval.fingerprint or "" if named > 1 else ""
+
     same = different = overlapping = 0
-    for intervals in bridges:
+    for _, of_bridge in groupby(sorted(intervals, key=lambda one: (bridge(one), one.begin, one.end)), key=bridge):
         latest: int | None = None
-        for (begin, end), group in groupby(sorted(intervals), key=lambda interval: interval[:2]):
+        for (begin, end), group in groupby(of_bridge, key=lambda interval: (interval.begin, interval.end)):
             digests = [interval.digest for interval in group]
             same += len(digests) > 1 and len(set(digests)) == 1
             different += len(set(digests)) > 1
             overlapping += latest is not None and begin < latest
             latest = end if latest is None else max(latest, end)
-    if different:
-        yield found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=different)
-    if same:
-        yield found(Code.REPEATED, intervals=same)
+    yield from _repetition(different, same)
     if overlapping:
         yield found(Code.OVERLAPPING, intervals=overlapping)
 
 
-def _audit_lengths(intervals: list[_PublishedInterval], now: float) -> Iterator[Finding]:
-    unfinished = [interval.label for interval in intervals if interval.over_at > now]
+def _repetition(different: int, same: int) -> Iterator[Finding]:
+    if different:
+        yield found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=different)
+    if same:
+        yield found(Code.REPEATED, intervals=same)
+
+
+def _audit_times(intervals: list[_PublishedInterval], now: datetime) -> Iterator[Finding]:
+    unfinished = [interval.label for interval in intervals if interval.over_at > now.timestamp()]
     if unfinished:
         yield found(Code.UNFINISHED, intervals=len(unfinished), last=max(unfinished))
     seconds = [interval.end - interval.begin for interval in intervals]
