@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 START_SECONDS = 30.0
-"""How long a program may take to say that it is ready, on a machine that is busy."""
+"""How long a program may take to print that it is ready, on a busy machine."""
 
 STOP_SECONDS = 5.0
 """How long a program may take to end after SIGTERM before it is killed."""
 
 
 def is_readable(file: int | socket.socket, seconds: float = 0.0) -> bool:
-    """Tell whether there is something to read, or an end; whatever number the descriptor has, unlike select(2).
+    """Tell whether there is something to read, or an end of file. Unlike select(2) it takes any descriptor.
 
     Args:
         file: what to look at.
@@ -38,16 +38,16 @@ def is_readable(file: int | socket.socket, seconds: float = 0.0) -> bool:
 
 
 class ChildError(AssertionError):
-    """A child did not do what it was started for; the text holds all that it said."""
+    """A child did not do what it was started for; the text holds everything that it printed."""
 
 
 class Child:
-    """A running program and everything that it has said. As a context manager it ends with its block.
+    """A running program and everything that it has printed. As a context manager it ends with its block.
 
     Attributes:
-        started: every child of this process's, so that all they said can be searched in the end.
+        started: every child of this process, so that everything they printed can be searched in the end.
         pid: its process id.
-        name: what was started, in short.
+        name: the program and its process id, for messages.
     """
 
     started: ClassVar[list[Child]] = []
@@ -72,7 +72,7 @@ class Child:
         self._said = threading.Condition()
         self._lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._open = {"stdout", "stderr"}
-        # Set here and inherited: a program that counts its cores as it starts must find the one.
+        # Set here and inherited: a program that counts its cores as it starts must find one.
         allowed = os.sched_getaffinity(0)
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
@@ -119,11 +119,11 @@ class Child:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet; from its end on another process may get its number."""
+        """Whether it has not ended yet; after its end another process may get its number."""
         return self._process.poll() is None
 
     def wait_for_line(self, stream: str, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
-        """Wait for a line that matches, and give the match; lines that came already count.
+        """Wait for a line that matches, and give the match; earlier lines count.
 
         Args:
             stream: `stdout` or `stderr`.
@@ -131,7 +131,7 @@ class Child:
             seconds: how long at most.
 
         Raises:
-            ChildError: if no such line came in time, or the program ended.
+            ChildError: if it prints no such line in time, or ends.
         """
         wanted = re.compile(pattern)
         deadline = time.monotonic() + seconds
@@ -148,10 +148,10 @@ class Child:
                 if left <= 0 or stream not in self._open:
                     break
                 self._said.wait(left)
-        raise ChildError(self._account(f"said no line like {pattern!r}"))
+        raise ChildError(self._account(f"printed no line like {pattern!r}"))
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
-        """Wait for its end and for its last words; give its exit status.
+        """Wait until it has ended and its output is read; give its exit status.
 
         Raises:
             ChildError: if it did not end in time.
@@ -166,16 +166,16 @@ class Child:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal; nothing happens when it has ended."""
+        """Send it a signal; does nothing when it has ended."""
         self._process.send_signal(number)
 
     def close_stdin(self) -> None:
-        """Let it see the end of its standard input."""
+        """Close its standard input."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def stop(self) -> int:
-        """End it, by SIGTERM and if need be by SIGKILL; give its exit status. May be called again."""
+        """End it, by SIGTERM and if necessary by SIGKILL; give its exit status. May be called again."""
         self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)
@@ -186,7 +186,7 @@ class Child:
         return self.wait()
 
     def _read(self, name: str, pipe: IO[str]) -> None:
-        """Keep every line of one pipe until it ends."""
+        """Store every line of one pipe until it ends."""
         with pipe:
             for line in pipe:
                 with self._said:

@@ -85,7 +85,7 @@ def remove_shared_clock(pid: int) -> None:
 
 
 class MovedClock:
-    """A `record.clock.Clock` that stands still until it is moved."""
+    """A `record.clock.Clock` that moves only when a test moves it."""
 
     def __init__(self, wall: float = TICKETS_START) -> None:
         self._boot = 1000.0

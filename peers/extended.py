@@ -1,11 +1,11 @@
-"""A stub of tor's extended ORPort on loopback, which notes what it is told, and does wrong where it is asked to.
+"""A stub of tor's extended ORPort on loopback, which records what it is told, and misbehaves on request.
 
     with extended.orport(tmp_path, Conduct.DENY) as tor:
         tor.address, tor.cookie_file    what a transport's program is told
-        tor.visits                      which clients it was told of, in the order of their DONE
+        tor.visits                      the clients that it was told of, in the order of their DONE
 
-Connections meet the conducts that were named, each one once and in their order; all further ones are treated honestly.
-Like tor it hangs up on whatever tor hangs up on, and notes why in `refused`.
+The conducts that were named apply to one connection each, in their order; all further connections are served properly.
+It hangs up where tor hangs up, and records the reason in `refused`.
 
 Source: ext-orport-spec; tor 0.4.9 is what `wire.extorport` was held against.
 """
@@ -34,18 +34,18 @@ _RIGHT, _WRONG = b"\1", b"\0"
 
 
 class Conduct(Enum):
-    """What a connection meets; the values say it in words."""
+    """How a connection is treated; the values describe it."""
 
-    HONEST = "does as tor does"
-    LATE = "says OKAY only once `go` is set, and closes if a byte of the client's is there before"
+    HONEST = "behaves as tor"
+    LATE = "sends OKAY only once `go` is set, and closes if a byte of the client's arrives before"
     WRONG_HASH = "does not know the cookie"
-    REFUSE = "says that the other end does not know the cookie"
-    DENY = "says DENY, as the specification has it"
-    CLOSE = "closes in place of OKAY, as tor does"
-    HANG_UP = "closes before it has said anything"
-    GARBAGE = "says anything but what an extended ORPort says first"
-    CHATTER = "says more than there is to say in place of OKAY"
-    SILENCE = "says nothing, for as long as the other end stays"
+    REFUSE = "answers that the other end does not know the cookie"
+    DENY = "sends DENY, as the specification has it"
+    CLOSE = "closes instead of sending OKAY, as tor does"
+    HANG_UP = "closes before it has sent anything"
+    GARBAGE = "sends something that no extended ORPort sends first"
+    CHATTER = "sends a message that is too long instead of OKAY"
+    SILENCE = "sends nothing until the other end leaves"
 
 
 UNWILLING = (
@@ -57,16 +57,16 @@ UNWILLING = (
     Conduct.GARBAGE,
     Conduct.CHATTER,
 )
-"""Every way not to take a client but silence."""
+"""Every way to refuse a client except silence."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What was said of one client.
+    """What the stub was told of one client.
 
     Attributes:
-        address: its address and port as they were written; None where nothing was said.
-        transport: what it came by; None where nothing was said.
+        address: its address and port as they were written; None if it was not told.
+        transport: its transport; None if it was not told.
     """
 
     address: str | None
@@ -82,7 +82,7 @@ class ExtendedOrPort:
         visits: what it was told, up to DONE.
         refused: why it hung up, as tor would have.
         connections: how many it has had.
-        go: lets those on that meet `Conduct.LATE`.
+        go: releases the connections under `Conduct.LATE`.
     """
 
     def __init__(
@@ -109,26 +109,28 @@ class ExtendedOrPort:
         self.renew_cookie()
 
     def renew_cookie(self) -> None:
-        """Take another cookie, as tor does at every start."""
+        """Make another cookie, as tor does at every start."""
         self._cookie = os.urandom(COOKIE_LENGTH)
         self.cookie_file.write_bytes(write_cookie(self._cookie))
 
     def expect(self, *conducts: Conduct) -> None:
-        """Say what the next connections meet, behind those of which that has been said already."""
+        """Set how the next connections are treated, after those that are set already."""
         self._conducts += conducts
 
     def wait_for(self, number: int, seconds: float = TIMEOUT) -> list[Visit]:
-        """Wait until it was told of so many clients; give them.
+        """Wait until it was told of that many clients; give them.
 
         Raises:
-            AssertionError: if they do not come in time.
+            AssertionError: if that takes too long.
         """
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.visits) >= number, seconds), "nobody told of a client"
+            assert self._changed.wait_for(lambda: len(self.visits) >= number, seconds), (
+                "the stub was not told of a client"
+            )
             return list(self.visits)
 
     def accept(self) -> None:
-        """Take connections until `close`."""
+        """Accept connections until `close`."""
         with contextlib.suppress(OSError):
             while True:
                 accepted, _ = self._listening.accept()
@@ -142,7 +144,7 @@ class ExtendedOrPort:
                 threading.Thread(target=self._meet, args=(accepted, conduct), daemon=True).start()
 
     def close(self) -> None:
-        """Go away, as a tor that is killed: nobody listens any more, and what was open is closed."""
+        """Stop listening and close every connection, as a tor that is killed."""
         self.go.set()
         for open_one in (self._listening, *self._open):
             with contextlib.suppress(OSError):
@@ -150,7 +152,7 @@ class ExtendedOrPort:
         self._listening.close()
 
     def _meet(self, connection: socket.socket, conduct: Conduct) -> None:
-        """Treat one connection as it is to be treated."""
+        """Serve one connection."""
         with connection, contextlib.suppress(OSError):
             if conduct is Conduct.SILENCE:
                 while connection.recv(_CHUNK):
@@ -165,7 +167,7 @@ class ExtendedOrPort:
             self._open.discard(connection)
 
     def _speak(self, connection: socket.socket, conduct: Conduct) -> bool:
-        """Be an extended ORPort up to OKAY; tell whether it came that far."""
+        """Play an extended ORPort up to OKAY; tell whether OKAY was sent."""
         cookie = os.urandom(COOKIE_LENGTH) if conduct is Conduct.WRONG_HASH else self._cookie
         machine = ExtOrPortServer(cookie, os.urandom)
         events = machine.start()
@@ -189,7 +191,7 @@ class ExtendedOrPort:
             events = machine.receive(data)
 
     def _answer(self, connection: socket.socket, machine: ExtOrPortServer, conduct: Conduct) -> bool:
-        """Answer DONE; tell whether the client was let in."""
+        """Answer DONE; tell whether the client was accepted."""
         if conduct is Conduct.DENY:
             connection.sendall(machine.deny())
         if conduct is Conduct.CHATTER:
@@ -199,7 +201,7 @@ class ExtendedOrPort:
         if conduct not in {Conduct.HONEST, Conduct.LATE}:
             return False
         if is_readable(connection):
-            self.refused.append("the transport spoke before it was let in, or left")
+            self.refused.append("the transport sent data before OKAY, or left")
             return False
         connection.sendall(machine.grant() + self._greeting)
         return True
@@ -222,12 +224,12 @@ def orport(
     """Be tor's extended ORPort until the block ends.
 
     Args:
-        folder: for the cookie file, which a stub of the same folder before it has left.
-        conducts: what the first connections meet.
-        greeting: what it says to every client with its OKAY.
-        handle: has each connection behind that.
+        folder: for the cookie file; one that an earlier stub left there is replaced.
+        conducts: how the first connections are treated.
+        greeting: what it sends to every client with its OKAY.
+        handle: serves each connection after that.
         host: where to listen, on loopback.
-        port: that of a stub that has gone, or 0 for a free one.
+        port: that of an earlier stub, or 0 for a free one.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=512) as listening:

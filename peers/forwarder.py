@@ -1,9 +1,9 @@
-"""A connection of another program's, passed on from whatever loopback address it is to come from.
+"""Forwards another program's connection from a chosen loopback address.
 
     with forwarder.forward("127.64.0.1", bridge.address("obfs4")) as place:
         socks.connect(proxy.methods["obfs4"], place, arguments)
 
-A transport's client cannot be told where to come from; with this between, the bridge sees another client each time.
+A transport's client cannot choose its own address; through this the bridge sees another client each time.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _CHUNK = 1 << 16
 
 @contextmanager
 def forward(source: str, destination: tuple[str, int]) -> Iterator[tuple[str, int]]:
-    """Take one connection and pass it on until its ends, or the block's; gives where to connect to.
+    """Forward one connection until it or the block ends; gives where to connect to.
 
     Args:
         source: the loopback address that the destination sees.
-        destination: where to.
+        destination: where it is forwarded to.
     """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(SECONDS)
@@ -40,14 +40,14 @@ def forward(source: str, destination: tuple[str, int]) -> Iterator[tuple[str, in
             yield listening.getsockname()[:2]
         finally:
             for end in ends:
-                # Also wakes the thread, whatever it waits for.
+                # Also wakes the thread from accept or select.
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 
 def _serve(listening: socket.socket, source: str, destination: tuple[str, int], ends: list[socket.socket]) -> None:
-    """Take the connection, and pass on what comes from either end."""
+    """Accept the connection, and forward both directions."""
     with suppress(OSError):
         accepted, _ = listening.accept()
         with accepted, socket.create_connection(destination, SECONDS, (source, 0)) as connected:

@@ -1,4 +1,4 @@
-"""The countries of the loopback networks that clients come from, and the GeoIP file that says so."""
+"""The countries of the loopback networks that test clients connect from, and their GeoIP file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Debian's HAProxy as a relay: one process with one thread that splices.
 
-It gets a socket that listens already, so that no port has to be guessed, and whoever connects before it is ready waits.
+It inherits a listening socket, so that no port has to be guessed and early connections wait in the queue.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Splicing(Enum):
     """When it splices; the values are lines of its configuration, for the section `global` and for `defaults`."""
 
     AUTO = "", "option splice-auto"
-    """Where it finds this worth its while. On this path it never does: it copies, 16 KiB at a time."""
+    """Where it expects a gain. On this path it never does: it copies, 16 KiB at a time."""
     ALWAYS = "tune.pipesize 1048576", "option splice-request\n    option splice-response"
-    """Whatever comes, through pipes of a mebibyte: the best that we know of for bytes, and no worse for connections."""
+    """Always, through pipes of a mebibyte: the fastest for bytes that we know, and no slower for connections."""
 
 
 _CONFIGURATION = """\
@@ -53,7 +53,7 @@ listen relay
 """
 
 _FAILS_WITHIN = 0.3
-"""Seconds in which it ends if it does not like its configuration."""
+"""Seconds in which it ends if its configuration is wrong."""
 
 _STOPS_WITHIN = 5.0
 
@@ -74,17 +74,17 @@ def version() -> str:
 def relay(
     folder: Path, destination: tuple[str, int], splicing: Splicing, *, connections: int, cpu: int
 ) -> Iterator[tuple[int, tuple[str, int]]]:
-    """Run it until the block ends; gives its process id and where it listens.
+    """Run it until the block ends; gives its process id and its address.
 
     Args:
         folder: for its configuration.
         destination: where it passes connections on to.
         splicing: when it splices.
-        connections: how many it must be able to have at once.
+        connections: how many it must be able to hold at once.
         cpu: the one core it may run on.
 
     Raises:
-        ChildError: if it does not begin.
+        ChildError: if it does not start.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
         address: tuple[str, int] = listening.getsockname()
@@ -112,7 +112,7 @@ def relay(
             text=True,
         )
     try:
-        _see_it_run(process)
+        _check_running(process)
         yield process.pid, address
     finally:
         process.terminate()
@@ -123,7 +123,7 @@ def relay(
             process.communicate()
 
 
-def _see_it_run(process: subprocess.Popen[str]) -> None:
+def _check_running(process: subprocess.Popen[str]) -> None:
     try:
         _, said = process.communicate(timeout=_FAILS_WITHIN)
     except subprocess.TimeoutExpired:

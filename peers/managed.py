@@ -1,14 +1,14 @@
-"""A transport's program as tor runs it, ours or another: an environment goes in, lines on standard output come out.
+"""A transport's program as tor runs it, ours or another: it reads an environment and writes lines to standard output.
 
     with managed.server(tmp_path, ("127.0.0.1", 9001)) as proxy:
         proxy.methods["obfs3"]          where its obfs3 server listens
-        proxy.said()                    every line that it has said to tor
+        proxy.said()                    every line that it has sent to tor
     with extended.orport(tmp_path) as tor, managed.server(tmp_path, tor) as proxy:
         tor.visits                      what tor was told of the clients
     with managed.client(tmp_path) as proxy:
         socks.connect(proxy.methods["obfs3"], ("127.0.0.1", 443))
 
-Where a program is to fail, `start` and the two functions for environments are there by themselves.
+For a program that must fail, use `start` with one of the two functions for environments.
 
 Source: pluggable transports specification, version 1.
 """
@@ -41,7 +41,7 @@ class Managed:
     Attributes:
         child: its process.
         methods: where it listens, by transport: for obfuscated connections as a server, for SOCKS5 as a client.
-        errors: why it does not serve a transport.
+        errors: why it does not serve a transport, by transport.
     """
 
     child: Child
@@ -49,7 +49,7 @@ class Managed:
     errors: Mapping[str, str]
 
     def said(self) -> list[str]:
-        """Give every line that it has said to tor up to now."""
+        """Give every line that it has sent to tor so far."""
         return self.child.stdout.splitlines()
 
 
@@ -57,7 +57,7 @@ def ours(*options: str) -> tuple[str, ...]:
     """Give our program's command line for tor.
 
     Args:
-        options: what stands before the word managed.
+        options: what precedes the word managed.
     """
     return (*program.ARGV, *options, "managed")
 
@@ -67,7 +67,7 @@ def counting(log: Path, buffer: int = 1) -> tuple[str, ...]:
 
     Args:
         log: the statistics log; the GeoIP files are made beside it.
-        buffer: how many lines are held back: with 1 every client's line is written when the next client comes.
+        buffer: how many lines are held back: with 1 a client's line is written when the next client connects.
     """
     return "--stats-log", str(log), "--stats-buffer", str(buffer), *countries(log.parent)
 
@@ -90,7 +90,7 @@ SILENT = ours("--no-stats")
 """Our program, counting nothing."""
 
 UNDER_ANY_UMASK = ("sh", "-c", 'umask 0; exec "$@"', "sh")
-"""What stands before a command line to run it as a program that could make files which everybody may read."""
+"""What precedes a command line to run it with a umask that lets others read its files."""
 
 
 @contextmanager
@@ -113,12 +113,12 @@ def server(
         argv: the program and its arguments.
         transports: which ones tor asks for.
         binds: where each of them listens, as ADDRESS:PORT; a free port of 127.0.0.1 for those that are not named.
-        failing: the transports that must get an error line.
+        failing: the transports that must be refused with an error line.
         environment: variables to set besides, or in place of others.
         cpu: the one core it may run on, or None for all.
 
     Raises:
-        ChildError: if it does not begin to serve, or says another error than expected.
+        ChildError: if it does not begin to serve, or reports other errors than expected.
     """
     told = server_environment(state, orport, transports=transports, binds=binds)
     with start({**told, **(environment or {})}, argv, cpu=cpu) as child:
@@ -156,7 +156,7 @@ def server_environment(
         "TOR_PT_EXTENDED_SERVER_PORT": "",
     }
     if isinstance(orport, ExtendedOrPort):
-        # Tor names its plain ORPort as well; nobody listens on this one.
+        # Tor names its plain ORPort as well; nothing listens on this one.
         told["TOR_PT_ORPORT"] = "127.0.0.1:9"
         told["TOR_PT_EXTENDED_SERVER_PORT"] = str(Endpoint(*orport.address))
         told["TOR_PT_AUTH_COOKIE_FILE"] = str(orport.cookie_file)
@@ -171,10 +171,10 @@ def client_environment(state: Path, transports: Sequence[str] = TRANSPORTS) -> d
 
 
 def start(environment: Mapping[str, str], argv: Sequence[str] = SILENT, *, cpu: int | None = None) -> Child:
-    """Start it, whatever becomes of it.
+    """Start it, without waiting for its lines.
 
     Args:
-        environment: all that it is told.
+        environment: variables to set besides those of this process.
         argv: the program and its arguments.
         cpu: the one core it may run on, or None for all.
     """
@@ -185,13 +185,13 @@ def _both(state: Path) -> dict[str, str]:
     return {
         "TOR_PT_MANAGED_TRANSPORT_VER": "1",
         "TOR_PT_STATE_LOCATION": str(state),
-        # It ends with this process, even when this process is killed.
+        # So that it ends with this process, even when this process is killed.
         "TOR_PT_EXIT_ON_STDIN_CLOSE": "1",
     }
 
 
 def _methods(child: Child, kind: str, failing: Collection[str]) -> Managed:
-    """Wait until it has said where it listens: `SMETHOD name addr:port [ARGS]`, or `CMETHOD name socks5 addr:port`."""
+    """Wait for where it listens: `SMETHOD name addr:port [ARGS]`, or `CMETHOD name socks5 addr:port`."""
     child.wait_for_line("stdout", f"^{kind}S DONE$")
     methods: dict[str, tuple[str, int]] = {}
     errors: dict[str, str] = {}
@@ -203,5 +203,5 @@ def _methods(child: Child, kind: str, failing: Collection[str]) -> Managed:
             host, _, port = rest[1 if kind == "SMETHOD" else 2].rpartition(":")
             methods[rest[0]] = host.strip("[]"), int(port)
     if errors.keys() != set(failing):
-        raise ChildError(f"{child.name} says: {child.stdout}")
+        raise ChildError(f"{child.name} printed: {child.stdout}")
     return Managed(child, methods, errors)

@@ -1,4 +1,4 @@
-"""What happens where a peer is not installed: CI fails, elsewhere the test is skipped by name."""
+"""A peer that is not installed: in CI the test fails, elsewhere it is skipped with the name of the package."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ REQUIRED = "OBFSTATS_PEERS"
 """Environment variable; `required` turns a missing peer into a failure."""
 
 
-def need(package: str, shows: str) -> None:
-    """Go on only if a Debian package is there.
+def need(package: str, provides: str) -> None:
+    """Skip or fail the test unless a Debian package is installed.
 
     Args:
-        package: its name, for whoever has to install it.
-        shows: a program on the path or a file that shows that it is there.
+        package: its name.
+        provides: a program on the path or a file of that package.
     """
-    if shutil.which(shows, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or Path(shows).exists():
+    if shutil.which(provides, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or Path(provides).exists():
         return
     sentence = f"{package} is not installed (script/setup names the packages)"
     if os.environ.get(REQUIRED) == "required":

@@ -6,7 +6,7 @@
             socks.connect(client.socks(), ("127.0.0.1", 80))
 
 Authority and exit are two processes: with the bridge they make a circuit's three hops, and a client needs no more.
-They have no other relay to make circuits through, and say so in their logs; that is no failure. Bridges begin at once,
+They have no other relay to make circuits through and log that; it is no failure. Bridges begin at once,
 but a client can use one only if it was started after `wait`: tor asks for a consensus less and less often.
 
 Source: tor's manual; chutney, the Tor project's own tool for private networks, has several authorities instead.
@@ -38,7 +38,7 @@ OBFS4PROXY = (shutil.which("obfs4proxy") or "/usr/bin/obfs4proxy",)
 """A transports' program of another author, for either end; tor wants its whole path."""
 
 CONSENSUS_SECONDS = 60.0
-"""How long the network may take until clients can use it: three votes."""
+"""How long the network may take until clients can use it: time for three votes."""
 
 _POLL = 0.1
 # tor-gencert's options for what it writes, and how tor calls these files.
@@ -46,17 +46,17 @@ _KEYS = {"-i": "identity_key", "-s": "signing_key", "-c": "certificate"}
 
 
 class Ports:
-    """Ports of loopback that nobody else gets while this is open.
+    """Ports of loopback that are reserved while this is open.
 
-    Each is kept by a socket that never listens: the kernel gives the port to no one by chance, but a program that
-    asks for it with SO_REUSEADDR, as all of them do, may listen.
+    Each is held by a socket that never listens: the kernel does not give the port to anything else, but a program that
+    binds it with SO_REUSEADDR, as all of them do, may listen.
     """
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
 
-    def take(self, host: str = "127.0.0.1") -> int:
-        """Give a port of an address."""
+    def reserve(self, host: str = "127.0.0.1") -> int:
+        """Reserve a port of an address."""
         kept = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._sockets.append(kept)
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,7 +64,7 @@ class Ports:
         return int(kept.getsockname()[1])
 
     def close(self) -> None:
-        """Give them all back."""
+        """Release them all."""
         for kept in self._sockets:
             kept.close()
 
@@ -74,16 +74,16 @@ class Network:
 
     Attributes:
         folder: where the data directories are, each named like its tor.
-        authority: what every tor must know of its authority.
-        ports: gives ports for listeners.
-        tors: every tor that runs now.
+        authority: what every tor must know of the directory authority.
+        ports: reserves ports for listeners.
+        tors: every running tor.
     """
 
     def __init__(self, folder: Path) -> None:
         """Make its keys.
 
         Args:
-            folder: for the data directories; what is below it must not be much longer, for the control sockets' sake.
+            folder: for the data directories; its path must be short, because a socket's path is limited.
         """
         self.folder = folder
         self.ports = Ports()
@@ -137,17 +137,17 @@ class Network:
         """Run a bridge.
 
         Args:
-            name: its nickname and the name of its folder; one that was there before goes on with what it kept.
+            name: its nickname and the name of its folder; an earlier bridge's data directory is used again.
             command: the transports' server program and its arguments.
             hosts: the transports and the address that each listens on.
-            named: the transports that tor asks the program for, if these are others.
+            named: the transports that tor asks the program for, if not those of `hosts`.
             countries: a GeoIP file for IPv4.
             clock: its clock, if not the machine's.
             extended: whether it has an extended ORPort.
             more: further lines of torrc.
         """
         folder = self.folder / name
-        listeners = {transport: (host, self.ports.take(host)) for transport, host in hosts.items()}
+        listeners = {transport: (host, self.ports.reserve(host)) for transport, host in hosts.items()}
         written = {transport: join(*listener) for transport, listener in listeners.items()}
         own = torrc.bridge(folder, command, written, named or list(hosts), extended=extended)
         bridge = Bridge(folder, [*self.common(folder, countries), *own, *more], listeners, clock)
@@ -161,7 +161,7 @@ class Network:
         Args:
             name: the name of its folder.
             command: the transport's client program and its arguments.
-            line: the only bridge that it knows.
+            line: the bridge line of the only bridge that it uses.
         """
         folder = self.folder / name
         client = Client(folder, [*self.common(folder), *torrc.client(command, line)])
@@ -195,11 +195,11 @@ class Network:
 
 
 def _make_authority(folder: Path, ports: Ports) -> torrc.Authority:
-    """Make an authority's keys: the voting key is made apart from the program that uses it."""
+    """Make an authority's keys; tor-gencert makes the voting key."""
     keys = folder / "keys"
     folder.mkdir(mode=0o700)
     keys.mkdir(mode=0o700)
-    or_port, directory_port = ports.take(), ports.take()
+    or_port, directory_port = ports.reserve(), ports.reserve()
     paths = {option: keys / f"authority_{name}" for option, name in _KEYS.items()}
     subprocess.run(
         ["tor-gencert", "--create-identity-key", "--passphrase-fd", "0", "-m", "12", "-a",

@@ -5,7 +5,7 @@ with obfs4proxy.server(tmp_path, ("127.0.0.1", 9001)) as proxy:
 with obfs4proxy.client(tmp_path) as proxy:
     socks.connect(proxy.methods["obfs3"], ("127.0.0.1", 443))
 
-It is told and answers as every managed proxy (`managed`); an error line of any transport is a failure.
+It runs as every managed proxy (`managed`); an error line for any transport is a failure.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PACKAGE = "obfs4proxy"
 
 
 def is_installed() -> bool:
-    """Tell whether there is one on this machine."""
+    """Tell whether it is installed."""
     return shutil.which(PROGRAM) is not None
 
 
@@ -42,7 +42,7 @@ def server(
 
     Args:
         state: a folder of its own.
-        destination: what it takes for tor's ORPort.
+        destination: what it uses as tor's ORPort.
         transports: which ones it offers.
         cpu: the one core it may run on, or None for all.
     """
@@ -63,6 +63,6 @@ def client(
 
 
 def version() -> str:
-    """Give what it calls itself, for instance `obfs4proxy-0.0.14`."""
+    """Give its name and version, for instance `obfs4proxy-0.0.14`."""
     with Child([PROGRAM, "-version"]) as child:
         return child.wait_for_line("stdout", r"\S+")[0]

@@ -1,4 +1,4 @@
-"""A client of an obfuscated bridge on a plain blocking socket, from whatever loopback address it is told to have.
+"""A client of an obfuscated bridge on a plain blocking socket, from a chosen loopback address.
 
 It runs the program's own sans-IO handshake; the tests hold that against other programs' clients.
 """
@@ -29,16 +29,16 @@ class ObfuscatedClient:
     def __init__(
         self, transport: Transport, bridge: tuple[str, int], source: str | None = None, timeout: float = 30.0
     ) -> None:
-        """Connect, and shake hands as far as it goes without the first data.
+        """Connect, and run the handshake until data can be sent.
 
         Args:
             transport: which transport to speak.
             bridge: where it listens.
-            source: the loopback address to come from; None for the kernel's choice.
+            source: the loopback address to connect from; None for the kernel's choice.
             timeout: seconds for each step.
 
         Raises:
-            OSError: if the bridge is not there, hangs up or takes too long.
+            OSError: if the bridge cannot be reached, hangs up or takes too long.
         """
         self._encryptor: CipherContext | None = None
         self._decryptor: CipherContext | None = None
@@ -54,7 +54,7 @@ class ObfuscatedClient:
             raise
 
     def encrypt(self, data: bytes) -> bytes:
-        """Encipher what is written to `socket` by other means than `sendall`."""
+        """Encipher what is written to `socket` other than by `sendall`."""
         if self._encryptor is None:
             raise ConnectionError("not connected")
         return self._encryptor.update(data)
@@ -64,11 +64,11 @@ class ObfuscatedClient:
         self.write(self.encrypt(data))
 
     def write(self, data: bytes) -> None:
-        """Send bytes as they are: everything this client says passes here."""
+        """Send bytes as they are; every byte that this client sends passes here."""
         self.socket.sendall(data)
 
     def recv(self, size: int = _CHUNK) -> bytes:
-        """Give some of what the destination sent, deciphered; nothing at its end."""
+        """Give deciphered bytes from the destination; nothing at its end."""
         while self._decryptor is None:
             self._shake()
         if self._early:
@@ -77,7 +77,7 @@ class ObfuscatedClient:
         return self._decryptor.update(self.socket.recv(size))
 
     def receive_all(self) -> bytes:
-        """Give everything up to the end."""
+        """Give all bytes up to the end."""
         received = bytearray()
         while chunk := self.recv():
             received += chunk
@@ -88,12 +88,12 @@ class ObfuscatedClient:
         self.socket.shutdown(socket.SHUT_WR)
 
     def send_and_end(self, data: bytes) -> None:
-        """Send all there is to say, and close this direction."""
+        """Send data, and close this direction."""
         self.sendall(data)
         self.end_sending()
 
     def close(self) -> None:
-        """Close both."""
+        """Close both directions."""
         self.socket.close()
 
     def __enter__(self) -> Self:

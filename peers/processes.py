@@ -1,7 +1,7 @@
-"""The processes that a process started in turn: who they are, where they listen, and that they are gone.
+"""The processes that a process has started: which they are, where they listen, whether they have ended.
 
-Processes are held by file descriptors of the kernel's (pidfd), so that none is taken for another one that got its
-number. Linux only. Source: proc(5), pidfd_open(2).
+Processes are held by file descriptors (pidfd), so that a process that gets the number of another is not mistaken for
+it. Linux only. Source: proc(5), pidfd_open(2).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _POLL = 0.01
 
 
 def family(pid: int) -> Iterator[int]:
-    """Give a process and all that it started, as far as they live."""
+    """Give a process and all that it has started, as far as they run."""
     yield pid
     with suppress(FileNotFoundError, ProcessLookupError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -54,7 +54,7 @@ def wait_until_idle(pid: int, seconds: float = 30.0) -> None:
 
 
 def command_line(pid: int) -> str:
-    """Give what a process was started with; nothing for one that has ended."""
+    """Give a process's command line; nothing for one that has ended."""
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
 
 
@@ -85,10 +85,10 @@ def _address(written: str) -> str:
 
 
 class Held:
-    """Processes that are to end by themselves. As a context manager it kills those that have not."""
+    """Processes that must end by themselves. As a context manager it kills those that have not."""
 
     def __init__(self, pids: Iterable[int]) -> None:
-        """Take hold of them; those that have ended already are none."""
+        """Hold them; those that have ended already are left out."""
         self._descriptors: dict[int, int] = {}
         for pid in pids:
             with suppress(ProcessLookupError):

@@ -4,7 +4,7 @@ Example:
     with program.obfsproxy("obfs3", "--dest", "127.0.0.1:9001", "server", "127.0.0.1:0") as proxy:
         proxy.address                   where it listens
         proxy.child.stop()
-        proxy.child.stderr              all that it said
+        proxy.child.stderr              everything that it printed
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def obfsproxy(
         cpu: the one core it may run on, or None for all.
 
     Raises:
-        ChildError: if it does not begin to listen.
+        ChildError: if it does not listen in time.
     """
     with Child([*under, *ARGV, *arguments], environment=environment, cpu=cpu) as child:
         match = child.wait_for_line("stderr", _LISTENING)

@@ -2,7 +2,7 @@
 
 socks.connect(proxy, ("127.0.0.1", 443))                                IPv4
 socks.connect(proxy, ("::1", 443))                                      IPv6
-socks.connect(proxy, ("bridge.example", 443))                           a name, which the proxy gets as it stands
+socks.connect(proxy, ("bridge.example", 443))                           a name, which the proxy gets unresolved
 socks.connect(proxy, ("127.0.0.1", 443), "shared-secret=it is one")     with a bridge line's arguments
 
 Sources: RFC 1928, RFC 1929, pt-spec ("Pluggable Transport Client Per-Connection Arguments").
@@ -13,7 +13,7 @@ from __future__ import annotations
 import socket
 
 SECONDS = 30.0
-"""How long the proxy may take; the sockets that are given keep it as their time-out."""
+"""How long the proxy may take; also the time-out of the sockets that `connect` gives."""
 
 _NO_AUTHENTICATION = b"\x05\x01\x00"
 _PASSWORD = b"\x05\x01\x02"
@@ -23,10 +23,10 @@ _MAX_USERNAME = 255
 
 
 class SocksError(ConnectionError):
-    """The proxy did not connect.
+    """The proxy has not connected.
 
     Attributes:
-        reply: what it said to the request (RFC 1928, section 6); None where it did not get that far.
+        reply: its reply to the request (RFC 1928, section 6); None if it sent none.
     """
 
     def __init__(self, what: str, reply: int | None = None) -> None:
@@ -39,11 +39,11 @@ def connect(proxy: tuple[str, int], destination: tuple[str, int], arguments: str
 
     Args:
         proxy: where it listens.
-        destination: where to.
-        arguments: a bridge line's, as `k=v;k2=v2`: they go as username and password. None for no authentication.
+        destination: where the proxy connects to.
+        arguments: a bridge line's, as `k=v;k2=v2`: they are sent as username and password. None for no authentication.
 
     Raises:
-        SocksError: if the proxy says no, or hangs up.
+        SocksError: if the proxy refuses, or hangs up.
         OSError: if the proxy cannot be reached, or takes too long.
     """
     connection = socket.create_connection(proxy, SECONDS)
@@ -61,16 +61,16 @@ def _authenticate(connection: socket.socket, arguments: str | None) -> None:
     if arguments is None:
         connection.sendall(_NO_AUTHENTICATION)
         if _receive(connection, 2) != b"\x05\x00":
-            raise SocksError("the proxy wants a password")
+            raise SocksError("the proxy demands a password")
         return
     connection.sendall(_PASSWORD)
     if _receive(connection, 2) != b"\x05\x02":
-        raise SocksError("the proxy takes no password")
+        raise SocksError("the proxy accepts no password")
     text = arguments.encode()
     username, password = text[:_MAX_USERNAME], text[_MAX_USERNAME:] or b"\0"
     connection.sendall(b"\x01" + _counted(username) + _counted(password))
     if _receive(connection, 2) != b"\x01\x00":
-        raise SocksError("the proxy does not like the arguments")
+        raise SocksError("the proxy refused the arguments")
 
 
 def _ask(connection: socket.socket, destination: tuple[str, int]) -> None:
@@ -78,7 +78,7 @@ def _ask(connection: socket.socket, destination: tuple[str, int]) -> None:
     connection.sendall(_CONNECT + _address(host) + port.to_bytes(2, "big"))
     _version, reply, _reserved, kind = _receive(connection, 4)
     if reply or kind not in {1, 4}:
-        raise SocksError(f"the proxy says {reply}", reply)
+        raise SocksError(f"the proxy replied {reply}", reply)
     # The address that the proxy connected from, and its port.
     _receive(connection, (4 if kind == 1 else 16) + 2)
 
@@ -98,7 +98,7 @@ def _counted(text: bytes) -> bytes:
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:
-    """Read exactly so many bytes, so that none of the destination's is taken."""
+    """Read exactly that many bytes: what follows is the destination's."""
     received = b""
     while len(received) < length:
         more = connection.recv(length - len(received))

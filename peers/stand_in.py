@@ -1,24 +1,25 @@
-r"""A pluggable transport's program that obfuscates nothing, for whoever runs such programs.
+r"""A stand-in for a pluggable transport's server: it follows the protocol and obfuscates nothing.
 
     python peers/stand_in.py --control FILE [--arguments k=v] [--stays] [CONDUCT ...]
 
-It says where it listens, tells the extended ORPort who comes, reads that one's cookie for every connection, and passes
-bytes both ways with half-closes kept. It stands in for the servers of webtunnel and Snowflake, of which Debian has no
-package: their made-up ports, and clients without an address, are conducts of its connections. Connections meet the
-conducts that are named, each one once and in their order; all further ones are treated honestly.
+It reports where it listens, tells the extended ORPort of each client, reads the cookie for every connection, and
+forwards bytes both ways with half-closes kept. It replaces the servers of webtunnel and Snowflake, of which Debian has
+no package: their made-up ports, and clients without an address, are conducts of its connections. The conducts that are
+named apply to one connection each, in their order; all further connections are served properly.
 
-Through a socket of this machine's file system (`--control`) a test asks it for one thing at a time, a line each way:
+Through a Unix socket (`--control`) a test sends it commands, a line each way:
 
     describe            what it was started with
-    expect CONDUCT ...  what the next connections meet
-    say HEX             bytes for standard output; the answer comes when all are written
-    hush                standard output is closed
+    expect CONDUCT ...  how the next connections are treated
+    write HEX           bytes for standard output; it answers when all are written
+    close_stdout        it closes standard output
     end STATUS          it ends
 
-It ends at SIGTERM and at the end of standard input; at SIGINT it takes no more connections and ends with the last one,
-as obfs4proxy; for SIGHUP it has no handler. With `--stays` it says each of the three signals to tor and goes on.
+It ends at SIGTERM and at the end of standard input; at SIGINT it accepts no more connections and ends with the last
+one, as obfs4proxy; for SIGHUP it has no handler. With `--stays` it reports each of the three signals to tor and goes
+on.
 
-It needs nothing but the standard library: a second hand at the protocol, which owes nothing to `obfstats.wire`.
+It uses the standard library alone: a second implementation of the protocol, independent of `obfstats.wire`.
 
 Source: pt-spec, version 1; ext-orport-spec.
 """
@@ -52,24 +53,24 @@ _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class Conduct(Enum):
-    """How the program behaves to the extended ORPort for one client; the values say it in words."""
+    """How the program treats the extended ORPort for one client; the values describe it."""
 
-    HONEST = "says who comes, and by what"
+    HONEST = "names the client and the transport"
     WEBTUNNEL = "names port 60000, whatever the client's is, as webtunnel's server"
     SNOWFLAKE = "names port 1, whatever the client's is, as snowflake-server"
-    NO_ADDRESS = "names no client, as snowflake-server where it does not know one"
+    NO_ADDRESS = "names no client, as snowflake-server if it does not know the address"
     NO_TRANSPORT = "names no transport"
-    BARE = "leaves the brackets of an IPv6 address out, as old transports"
+    BARE = "omits the brackets of an IPv6 address, as old transports"
     HOST_NAME = "names the client by a host name"
     WRONG_HASH = "does not know the cookie"
     NONSENSE = "speaks another protocol"
     OVERLONG = "names a client by nearly 64 KiB"
-    SILENT = "never says DONE"
-    EAGER = "sends a client's bytes before it is let in"
+    SILENT = "never sends DONE"
+    EAGER = "sends a client's bytes before OKAY"
 
 
 def read(connection: socket.socket, length: int) -> bytes:
-    """Read exactly so many bytes.
+    """Read exactly that many bytes.
 
     Raises:
         ConnectionError: if the other end hangs up before.
@@ -84,18 +85,18 @@ def read(connection: socket.socket, length: int) -> bytes:
 
 
 def authenticate(connection: socket.socket, cookie_file: Path, *, rightly: bool = True) -> None:
-    """Have the other end prove that it knows the cookie, and prove it in turn.
+    """Check that the other end knows the cookie, and prove that we do.
 
     Args:
         connection: to an extended ORPort.
         cookie_file: its cookie.
-        rightly: whether the proof is one.
+        rightly: whether to send a valid proof.
 
     Raises:
         ConnectionError: if one of both does not know it, or the other end hangs up.
     """
     if read(connection, 2) != b"\1\0":
-        raise ConnectionError("the other end does not offer the one way to authenticate alone")
+        raise ConnectionError("the other end does not offer exactly one authentication type")
     nonce = os.urandom(32)
     connection.sendall(b"\1" + nonce)
     answer = read(connection, 64)
@@ -118,7 +119,7 @@ def message(command: int, body: bytes = b"") -> bytes:
 
 
 def introduction(address: str | None, transport: str | None) -> bytes:
-    """Write who comes and by what, if anything is to be said of it, and DONE."""
+    """Write USERADDR and TRANSPORT, those that are given, and DONE."""
     named = b"" if address is None else message(USERADDR, address.encode())
     return named + (b"" if transport is None else message(TRANSPORT, transport.encode())) + message(DONE)
 
@@ -135,7 +136,7 @@ def verdict(connection: socket.socket) -> int:
 
 
 def introduce(conduct: Conduct, host: str, port: int, transport: str) -> bytes:
-    """Write what is said of a client under a conduct."""
+    """Write a client's introduction under a conduct."""
     port = {Conduct.WEBTUNNEL: WEBTUNNELS_PORT, Conduct.SNOWFLAKE: SNOWFLAKES_PORT}.get(conduct, port)
     address: str | None = f"[{host}]:{port}" if ":" in host and conduct is not Conduct.BARE else f"{host}:{port}"
     if conduct is Conduct.NO_ADDRESS:
@@ -151,7 +152,7 @@ def introduce(conduct: Conduct, host: str, port: int, transport: str) -> bytes:
 
 
 def carry(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on one direction, its end included; an error ends both."""
+    """Forward one direction, its end included; an error ends both."""
     try:
         while data := source.recv(1 << 16):
             sink.sendall(data)
@@ -173,33 +174,33 @@ class StandIn:
         self._open = 0
         self._ending = False
         self._lock = threading.Lock()
-        self._saying = threading.Lock()
+        self._writing = threading.Lock()
 
-    def say(self, line: bytes) -> None:
-        """Write to tor, as long as that takes."""
-        with self._saying, suppress(OSError):
+    def write(self, line: bytes) -> None:
+        """Write to standard output, however long that takes."""
+        with self._writing, suppress(OSError):
             while line:
                 line = line[os.write(1, line) :]
 
     def listen(self, arguments: str) -> None:
-        """Listen for each transport, and say where."""
-        self.say(b"VERSION 1\n")
+        """Listen for each transport, and report where."""
+        self.write(b"VERSION 1\n")
         for bind in os.environ["TOR_PT_SERVER_BINDADDR"].split(","):
             name, _, place = bind.partition("-")
             host, _, port = place.rpartition(":")
             family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
             listening = socket.create_server((host.strip("[]"), int(port)), family=family, backlog=512)
             self._listening.append(listening)
-            self.say(f"SMETHOD {name} {host}:{listening.getsockname()[1]}{arguments}\n".encode())
+            self.write(f"SMETHOD {name} {host}:{listening.getsockname()[1]}{arguments}\n".encode())
             threading.Thread(target=self._accept, args=(listening, name), daemon=True).start()
-        self.say(b"SMETHODS DONE\n")
+        self.write(b"SMETHODS DONE\n")
 
     def hold_signals(self) -> None:
-        """Have signals wait until `stay` takes them; call it before there are threads, which must not take them."""
+        """Block signals until `stay` receives them; call it before there are threads, which would receive them."""
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
 
     def stay(self) -> None:
-        """Live until something ends it."""
+        """Run until something ends it."""
         if os.environ.get("TOR_PT_EXIT_ON_STDIN_CLOSE") == "1":
             threading.Thread(target=self._end_with_stdin, daemon=True).start()
         while True:
@@ -211,7 +212,7 @@ class StandIn:
         os._exit(0)
 
     def obey(self, listening: socket.socket) -> None:
-        """Do what is asked for."""
+        """Carry out commands."""
         while True:
             connection, _ = listening.accept()
             threading.Thread(target=self._obey, args=(connection,), daemon=True).start()
@@ -224,10 +225,10 @@ class StandIn:
                 answer = {"pid": os.getpid(), "arguments": sys.argv, "environment": dict(os.environ)}
             if word == "expect":
                 self._conducts += [Conduct[name] for name in rest]
-            if word == "hush":
+            if word == "close_stdout":
                 os.close(1)
-            if word == "say":
-                self.say(bytes.fromhex("".join(rest)))
+            if word == "write":
+                self.write(bytes.fromhex("".join(rest)))
             lines.write(f"{json.dumps(answer)}\n")
             lines.flush()
         if word == "end":
@@ -235,7 +236,7 @@ class StandIn:
 
     def _take_signal(self, number: int) -> None:
         if self._stays:
-            self.say(f'LOG SEVERITY=notice MESSAGE="{signal.Signals(number).name}"\n'.encode())
+            self.write(f'LOG SEVERITY=notice MESSAGE="{signal.Signals(number).name}"\n'.encode())
         elif number == signal.SIGTERM:
             os._exit(0)
         else:

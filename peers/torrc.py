@@ -1,10 +1,10 @@
-"""What stands in the torrc of each kind of tor in a private network on loopback.
+"""The lines of torrc for each kind of tor in a private network on loopback.
 
 Rules:
 
-- Nothing listens but on loopback, nothing is sent elsewhere: no look-up of names, no test of reachability.
-- A tor ends with the process that started it, even when that is killed; tor looks every 15 seconds.
-- Addresses are scrubbed from the log, as they are by default: only then do the logs show whether one got there.
+- Everything listens on loopback, nothing is sent elsewhere: no name is resolved, reachability is not tested.
+- A tor ends with the process that started it, even when that is killed; tor checks every 15 seconds.
+- Addresses are scrubbed from the log, as by default, so that the tests can search the logs for them.
 
 Source: tor's manual, "Testing network options"; the numbers were chosen by measuring.
 """
@@ -23,7 +23,7 @@ VOTING_INTERVAL = 20
 """Seconds between two consensuses."""
 
 FIRST_CONSENSUS = 7
-"""Seconds from the authority's start to the first consensus; it votes four seconds earlier on what was uploaded."""
+"""Seconds from the authority's start to the first consensus; it votes four seconds earlier."""
 
 _DELAY = 2
 """Seconds for the votes, and again for the signatures: tor's least."""
@@ -31,7 +31,7 @@ _DELAY = 2
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """The directory authority, as all others have to know it.
+    """The directory authority, as every other tor must know it.
 
     Attributes:
         or_port: its ORPort.
@@ -53,11 +53,11 @@ class Authority:
 
 
 def common(folder: Path, authority: Authority, countries: tuple[Path, Path]) -> list[str]:
-    """Give what every tor of the network has.
+    """Give the lines of every tor of the network.
 
     Args:
         folder: its data directory.
-        authority: whom it believes.
+        authority: the directory authority that it trusts.
         countries: its GeoIP files, for IPv4 and for IPv6.
     """
     return [
@@ -81,17 +81,17 @@ def _relay(nickname: str, or_port: int | str) -> list[str]:
         "AssumeReachable 1",
         "SocksPort 0",
         "ServerDNSDetectHijacking 0",
-        # Without it a relay that is not told says on stderr that it should be.
+        # Without it a relay prints a warning on stderr.
         "ContactInfo nobody@example.org",
     ]
 
 
 def authority(which: Authority, now: float) -> list[str]:
-    """Give what makes a directory authority.
+    """Give the lines of a directory authority.
 
     Args:
-        which: what it is known as.
-        now: when it starts, in seconds since 1970: tor votes at round times, and they are moved to suit.
+        which: the authority.
+        now: when it starts, in seconds since 1970: tor votes at round times, which are moved to soon after that.
     """
     return [
         *_relay("authority", which.or_port),
@@ -116,15 +116,15 @@ def authority(which: Authority, now: float) -> list[str]:
 
 
 def exit_relay() -> list[str]:
-    """Give what makes an exit that leads to loopback."""
+    """Give the lines of an exit that connects to loopback."""
     return [
         *_relay("exit", "auto"),
         "ExitRelay 1",
-        # Or it would be asked for what it does not have yet, and whoever asked would wait ten seconds.
+        # Or it would be asked for what it does not have yet, which delays the asker by ten seconds.
         "DirCache 0",
         "ExitPolicyRejectPrivate 0",
         "ExitPolicy accept *:*",
-        # It may serve before it has a consensus of its own, and need not know who asks.
+        # It may serve before it has a consensus of its own.
         "RefuseUnknownExits 0",
     ]
 
@@ -132,13 +132,13 @@ def exit_relay() -> list[str]:
 def bridge(
     folder: Path, command: Sequence[str], listeners: Mapping[str, str], named: Sequence[str], *, extended: bool = True
 ) -> list[str]:
-    """Give what makes a bridge.
+    """Give the lines of a bridge.
 
     Args:
         folder: its data directory, which gets a control socket; named like the bridge.
         command: the transports' server program.
         listeners: where each transport listens, as HOST:PORT.
-        named: the transports that the program is started for; it had better not know one without a listener.
+        named: the transports that the program is started for.
         extended: whether it has an extended ORPort.
     """
     return [
@@ -158,12 +158,12 @@ def server_plugin(named: Sequence[str], command: Sequence[str]) -> str:
 
 
 def control_socket(folder: Path) -> Path:
-    """Give the place of a bridge's control socket; the data directory's mode keeps everybody else out."""
+    """Give the path of a control socket; the data directory's mode protects it."""
     return folder / "control"
 
 
 def client(command: Sequence[str], line: str) -> list[str]:
-    """Give what makes a client that knows one bridge and nobody else.
+    """Give the lines of a client that uses one bridge and no other.
 
     Args:
         command: the transport's client program.
@@ -181,5 +181,5 @@ def client(command: Sequence[str], line: str) -> list[str]:
 
 def _words(command: Sequence[str]) -> str:
     """Write a command as tor reads it: split at blanks, without any quoting."""
-    assert not any(" " in word for word in command), "tor cannot be told of a command with a blank in a word"
+    assert not any(" " in word for word in command), "torrc cannot hold a command with a blank in a word"
     return " ".join(command)

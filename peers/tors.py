@@ -53,7 +53,7 @@ class Tor:
         Args:
             folder: the data directory, which may be that of an earlier tor.
             lines: the torrc.
-            clock: the clock that it and its transports live by; None for the machine's.
+            clock: the clock of it and its transports; None for the machine's.
         """
         folder.mkdir(mode=0o700, exist_ok=True)
         self.folder = folder
@@ -63,7 +63,7 @@ class Tor:
         self.child = Child(["tor", "--defaults-torrc", "/nonexistent", "-f", str(path)], environment=environment)
 
     def wait_for(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
-        """Wait until it says a line that matches.
+        """Wait until it logs a line that matches.
 
         Raises:
             ChildError: if it does not.
@@ -71,17 +71,17 @@ class Tor:
         try:
             return self.child.wait_for_line("stdout", pattern, seconds)
         except ChildError:
-            raise ChildError(f"{self.folder.name} said no line like {pattern!r}") from None
+            raise ChildError(f"{self.folder.name} logged no line like {pattern!r}") from None
 
     def tail(self) -> str:
-        """Give the end of what it said."""
+        """Give the end of its log."""
         lines = (self.child.stdout + self.child.stderr).splitlines()[-_TAIL:]
-        return "\n".join([f"the last words of {self.folder.name}:", *lines])
+        return "\n".join([f"the end of the log of {self.folder.name}:", *lines])
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> list[int]:
-        """End it by a signal; give which of its transports' processes were left after it, and had to be killed.
+        """End it by a signal; give those of its transports' processes that outlived it and were killed.
 
-        Nothing happens when it has ended already.
+        Does nothing when it has ended already.
         """
         if not self.child.is_running:
             return []
@@ -147,8 +147,8 @@ class Bridge(Tor):
         Args:
             folder: the data directory.
             lines: the torrc.
-            listeners: where that lets each transport listen.
-            clock: the clock that it lives by; None for the machine's.
+            listeners: where each transport listens by it.
+            clock: its clock; None for the machine's.
         """
         super().__init__(folder, lines, clock)
         self.listeners = listeners
@@ -160,7 +160,7 @@ class Bridge(Tor):
         return " ".join([name, join(*self.listeners[name]), fingerprint, *self.arguments(name)])
 
     def arguments(self, name: str) -> list[str]:
-        """Give what stands behind the fingerprint in a transport's bridge line, once it listens.
+        """Give what follows the fingerprint in a transport's bridge line, once it listens.
 
         Obfs4proxy writes it down for the operator: `Bridge obfs4 <IP ADDRESS>:<PORT> <FINGERPRINT> cert=...`.
         """
@@ -186,7 +186,7 @@ class Client(Tor):
 
 @contextmanager
 def telling(*tors: Tor) -> Iterator[None]:
-    """Let an error that leaves the block have the ends of tors' logs as notes, where they outlive the block."""
+    """Add the ends of tors' logs as notes to an error that leaves the block, if the tors outlive the block."""
     try:
         yield
     except BaseException as error:

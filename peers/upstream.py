@@ -1,10 +1,10 @@
-"""Proxies for the way out, on loopback: SOCKS5 with passwords, SOCKS4a and HTTP CONNECT; they note what they are asked.
+"""Upstream proxies on loopback: SOCKS5 with passwords, SOCKS4a and HTTP CONNECT; they record their requests.
 
     with upstream.serve("socks5", {"bridge.example": server.address}) as proxy:
         proxy.uri("me", "secret")       socks5://me:secret@127.0.0.1:4711
-        proxy.asked                     where to, and who wanted that
+        proxy.asked                     each request: destination and credentials
 
-They ask no resolver: a name leads where the test says. Sources: RFC 1928, RFC 1929, the notes "SOCKS 4A: A Simple
+They use no resolver: a test sets the address of each name. Sources: RFC 1928, RFC 1929, the notes "SOCKS 4A: A Simple
 Extension to SOCKS 4 Protocol", RFC 9110 (9.3.6), RFC 7617.
 """
 
@@ -30,29 +30,29 @@ SCHEMES: tuple[Scheme, ...] = ("socks5", "socks4a", "http")
 """The kinds of proxies there are."""
 
 PAUSE = 0.2
-"""Seconds between the pieces of an answer, unless the other end speaks before."""
+"""Seconds between the pieces of an answer, unless the other end sends something before."""
 
 _CHUNK = 1 << 16
 
 
 class Manner(Enum):
-    """How a proxy answers; the values say it in words."""
+    """How a proxy answers; the values describe it."""
 
     PLAIN = "as soon as it is connected"
     REFUSE = "no"
     IN_PIECES = "in two pieces"
-    TOGETHER = "together with the first bytes that the destination says"
+    TOGETHER = "together with the first bytes of the destination"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a client wanted.
+    """A client's request.
 
     Attributes:
-        host: where to: an address, or a name as it came.
+        host: the destination: an address, or a name as it was sent.
         port: the port there.
-        username: who wanted it; None where nothing was said.
-        password: that user's; None where nothing was said.
+        username: None if none was sent.
+        password: None if none was sent.
     """
 
     host: str
@@ -66,9 +66,9 @@ class Upstream:
     """A running proxy.
 
     Attributes:
-        scheme: how it is spoken to.
+        scheme: its protocol.
         address: where it listens.
-        asked: what it was asked, in order.
+        asked: its requests, in order.
         manner: how it answers.
     """
 
@@ -78,7 +78,7 @@ class Upstream:
     manner: Manner = Manner.PLAIN
 
     def uri(self, username: str | None = None, password: str | None = None) -> str:
-        """Name it as torrc does; credentials are written as they stand."""
+        """Give its URI as in torrc; credentials are not escaped."""
         credentials = username or ""
         if password is not None:
             credentials += f":{password}"
@@ -92,11 +92,11 @@ def serve(
     *,
     host: str = "127.0.0.1",
 ) -> Iterator[Upstream]:
-    """Be a proxy until the block ends.
+    """Run a proxy until the block ends.
 
     Args:
         scheme: which kind.
-        names: where each name leads to.
+        names: the address of each name.
         host: where it listens, on loopback.
     """
     proxy = Upstream(scheme)
@@ -130,7 +130,7 @@ def _answer(connection: socket.socket, onward: socket.socket, granted: bytes, ma
 
 
 def _join(one: socket.socket, other: socket.socket) -> None:
-    """Pass everything on in both directions, until both have ended."""
+    """Forward both directions, until both have ended."""
     back = threading.Thread(target=_pump, args=(other, one), daemon=True)
     back.start()
     _pump(one, other)
@@ -146,7 +146,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 def _read_socks5(connection: socket.socket) -> Asked:
-    """Take the password way where it is offered."""
+    """Use the password method if it is offered."""
     _version, count = _exactly(connection, 2)
     methods = _exactly(connection, count)
     username = password = None
@@ -208,7 +208,7 @@ def _counted(connection: socket.socket) -> bytes:
 
 
 def _exactly(connection: socket.socket, length: int) -> bytes:
-    """Read exactly so many bytes: what comes behind them is the destination's."""
+    """Read exactly that many bytes: what follows is the destination's."""
     received = b""
     while len(received) < length:
         more = connection.recv(length - len(received))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def serve(content: bytes) -> Iterator[tuple[str, int]]:
-    """Answer every request with the same file; gives where.
+    """Answer every request with the same file; gives the server's address.
 
     Args:
         content: the file.
@@ -42,7 +42,7 @@ def fetch_digest(proxy: tuple[str, int], web: tuple[str, int]) -> str:
     """Fetch the file through a SOCKS5 proxy, and give its SHA-256.
 
     Raises:
-        OSError: if the proxy or the server is not reached, or takes too long.
+        OSError: if the proxy or the server cannot be reached, or takes too long.
     """
     with socks.connect(proxy, web) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")

@@ -1,13 +1,13 @@
-"""`obfstats wrap OPTIONS -- PROGRAM`, as tor runs it, with the stand-in for a transport's program behind it.
+"""`obfstats wrap OPTIONS -- PROGRAM`, as tor runs it, around the stand-in for a transport's program.
 
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge:
         bridge.methods["obfs4"]             where the program listens for clients
-        bridge.program.expect(Conduct...)   what the program does wrong next
-        bridge.entrance.enter("192.0.2.7:5678")     the program's part played by the test itself
+        bridge.program.expect(Conduct...)   how the program treats its next clients
+        bridge.entrance.enter("192.0.2.7:5678")     the test itself plays the program
         bridge.folders()                    the folders that the wrap has made for itself
 
-Another program goes to `managed.start` or `managed.server` with the command line that `argv` gives. Where bytes matter,
-`Reader` is a tor that reads them as they are, and only when it is told to.
+For another program call `managed.start` or `managed.server` with the command line that `argv` gives. `Reader` is a tor
+that reads its program's output unchanged, and only when a test reads.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ STAND_IN = (sys.executable, "-P", str(Path(stand_in.__file__)))
 """The stand-in's command line."""
 
 IGNORING_SIGHUP = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
-"""What stands before a command line so that SIGHUP means nothing to the program."""
+"""What precedes a command line so that the program ignores SIGHUP."""
 
 NAME = "obfs4"
-"""The transport that tor asks for where a test does not say."""
+"""The transport that tor asks for unless a test names others."""
 
 
 def argv(*options: str, program: Sequence[str]) -> tuple[str, ...]:
@@ -52,13 +52,13 @@ def argv(*options: str, program: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         options: its own.
-        program: what stands behind the two dashes.
+        program: the command line after the two dashes.
     """
     return OBFSTATS, "wrap", *options, "--", *program
 
 
 class Program:
-    """The stand-in, asked through its control socket."""
+    """The stand-in, commanded through its control socket."""
 
     def __init__(self, control: Path) -> None:
         self._control = control
@@ -75,19 +75,19 @@ class Program:
         return dict(self._told["environment"])
 
     def expect(self, *conducts: Conduct) -> None:
-        """Say how it is to behave for its next clients."""
+        """Set how it treats its next clients."""
         self._ask("expect", *(conduct.name for conduct in conducts))
 
-    def say(self, data: bytes) -> None:
-        """Have it write to its standard output, and wait until it has."""
-        self._ask("say", data.hex())
+    def write(self, data: bytes) -> None:
+        """Make it write to its standard output, and wait until it has."""
+        self._ask("write", data.hex())
 
-    def hush(self) -> None:
-        """Have it close its standard output."""
-        self._ask("hush")
+    def close_stdout(self) -> None:
+        """Make it close its standard output."""
+        self._ask("close_stdout")
 
     def end(self, status: int) -> None:
-        """Have it end."""
+        """Make it end."""
         self._ask("end", str(status))
 
     def _ask(self, *words: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Entrance:
-    """The extended ORPort that the wrap offers to its program, for tests that play the program's part.
+    """The extended ORPort that the wrap offers to its program, for tests that play the program.
 
     Attributes:
         address: where it listens.
@@ -113,11 +113,11 @@ class Entrance:
     cookie_file: Path
 
     def open(self) -> socket.socket:
-        """Connect, and say nothing."""
+        """Connect, and send nothing."""
         return socket.create_connection(self.address, TIMEOUT)
 
     def ask(self, address: str | None, transport: str | None = NAME) -> socket.socket:
-        """Connect and introduce a client; the answer is still to come.
+        """Connect and introduce a client, without waiting for the answer.
 
         Raises:
             OSError: if the wrap hangs up before.
@@ -132,22 +132,22 @@ class Entrance:
         return connection
 
     def enter(self, address: str | None, transport: str | None = NAME) -> socket.socket:
-        """Connect, introduce a client, and wait until it is let in.
+        """Connect, introduce a client, and wait until it is accepted.
 
         Raises:
-            OSError: if it is not.
+            OSError: if it is refused.
         """
         with ExitStack() as stack:
             connection = stack.enter_context(self.ask(address, transport))
             if stand_in.verdict(connection) != stand_in.OKAY:
-                raise ConnectionError("the client was not let in")
+                raise ConnectionError("the client was refused")
             stack.pop_all()
         return connection
 
 
 @dataclass(frozen=True)
 class Wrapped(Managed):
-    """A running wrap with the stand-in behind it.
+    """A running wrap around the stand-in.
 
     Attributes:
         state: tor's folder for the transports' state.
@@ -189,12 +189,12 @@ def server(
     """Run it with the stand-in as a bridge's tor does, until the block ends.
 
     Args:
-        folder: the state folder is made in it, and the stand-in's control socket.
+        folder: for the state folder and the stand-in's control socket.
         orport: tor's ORPort, or a stub of its extended one.
         options: the wrap's.
-        before: a program and its arguments that become the wrap in turn.
-        under: a program and its arguments that become the stand-in in turn.
-        program: the stand-in's arguments: options of its, and conducts' names.
+        before: a command that runs the wrap, such as taskset.
+        under: a command that runs the stand-in.
+        program: the stand-in's arguments: options, and names of conducts.
         transports: which ones tor asks for.
         binds: where each of them listens, as ADDRESS:PORT; a free port of 127.0.0.1 for those that are not named.
         environment: variables to set besides, or in place of others.
@@ -218,7 +218,7 @@ def server(
 
 
 class Reader:
-    """A tor that reads what is said to it byte for byte, when it is told to. As a context manager it ends the program.
+    """A tor that reads its program's output byte for byte, when a test reads. As a context manager it ends the program.
 
     Attributes:
         process: the program.
@@ -242,13 +242,13 @@ class Reader:
         self._held = b""
 
     def lines(self, number: int) -> list[bytes]:
-        """Read so many lines, each with its end; what comes behind them is kept.
+        """Read that many lines, each with its end; what follows is kept.
 
         Raises:
-            AssertionError: if they do not come in time.
+            AssertionError: if that takes too long.
         """
         while self._held.count(b"\n") < number:
-            assert self._read(), "the program said too little, and its standard output has ended"
+            assert self._read(), "the program wrote too little, and its standard output has ended"
         *whole, _ = self._held.split(b"\n", number)
         self._held = self._held[sum(len(line) + 1 for line in whole) :]
         return [line + b"\n" for line in whole]
@@ -257,7 +257,7 @@ class Reader:
         """Read to the end of its standard output.
 
         Raises:
-            AssertionError: if that does not come in time.
+            AssertionError: if that takes too long.
         """
         while self._read():
             pass
@@ -265,13 +265,13 @@ class Reader:
         return held
 
     def end(self) -> tuple[int, str]:
-        """Wait for its end; give its exit status, and what it has said to standard error."""
+        """Wait for its end; give its exit status and its standard error."""
         _, said = self.process.communicate(timeout=START_SECONDS)
         return self.process.returncode, said.decode()
 
     def _read(self) -> bytes:
         assert self.process.stdout is not None
-        assert is_readable(self.process.stdout.fileno(), START_SECONDS), "the program says nothing"
+        assert is_readable(self.process.stdout.fileno(), START_SECONDS), "the program writes nothing"
         more = os.read(self.process.stdout.fileno(), 1 << 16)
         self._held += more
         return more

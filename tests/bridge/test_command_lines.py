@@ -68,7 +68,7 @@ def orport() -> Iterator[str]:
 def place() -> Iterator[tuple[str, int]]:
     """Where a program may listen that says nothing of its own about it."""
     with contextlib.closing(Ports()) as ports:
-        yield "127.0.0.1", ports.take()
+        yield "127.0.0.1", ports.reserve()
 
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def test_an_old_command_line_serves_bridges(tmp_path: Path, orport: str, place: 
 def test_an_old_command_line_serves_both_ends(tmp_path: Path, orport: str, form: str) -> None:
     """A server, and a client that leads to it, with a secret between them."""
     with contextlib.closing(Ports()) as ports:
-        far, near = (("127.0.0.1", ports.take()) for _ in range(2))
+        far, near = (("127.0.0.1", ports.reserve()) for _ in range(2))
         server = [*fill(form, dest=orport), "server", str(Endpoint(*far))]
         client = [*fill(form, dest=Endpoint(*far)), "client", str(Endpoint(*near))]
         with running(["--no-stats", *server], far, tmp_path), running(client, near, tmp_path):

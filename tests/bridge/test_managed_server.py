@@ -61,7 +61,7 @@ def test_a_transport_is_said_with_the_port_that_the_kernel_chose(
 def test_a_port_that_tor_names_is_the_one_it_gets(tmp_path: Path, orport: tuple[str, int]) -> None:
     """ServerTransportListenAddr, or what tor remembers."""
     with contextlib.closing(Ports()) as ports:
-        place = ("127.0.0.1", ports.take())
+        place = ("127.0.0.1", ports.reserve())
         with managed.server(tmp_path, orport, transports=["obfs3"], binds={"obfs3": str(Endpoint(*place))}) as proxy:
             assert proxy.methods == {"obfs3": place}
             assert visit(place) == HELLO
@@ -104,7 +104,7 @@ def test_a_port_in_use_costs_one_transport_only(tmp_path: Path, orport: tuple[st
 def test_two_transports_cannot_have_one_port(tmp_path: Path, orport: tuple[str, int]) -> None:
     """The first one has it."""
     with contextlib.closing(Ports()) as ports:
-        place = f"127.0.0.1:{ports.take()}"
+        place = f"127.0.0.1:{ports.reserve()}"
         binds = {"obfs2": place, "obfs3": place}
         with managed.server(tmp_path, orport, binds=binds, failing=["obfs3"]) as proxy:
             assert visit(proxy.methods["obfs2"], "obfs2") == HELLO

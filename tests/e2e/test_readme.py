@@ -32,7 +32,7 @@ PRIVATE = (
 def bridge(network: Network, name: str, torrc: list[str], transport: str) -> Bridge:
     """Run a bridge by the README's lines, and what keeps it within a private network."""
     folder = network.folder / name
-    listener = ("127.0.0.1", network.ports.take())
+    listener = ("127.0.0.1", network.ports.reserve())
     more = [f"ServerTransportListenAddr {transport} {join(*listener)}", f"ControlSocket {folder / 'control'}", *PRIVATE]
     return Bridge(folder, [*network.common(folder), *torrc, *more], {transport: listener}, None)
 

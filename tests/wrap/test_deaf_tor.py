@@ -66,7 +66,7 @@ def test_no_line_is_lost_and_nobody_waits(tmp_path: Path) -> None:
     """The program says more than fits, and the wrap something of its own; clients come and are counted."""
     with deaf(tmp_path) as bridge:
         bridge.visitors.come()
-        speaker = threading.Thread(target=bridge.program.say, args=(b"".join(LINES),))
+        speaker = threading.Thread(target=bridge.program.write, args=(b"".join(LINES),))
         speaker.start()
         bridge.visitors.come(5)
         bridge.reader.process.send_signal(signal.SIGHUP)
@@ -98,7 +98,7 @@ def test_it_ends_in_time_all_the_same(tmp_path: Path) -> None:
 def speak(program: Program) -> None:
     """Have the program say it all, unless it ends before."""
     with contextlib.suppress(OSError, ValueError):
-        program.say(b"".join(LINES))
+        program.write(b"".join(LINES))
 
 
 def test_a_tor_that_has_closed_its_end_is_no_reason_to_end(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_tor_that_has_closed_its_end_is_no_reason_to_end(tmp_path: Path) -> No
 def test_a_program_that_has_closed_its_end_goes_on(tmp_path: Path) -> None:
     """The end of what it says is not its end."""
     with deaf(tmp_path) as bridge:
-        bridge.program.hush()
+        bridge.program.close_stdout()
         bridge.visitors.come(3)
         assert bridge.reader.process.poll() is None
         assert countries(bridge.log) == bridge.visitors.counted()

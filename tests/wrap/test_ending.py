@@ -142,12 +142,12 @@ def test_a_program_that_does_not_end_is_killed_after_five_seconds(tmp_path: Path
         # Whatever the program says wakes the wrap.
         time.clock.move(4)
         for line in ("first", "second"):
-            bridge.program.say(f"{line}\n".encode())
+            bridge.program.write(f"{line}\n".encode())
             bridge.child.wait_for_line("stdout", f"^{line}$")
         assert bridge.child.is_running
         time.clock.move(2)
         with contextlib.suppress(OSError, ValueError):
-            bridge.program.say(b"third\n")
+            bridge.program.write(b"third\n")
         assert bridge.child.wait() == KILLED
         assert said_by_program(bridge) == [number.name for number in ALL]
         assert bridge.folders() == []

@@ -48,9 +48,9 @@ def test_lines_pass_unchanged_and_in_order(
     tor, program = speaker
     left = b"".join(line + b"\n" for line in lines)
     for cut in cuts:
-        program.say(left[:cut])
+        program.write(left[:cut])
         left = left[cut:]
-    program.say(left)
+    program.write(left)
     assert tor.lines(len(lines)) == [line + b"\n" for line in lines]
 
 
@@ -143,10 +143,10 @@ def test_the_wraps_own_lines_come_between_lines(tmp_path: Path) -> None:
         for number in range(5):
             first, second = f'LOG SEVERITY=notice MESSAGE="{number}', '"'
             expected.append(first + second)
-            bridge.program.say(first.encode())
+            bridge.program.write(first.encode())
             bridge.child.send_signal(signal.SIGHUP)
             # What goes to tor may have to wait for the line's end, so it cannot be waited for in between.
-            bridge.program.say(f"{second}\n".encode())
+            bridge.program.write(f"{second}\n".encode())
             bridge.child.wait_for_line("stdout", f"^{first}{second}$")
         assert wait_until(lambda: sum("from the next interval on" in line for line in bridge.said()) >= 1)
         bridge.child.stop()
