@@ -1,4 +1,4 @@
-"""A program that publishes two days and is killed at every step of it, each time in a folder of its own.
+"""A program that publishes two days and is killed at each of its steps, each time in a new folder.
 
     python -m tests.bridge.killing FOLDER
 
@@ -26,7 +26,7 @@ KILLED = 77
 
 
 def main(folder: Path) -> None:
-    """Kill a copy of this process at its first step, another at its second, until one comes to its end."""
+    """Kill a copy of this process at its first step, another one at its second, until one runs to its end."""
     for step in count():
         before = _killed(folder / f"{step:04}-before", step, is_torn=False)
         torn = _killed(folder / f"{step:04}-torn", step, is_torn=True)
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
 
 
 def _killed(home: Path, step: int, *, is_torn: bool) -> bool:
-    """Tell whether a copy was killed at that step, or came to its end."""
+    """Run a copy and return whether it was killed at that step."""
     copy = os.fork()
     if copy == 0:
         status = 1
@@ -52,7 +52,7 @@ def _killed(home: Path, step: int, *, is_torn: bool) -> bool:
 
 
 def publish_two_days(bridge: Bridge, step: int, *, is_torn: bool) -> None:
-    """Nine clients on the first day, four on the second; the end comes before a step, or in the middle of it."""
+    """Record nine clients on the first day and four on the second; killed before a step, or within it."""
     bridge.visit(9)
     steps = count()
     for name in CALLS:
@@ -63,7 +63,7 @@ def publish_two_days(bridge: Bridge, step: int, *, is_torn: bool) -> None:
 
 
 def _ending(call: Callable[..., object], steps: count[int], last: int, *, is_torn: bool) -> Callable[..., object]:
-    """Give a call to the kernel that a process does not come back from, if it is the last one's turn."""
+    """Wrap a system call so that the process is killed in it when its turn has come."""
 
     def called(*given: object, **named: object) -> object:
         if next(steps) != last:

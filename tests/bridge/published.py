@@ -31,7 +31,7 @@ SECOND = "2012-02-09-14-01-04-obfsproxy-stats"
 
 @dataclass
 class Bridge:
-    """A recorder and its publisher on a clock that the test moves; started as often as the test likes."""
+    """A recorder and its publisher on a clock that the test moves; it can be restarted."""
 
     home: Path
     clock: MovedClock = field(default_factory=MovedClock)
@@ -60,7 +60,7 @@ class Bridge:
         return self.folder / f".{FIRST}.new"
 
     def start(self) -> None:
-        """Start the program, as after a stop."""
+        """Start the program, as after `stop`."""
         store: Journal | Aggregate
         source: IntervalSource
         if self.aggregate:
@@ -89,34 +89,34 @@ class Bridge:
         self.publisher._folder.close()
 
     def visit(self, number: int, network: str = "192.0.2", transport: str = "obfs3") -> None:
-        """Have so many clients come."""
+        """Record so many clients."""
         for client in range(number):
             self.recorder.record(f"{network}.{client}", transport)
 
     def tick(self, seconds: float = 0.0) -> None:
-        """Let time pass, then do what the program does twice a minute."""
+        """Move the clock, then do what the program does twice a minute."""
         self.clock.pass_time(seconds)
         self.recorder.tick()
         asyncio.run(self.publisher.publish_due())
 
     def end_day(self) -> None:
-        """Let an interval end, and its closing batch be written."""
+        """Let an interval end and its closing batch be written."""
         self.tick(DAY)
         self.tick(301)
 
     def block(self) -> None:
-        """See that the first day's document cannot be written."""
+        """Make it impossible to write the first day's document."""
         (self._hidden / "full").mkdir(parents=True)
 
     def unblock(self) -> None:
-        """See that it can."""
+        """Undo `block`."""
         shutil.rmtree(self._hidden)
 
     def names(self) -> list[str]:
-        """What an outsider sees in the folder."""
+        """The names of the published documents."""
         return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
 
     def document(self, name: str = FIRST) -> Document:
-        """Read one."""
+        """Read a document."""
         (document,) = read_documents((self.folder / name).read_bytes())
         return document

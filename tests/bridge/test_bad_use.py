@@ -1,4 +1,4 @@
-"""What the operator may get wrong: one line that says what and what to do, exit status 2, nothing changed on disk."""
+"""Mistakes of the operator: one line that says what is wrong and what to do, exit status 2, nothing changed on disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(*arguments: str, home: Path | None, program: Sequence[str] = ARGV) -> su
 
 
 def tree(folder: Path) -> list[tuple[str, int, int]]:
-    """Everything below a folder, with its mode and size."""
+    """Every file below a folder, with its mode and size."""
     return [(str(path), path.lstat().st_mode, path.lstat().st_size) for path in sorted(folder.rglob("*"))]
 
 
@@ -95,7 +95,7 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(tmp_path: Path, arguments: list[str], sentence: str) -> None:
-    """Status 2, the sentence on stderr, and the home is as empty as before."""
+    """Status 2, the sentence on standard error, and nothing was created in the home directory."""
     result = run(*arguments, home=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
@@ -123,7 +123,7 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path, arguments: 
 
 
 def test_a_pipe_named_as_geoip_does_not_hold_it_up(tmp_path: Path) -> None:
-    """It would be read for ever."""
+    """Reading it would block."""
     os.mkfifo(tmp_path / "pipe")
     before = tree(tmp_path)
     result = run("--geoip", str(tmp_path / "pipe"), *SERVE, home=tmp_path)
@@ -143,7 +143,7 @@ def test_somebody_without_a_home_is_told_what_to_name(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root itself may open every folder; it takes root to become another")
 def test_a_folder_that_may_not_be_opened_is_said(tmp_path: Path) -> None:
-    """The likeliest mistake of all: the log in somebody else's folder."""
+    """The most likely mistake: the log is in another user's folder."""
     (tmp_path / "private").mkdir(mode=0o700)
     result = run("--stats-log", str(tmp_path / "private" / "log"), *SERVE, home=None, program=AS_SOMEBODY)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
@@ -151,7 +151,7 @@ def test_a_folder_that_may_not_be_opened_is_said(tmp_path: Path) -> None:
 
 
 def test_without_standard_error_it_is_still_status_2(tmp_path: Path) -> None:
-    """Nobody hears it, but the status tells."""
+    """There is no message, only the status."""
     command = shlex.join([*ARGV, "--stats-log", "/none/log", *SERVE])
     assert subprocess.run(["sh", "-c", f"{command} 2>&-"], timeout=30, check=False, cwd=tmp_path).returncode == 2
 
@@ -186,7 +186,7 @@ def test_a_log_that_must_not_be_used_is_left_alone(tmp_path: Path, make: Callabl
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
-    """And no log is made for a program that cannot serve."""
+    """No log is created by a program that cannot serve."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = run("obfs3", "--dest", "127.0.0.1:9001", "server", f"127.0.0.1:{port}", home=tmp_path)
@@ -196,7 +196,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
 
 
 def test_help_names_every_option_and_shows_examples(tmp_path: Path) -> None:
-    """Complete, on stdout, status 0; `--version` too."""
+    """Complete, on standard output, status 0; `--version` too."""
     result = run("--help", home=tmp_path)
     assert result.returncode == 0
     for word in ("--log-file", "--log-min-severity", "--no-log", "--no-safe-logging", "--proxy", "--managed", "managed",
@@ -223,6 +223,6 @@ def test_help_names_every_option_and_shows_examples(tmp_path: Path) -> None:
 
 
 def test_the_program_is_also_a_command() -> None:
-    """The installed script and the module that the tests run are one program."""
+    """The installed script and the module that the tests run are the same program."""
     (script,) = (point for point in entry_points(group="console_scripts") if point.name == "obfsproxy")
     assert script.load() is main

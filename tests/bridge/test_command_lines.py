@@ -59,28 +59,28 @@ WITH_SECRET = ["obfs2 --dest={dest} --shared-secret={secret}", "obfs2 --shared-s
 
 @pytest.fixture
 def orport() -> Iterator[str]:
-    """An ORPort that sends everything back."""
+    """An ORPort that echoes."""
     with serve(echo) as address:
         yield address
 
 
 @pytest.fixture
 def place() -> Iterator[tuple[str, int]]:
-    """Where a program may listen that says nothing of its own about it."""
+    """A free port, for a program that does not say where it listens."""
     with contextlib.closing(Ports()) as ports:
         yield "127.0.0.1", ports.reserve()
 
 
 @contextlib.contextmanager
 def running(words: Sequence[str], place: tuple[str, int], folder: Path) -> Iterator[Child]:
-    """Run the program by hand until the block ends, from when it listens."""
+    """Run the program in external mode until the block ends; it listens when the block starts."""
     with Child([*program.ARGV, *words], environment={"XDG_STATE_HOME": str(folder)}) as child:
         assert wait_until(lambda: listens(place)), child.stderr
         yield child
 
 
 def listens(place: tuple[str, int]) -> bool:
-    """Tell whether somebody listens there."""
+    """Return whether a program listens there."""
     try:
         with socket.create_connection(place, SECONDS):
             return True
@@ -89,13 +89,13 @@ def listens(place: tuple[str, int]) -> bool:
 
 
 def fill(form: str, **places: object) -> list[str]:
-    """Write a command line's words; a secret may have a blank in it."""
+    """Fill in a command line; a secret may contain a blank."""
     return [word.format(secret=SECRET, **places) for word in form.split(" ")]
 
 
 @pytest.mark.parametrize("form", MANAGED)
 def test_a_line_of_an_old_torrc_serves(tmp_path: Path, orport: str, form: str) -> None:
-    """Only the program's path in it is changed."""
+    """Only the path of the program is changed in it."""
     argv = [*program.ARGV, *fill(form, folder=tmp_path)]
     # Statistics are new: an old line says nothing of them, and gets them.
     argv[len(program.ARGV) : len(program.ARGV)] = managed.countries(tmp_path)
@@ -107,7 +107,7 @@ def test_a_line_of_an_old_torrc_serves(tmp_path: Path, orport: str, form: str) -
 
 @pytest.mark.parametrize("form", SERVER)
 def test_an_old_command_line_serves_bridges(tmp_path: Path, orport: str, place: tuple[str, int], form: str) -> None:
-    """Started by hand, or by a script of somebody's."""
+    """Started by hand or by a script."""
     words = fill(form, dest=orport, listen=Endpoint(*place), folder=tmp_path)
     name = next(word for word in words if word in {"dummy", "obfs2", "obfs3"})
     with running([*managed.countries(tmp_path), *words], place, tmp_path):
@@ -116,7 +116,7 @@ def test_an_old_command_line_serves_bridges(tmp_path: Path, orport: str, place: 
 
 @pytest.mark.parametrize("form", WITH_SECRET)
 def test_an_old_command_line_serves_both_ends(tmp_path: Path, orport: str, form: str) -> None:
-    """A server, and a client that leads to it, with a secret between them."""
+    """A server, and a client that connects to it, with a shared secret."""
     with contextlib.closing(Ports()) as ports:
         far, near = (("127.0.0.1", ports.reserve()) for _ in range(2))
         server = [*fill(form, dest=orport), "server", str(Endpoint(*far))]
@@ -129,7 +129,7 @@ def test_an_old_command_line_serves_both_ends(tmp_path: Path, orport: str, form:
 def test_an_old_command_line_serves_programs_that_speak_socks(
     tmp_path: Path, orport: str, place: tuple[str, int], name: str
 ) -> None:
-    """Each connection says where to."""
+    """Each connection names its destination."""
     with (
         managed.server(tmp_path, parse_endpoint(orport)) as server,
         running([name, "socks", str(Endpoint(*place))], place, tmp_path),
@@ -138,7 +138,7 @@ def test_an_old_command_line_serves_programs_that_speak_socks(
 
 
 def test_a_secret_for_socks_holds_where_a_connection_says_none(tmp_path: Path, orport: str) -> None:
-    """The command line's, or the connection's own."""
+    """The command line's secret holds unless the connection has its own."""
     environment = {"TOR_PT_SERVER_TRANSPORT_OPTIONS": "obfs2:shared-secret=one"}
     with managed.server(tmp_path, parse_endpoint(orport), environment=environment) as server:
         bridge = server.methods["obfs2"]
@@ -153,7 +153,7 @@ def test_a_secret_for_socks_holds_where_a_connection_says_none(tmp_path: Path, o
 def test_an_old_command_line_serves_the_extended_orport(
     tmp_path: Path, place: tuple[str, int], name: str, form: str
 ) -> None:
-    """The Python program's `ext_server`: tor is told who came."""
+    """The Python program's `ext_server`: tor is told each client's address."""
     with extended.orport(tmp_path) as tor:
         option = fill(form, cookie=tor.cookie_file)
         words = [name, "--dest", str(Endpoint(*tor.address)), *option, "ext_server", str(Endpoint(*place))]
@@ -165,7 +165,7 @@ def test_an_old_command_line_serves_the_extended_orport(
 
 
 def test_by_hand_too_only_whom_tor_takes_is_counted(tmp_path: Path) -> None:
-    """`ext_server` before a tor that turns one client away."""
+    """`ext_server` with a tor that refuses one client."""
     log = tmp_path / "log"
     with extended.orport(tmp_path, Conduct.HONEST, Conduct.CLOSE) as tor:
         words = ["obfs3", "--dest", str(Endpoint(*tor.address)), "--ext-cookie-file", str(tor.cookie_file)]

@@ -20,7 +20,7 @@ HOUR = 3600.0
 
 
 class Beating:
-    """A heart beside a recorder, both on one moved clock."""
+    """A heartbeat and its recorder on a clock that the test moves."""
 
     def __init__(self, folder: Path, caplog: pytest.LogCaptureFixture, *, safe: bool = True, counts: bool = True):
         caplog.set_level(logging.DEBUG, "obfstats")
@@ -30,7 +30,7 @@ class Beating:
         self.heart = Heartbeat("obfsproxy", self.bench.clock.boot(), recorder, Show(safe=safe))
 
     def after(self, seconds: float) -> list[str]:
-        """Let time pass; give what was said then."""
+        """Move the clock; return what was logged."""
         self._caplog.clear()
         self.bench.clock.pass_time(seconds)
         self.bench.recorder.tick()
@@ -39,7 +39,7 @@ class Beating:
 
 
 def test_it_beats_once_an_hour_in_the_c_programs_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Uptime, then connections and addresses since the interval's beginning, rounded up to 8."""
+    """Uptime, then connections and addresses since the start of the interval, rounded up to 8."""
     beating = Beating(tmp_path, caplog)
     beating.bench.fill(9)
     assert beating.after(HOUR - 1) == []
@@ -64,12 +64,12 @@ def test_with_safe_logging_off_numbers_are_exact(tmp_path: Path, caplog: pytest.
 
 
 def test_where_nobody_came_there_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """As the old programs had it."""
+    """As in the old programs."""
     assert len(Beating(tmp_path, caplog).after(HOUR)) == 1
 
 
 def test_where_nothing_is_counted_there_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """With --no-stats nobody knows how many came."""
+    """With --no-stats there are no numbers."""
     beating = Beating(tmp_path, caplog, counts=False)
     beating.bench.fill(3)
     assert len(beating.after(HOUR)) == 1
@@ -78,7 +78,7 @@ def test_where_nothing_is_counted_there_is_one_line(tmp_path: Path, caplog: pyte
 def test_the_day_that_ended_is_said_whole_and_then_a_new_one_begins(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The beat behind the interval's end has all 24 hours; the next one has the new interval."""
+    """The first beat after the end of an interval reports all 24 hours; the next one reports the new interval."""
     beating = Beating(tmp_path, caplog)
     beating.bench.fill(20)
     assert "During the last 23 hour(s)" in beating.after(23 * HOUR)[1]
@@ -90,7 +90,7 @@ def test_the_day_that_ended_is_said_whole_and_then_a_new_one_begins(
 def test_a_client_that_ends_the_interval_before_the_beat_takes_nothing_from_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The day's total is kept for the beat that is due."""
+    """The total of the ended interval is kept for the next beat."""
     beating = Beating(tmp_path, caplog)
     beating.bench.fill(20)
     beating.after(DAY - HOUR)
@@ -102,7 +102,7 @@ def test_a_client_that_ends_the_interval_before_the_beat_takes_nothing_from_it(
 
 
 def test_a_machine_that_slept_for_three_days_beats_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """And again an hour later, at the minute it always has."""
+    """And again an hour later, at its usual minute."""
     beating = Beating(tmp_path, caplog)
     assert beating.after(3 * DAY + 1800) == ["Heartbeat: obfsproxy's uptime is 3 day(s), 0 hour(s), and 30 minute(s)."]
     assert beating.after(1799) == []
@@ -110,7 +110,7 @@ def test_a_machine_that_slept_for_three_days_beats_once(tmp_path: Path, caplog: 
 
 
 def test_no_beat_holds_an_address(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever safe logging says."""
+    """With safe logging on or off."""
     beating = Beating(tmp_path, caplog, safe=False)
     beating.bench.fill(3)
     said = "\n".join(beating.after(HOUR))

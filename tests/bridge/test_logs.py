@@ -1,4 +1,4 @@
-"""What the program says of itself, and to whom: the operator's log, tor's log, or nobody (facts: the old logs)."""
+"""The program's own log: the operator's file, tor's log, or none (facts: the old logs)."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ OLD_LINES = {
 
 @pytest.fixture
 def orport() -> Iterator[str]:
-    """An ORPort that sends everything back."""
+    """An ORPort that echoes."""
     with serve(echo) as address:
         yield address
 
 
 @pytest.fixture
 def said(tmp_path: Path) -> Path:
-    """Where the program logs, in a folder of its own."""
+    """The program's log file, in a folder of its own."""
     (tmp_path / "logs").mkdir()
     return tmp_path / "logs" / "said"
 
 
 @contextlib.contextmanager
 def bridge(orport: str, *options: str, under: tuple[str, ...] = (), timezone: str = "UTC") -> Iterator[Managed]:
-    """Run a bridge that counts nobody, with options about its log."""
+    """Run a bridge without statistics, with options about its log."""
     argv = (*under, *managed.ours("--no-stats", *options))
     environment = {"TZ": timezone}
     with managed.server(Path("/nonexistent"), parse_endpoint(orport), argv=argv, environment=environment) as proxy:
@@ -65,28 +65,28 @@ def bridge(orport: str, *options: str, under: tuple[str, ...] = (), timezone: st
 
 
 def come(proxy: Managed, times: int = 1) -> None:
-    """Be served as an honest client, from an address that must not be seen again."""
+    """Connect as an honest client, from an address that must not appear anywhere."""
     for _ in range(times):
         assert visit(proxy.methods["obfs3"], source=canary.address()) == HELLO
 
 
 def messages(log: Path) -> list[str]:
-    """Give a log's lines without their times."""
+    """Return the lines of a log without their times."""
     return [line.split(" ", 2)[2] for line in log.read_text().splitlines()]
 
 
 def clients(log: Path) -> list[str]:
-    """Give those of a log's lines that speak of clients, without their times."""
+    """Return the lines of a log about clients, without their times."""
     return [line for line in messages(log) if " outbound " in line or " failed: " in line]
 
 
 def told_tor(proxy: Managed) -> list[str]:
-    """Give the LOG lines that it has said to tor."""
+    """Return the LOG lines that tor got."""
     return [line for line in proxy.said() if line.startswith("LOG ")]
 
 
 def test_a_line_is_the_c_programs_with_the_time_of_utc(orport: str, said: Path) -> None:
-    """Wherever the machine stands: whoever reads the log need not know."""
+    """Whatever the machine's time zone is."""
     before = datetime.now(UTC).replace(microsecond=0)
     with bridge(orport, "--log-file", str(said), "--log-min-severity", "info", timezone="Asia/Tokyo") as proxy:
         come(proxy)
@@ -100,7 +100,7 @@ def test_a_line_is_the_c_programs_with_the_time_of_utc(orport: str, said: Path) 
 
 
 def test_a_reader_of_old_logs_reads_it(orport: str, said: Path) -> None:
-    """A start, two clients, a signal and the end, in the C program's words."""
+    """A start, two clients, a signal and the end, in the words of the C program."""
     with bridge(orport, "--log-file", str(said), "--log-min-severity", "debug") as proxy:
         come(proxy, 2)
         proxy.child.stop()
@@ -114,14 +114,14 @@ def test_a_reader_of_old_logs_reads_it(orport: str, said: Path) -> None:
 
 
 def test_a_client_is_one_line_that_tells_nobody_who_it_was(orport: str, said: Path) -> None:
-    """From severity info on; the addresses of both ends are scrubbed, with their ports."""
+    """From severity info on; the addresses and ports of both ends are scrubbed."""
     with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
         come(proxy, 2)
         assert clients(said) == [SERVED, SERVED]
 
 
 def test_by_default_no_client_is_in_the_log(orport: str, said: Path) -> None:
-    """A line dates a visit, whoever it was."""
+    """A line would contain the time of a client's connection."""
     with bridge(orport, "--log-file", str(said)) as proxy:
         come(proxy, 2)
         proxy.child.stop()
@@ -129,7 +129,7 @@ def test_by_default_no_client_is_in_the_log(orport: str, said: Path) -> None:
 
 
 def test_an_operator_who_wants_addresses_gets_them(orport: str, said: Path) -> None:
-    """--no-safe-logging: the client's with its port, and the ORPort's; a warning comes before them."""
+    """--no-safe-logging: the addresses and ports of the client and the ORPort, after a warning."""
     with bridge(orport, "--log-file", str(said), "--log-min-severity", "info", "--no-safe-logging") as proxy:
         with ObfuscatedClient(make_transport("obfs3"), proxy.methods["obfs3"]) as client:
             client.sendall(HELLO)
@@ -152,14 +152,14 @@ def test_an_operator_who_wants_addresses_gets_them(orport: str, said: Path) -> N
     ],
 )
 def test_both_programs_words_say_from_where_on(orport: str, said: Path, word: str, severities: set[str]) -> None:
-    """In any case; a warning, notices and a client's line are there to choose from."""
+    """In upper or lower case; there are a warning, notices and a client's line to filter."""
     with bridge(orport, "--log-file", str(said), f"--log-min-severity={word}", "--no-safe-logging") as proxy:
         assert visit(proxy.methods["obfs3"]) == HELLO
         assert {line.split()[0] for line in messages(said)} == severities
 
 
 def test_without_a_log_nothing_is_said_at_all(orport: str, said: Path) -> None:
-    """--no-log goes before every other word: no file, no LOG line, nothing on standard error."""
+    """--no-log overrides everything: no file, no LOG line, nothing on standard error."""
     options = ["--no-log", "--log-file", str(said), "--log-min-severity", "debug", "--max-connections", "10000000"]
     with bridge(orport, *options) as proxy:
         come(proxy)
@@ -170,7 +170,7 @@ def test_without_a_log_nothing_is_said_at_all(orport: str, said: Path) -> None:
 
 
 def test_by_hand_it_says_the_same_on_standard_error(orport: str) -> None:
-    """Unless a file is named; and every line has the form."""
+    """Unless a file is named; every line has the same format."""
     with program.obfsproxy("--no-stats", "--log-min-severity", "info", "obfs3", "--dest", orport, "server",
                            "127.0.0.1:0") as server:  # fmt: skip
         assert visit(server.address, source=canary.address()) == HELLO
@@ -182,7 +182,7 @@ def test_by_hand_it_says_the_same_on_standard_error(orport: str) -> None:
 
 
 def test_by_hand_a_file_takes_the_place_of_standard_error(orport: str, said: Path) -> None:
-    """Both at once nobody needs."""
+    """Not both at once."""
     words = ["--no-stats", "--log-file", str(said), "obfs3", "--dest", orport, "server", "127.0.0.1:0"]
     with managed.start({}, [*program.ARGV, *words]) as child:
         assert wait_until(lambda: said.exists() and "Starting" in said.read_text())
@@ -191,7 +191,7 @@ def test_by_hand_a_file_takes_the_place_of_standard_error(orport: str, said: Pat
 
 
 def test_the_log_is_for_its_owner_alone_whatever_the_umask(orport: str, said: Path) -> None:
-    """When it is made, and when it is made anew."""
+    """When it is created, and when it is created again."""
     with bridge(orport, "--log-file", str(said), "--log-min-severity=info", under=managed.UNDER_ANY_UMASK) as proxy:
         assert said.stat().st_mode & 0o7777 == 0o600
         said.rename(said.with_suffix(".1"))
@@ -200,7 +200,7 @@ def test_the_log_is_for_its_owner_alone_whatever_the_umask(orport: str, said: Pa
 
 
 def test_a_log_that_is_rotated_by_rename_is_followed(orport: str, said: Path) -> None:
-    """The next line stands in the new file, and no line is lost."""
+    """The next line is in the new file, and no line is lost."""
     rotated = said.with_suffix(".1")
     with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
         come(proxy)
@@ -211,7 +211,7 @@ def test_a_log_that_is_rotated_by_rename_is_followed(orport: str, said: Path) ->
 
 
 def test_a_log_that_is_rotated_by_copying_is_followed(orport: str, said: Path) -> None:
-    """Cut off at its beginning: the next line stands there, with no hole before it."""
+    """After truncation the next line is at the start of the file, with no hole before it."""
     with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
         come(proxy)
         said.write_bytes(b"")
@@ -220,7 +220,7 @@ def test_a_log_that_is_rotated_by_copying_is_followed(orport: str, said: Path) -
 
 
 def test_sighup_opens_the_log_anew(orport: str, said: Path) -> None:
-    """Before there is anything to say, as logrotate's postrotate wants it."""
+    """Before the next line is written, as logrotate's postrotate needs it."""
     with bridge(orport, "--log-file", str(said)) as proxy:
         come(proxy)
         said.rename(said.with_suffix(".1"))
@@ -231,7 +231,7 @@ def test_sighup_opens_the_log_anew(orport: str, said: Path) -> None:
 
 
 def test_a_log_on_a_full_disk_disturbs_nobody(orport: str) -> None:
-    """/dev/full takes nothing: clients are served, tor is told as ever, and the end is an orderly one."""
+    """With /dev/full clients are served, tor gets its lines, and the program ends in order."""
     with bridge(orport, "--log-file", "/dev/full", "--log-min-severity", "debug") as proxy:
         come(proxy, 20)
         assert proxy.child.stop() == 0
@@ -240,7 +240,7 @@ def test_a_log_on_a_full_disk_disturbs_nobody(orport: str) -> None:
 
 
 def test_a_log_whose_folder_vanishes_disturbs_nobody(orport: str, said: Path) -> None:
-    """Clients are served; once there is a folder again, there is a log again."""
+    """Clients are served; when the folder exists again, so does the log."""
     with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
         come(proxy)
         shutil.rmtree(said.parent)
@@ -253,7 +253,7 @@ def test_a_log_whose_folder_vanishes_disturbs_nobody(orport: str, said: Path) ->
 
 
 def test_notices_and_warnings_are_in_tors_log(orport: str) -> None:
-    """As LOG lines with tor's own words for the severities."""
+    """As LOG lines with tor's names of severities."""
     with bridge(orport, "--max-connections", "10000000") as proxy:
         proxy.child.wait_for_line("stdout", "Starting")
     warning, start = told_tor(proxy)[:2]
@@ -262,14 +262,14 @@ def test_notices_and_warnings_are_in_tors_log(orport: str) -> None:
 
 
 def test_that_safe_logging_is_off_is_in_tors_log(orport: str, said: Path) -> None:
-    """Where an operator looks who has forgotten it."""
+    """An operator who has forgotten it looks there."""
     with bridge(orport, "--log-file", str(said), "--no-safe-logging") as proxy:
         assert any("safe logging is off" in line for line in told_tor(proxy))
 
 
 @pytest.mark.parametrize("safety", [[], ["--no-safe-logging"]])
 def test_a_client_is_never_in_tors_log(orport: str, said: Path, safety: list[str]) -> None:
-    """Neither one that is served nor one that cannot be, whatever the operator asks for."""
+    """Neither a served one nor a failed one, whatever the operator asks for."""
     options = ["--log-min-severity", "debug", "--log-file", str(said), *safety]
     with bridge(orport, *options) as proxy:
         assert visit(proxy.methods["obfs3"]) == HELLO
@@ -286,7 +286,7 @@ def test_a_client_is_never_in_tors_log(orport: str, said: Path, safety: list[str
 
 
 def test_whatever_a_name_holds_a_line_stays_a_line(tmp_path: Path, orport: str, said: Path) -> None:
-    """A folder with a line end, a quote and letters of other alphabets, in the log and in tor's."""
+    """A folder's name with a line end, a quote and non-ASCII letters, in the log and in tor's."""
     log = tmp_path / 'a\n"ü\x1b\\x' / "clients.log"
     argv = managed.ours("--log-file", str(said), "--data-dir", str(log.parent), *managed.countries(tmp_path))
     with managed.server(tmp_path, parse_endpoint(orport), argv=argv) as proxy:

@@ -1,4 +1,4 @@
-"""The program as a client's tor runs it (pt-spec): SOCKS5 in, a bridge's transport out."""
+"""The program as a client's tor runs it (pt-spec): SOCKS5 in, the transport out."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ LONG_SECRET = "a = secret; with \\ all that is escaped, ü too, and longer than 
 
 @pytest.fixture
 def orport() -> Iterator[tuple[str, int]]:
-    """An ORPort that sends everything back."""
+    """An ORPort that echoes."""
     with serve(echo) as address:
         yield parse_endpoint(address)
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
-    """One client for all the tests that do it no harm."""
+    """One client for all tests that leave it unchanged."""
     with managed.client(tmp_path_factory.mktemp("client"), transports=ALL) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
-    """A bridge of ours on both families, before an ORPort that sends everything back."""
+    """A bridge of ours on IPv4 and IPv6, with an ORPort that echoes."""
     binds = {"obfs2": "[::1]:0"}
     state = tmp_path_factory.mktemp("bridge")
     with serve(echo) as address, managed.server(state, parse_endpoint(address), transports=ALL, binds=binds) as proxy:
@@ -61,7 +61,7 @@ def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
 
 @pytest.fixture(scope="module")
 def secret_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    """A bridge of ours that takes obfs2 from those who know its secret."""
+    """A bridge of ours with a shared secret for obfs2."""
     escaped = "".join(f"\\{one}" if one in ":;=\\" else one for one in LONG_SECRET)
     environment = {"TOR_PT_SERVER_TRANSPORT_OPTIONS": f"obfs2:shared-secret={escaped}"}
     state = tmp_path_factory.mktemp("bridge")
@@ -73,7 +73,7 @@ def secret_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[st
 
 
 def in_a_network_of_its_own(story: Callable[[], None]) -> None:
-    """Run a function, and the programs that it starts, in a thread with its own network namespace."""
+    """Run a function and the programs that it starts in a network namespace of their own."""
 
     def run() -> None:
         if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
@@ -88,20 +88,20 @@ def in_a_network_of_its_own(story: Callable[[], None]) -> None:
 
 
 def free_port() -> int:
-    """Give a port on which nobody listens."""
+    """Return a port on which no program listens."""
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         return int(reserved.getsockname()[1])
 
 
 def test_each_transport_is_a_socks5_proxy_on_loopback(client: Managed) -> None:
-    """A CMETHOD line each with its real port, then DONE; behind it only what tor passes on."""
+    """A CMETHOD line for each with its real port, then DONE; after it only lines that are allowed there."""
     methods = [f"CMETHOD {name} socks5 127.0.0.1:{client.methods[name][1]}" for name in ALL]
     assert client.said()[: len(ALL) + 2] == ["VERSION 1", *methods, "CMETHODS DONE"]
     assert all(line.split()[0] in {"STATUS", "LOG"} for line in client.said()[len(ALL) + 2 :])
 
 
 def test_unknown_transports_are_passed_over_and_retired_ones_refused(tmp_path: Path) -> None:
-    """As for a server."""
+    """The same as for a server."""
     with managed.client(tmp_path, transports=["obfs9", "b64", "obfs3"], failing=["b64"]) as proxy:
         assert proxy.methods.keys() == {"obfs3"}
         assert "use obfs3" in proxy.errors["b64"]
@@ -116,7 +116,7 @@ def test_a_client_with_nothing_to_offer_ends(tmp_path: Path) -> None:
 
 
 def test_a_client_keeps_nothing_on_disk(tmp_path: Path, bridge: Managed) -> None:
-    """It counts nobody: the state folder is not even made."""
+    """It counts nothing: the state folder is not even created."""
     with managed.client(tmp_path / "pt_state", argv=managed.ours()) as proxy:
         assert greet(socks.connect(proxy.methods["obfs3"], bridge.methods["obfs3"])) == HELLO
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +133,7 @@ def test_a_megabyte_goes_through_our_client_and_our_server(client: Managed, brid
 def test_a_megabyte_goes_through_our_client_and_obfs4proxys_server(
     tmp_path: Path, orport: tuple[str, int], client: Managed, name: str
 ) -> None:
-    """Another author's bridge."""
+    """The bridge of another implementation."""
     need(obfs4proxy.PACKAGE, obfs4proxy.PROGRAM)
     with obfs4proxy.server(tmp_path, orport, transports=[name]) as server:
         sent, received = fetch_megabyte(socks.connect(client.methods[name], server.methods[name]))
@@ -142,7 +142,7 @@ def test_a_megabyte_goes_through_our_client_and_obfs4proxys_server(
 
 @pytest.mark.parametrize("name", managed.TRANSPORTS)
 def test_a_megabyte_goes_through_obfs4proxys_client_and_our_server(tmp_path: Path, bridge: Managed, name: str) -> None:
-    """Another author's client."""
+    """The client of another implementation."""
     need(obfs4proxy.PACKAGE, obfs4proxy.PROGRAM)
     host, port = bridge.methods[name]
     with obfs4proxy.client(tmp_path, transports=[name]) as theirs:
@@ -151,7 +151,7 @@ def test_a_megabyte_goes_through_obfs4proxys_client_and_our_server(tmp_path: Pat
 
 
 def test_a_bridge_that_speaks_first_is_heard(tmp_path: Path, client: Managed) -> None:
-    """The client says nothing of its own behind the SOCKS request."""
+    """The client sends nothing after the SOCKS request."""
     with (
         serve(speak_first) as address,
         managed.server(tmp_path, parse_endpoint(address)) as server,
@@ -161,7 +161,7 @@ def test_a_bridge_that_speaks_first_is_heard(tmp_path: Path, client: Managed) ->
 
 
 def test_what_is_said_together_with_the_request_is_not_lost(tmp_path: Path, client: Managed) -> None:
-    """All in one piece and this direction ended: greeting, request, data."""
+    """Greeting, request and data in one segment, and then the end of this direction."""
     with (
         serve(digest) as address,
         managed.server(tmp_path, parse_endpoint(address)) as server,
@@ -175,7 +175,7 @@ def test_what_is_said_together_with_the_request_is_not_lost(tmp_path: Path, clie
 
 
 def test_a_bridge_lines_secret_opens_the_bridge(client: Managed, secret_bridge: tuple[str, int]) -> None:
-    """Escaped, and so long that it goes on in the password."""
+    """Escaped, and so long that it continues in the password field."""
     arguments = write_arguments({"shared-secret": LONG_SECRET})
     assert len(arguments.encode()) > 255
     assert greet(socks.connect(client.methods["obfs2"], secret_bridge, arguments)) == HELLO
@@ -207,7 +207,7 @@ def test_each_connection_has_its_own_arguments(
 def test_arguments_that_are_wrong_are_a_failure_and_stay_secret(
     client: Managed, bridge: Managed, name: str, arguments: str, reply: int | None
 ) -> None:
-    """Malformed ones fail at once, unknown ones at the request; nothing of them is said to anybody."""
+    """Malformed ones fail at once, unknown ones at the request; none is quoted anywhere."""
     with pytest.raises(socks.SocksError) as raised:
         socks.connect(client.methods[name], bridge.methods[name], arguments)
     assert raised.value.reply == reply
@@ -222,7 +222,7 @@ def test_a_bridge_that_refuses_is_reply_5(client: Managed) -> None:
 
 
 def test_a_bridge_that_hangs_up_in_the_handshake_is_a_failure(client: Managed) -> None:
-    """It is none of ours: general failure, and soon."""
+    """It does not speak the transport: general failure, and soon."""
     with serve(lambda connection: connection.close()) as address, pytest.raises(socks.SocksError) as raised:
         socks.connect(client.methods["obfs3"], parse_endpoint(address))
     assert raised.value.reply == 1
@@ -230,7 +230,7 @@ def test_a_bridge_that_hangs_up_in_the_handshake_is_a_failure(client: Managed) -
 
 @pytest.mark.parametrize("name", ["localhost", "bridge.example", "a..b", "x" * 255])
 def test_a_name_is_refused_with_reply_8(client: Managed, name: str) -> None:
-    """Nobody's resolver hears of a bridge, not even of a name in the machine's own list."""
+    """No resolver is asked for a bridge, not even /etc/hosts."""
     with pytest.raises(socks.SocksError) as raised:
         socks.connect(client.methods["obfs3"], (name, 443))
     assert raised.value.reply == 8
@@ -253,14 +253,14 @@ BROKEN = [
 
 @pytest.mark.parametrize(("change", "what"), BROKEN, ids=[str(number) for number in range(len(BROKEN))])
 def test_a_broken_environment_is_one_error_line(tmp_path: Path, change: dict[str, str], what: str) -> None:
-    """As for a server."""
+    """The same as for a server."""
     version, error = refuse_in({**managed.client_environment(tmp_path), **change})
     assert (version, error.split()[0]) == ("VERSION 1", "ENV-ERROR")
     assert what in error
 
 
 def test_the_address_to_come_from_does_not_hold_for_loopback(tmp_path: Path, bridge: Managed) -> None:
-    """pt-spec: tor on the same machine must be reached; this machine has neither of these addresses."""
+    """pt-spec: loopback must stay reachable; this machine has neither of these addresses."""
     environment = {
         "TOR_PT_OUTBOUND_BIND_ADDRESS_V4": "192.0.2.1",
         "TOR_PT_OUTBOUND_BIND_ADDRESS_V6": "[2001:db8::1]",
@@ -283,18 +283,18 @@ def test_the_address_to_come_from_does_not_hold_for_loopback(tmp_path: Path, bri
     ],
 )
 def test_the_address_to_come_from_is_that_of_the_destinations_family(host: str, local: tuple[str, int] | None) -> None:
-    """Both are given; loopback and names have none."""
+    """Both are given; none is used for loopback and names."""
     assert LocalAddresses("192.0.2.1", "2001:db8::1").towards(host) == local
 
 
 @given(st.ip_addresses().map(str))
 def test_without_an_address_to_come_from_the_kernel_chooses(host: str) -> None:
-    """Neither is given."""
+    """None is given."""
     assert LocalAddresses().towards(host) is None
 
 
 def test_a_bridge_elsewhere_sees_the_address_to_come_from(tmp_path: Path) -> None:
-    """In a network of its own, where this machine has several addresses: the bridge is asked from the one named."""
+    """In a network namespace with several addresses the connection comes from the one that is named."""
     need("iproute2", "ip")
     need("util-linux", "unshare")
     seen: list[str] = []

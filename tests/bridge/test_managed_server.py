@@ -1,4 +1,4 @@
-"""The program as a bridge's tor runs it (pt-spec): what it says, what it serves, what it keeps, how it ends."""
+"""The program as a bridge's tor runs it (pt-spec): its answers, its services, its files, its end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LINES_BEHIND_DONE = r"(LOG SEVERITY=(error|warning|notice) MESSAGE|STATUS \S+( \
 
 @pytest.fixture
 def orport() -> Iterator[tuple[str, int]]:
-    """An ORPort that sends everything back."""
+    """An ORPort that echoes."""
     with serve(echo) as address:
         yield parse_endpoint(address)
 
@@ -49,7 +49,7 @@ def orport() -> Iterator[tuple[str, int]]:
 def test_a_transport_is_said_with_the_port_that_the_kernel_chose(
     tmp_path: Path, orport: tuple[str, int], host: str
 ) -> None:
-    """One SMETHOD line each, IPv6 in brackets, and clients are served there."""
+    """One SMETHOD line for each, IPv6 in brackets, and clients are served there."""
     binds = {name: str(Endpoint(host, 0)) for name in managed.TRANSPORTS}
     with managed.server(tmp_path, orport, binds=binds) as proxy:
         said = [line for line in proxy.said() if line.startswith("SMETHOD ")]
@@ -59,7 +59,7 @@ def test_a_transport_is_said_with_the_port_that_the_kernel_chose(
 
 
 def test_a_port_that_tor_names_is_the_one_it_gets(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """ServerTransportListenAddr, or what tor remembers."""
+    """ServerTransportListenAddr, or the port that tor remembers."""
     with contextlib.closing(Ports()) as ports:
         place = ("127.0.0.1", ports.reserve())
         with managed.server(tmp_path, orport, transports=["obfs3"], binds={"obfs3": str(Endpoint(*place))}) as proxy:
@@ -68,7 +68,7 @@ def test_a_port_that_tor_names_is_the_one_it_gets(tmp_path: Path, orport: tuple[
 
 
 def test_a_transport_that_nobody_knows_is_passed_over_without_a_word(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """The known one beside it is served."""
+    """The known one is served."""
     with managed.server(tmp_path, orport, transports=["obfs9", "obfs3"]) as proxy:
         assert visit(proxy.methods["obfs3"]) == HELLO
         assert proxy.methods.keys() == {"obfs3"}
@@ -76,7 +76,7 @@ def test_a_transport_that_nobody_knows_is_passed_over_without_a_word(tmp_path: P
 
 
 def test_with_unknown_transports_alone_there_is_nothing_to_do(tmp_path: Path) -> None:
-    """DONE all the same, exit status 1, and nothing is made."""
+    """DONE, exit status 1, and nothing is created."""
     state = tmp_path / "pt_state"
     with managed.start(managed.server_environment(state, NOWHERE, transports=["obfs9"]), managed.ours()) as child:
         assert child.wait(START_SECONDS) == 1
@@ -85,7 +85,7 @@ def test_with_unknown_transports_alone_there_is_nothing_to_do(tmp_path: Path) ->
 
 
 def test_transports_that_were_retired_are_refused_with_what_to_use(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """An old torrc names them: tor's log says what to do, the others go on."""
+    """For an old torrc: tor's log says what to use, the others are served."""
     retired = ["b64", "scramblesuit"]
     with managed.server(tmp_path, orport, transports=[*retired, "obfs3"], failing=retired) as proxy:
         assert all("lyrebird" in proxy.errors[name] for name in retired)
@@ -102,7 +102,7 @@ def test_a_port_in_use_costs_one_transport_only(tmp_path: Path, orport: tuple[st
 
 
 def test_two_transports_cannot_have_one_port(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """The first one has it."""
+    """The first one gets it."""
     with contextlib.closing(Ports()) as ports:
         place = f"127.0.0.1:{ports.reserve()}"
         binds = {"obfs2": place, "obfs3": place}
@@ -131,7 +131,7 @@ def test_an_option_that_is_wrong_is_told_without_its_value(
 
 
 def test_if_no_transport_can_be_served_it_ends(tmp_path: Path) -> None:
-    """Every line, DONE, and exit status 1: nobody would ever end it."""
+    """Every line, DONE, and exit status 1."""
     environment = managed.server_environment(tmp_path, NOWHERE, transports=["b64", "obfs3"])
     environment["TOR_PT_SERVER_TRANSPORT_OPTIONS"] = "obfs3:shared-secret=hunter2"
     with managed.start(environment) as child:
@@ -141,7 +141,7 @@ def test_if_no_transport_can_be_served_it_ends(tmp_path: Path) -> None:
 
 
 def test_who_knows_the_secret_of_torrc_is_served_and_who_does_not_is_not(tmp_path: Path) -> None:
-    """TOR_PT_SERVER_TRANSPORT_OPTIONS as tor escapes it; without the secret there is silence, and tor hears nothing."""
+    """TOR_PT_SERVER_TRANSPORT_OPTIONS as tor escapes it; a client without the secret gets no byte, nor does tor."""
     environment = {"TOR_PT_SERVER_TRANSPORT_OPTIONS": r"obfs2:shared-secret=a\:b\;c\\d=ü"}
     with extended.orport(tmp_path) as tor, managed.server(tmp_path, tor, environment=environment) as proxy:
         with pytest.raises(TimeoutError):
@@ -152,7 +152,7 @@ def test_who_knows_the_secret_of_torrc_is_served_and_who_does_not_is_not(tmp_pat
 
 
 def test_every_line_it_says_is_one_of_the_specifications(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """Up to DONE: versions, methods, messages; behind it messages and status alone, whatever happens."""
+    """Up to DONE versions, methods and messages; after it only messages and status."""
     argv = managed.ours("--log-min-severity", "debug", *managed.counting(tmp_path / "log"))
     with managed.server(tmp_path, orport, argv=argv, transports=["b64", "obfs3"], failing=["b64"]) as proxy:
         for _ in range(3):
@@ -172,7 +172,7 @@ def test_every_line_it_says_is_one_of_the_specifications(tmp_path: Path, orport:
 @given(st.text(max_size=1000))
 @example("\N{CJK UNIFIED IDEOGRAPH-754C}" * 500)
 def test_no_message_makes_a_line_that_a_pipe_may_take_in_part(message: str) -> None:
-    """A full pipe that tor does not read takes a line whole or not at all, up to PIPE_BUF bytes (pipe(7))."""
+    """A full pipe accepts a line whole or not at all, up to PIPE_BUF bytes (pipe(7))."""
     assert len(lines.log("warning", message)) + 1 <= select.PIPE_BUF
 
 
@@ -205,7 +205,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("versions", "line"), VERSIONS)
 def test_a_tor_that_speaks_another_version_is_told_so(tmp_path: Path, versions: str | None, line: str) -> None:
-    """One line and exit status 1; nothing on disk has changed."""
+    """One line and exit status 1; nothing changed on disk."""
     told = managed.server_environment(tmp_path / "pt_state", NOWHERE)
     (said,) = refuse_in({**told, "TOR_PT_MANAGED_TRANSPORT_VER": versions})
     assert said.startswith(line)
@@ -213,14 +213,14 @@ def test_a_tor_that_speaks_another_version_is_told_so(tmp_path: Path, versions: 
 
 
 def test_one_version_of_several_that_tor_speaks_is_enough(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """The one that there is."""
+    """Version 1 is chosen."""
     with managed.server(tmp_path, orport, environment={"TOR_PT_MANAGED_TRANSPORT_VER": "1,2"}) as proxy:
         assert proxy.said()[0] == "VERSION 1"
 
 
 @pytest.mark.parametrize(("change", "what"), BROKEN, ids=[str(number) for number in range(len(BROKEN))])
 def test_a_broken_environment_is_one_error_line(tmp_path: Path, change: Mapping[str, str | None], what: str) -> None:
-    """The specification's, behind the version, with exit status 1; no secret in it, and nothing on disk has changed."""
+    """The specification's, after VERSION, with exit status 1; no secret in it, and nothing changed on disk."""
     told = managed.server_environment(tmp_path / "pt_state", NOWHERE, transports=["obfs3"])
     version, error = refuse_in({**told, **change})
     assert (version, error.split()[0]) == ("VERSION 1", "ENV-ERROR")
@@ -230,14 +230,14 @@ def test_a_broken_environment_is_one_error_line(tmp_path: Path, change: Mapping[
 
 
 def test_without_any_of_tors_variables_it_says_who_should_start_it() -> None:
-    """What an operator sees who runs it by hand."""
+    """For an operator who runs it by hand."""
     with managed.start({}) as child:
         assert child.wait(START_SECONDS) == 1
         assert child.stdout.startswith("ENV-ERROR TOR_PT_MANAGED_TRANSPORT_VER is not set; let tor start this program")
 
 
 def test_what_it_keeps_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """The state folder, which tor only names, is made with 0700, the statistics log with 0600."""
+    """The state folder is created with 0700, the statistics log with 0600."""
     state = tmp_path / "data" / "pt_state"
     argv = (*managed.UNDER_ANY_UMASK, *managed.ours(*managed.countries(tmp_path)))
     with managed.server(state, orport, argv=argv) as proxy:
@@ -258,7 +258,7 @@ def test_what_it_keeps_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path,
 def test_the_operator_says_where_statistics_go(
     tmp_path: Path, orport: tuple[str, int], options: list[str], made: list[str]
 ) -> None:
-    """Into another folder, into a file, nowhere at all; the state folder is left alone then."""
+    """Another folder, a file, or nowhere; the state folder is not touched then."""
     folder, files = tmp_path / "folder", tmp_path / "files"
     folder.mkdir()
     files.mkdir()
@@ -294,7 +294,7 @@ def test_with_an_unusable_log_no_transport_is_served(
 
 
 def test_a_second_program_does_not_get_the_first_ones_log(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """Two bridges with one log named to both: the second one's tor is told, the first one goes on."""
+    """Two bridges with the same log: the second one's tor is told, the first one continues."""
     argv = managed.ours("--stats-log", str(tmp_path / "log"), *managed.countries(tmp_path))
     with managed.server(tmp_path, orport, argv=argv) as first:
         with managed.start(managed.server_environment(tmp_path, orport, transports=["obfs3"]), argv) as second:
@@ -304,7 +304,7 @@ def test_a_second_program_does_not_get_the_first_ones_log(tmp_path: Path, orport
 
 
 def test_the_end_of_standard_input_ends_it_where_tor_asks_for_that(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """Tor is gone, however it went: status 0, nothing flushed."""
+    """Tor has ended: status 0, nothing flushed."""
     log = tmp_path / "log"
     with managed.server(tmp_path, orport, argv=managed.ours(*managed.counting(log, buffer=100))) as proxy:
         assert visit(proxy.methods["obfs3"], source=canary.address()) == HELLO
@@ -315,7 +315,7 @@ def test_the_end_of_standard_input_ends_it_where_tor_asks_for_that(tmp_path: Pat
 
 @pytest.mark.parametrize("value", ["0", ""])
 def test_the_end_of_standard_input_means_nothing_otherwise(tmp_path: Path, orport: tuple[str, int], value: str) -> None:
-    """A tor, or a wrapper, that gives none: clients are served."""
+    """If tor, or a wrapper, gives none, clients are served."""
     with managed.server(tmp_path, orport, environment={"TOR_PT_EXIT_ON_STDIN_CLOSE": value}) as proxy:
         proxy.child.close_stdin()
         for _ in range(3):
@@ -343,7 +343,7 @@ def test_sigterm_ends_it_within_a_second_and_flushes_nothing(tmp_path: Path, orp
 
 
 class Deaf:
-    """A tor that reads what our program says up to DONE, and nothing more."""
+    """A tor that reads the answers up to DONE, and nothing more."""
 
     def __init__(self, state: Path, orport: tuple[str, int], *options: str) -> None:
         self.reading, self._writing = os.pipe()
@@ -362,7 +362,7 @@ class Deaf:
         self.address = "127.0.0.1", int(match[1])
 
     def fill(self) -> None:
-        """Leave no room for another byte in the pipe."""
+        """Fill the pipe."""
         # Opened anew: what is set for this end alone must not be set for the program's.
         writing = os.open(f"/proc/self/fd/{self.reading}", os.O_WRONLY | os.O_NONBLOCK)
         for size in (1 << 12, 1):
@@ -372,11 +372,11 @@ class Deaf:
         os.close(writing)
 
     def leave(self) -> None:
-        """Close this end."""
+        """Close tor's end."""
         os.close(self.reading)
 
     def end(self) -> float:
-        """End the program by SIGTERM; give the seconds that it took."""
+        """End the program by SIGTERM; return the seconds that it took."""
         asked = time.monotonic()
         self.process.terminate()
         assert self.process.wait(START_SECONDS) == 0
@@ -385,7 +385,7 @@ class Deaf:
 
 @contextlib.contextmanager
 def deaf(state: Path, orport: tuple[str, int], *options: str) -> Iterator[Deaf]:
-    """Run the program under such a tor."""
+    """Run the program with a Deaf tor."""
     tor = Deaf(state, orport, *options)
     try:
         yield tor
@@ -400,7 +400,7 @@ def deaf(state: Path, orport: tuple[str, int], *options: str) -> Iterator[Deaf]:
 def test_a_tor_that_does_not_listen_holds_nobody_up(
     tmp_path: Path, orport: tuple[str, int], behave: Callable[[Deaf], None]
 ) -> None:
-    """Its end of standard output is full, or closed: clients are served and counted, and the program ends in time."""
+    """Standard output is full, or closed: clients are served and counted, and the program ends in time."""
     log, said = tmp_path / "log", tmp_path / "said"
     with deaf(tmp_path, orport, "--log-file", str(said), *managed.counting(log)) as tor:
         assert visit(tor.address, source=canary.address()) == HELLO
@@ -415,7 +415,7 @@ def test_a_tor_that_does_not_listen_holds_nobody_up(
 
 
 def test_two_programs_of_one_tor_have_a_log_each(tmp_path: Path) -> None:
-    """An old torrc with a line for each transport and other options on each: one folder, two programs."""
+    """A torrc with a line for each transport and different options: one folder, two programs."""
     with serve(echo) as address:
         orport = parse_endpoint(address)
         with (

@@ -1,4 +1,4 @@
-"""The unchanged program under a moved clock (libfaketime): a day passes within seconds."""
+"""The unchanged program with a moved clock (libfaketime): a day passes within seconds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TIMEOUT = 30.0
 
 
 def lines(log: Path) -> list[LogLine]:
-    """The log, line by line."""
+    """The lines of the log."""
     return [parse_line(line) for line in log.read_bytes().splitlines()]
 
 
 def lines_come(log: Path, count: int, address: tuple[str, int], seconds: float) -> bool:
-    """Wait for that many lines; a probe now and then wakes the program's loop, so that it sees which timers are due."""
+    """Wait for that many lines; a probe wakes the program's loop now and then, so that it checks its timers."""
     deadline = time.monotonic() + seconds
     while len(log.read_bytes()) < 64 * count and time.monotonic() < deadline:
         with socket.create_connection(address, TIMEOUT) as probe:
@@ -37,7 +37,7 @@ def lines_come(log: Path, count: int, address: tuple[str, int], seconds: float) 
 
 
 def test_a_day_ends_by_itself_and_a_returning_client_is_a_stranger(tmp_path: Path, geoip: Path) -> None:
-    """Real process, real clients, 24 hours: the closing batch comes without a client, the next day has another S."""
+    """Real process, real clients, 24 hours: the closing batch is written without a client, and S is new."""
     need("faketime", "faketime")
     log, clock = tmp_path / "log", ProgramClock(tmp_path / "clock")
     address = canary.address("tr")

@@ -26,12 +26,12 @@ WAYS = [("obfs2", None), ("obfs2", "a shared secret"), ("obfs3", None)]
 
 
 def secret_option(secret: str | None) -> list[str]:
-    """The command line's words for a shared secret."""
+    """The options for a shared secret."""
     return [] if secret is None else ["--shared-secret", secret]
 
 
 def countries(log: Path) -> Counter[str]:
-    """How often each country stands in a log."""
+    """The number of lines of each country in a log."""
     return Counter(parse_line(line).country for line in log.read_bytes().splitlines())
 
 
@@ -40,7 +40,7 @@ def countries(log: Path) -> Counter[str]:
 def test_server_and_client_carry_megabytes_and_keep_the_half_close(
     tmp_path: Path, name: str, secret: str | None, host: str
 ) -> None:
-    """A program that reads to the end before it answers works through both, over IPv4 and IPv6."""
+    """A program that answers at the end of its input works through both, over IPv4 and IPv6."""
     sent = os.urandom(5_000_000)
     listen = f"[{host}]:0" if ":" in host else f"{host}:0"
     options = [name, *secret_option(secret), "--dest"]
@@ -61,7 +61,7 @@ def test_server_and_client_carry_megabytes_and_keep_the_half_close(
 def test_clients_are_counted_by_country_when_the_destination_has_taken_them(
     tmp_path: Path, geoip: Path, name: str, secret: str | None
 ) -> None:
-    """Nine clients, three countries and nowhere: the log has a line for each of the first eight."""
+    """Nine clients of three countries and none: the log has a line for each of the first eight."""
     log = tmp_path / "log"
     origins = ["de", "de", "tr", "ir", "??", "de", "tr", "??", "de"]
     with (
@@ -80,7 +80,7 @@ def test_clients_are_counted_by_country_when_the_destination_has_taken_them(
 
 
 def test_a_destination_that_speaks_first_is_heard(tmp_path: Path) -> None:
-    """The client says nothing of its own and gets the greeting."""
+    """The client sends nothing and gets the greeting."""
     with (
         serve(speak_first) as destination,
         obfsproxy("--no-stats", "obfs3", "--dest", destination, "server", "127.0.0.1:0") as server,
@@ -93,7 +93,7 @@ def test_a_destination_that_speaks_first_is_heard(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_within_a_second_and_flushes_nothing(tmp_path: Path, geoip: Path, number: int) -> None:
-    """Step 6, with connections open and messages in the buffer."""
+    """Step 6 of the ticket, with open connections and lines in the buffer."""
     log = tmp_path / "log"
     with (
         serve(echo) as destination,
@@ -116,7 +116,7 @@ def test_a_signal_ends_it_within_a_second_and_flushes_nothing(tmp_path: Path, ge
 
 
 def test_a_destination_that_is_gone_is_not_counted_and_closes_the_client(tmp_path: Path, geoip: Path) -> None:
-    """Nobody was helped: no line; the next client, once the destination is back, is served."""
+    """No line for a client that was not served; when the destination is back, the next client is."""
     log = tmp_path / "log"
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         destination = f"127.0.0.1:{reserved.getsockname()[1]}"
@@ -130,7 +130,7 @@ def test_a_destination_that_is_gone_is_not_counted_and_closes_the_client(tmp_pat
 
 
 def receive_until_closed(client: ObfuscatedClient) -> bytes:
-    """What arrives before the connection ends, in whichever way it ends."""
+    """Return what arrives before the connection ends in any way."""
     try:
         return client.receive_all()
     except ConnectionError:

@@ -1,4 +1,4 @@
-"""A bridge that publishes by itself: each interval once, when it is over; and then it forgets."""
+"""A bridge that publishes by itself: each interval once, when it is over; then its lines are removed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bridge(tmp_path: Path) -> Bridge:
 
 
 def test_an_interval_is_published_when_its_last_line_is_written(bridge: Bridge) -> None:
-    """Not at its end, but behind the random delay; the document is what convert prints, byte for byte."""
+    """Not at its end but after the random delay; the document is byte for byte what convert prints."""
     bridge.visit(10)
     bridge.visit(5, "198.51.100", "obfs2")
     bridge.tick(DAY)
@@ -49,7 +49,7 @@ def test_an_interval_is_published_when_its_last_line_is_written(bridge: Bridge) 
 
 
 def test_the_longest_line_is_counted(bridge: Bridge) -> None:
-    """A transport's name of 32 letters, and both columns: a line of a hundred bytes, and the day is whole."""
+    """A transport's name of 32 letters and both columns make a line of a hundred bytes."""
     bridge.visit(9, transport="t" * 32)
     bridge.end_day()
     assert {len(line) for line in bridge.log.read_bytes().splitlines(keepends=True)} == {100}
@@ -57,7 +57,7 @@ def test_the_longest_line_is_counted(bridge: Bridge) -> None:
 
 
 def test_others_may_read_documents_and_nothing_else(bridge: Bridge) -> None:
-    """Documents are made to be read, whatever the umask; log and ledger are not."""
+    """Others may read documents, whatever the umask, and neither log nor ledger."""
     bridge.visit(1)
     before = os.umask(0o077)
     try:
@@ -70,7 +70,7 @@ def test_others_may_read_documents_and_nothing_else(bridge: Bridge) -> None:
 
 
 def test_an_interval_is_published_once_whatever_happens(bridge: Bridge) -> None:
-    """Not again with later ticks, nor after a restart, nor when somebody has taken the document away."""
+    """Not again with later ticks, nor after a restart, nor when the document was deleted."""
     bridge.visit(10)
     bridge.end_day()
     (bridge.folder / FIRST).unlink()
@@ -83,7 +83,7 @@ def test_an_interval_is_published_once_whatever_happens(bridge: Bridge) -> None:
 
 
 def test_an_interval_that_ended_before_a_restart_is_published_after_it(bridge: Bridge) -> None:
-    """Its document could not be written, so nothing says that it was released; the next program makes it."""
+    """Its document could not be written, so the ledger has no release; the next program makes it."""
     bridge.visit(9)
     bridge.block()
     bridge.end_day()
@@ -98,7 +98,7 @@ def test_an_interval_that_ended_before_a_restart_is_published_after_it(bridge: B
 
 
 def test_an_interval_that_a_restart_cut_short_is_never_published(bridge: Bridge) -> None:
-    """Also where the next program starts days later: only who ran it through knows that it was whole."""
+    """Nor if the next program starts days later: only a program that recorded all of it knows that it is whole."""
     bridge.visit(9)
     bridge.stop()
     bridge.clock.pass_time(2 * DAY)
@@ -109,13 +109,13 @@ def test_an_interval_that_a_restart_cut_short_is_never_published(bridge: Bridge)
 
 
 def test_a_day_without_clients_is_published_too(bridge: Bridge) -> None:
-    """Nobody came is a number like others; a document that is missing would say more than one."""
+    """Zero clients is a number like others; a missing document would reveal more."""
     bridge.end_day()
     assert bridge.document().ips == {}
 
 
 def test_lines_go_when_their_time_has_come(bridge: Bridge) -> None:
-    """48 hours after their interval's end, at a tick; those of younger intervals stay."""
+    """48 hours after their interval's end, at a tick; lines of later intervals stay."""
     bridge.visit(9)
     bridge.end_day()
     bridge.visit(6)
@@ -130,7 +130,7 @@ def test_lines_go_when_their_time_has_come(bridge: Bridge) -> None:
 
 
 def test_lines_may_go_at_once(tmp_path: Path) -> None:
-    """`--forget-after 0`: with the document; the running interval's are not touched."""
+    """`--forget-after 0`: together with the document; the running interval's lines stay."""
     bridge = Bridge(tmp_path, forget_after=0.0)
     bridge.visit(9)
     bridge.tick(DAY)
@@ -143,7 +143,7 @@ def test_lines_may_go_at_once(tmp_path: Path) -> None:
 
 
 def test_lines_that_are_not_published_yet_stay(tmp_path: Path) -> None:
-    """Whatever their age: while the folder takes nothing, the log is all there is."""
+    """Whatever their age: while the folder accepts nothing, only the log has them."""
     bridge = Bridge(tmp_path, forget_after=0.0)
     bridge.visit(9)
     shutil.rmtree(bridge.folder)
@@ -153,7 +153,7 @@ def test_lines_that_are_not_published_yet_stay(tmp_path: Path) -> None:
 
 
 def test_lines_of_an_interval_that_was_cut_short_go_as_well(tmp_path: Path) -> None:
-    """Nobody will publish them, and nobody needs them."""
+    """They will never be published."""
     bridge = Bridge(tmp_path, forget_after=1.0)
     bridge.visit(9)
     bridge.stop()
@@ -167,7 +167,7 @@ def test_lines_of_an_interval_that_was_cut_short_go_as_well(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_what_was_rotated_away_is_counted(bridge: Bridge, compress: bool) -> None:  # noqa: FBT001
-    """By number or date, compressed or not; a copy under another name is not counted twice."""
+    """By number or date, compressed or not; a copy under another name is not counted."""
     bridge.visit(9)
     rotated = bridge.home / "clients.log.1"
     bridge.log.rename(rotated)
@@ -182,7 +182,7 @@ def test_what_was_rotated_away_is_counted(bridge: Bridge, compress: bool) -> Non
 
 
 def test_a_log_that_was_rotated_away_is_an_empty_one(bridge: Bridge) -> None:
-    """Nobody has to come before a day without anybody is published."""
+    """No client is needed before a day without clients is published."""
     bridge.visit(9)
     bridge.end_day()
     assert len(list(bridge.folder.glob("2*"))) == 1

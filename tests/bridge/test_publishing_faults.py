@@ -1,4 +1,4 @@
-"""What may be in the way of a document: it comes when that is gone, once, and holds up nothing else."""
+"""Obstacles to a document: it is published once they are gone, and nothing else is delayed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bridge(tmp_path: Path) -> Bridge:
 
 @contextlib.contextmanager
 def no_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A disk that gives no file another name."""
+    """A disk that refuses to rename files."""
 
     def fail(_path: Path, _target: Path) -> Path:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -46,7 +46,7 @@ def no_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_one_interval_that_cannot_be_published_does_not_hold_up_another(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor does it keep old lines in the log; what is in the way is said with its name, and a second thing as well."""
+    """Nor does it keep old lines in the log; each obstacle is logged with its path."""
     bridge.visit(9)
     (bridge.folder / FIRST / "full").mkdir(parents=True)
     bridge.end_day()
@@ -62,7 +62,7 @@ def test_one_interval_that_cannot_be_published_does_not_hold_up_another(
 def test_a_folder_that_takes_nothing_is_said_once_and_tried_again(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Clients never notice; the document comes when the folder is back."""
+    """Clients never notice; the document is written when the folder is back."""
     bridge.visit(9)
     hidden = bridge.home / "away"
     bridge.folder.rename(hidden)
@@ -77,7 +77,7 @@ def test_a_folder_that_takes_nothing_is_said_once_and_tried_again(
 def test_a_document_that_could_not_be_given_its_name_gets_it_later(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The ledger knows of its release already, so nobody makes it again, and nothing is left to complain of."""
+    """The ledger has its release already, so it is not made again, and the obstacle is reported as gone."""
     caplog.set_level("INFO")
     bridge.visit(9)
     with no_names(monkeypatch):
@@ -92,7 +92,7 @@ def test_a_document_that_could_not_be_given_its_name_gets_it_later(
 def test_a_document_that_went_before_it_had_its_name_is_written_again(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same, for it was made once; who deleted the hidden file has not deleted the day."""
+    """The same document: deleting the hidden file must not cost the day."""
     bridge.visit(9)
     with no_names(monkeypatch):
         bridge.end_day()
@@ -103,7 +103,7 @@ def test_a_document_that_went_before_it_had_its_name_is_written_again(
 
 
 def test_a_log_is_counted_once_however_long_the_folder_is_away(bridge: Bridge) -> None:
-    """Every tick would read all of it again; by the second, its document is made and needs the log no more."""
+    """Not again with every tick: once the document is made the log is not needed."""
     bridge.visit(9)
     away = bridge.home / "away"
     bridge.folder.rename(away)
@@ -116,7 +116,7 @@ def test_a_log_is_counted_once_however_long_the_folder_is_away(bridge: Bridge) -
 
 
 def test_a_log_that_cannot_be_counted_is_read_ever_more_rarely(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At first with every tick, later every ten minutes: a long log takes seconds."""
+    """At first with every tick, later every ten minutes, because a long log takes seconds."""
     bridge.visit(9)
     copied = bridge.home / "clients.log.1"
     shutil.copy(bridge.log, copied)
@@ -134,7 +134,7 @@ def test_a_log_that_cannot_be_counted_is_read_ever_more_rarely(bridge: Bridge, m
 
 
 def test_old_lines_that_cannot_go_are_copied_ever_more_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a full disk the log would be copied with every tick, in vain."""
+    """On a full disk the log would be copied in vain with every tick."""
     bridge = Bridge(tmp_path, forget_after=0.0)
     bridge.visit(9)
     real, asked = os.statvfs(tmp_path), list[int]()
@@ -156,7 +156,7 @@ def test_old_lines_that_cannot_go_are_copied_ever_more_rarely(tmp_path: Path, mo
 
 
 def test_the_loop_never_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counting, releasing and forgetting: whatever is synced is synced on another thread than the clients'."""
+    """Counting, releasing and removing sync on threads of their own, never on the loop's."""
     bridge = Bridge(tmp_path, forget_after=0.0)
     bridge.visit(9)
     threads, real = set[str](), os.fsync
@@ -174,7 +174,7 @@ def test_the_loop_never_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_where_no_thread_can_be_started_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limit on processes: it is tried again, and no file stays open for each try."""
+    """With a limit on processes it is tried again, and the tries leave no file open."""
     bridge = Bridge(tmp_path, forget_after=0.0)
     bridge.visit(9)
 
@@ -197,7 +197,7 @@ def test_where_no_thread_can_be_started_nothing_is_lost(tmp_path: Path, monkeypa
 def test_where_memory_is_short_the_count_is_tried_again(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One sentence, as for a disk."""
+    """One sentence, as for a full disk."""
 
     def refuse(*_given: object, **_named: object) -> object:
         raise MemoryError
@@ -212,7 +212,7 @@ def test_where_memory_is_short_the_count_is_tried_again(
 
 
 def test_each_thing_that_is_in_the_way_is_said(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
-    """Also a second one, while the first stays."""
+    """A second one as well, while the first stays."""
     bridge.visit(9)
     shutil.copy(bridge.log, bridge.home / "clients.log.1")
     bridge.end_day()
@@ -228,7 +228,7 @@ def test_each_thing_that_is_in_the_way_is_said(bridge: Bridge, caplog: pytest.Lo
 def test_what_cannot_be_counted_for_a_week_is_given_up_and_its_lines_go(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody has moved the copy away; the lines must not stay because of that."""
+    """The copy was never moved away; the lines must not stay because of that."""
     bridge.visit(9)
     shutil.copy(bridge.log, bridge.home / "clients.log.1")
     bridge.end_day()
@@ -244,7 +244,7 @@ def test_what_cannot_be_counted_for_a_week_is_given_up_and_its_lines_go(
 def test_an_interval_that_began_like_one_that_is_out_is_said_to_be_lost(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A machine without a clock of its own starts twice at the same second: one of two days is published."""
+    """A machine without a real-time clock starts twice at the same second: one of two days is published."""
     began = bridge.clock.wall()
     bridge.visit(9)
     bridge.end_day()
@@ -259,7 +259,7 @@ def test_an_interval_that_began_like_one_that_is_out_is_said_to_be_lost(
 
 
 def test_a_damaged_file_beside_a_whole_log_holds_up_nothing(bridge: Bridge) -> None:
-    """Every line is there without it; nor does a directory, a link to nowhere or a pipe with such a name."""
+    """No line is missing without it; the same for a directory, a dangling link or a pipe with such a name."""
     (bridge.home / "clients.log-20990101.gz").write_bytes(b"\x1f\x8bbroken")
     (bridge.home / "clients.log.1").mkdir()
     (bridge.home / "clients.log.2").symlink_to("nowhere")
@@ -272,7 +272,7 @@ def test_a_damaged_file_beside_a_whole_log_holds_up_nothing(bridge: Bridge) -> N
 
 
 def test_a_file_that_was_rotated_away_before_an_interval_is_not_opened(tmp_path: Path) -> None:
-    """It cannot hold any of its lines, so whether it can be read does not matter."""
+    """It cannot have any of the lines, so it does not matter whether it can be read."""
     old, interval = tmp_path / "clients.log.7.gz", Interval.parse("2012-02-07 14:01:04")
     old.write_bytes(b"\x1f\x8bbroken")
     assert count_in_files(tmp_path / "clients.log", interval).error is not None
@@ -281,7 +281,7 @@ def test_a_file_that_was_rotated_away_before_an_interval_is_not_opened(tmp_path:
 
 
 def test_a_line_of_the_future_does_not_keep_the_old_ones(tmp_path: Path) -> None:
-    """Somebody had set the clock; the log's first line is years ahead. What is no line at all stays to be looked at."""
+    """The clock was set, and the log's first line is years ahead. Damaged lines stay for the operator to look at."""
     damaged, future = "what is this", f"2038-01-01 00:00:00 de {1:040x}"
     log = tmp_path / "clients.log"
     log.write_text(f"{damaged}\n{future}\n")
@@ -293,7 +293,7 @@ def test_a_line_of_the_future_does_not_keep_the_old_ones(tmp_path: Path) -> None
 
 
 def test_a_folder_that_never_answers_is_asked_once(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that hangs: later ticks go by, and do not pile up behind it."""
+    """A network folder that hangs: later ticks do not wait for it, and start nothing."""
     asked = []
 
     async def hang(name: str, _work: object) -> None:
@@ -318,7 +318,7 @@ def test_a_folder_that_never_answers_is_asked_once(bridge: Bridge, monkeypatch: 
 
 
 def test_a_pipe_in_the_folder_does_not_stop_the_start(bridge: Bridge) -> None:
-    """Under the name of a document that is being written: it is not one, and nobody reads it."""
+    """A pipe under the name of a document that is being written is not read."""
     bridge.stop()
     os.mkfifo(bridge.folder / f".{FIRST}.new")
     bridge.start()
@@ -328,7 +328,7 @@ def test_a_pipe_in_the_folder_does_not_stop_the_start(bridge: Bridge) -> None:
 
 @pytest.fixture
 def alarm() -> Iterator[None]:
-    """End a call of this thread that waits for ever, after ten seconds."""
+    """Interrupt a call of this thread that has blocked for ten seconds."""
 
     def ring(_signal: int, _frame: object) -> None:
         raise AssertionError("a call waits for ever")
@@ -342,7 +342,7 @@ def alarm() -> Iterator[None]:
 
 @pytest.mark.usefixtures("alarm")
 def test_a_pipe_in_the_logs_place_stops_nobody(bridge: Bridge) -> None:
-    """Who may write into the folder could put one there: clients are counted on, and the log comes back."""
+    """Another user could put one there: clients are counted, and the log is created again."""
     bridge.visit(9)
     bridge.log.rename(bridge.home / "clients.log.1")
     os.mkfifo(bridge.log)
@@ -356,7 +356,7 @@ def test_a_pipe_in_the_logs_place_stops_nobody(bridge: Bridge) -> None:
 
 
 def test_a_killed_program_leaves_nothing_half_done(bridge: Bridge) -> None:
-    """Between ledger and name: the next start gives the document its name. Before the ledger: it is made anew."""
+    """Killed between ledger and rename: the next start renames. Before the ledger: it is made again."""
     bridge.visit(9)
     bridge.end_day()
     (bridge.folder / FIRST).rename(bridge.folder / f".{FIRST}.new")

@@ -1,4 +1,4 @@
-"""A program may be killed at any of its steps: the next one finishes what it has begun, once, and leaves no halves."""
+"""A program may be killed at any of its steps: the next one finishes what it has started, once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LATER = "2012-02-13-14-01-04-obfsproxy-stats"
 
 @pytest.fixture(scope="module")
 def left_behind(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """What is left of a bridge that was killed, for every step."""
+    """The folders of bridges that were killed, one for each step."""
     folder = tmp_path_factory.mktemp("killed")
     done = subprocess.run(
         (sys.executable, "-m", "tests.bridge.killing", folder), cwd=ROOT, capture_output=True, text=True, check=False
@@ -31,7 +31,7 @@ def left_behind(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_whatever_is_known_to_be_over_is_published_once(left_behind: list[Path]) -> None:
-    """With all of its clients. A document that was out stays as it was; a later day is nobody's loss."""
+    """With all its clients; a published document stays unchanged, and a later day is published."""
     for home in left_behind:
         out = documents(home)
         ledger = (home / "public" / ".ledger").read_text()
@@ -48,7 +48,7 @@ def test_whatever_is_known_to_be_over_is_published_once(left_behind: list[Path])
 
 
 def test_nothing_is_left_of_what_was_begun(left_behind: list[Path]) -> None:
-    """No file under a hidden name, and no line of a day that is past: `--forget-after 0`."""
+    """No hidden file, and with `--forget-after 0` no line of a past day."""
     for home in left_behind:
         go_on(home)
         assert [path.name for path in home.rglob(".*.new")] == [], home.name
@@ -56,7 +56,7 @@ def test_nothing_is_left_of_what_was_begun(left_behind: list[Path]) -> None:
 
 
 def go_on(home: Path) -> None:
-    """Start the bridge again days later, and let it run for a day; nothing happens where that has been done."""
+    """Start the bridge again days later and let it run for a day, unless that was done already."""
     if LATER in documents(home):
         return
     bridge = Bridge(home, MovedClock(TICKETS_START + 5 * DAY), forget_after=0.0)
@@ -68,5 +68,5 @@ def go_on(home: Path) -> None:
 
 
 def documents(home: Path) -> dict[str, bytes]:
-    """Read what an outsider sees."""
+    """Read the published documents."""
     return {path.name: path.read_bytes() for path in (home / "public").glob("2*")}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def test_new_countries_are_not_those_of_the_day_before(tmp_path: Path) -> None:
-    """The files were replaced during the day; the document covers the list that its clients were looked up in."""
+    """The files were replaced during the day; noise covers the list that clients were looked up in."""
     bridge = Bridge(tmp_path, epsilon=Fraction(1, 2))
     bridge.visit(3)
     fresh = countries()
@@ -39,7 +39,7 @@ def test_new_countries_are_not_those_of_the_day_before(tmp_path: Path) -> None:
 
 
 def test_in_memory_documents_are_those_of_the_log(tmp_path: Path) -> None:
-    """The same clients at the same moments: byte for byte, and no file but the document and the ledger."""
+    """With the same clients at the same moments byte for byte, and no file but documents and ledger."""
     texts = []
     for place, aggregate in (("log", False), ("memory", True)):
         (tmp_path / place).mkdir()
@@ -55,7 +55,7 @@ def test_in_memory_documents_are_those_of_the_log(tmp_path: Path) -> None:
 
 
 def test_a_day_without_clients_is_the_same_document_without_a_log(tmp_path: Path) -> None:
-    """Nobody came by any transport, whether that is read from a log or known."""
+    """Zero clients by any transport, whether that is read from a log or counted in memory."""
     texts = []
     for place, aggregate in (("log", False), ("memory", True)):
         (tmp_path / place).mkdir()
@@ -67,7 +67,7 @@ def test_a_day_without_clients_is_the_same_document_without_a_log(tmp_path: Path
 
 
 def test_in_memory_nothing_stays_of_a_published_interval(tmp_path: Path) -> None:
-    """Its pages are overwritten and given back as soon as the document is out."""
+    """Its pages are overwritten and unmapped as soon as the document is made."""
     bridge = Bridge(tmp_path, aggregate=True)
     bridge.visit(10)
     store = bridge.recorder.store
@@ -79,7 +79,7 @@ def test_in_memory_nothing_stays_of_a_published_interval(tmp_path: Path) -> None
 
 
 def test_in_memory_nothing_waits_for_a_folder_but_the_document(tmp_path: Path) -> None:
-    """While it takes nothing, hashes are gone all the same."""
+    """While it accepts nothing, hashes are wiped all the same."""
     bridge = Bridge(tmp_path, aggregate=True)
     bridge.visit(10)
     store = bridge.recorder.store
@@ -94,7 +94,7 @@ def test_in_memory_nothing_waits_for_a_folder_but_the_document(tmp_path: Path) -
 
 
 def test_in_memory_what_cannot_be_published_does_not_pile_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Three intervals are kept while the folder is away; older ones are given up, and that is said."""
+    """Three intervals are kept while the folder is away; older ones are given up with a warning."""
     bridge = Bridge(tmp_path, aggregate=True)
     hidden = tmp_path / "away"
     bridge.folder.rename(hidden)
@@ -108,7 +108,7 @@ def test_in_memory_what_cannot_be_published_does_not_pile_up(tmp_path: Path, cap
 
 
 def test_in_memory_what_waits_longest_is_given_up_whatever_its_date(tmp_path: Path) -> None:
-    """A clock that was years ahead is put right while the folder is away: the last three are kept."""
+    """A clock that was years ahead is set back while the folder is away: the last three are kept."""
     bridge = Bridge(tmp_path, aggregate=True)
     away = tmp_path / "away"
     bridge.folder.rename(away)
@@ -126,7 +126,7 @@ def test_in_memory_what_waits_longest_is_given_up_whatever_its_date(tmp_path: Pa
 
 
 def test_in_memory_limits_are_said_once(tmp_path: Path) -> None:
-    """More clients than are told apart: the numbers are too low, and the operator knows."""
+    """The operator is warned once that addresses are undercounted."""
     bridge = Bridge(tmp_path, aggregate=True)
     store = bridge.recorder.store
     assert isinstance(store, Aggregate)
@@ -140,7 +140,7 @@ def test_in_memory_limits_are_said_once(tmp_path: Path) -> None:
 
 
 def test_noise_covers_every_country_of_the_list(tmp_path: Path) -> None:
-    """Those that nobody came from as well; no connections, no further lines; the document says what was done."""
+    """Countries without clients too; there are no requests and no further lines, and epsilon is named."""
     bridge = Bridge(tmp_path, epsilon=Fraction(1, 2))
     bridge.visit(10)
     bridge.end_day()
@@ -154,7 +154,7 @@ def test_noise_covers_every_country_of_the_list(tmp_path: Path) -> None:
 
 
 def test_noise_is_drawn_once_however_often_a_release_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mean of many tries would be the number itself; and until its release nobody else may read even the one."""
+    """The mean of many draws would be the number itself; until its release others cannot read the one."""
     bridge = Bridge(tmp_path, epsilon=Fraction(1, 2))
     bridge.visit(10)
     hidden, real, drawn = bridge.folder / f".{FIRST}.new", os.fsync, list[tuple[bytes, int]]()
@@ -177,7 +177,7 @@ def test_noise_is_drawn_once_however_often_a_release_is_tried(tmp_path: Path, mo
 
 
 def test_nothing_is_written_that_a_ledger_would_not_know_of(tmp_path: Path) -> None:
-    """Without one no document is made, hidden or not."""
+    """Without a ledger no document is written, hidden or not."""
     bridge = Bridge(tmp_path, aggregate=True, epsilon=Fraction(1, 2))
     bridge.visit(10)
     ledger = bridge.folder / ".ledger"
@@ -192,7 +192,7 @@ def test_nothing_is_written_that_a_ledger_would_not_know_of(tmp_path: Path) -> N
 def test_what_is_given_up_while_another_is_published_is_no_empty_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder hangs for days; when it goes on, the interval in hand comes out, and those still in memory."""
+    """The folder hangs for days; then the interval in hand is published, and those that are still in memory."""
     bridge = Bridge(tmp_path, aggregate=True)
     real = threads.run_in_thread
 
@@ -220,7 +220,7 @@ def test_what_is_given_up_while_another_is_published_is_no_empty_day(
 
 
 def test_noise_needs_a_list_of_countries(tmp_path: Path) -> None:
-    """The registries' data has none: said at the start, with what to do."""
+    """The registries' data has none: refused at the start, with what to do."""
     store = Aggregate()
     recorder = Recorder(store, countries(), clock=MovedClock(), columns=COLUMNS)
     options = PublishOptions(tmp_path, epsilon=Fraction(1), aggregate=True)

@@ -1,4 +1,4 @@
-"""The unchanged programs publish under a moved clock: with a log and without one, and the numbers are the same."""
+"""The unchanged programs publish with a moved clock, with a log and without one, and the numbers are the same."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ FINGERPRINT = "1234567890123456789012345678901234567890"
 
 
 def documents(folder: Path) -> list[Document]:
-    """What an outsider finds in the folder."""
+    """The published documents in a folder."""
     paths = sorted(path for path in folder.glob("[0-9]*") if re.fullmatch(r"[0-9-]{19}-obfsproxy-stats", path.name))
     return [document for path in paths for document in read_documents(path.read_bytes())]
 
 
 def end_day(time: Time, probe: Callable[[], None], folder: Path, number: int) -> None:
-    """Let a day end, and ten minutes after ten minutes pass until there are so many documents."""
+    """Let a day pass, then ten minutes at a time until there are so many documents."""
     time.clock.move(DAY)
 
     def come() -> bool:
@@ -48,7 +48,7 @@ def end_day(time: Time, probe: Callable[[], None], folder: Path, number: int) ->
 
 
 def refused(*options: str) -> str:
-    """Run obfsproxy where it must not begin; gives what it says about that."""
+    """Run obfsproxy with options that it must refuse; return its error."""
     command = [*ARGV, *options, "obfs3", "--dest", "127.0.0.1:9", "server", "127.0.0.1:0"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert (result.returncode, result.stdout) == (2, "")
@@ -58,7 +58,7 @@ def refused(*options: str) -> str:
 
 @contextlib.contextmanager
 def bridge(home: Path, time: Time, *options: str) -> Iterator[tuple[Visitors, Callable[[], None]]]:
-    """Run obfsproxy with these options; gives who may come, and what wakes the program's loop."""
+    """Run obfsproxy with these options; yield clients, and a probe that wakes the program's loop."""
     with (
         serve(echo) as destination,
         obfsproxy(*options, *managed.countries(home), "obfs3", "--dest", destination, "server", "127.0.0.1:0",
@@ -74,7 +74,7 @@ def bridge(home: Path, time: Time, *options: str) -> Iterator[tuple[Visitors, Ca
 
 @pytest.mark.parametrize("mode", ["log", "memory"])
 def test_a_day_becomes_a_document(mode: str, tmp_path: Path) -> None:
-    """Twenty clients from two countries, a day, and there is a file with their numbers; then nothing once more."""
+    """Twenty clients of two countries in a day make a document with their numbers, once."""
     public, home = tmp_path / "public", tmp_path / "home"
     home.mkdir()
     time = Time(tmp_path)
@@ -101,7 +101,7 @@ def test_a_day_becomes_a_document(mode: str, tmp_path: Path) -> None:
 
 
 def test_a_day_that_a_stop_cut_short_is_never_published(tmp_path: Path) -> None:
-    """Nor is the one before it published again: the next program goes on behind both."""
+    """Nor is the day before it published again; the next program continues after both."""
     public, home = tmp_path / "public", tmp_path / "home"
     home.mkdir()
     time = Time(tmp_path)
@@ -120,7 +120,7 @@ def test_a_day_that_a_stop_cut_short_is_never_published(tmp_path: Path) -> None:
 
 
 def test_a_wrap_publishes_too(tmp_path: Path) -> None:
-    """In front of another transport's program, without a log."""
+    """With another transport's program, without a log."""
     public, time = tmp_path / "public", Time(tmp_path)
     options = ("--publish", str(public), "--aggregate", *managed.countries(tmp_path))
     with (
@@ -157,7 +157,7 @@ def test_what_does_not_go_together_is_bad_use(options: tuple[str, ...], reason: 
 
 
 def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
-    """A file stands in its place."""
+    """There is a file with its name."""
     (tmp_path / "public").touch()
     said = refused("--publish", str(tmp_path / "public"), "--aggregate")
     assert "cannot write to" in said

@@ -1,4 +1,4 @@
-"""A document is of a whole day or there is none, wherever the log's lines are by then, and whatever is missing."""
+"""A document covers a whole day or is not made, wherever the log's lines are and whatever is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bridge(tmp_path: Path) -> Bridge:
 
 
 def test_a_damaged_file_that_may_have_what_is_missing_is_waited_for(bridge: Bridge) -> None:
-    """Its interval comes when it can be read; the next one is published meanwhile."""
+    """Its interval is published when it can be read; the next one meanwhile."""
     bridge.visit(9)
     lines = bridge.log.read_bytes()
     rotated = bridge.home / "clients.log.1.gz"
@@ -41,7 +41,7 @@ def test_a_damaged_file_that_may_have_what_is_missing_is_waited_for(bridge: Brid
 
 
 def test_an_interval_with_lines_missing_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody deleted the log at noon: half a day is not published as a whole one, after a restart neither."""
+    """The log was deleted at noon: half a day is not published as a whole one, nor after a restart."""
     bridge.visit(9)
     bridge.log.unlink()
     bridge.visit(9)
@@ -56,7 +56,7 @@ def test_an_interval_with_lines_missing_is_given_up(bridge: Bridge, caplog: pyte
 
 
 def test_an_earlier_programs_interval_without_a_line_is_given_up(bridge: Bridge) -> None:
-    """There were some in one file; to say that nobody came would be wrong."""
+    """There were some in one file; zero clients would be wrong."""
     bridge.visit(9)
     bridge.block()
     bridge.end_day()
@@ -70,7 +70,7 @@ def test_an_earlier_programs_interval_without_a_line_is_given_up(bridge: Bridge)
 
 
 def test_a_rotated_file_that_goes_while_nobody_runs_is_missed(bridge: Bridge) -> None:
-    """The next program knows that lines were in two files; those of one alone are half a day's."""
+    """The next program knows that lines were in two files; one of them has half a day's."""
     bridge.visit(9)
     rotated = bridge.home / "clients.log.1"
     bridge.log.rename(rotated)
@@ -89,7 +89,7 @@ def test_a_rotated_file_that_goes_while_nobody_runs_is_missed(bridge: Bridge) ->
 
 
 def test_a_copy_that_comes_while_nobody_runs_is_not_counted(bridge: Bridge) -> None:
-    """Lines are in more files than they were: that waits until somebody has moved the copy away."""
+    """Lines are in more files than before: the interval waits until the copy is moved away."""
     bridge.visit(9)
     bridge.block()
     bridge.end_day()
@@ -105,7 +105,7 @@ def test_a_copy_that_comes_while_nobody_runs_is_not_counted(bridge: Bridge) -> N
 
 
 def test_a_day_without_clients_is_published_after_a_restart(bridge: Bridge) -> None:
-    """No file had a line of it, and none has: nobody came."""
+    """No file had a line of it, and none has now: zero clients."""
     bridge.block()
     bridge.end_day()
     bridge.stop()
@@ -116,7 +116,7 @@ def test_a_day_without_clients_is_published_after_a_restart(bridge: Bridge) -> N
 
 
 def test_a_rotated_log_that_is_being_compressed_is_counted_once(bridge: Bridge) -> None:
-    """For a moment both are there."""
+    """Both files exist for a moment."""
     bridge.visit(9)
     bridge.log.rename(bridge.home / "clients.log.1")
     (bridge.home / "clients.log.1.gz").write_bytes(gzip.compress((bridge.home / "clients.log.1").read_bytes())[:40])
@@ -128,7 +128,7 @@ def test_a_rotated_log_that_is_being_compressed_is_counted_once(bridge: Bridge) 
 def test_a_log_that_is_being_rotated_by_copying_is_not_counted_twice(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Between the copy and the emptying every line is there twice; the next tick finds it once."""
+    """Between copying and truncating every line is there twice; the next tick finds it once."""
     bridge.visit(9)
     shutil.copy(bridge.log, bridge.home / "clients.log.1")
     bridge.end_day()
@@ -140,7 +140,7 @@ def test_a_log_that_is_being_rotated_by_copying_is_not_counted_twice(
 
 
 def test_more_lines_than_clients_and_no_copy_is_given_up(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
-    """A program that began at the same second has left lines under the same label: nobody could move them away."""
+    """A program that started in the same second has left lines with the same label, which cannot be moved away."""
     bridge.visit(9)
     bridge.log.write_text(bridge.log.read_text() + bridge.log.read_text())
     bridge.end_day()
@@ -153,7 +153,7 @@ def test_more_lines_than_clients_and_no_copy_is_given_up(bridge: Bridge, caplog:
 
 @pytest.mark.parametrize("beside", ["copied", "damaged"])
 def test_what_was_not_known_to_be_whole_is_not_published_after_a_restart(bridge: Bridge, beside: str) -> None:
-    """The next program has no number to compare with: it would take a line that stands twice for two clients."""
+    """The next program has no number of lines to compare with: it would count a copied line twice."""
     bridge.visit(9)
     rotated = bridge.home / "clients.log.1"
     if beside == "copied":
@@ -175,7 +175,7 @@ def test_what_was_not_known_to_be_whole_is_not_published_after_a_restart(bridge:
 def test_a_log_that_is_rotated_while_it_is_counted_is_counted_again(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under its new name it would be read a second time, and what had that name before not at all."""
+    """Under its new name it would be read twice, and the file that had that name before not at all."""
     bridge.visit(9)
     rotated = bridge.home / "clients.log.1"
     bridge.log.rename(rotated)
@@ -204,7 +204,7 @@ def test_a_log_that_is_rotated_while_it_is_counted_is_counted_again(
 def test_after_a_power_failure_nothing_is_missing_that_a_ledger_knows_of(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log is on the disk before its interval is said to be over, a document and its name before it is released."""
+    """The log is synced before its interval is marked as over, a document and its name before its release."""
     bridge.visit(9)
     synced = []
     real = os.fsync
@@ -222,7 +222,7 @@ def test_after_a_power_failure_nothing_is_missing_that_a_ledger_knows_of(
 
 
 def test_a_damaged_file_whose_lines_are_all_there_holds_up_nothing(bridge: Bridge) -> None:
-    """Its checksum alone was cut off: as many lines are found as clients came."""
+    """Only its checksum is missing: all lines are found."""
     bridge.visit(9)
     (bridge.home / "clients.log.1.gz").write_bytes(gzip.compress(bridge.log.read_bytes())[:-8])
     os.utime(bridge.home / "clients.log.1.gz", (2**32, 2**32))

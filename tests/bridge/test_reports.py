@@ -1,4 +1,4 @@
-"""What went wrong is said so that it tells of no single client."""
+"""Reports of failures do not reveal a single client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def context(*, safe: bool, draw: Callable[[float, float], float] = lambda low, _
 
 
 def test_reports_come_at_moments_of_their_own() -> None:
-    """One to ten minutes apart, drawn anew each time; every minute where safe logging is off."""
+    """One to ten minutes apart, drawn anew each time; every minute with safe logging off."""
     drawn: list[tuple[float, float]] = []
 
     def draw(low: float, high: float) -> float:
@@ -47,7 +47,7 @@ def test_reports_come_at_moments_of_their_own() -> None:
 def test_one_client_who_was_refused_is_said_as_eight(
     caplog: pytest.LogCaptureFixture, *, safe: bool, number: int
 ) -> None:
-    """Unless safe logging is off; and only once."""
+    """Unless safe logging is off, and only once."""
     caplog.set_level(logging.DEBUG, "obfstats")
     outcomes = OutcomeLog("obfs3", Show(safe=safe))
     outcomes.failed(ClientAddress.parse("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")

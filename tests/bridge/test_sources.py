@@ -1,4 +1,4 @@
-"""A bridge counts its own log in another way than convert does, with the same result."""
+"""Sources: a bridge counts its own log in another way than convert does, with the same numbers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def logs(draw: st.DrawFn) -> list[bytes]:
 
 
 def of_convert(paths: list[Path]) -> Counts | None:
-    """What convert counts of the first interval; None where it has no line."""
+    """Return what convert counts of the first interval; None if it has no line."""
     counts, _ = plain.count([log for path in paths for log in find([str(path)])], lambda _: None)
     return next((one for one in counts if one.interval.label == START), None)
 
@@ -61,7 +61,7 @@ def of_convert(paths: list[Path]) -> Counts | None:
 def test_the_numbers_are_those_of_convert(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], cut: int
 ) -> None:
-    """Every number that a document may hold, with every set of columns, over two files."""
+    """Every number of a document, with every set of columns, from two files."""
     log = tmp_path_factory.mktemp("bridge") / "clients.log"
     rotated = log.with_name("clients.log.1")
     rotated.write_bytes(b"".join(lines[:cut]))
@@ -80,7 +80,7 @@ def test_the_numbers_are_those_of_convert(
 
 
 def test_a_file_counts_among_those_with_lines_if_it_has_any(tmp_path: Path) -> None:
-    """Whether they are in the log itself, or in what it was rotated into; lines of another interval do not count."""
+    """In the log itself or in what it was rotated into; lines of another interval do not count."""
     log = tmp_path / "clients.log"
     log.write_bytes(line(START) + line(ANOTHER))
     (tmp_path / "clients.log.1.gz").write_bytes(gzip.compress(line(START, client=2)))
@@ -92,7 +92,7 @@ def test_a_file_counts_among_those_with_lines_if_it_has_any(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["-", "clients[1].log", "*.log"])
 def test_a_log_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Also one by which a command line means standard input, or several files."""
+    """Also a name that means standard input or several files on a command line."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(line(START))
     (tmp_path / "other.log").write_bytes(line(START))
@@ -100,7 +100,7 @@ def test_a_log_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_clock_that_went_back_a_little_hides_no_rotated_file(tmp_path: Path) -> None:
-    """By less than what counts as set: the file was rotated soon after the start, and is older than its label."""
+    """By less than what counts as set: a file that was rotated soon after the start is older than its label."""
     (tmp_path / "clients.log").write_bytes(b"")
     rotated = tmp_path / "clients.log.1"
     rotated.write_bytes(line(START))
@@ -110,7 +110,7 @@ def test_a_clock_that_went_back_a_little_hides_no_rotated_file(tmp_path: Path) -
 
 
 def test_a_log_may_be_called_like_a_compressed_one(tmp_path: Path) -> None:
-    """Beside something with its name's beginning, which is not its whole form."""
+    """Also next to a folder with the same name without the suffix."""
     (tmp_path / "stats").mkdir()
     log = tmp_path / "stats.gz"
     log.write_bytes(gzip.compress(line(START)))
@@ -118,7 +118,7 @@ def test_a_log_may_be_called_like_a_compressed_one(tmp_path: Path) -> None:
 
 
 def test_what_was_counted_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashes that the counting had in memory are overwritten, also where it fails."""
+    """The hashes are overwritten in memory, also after an error."""
     wiped = list[bool]()
     real = Pages.wipe
 
@@ -134,13 +134,13 @@ def test_what_was_counted_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def visits(number: int, clients: int) -> bytes:
-    """Lines of so many visits of so many clients."""
+    """Write lines of so many connections of so many clients."""
     lines = [f"{START} de {sha1(client.to_bytes(4)).hexdigest()}\n" for client in range(clients)]
     return "".join(lines[visit % clients] for visit in range(number)).encode()
 
 
 def test_wherever_a_part_of_a_large_log_ends_nothing_is_lost(tmp_path: Path) -> None:
-    """Its lines are not all in memory at once; none is lost between two parts, or counted twice."""
+    """The log is read in parts; no line is lost between two of them, or counted twice."""
     for number in (PART_LINES - 1, PART_LINES, PART_LINES + 1, 2 * PART_LINES):
         (tmp_path / "clients.log").write_bytes(visits(number, 777))
         counts = count_in_files(tmp_path / "clients.log", INTERVAL).counts
@@ -148,7 +148,7 @@ def test_wherever_a_part_of_a_large_log_ends_nothing_is_lost(tmp_path: Path) -> 
 
 
 def test_memory_grows_with_clients_and_not_with_their_visits(tmp_path: Path) -> None:
-    """Ten times the visits of a thousand clients take no more than the tenth did."""
+    """Ten times the connections of a thousand clients take the same memory."""
     peaks = []
     for number in (3 * PART_LINES, 30 * PART_LINES):
         (tmp_path / "clients.log").write_bytes(visits(number, 1000))

@@ -1,14 +1,14 @@
-"""The heartbeat (ticket 5083): once an hour the old programs' two lines, so that an operator sees that all is well.
+"""The heartbeat (ticket 5083): the old programs' two lines an hour, which show the operator that the program runs.
 
     Heartbeat: obfsproxy's uptime is 0 day(s), 1 hour(s), and 0 minute(s).
     Heartbeat: During the last 1 hour(s) we saw 8 connection(s) from 8 unique address(es).
 
 Rules:
 
-- The second line speaks of the running interval, from its beginning on; the first beat after an interval has ended
-  speaks of that whole one, once. It is left out where nobody came.
-- Both numbers are rounded up to multiples of 8, unless safe logging is off: an exact number that grows by one dates a
-  client's visit to the hour.
+- The second line is about the running interval. The first beat after the end of an interval is about that whole
+  interval, once. The line is left out if there were no clients.
+- Both numbers are rounded up to multiples of 8, unless safe logging is off: an exact number that grows by one gives the
+  hour of a client's connection.
 - Beats follow boot time. However long a machine slept, there is one beat when it wakes.
 """
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Beats for one program."""
+    """The heartbeat of one program."""
 
     def __init__(self, name: str, now: float, recorder: Recorder | None, show: Show) -> None:
         """Start the uptime.
@@ -46,7 +46,7 @@ class Heartbeat:
         self._show = show
 
     def tick(self, now: float) -> None:
-        """Beat, if an hour has passed since the last one was due.
+        """Beat, if an hour has passed since the last beat was due.
 
         Args:
             now: boot time in seconds.
