@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from obfstats.bridge.commands import PublishOptions
+from obfstats.bridge.interval_sources import LogSource, MemorySource
 from obfstats.bridge.publishing import Publisher
-from obfstats.bridge.sources import LogSource, MemorySource
 from obfstats.formats.document import read_documents
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
-    from obfstats.bridge.sources import IntervalSource
+    from obfstats.bridge.interval_sources import IntervalSource
     from obfstats.formats.document import Document
 
 FIRST = "2012-02-08-14-01-04-obfsproxy-stats"

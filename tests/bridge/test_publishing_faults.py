@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.bridge import threads
-from obfstats.bridge.sources import count_in_files
+from obfstats.bridge.interval_sources import count_in_files
 from obfstats.formats.interval import Interval
 from peers.clocks import DAY
 from tests.bridge.published import FIRST, SECOND, Bridge

@@ -12,8 +12,8 @@ import pytest
 
 from obfstats.bridge import threads
 from obfstats.bridge.commands import PublishOptions
+from obfstats.bridge.interval_sources import MemorySource
 from obfstats.bridge.publishing import Publisher
-from obfstats.bridge.sources import MemorySource
 from obfstats.formats.interval import Interval
 from obfstats.publish.ledger import Ledger
 from obfstats.record.aggregate import Aggregate

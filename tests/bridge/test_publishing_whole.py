@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from obfstats.bridge.sources import count_in_files
+from obfstats.bridge.interval_sources import count_in_files
 from obfstats.formats.interval import Interval
 from peers.clocks import DAY
 from tests.bridge.published import FIRST, SECOND, Bridge

@@ -11,7 +11,7 @@
 - What cannot be written or read is tried again with a later tick, and delays nothing else. Lines are removed only when
   their interval has been published or can no longer be: because a restart cut it short, or it was given up. That
   happens after a week, whatever the obstacle is: lines must not stay because nobody repairs a folder.
-- Where the numbers come from, the log or memory, is known in sources.py alone.
+- Where the numbers come from, the log or memory, is known in interval_sources.py alone.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import threads
+from obfstats.bridge.interval_sources import IntervalLostError
 from obfstats.bridge.logs import NOTICE
-from obfstats.bridge.sources import IntervalLostError
 from obfstats.formats.interval import Interval
 from obfstats.publish.documents import DocumentOptions, noisy_document, rounded_document
 from obfstats.publish.ledger import NOISE, ROUNDED, LedgerError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from obfstats.bridge.commands import PublishOptions
-    from obfstats.bridge.sources import IntervalSource
+    from obfstats.bridge.interval_sources import IntervalSource
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import Document
     from obfstats.record import Recorder

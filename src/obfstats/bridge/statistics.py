@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import threads
+from obfstats.bridge.interval_sources import LogSource, MemorySource
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
-from obfstats.bridge.sources import LogSource, MemorySource
 from obfstats.record import LogInUseError, Recorder, RecordError
 from obfstats.record.aggregate import Aggregate
 
 if TYPE_CHECKING:
     from obfstats.bridge.commands import PublishOptions, StatisticsOptions
-    from obfstats.bridge.sources import IntervalSource
+    from obfstats.bridge.interval_sources import IntervalSource
     from obfstats.record.clock import Clock
     from obfstats.record.journal import Journal
 

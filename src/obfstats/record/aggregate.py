@@ -2,7 +2,7 @@
 
 An Aggregate replaces the journal where nothing about a client is to be written. It counts the batches that the journal
 would write, in the same order and at the same moments. What the journal has written is counted by an Aggregate too
-(bridge/sources.py), so the numbers are the same.
+(bridge/interval_sources.py), so the numbers are the same.
 
 - Of a client it keeps what the log would contain: the hash, and how the client connected, as the number of its class
   (formats/counts.py). They are in pages of their own (pages.py), which are overwritten with zeros when the interval is

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obfstats.bridge.sources import BLOCK_SIZE, count_in_files
+from obfstats.bridge.interval_sources import BLOCK_SIZE, count_in_files
 from obfstats.formats.interval import Interval
 from obfstats.publish import plain
 from obfstats.publish.logfiles import find

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 3
 """Intervals that are kept in memory while the folder accepts no documents."""
 
-MAX_WAIT_SECONDS = 7 * 86_400.0
+MAX_WAIT_SECONDS = 7.0 * INTERVAL_SECONDS
 """How long an interval in the log may wait for its document."""
 
 BLOCK_SIZE = 1 << 16
