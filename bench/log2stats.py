@@ -60,7 +60,7 @@ class Reading(NamedTuple):
 
 
 _FULL = Plan(c_size=200_000_000, go_size=100_000_000, rounds=3)
-_QUICK = Plan(c_size=50_000_000, go_size=30_000_000, rounds=3)
+_QUICK = Plan(c_size=40_000_000, go_size=20_000_000, rounds=3)
 
 
 def measure(plan: Plan) -> str:
