@@ -1,4 +1,4 @@
-"""Addresses of clients that never were: the same ones at every run."""
+"""Made-up clients' addresses: the same ones in every run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def need_geoip() -> Path:
 
 
 def addresses(geoip: Path, count: int) -> list[str]:
-    """Give addresses as text, drawn from the ranges of tor's geoip file; a third of them come back.
+    """Give addresses as text, drawn from the ranges of tor's geoip file; a third of them occur again.
 
     Of the others half belong to any range, which mostly is a small one, and half to any address, which mostly is in a
     large one.

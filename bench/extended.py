@@ -1,15 +1,15 @@
-"""The load on a relay between a transport's program and tor: it plays both of them, in one thread and on one core.
+"""The load on a relay between a transport's program and tor: it plays both, in one thread and on one core.
 
-A connection goes as a client's does: the transport's side connects to the relay and goes through the extended ORPort's
-exchange in the steps that goptlib takes, each of them in one piece; tor's side accepts, answers each and says OKAY.
-Then a token goes each way. Whether the relay passes the exchange on, or has one of its own with either side, cannot be
-seen here: the transport's side proves the cookie that it was given, tor's side wants tor's own, and both see what has
-to be seen: that the other end knows the cookie, and that tor hears of a client whom the transport named.
+A connection is like a client's: the transport's side connects to the relay and runs the extended ORPort's exchange in
+the steps of goptlib, each in one piece; tor's side accepts, answers each step and sends OKAY. Then a token is sent each
+way. Whether the relay forwards the exchange, or has one of its own with either side, cannot be seen here: the
+transport's side proves the cookie that it was given, tor's side wants tor's own, and both see what has to be seen: that
+the other end knows the cookie, and that tor hears of a client whom the transport named.
 
-A relay may be as fast as its load, so nothing is done here that can be left: no event loop, no protocol machine, no
-descriptor that has to be made not to block. One table says what is to be done with a descriptor next. Both ends' nonces
-never change, so that what a relay passes on needs no hash twice. Tor's side hangs up first: then no port that somebody
-connected from stays taken (TIME_WAIT); there would soon be too few of them.
+A relay may be as fast as its load, so the load does as little as possible: no event loop, no protocol machine, no
+non-blocking descriptor. One table holds the next step of each descriptor. Both ends' nonces never change, so that no
+hash of a forwarded exchange is computed twice. Tor's side hangs up first: then no port that somebody connected from
+stays taken (TIME_WAIT); there would soon be too few of them.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from bench.load import Address, Server
 
 TRANSPORT = "obfs4"
-"""What clients are said to come by."""
+"""The transport of all clients."""
 
 CONCURRENCY = 64
-"""Connections under way at once."""
+"""Connections at the same time."""
 
 _WAYS = bytes((SAFE_COOKIE, 0))
 _NONCE = bytes(range(NONCE_LENGTH))
@@ -141,7 +141,7 @@ class _Opening:
             while self._to_finish:
                 events = self._poll.poll(PATIENCE)
                 if not events:
-                    raise BrokenError(f"no connection went on for {PATIENCE:.0f} s, {self._to_finish} were to come")
+                    raise BrokenError(f"no progress for {PATIENCE:.0f} s, {self._to_finish} connections are missing")
                 for descriptor, _ in events:
                     steps[descriptor](descriptor)
         return self._pairs
@@ -156,7 +156,7 @@ class _Opening:
         """Begin one more."""
         self._to_open -= 1
         client = socket.socket()
-        # On loopback whoever listens has answered when this returns.
+        # On loopback the connection is established when this returns.
         client.connect(self._relay.address)
         descriptor = client.detach()
         self._numbers[descriptor] = self._to_open
@@ -222,14 +222,14 @@ class _Opening:
         self._next[descriptor] = self._see_proof
 
     def _see_proof(self, descriptor: int) -> None:
-        said = os.read(descriptor, _MOST)
-        _want(said[:HASH_LENGTH] == self._proofs[descriptor], "prove to tor that it knows the cookie")
-        if len(said) == HASH_LENGTH:
+        received = os.read(descriptor, _MOST)
+        _want(received[:HASH_LENGTH] == self._proofs[descriptor], "prove to tor that it knows the cookie")
+        if len(received) == HASH_LENGTH:
             os.write(descriptor, _RIGHT)
             self._next[descriptor] = self._see_introduction
             return
-        # Tor answers with one write what came in one read.
-        _want(said[HASH_LENGTH:] in self._load.named, "tell tor of a client as the transport did")
+        # Tor answers one read with one write.
+        _want(received[HASH_LENGTH:] in self._load.named, "tell tor of a client as the transport did")
         os.write(descriptor, _RIGHT + _OKAY)
         self._next[descriptor] = self._echo
 

@@ -61,29 +61,28 @@ class Load(Protocol):
 
 
 def upload(pairs: list[Pair], each: int) -> None:
-    """Send so many bytes from each client to the destination, and see each one of them arrive."""
+    """Send that many bytes from each client to the destination, and wait until all have arrived."""
     _move([(pair.client, pair.destination) for pair in pairs], each)
 
 
 def download(pairs: list[Pair], each: int) -> None:
-    """Send so many bytes from the destination to each client, and see each one of them arrive."""
+    """Send that many bytes from the destination to each client, and wait until all have arrived."""
     _move([(pair.destination, pair.client) for pair in pairs], each)
 
 
 def _move(ways: list[tuple[socket.socket, socket.socket]], each: int) -> None:
     to_send = {source.fileno(): (source, each) for source, _ in ways}
-    to_come = {sink.fileno(): (sink, each) for _, sink in ways}
+    to_receive = {sink.fileno(): (sink, each) for _, sink in ways}
     with select.epoll() as poll:
         for number in to_send:
             poll.register(number, select.EPOLLOUT)
-        for number in to_come:
+        for number in to_receive:
             poll.register(number, select.EPOLLIN)
-        while to_come:
+        while to_receive:
             events = poll.poll(PATIENCE)
             if not events:
-                raise BrokenError(
-                    f"nothing moved for {PATIENCE:.0f} s, {sum(left for _, left in to_come.values())} to come"
-                )
+                missing = sum(left for _, left in to_receive.values())
+                raise BrokenError(f"nothing moved for {PATIENCE:.0f} s, {missing} bytes are missing")
             for number, _ in events:
                 if number in to_send:
                     source, left = to_send[number]
@@ -93,14 +92,14 @@ def _move(ways: list[tuple[socket.socket, socket.socket]], each: int) -> None:
                         poll.unregister(number)
                         del to_send[number]
                 else:
-                    sink, left = to_come[number]
+                    sink, left = to_receive[number]
                     got = sink.recv_into(_DISCARD, len(_DISCARD), socket.MSG_TRUNC)
                     if not 0 < got <= left:
-                        raise BrokenError(f"{got} bytes came where {left} were left to come")
-                    to_come[number] = sink, left - got
+                        raise BrokenError(f"{got} bytes arrived where {left} were missing")
+                    to_receive[number] = sink, left - got
                     if got == left:
                         poll.unregister(number)
-                        del to_come[number]
+                        del to_receive[number]
 
 
 def idle_kib(load: Load, server: Server, count: int) -> float:

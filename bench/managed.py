@@ -2,7 +2,7 @@
 
 Four servers as tor would run them share one core, three of them idle while one is measured; the load plays their
 clients and tor. A connection is an obfs3 handshake, the way to tor (with the extended ORPort: cookie, two hashes, the
-client's address, OKAY), a token each way, and the end. What counts is the server's processor time.
+client's address, OKAY), a token each way, and the end. The figure is the server's processor time.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def measure(plan: Plan) -> str:
 
 @contextlib.contextmanager
 def _open(folder: Path, argv: Sequence[str], core: int, extended: bool) -> Iterator[Bridge]:  # noqa: FBT001
-    """Start a server, and the tor behind it."""
+    """Start a server and its load."""
     folder.mkdir()
     cookie = os.urandom(COOKIE_LENGTH) if extended else None
     with Obfs3Load(cookie) as load:

@@ -7,8 +7,8 @@ liberties make it cheap, and neither can be seen from the server:
   constant looks as random as any key, and what the server computes does not depend on it.
 - After the handshake it may send any bytes: the server deciphers them to noise and passes noise on.
 
-A handshake is whole when it has proved everything in both directions: the token that this side enciphered came out of
-the server in clear, and its echo came back enciphered, after the server's magic.
+A handshake is complete when it has proved everything in both directions: the token that this side enciphered left the
+server in clear, and its echo returned enciphered, after the server's magic.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bench.load import Address, Server
 
 CONCURRENCY = 16
-"""Handshakes under way at once."""
+"""Handshakes at the same time."""
 
 TOKEN_LENGTH = 32
 """Bytes that make the round trip; they name the connection."""
@@ -57,7 +57,7 @@ _PADDING = bytes(2048)
 """Each of the two pieces of padding, as long as they are on average."""
 
 GREETING: bytes = gmpy2.powmod(2, _EXPONENT, _PRIME).to_bytes(_KEY_LENGTH, "big") + _PADDING
-"""What an initiator says unasked."""
+"""What an initiator sends first."""
 
 
 class _Phase(Enum):
@@ -81,10 +81,10 @@ class Initiator:
         self._secret = b""
 
     def receive(self, data: bytes) -> bytes | None:
-        """Take bytes of the server's; give what to send in answer, or None once the handshake is whole.
+        """Take bytes from the server; give the answer to send, or None once the handshake is complete.
 
         Raises:
-            BrokenError: if what came back is not the token.
+            BrokenError: if the echo is not the token.
         """
         self._held += data
         if self._phase is _Phase.KEY:
@@ -100,7 +100,7 @@ class Initiator:
             return b""
         if self._cipher("Responder", echo) != self.token:
             raise BrokenError(
-                f"the server gave back {len(echo)} bytes that are not the token, behind {len(magic)} others"
+                f"the server returned {len(echo)} bytes that are not the token, after {len(magic)} others"
             )
         return None
 
@@ -137,7 +137,7 @@ class Obfs3Load:
         self._listening.close()
 
     def open_and_close(self, server: Server, count: int) -> None:
-        """Open connections, some at a time, and close each as soon as its handshake is whole.
+        """Open connections, some at a time, and close each as soon as its handshake is complete.
 
         When this returns the server has closed its end of all of them towards the destination.
         """
@@ -204,7 +204,7 @@ class _Opening:
                     else:
                         self._accept()
                 if time.monotonic() > deadline:
-                    raise BrokenError(f"no handshake went on for {PATIENCE:.0f} s, {self._to_finish} were to come")
+                    raise BrokenError(f"no progress for {PATIENCE:.0f} s, {self._to_finish} connections are missing")
         return self._pairs
 
     def _open(self) -> None:
@@ -213,7 +213,7 @@ class _Opening:
         client = socket.socket()
         client.setblocking(False)
         if client.connect_ex(self._server) not in {0, errno.EINPROGRESS}:
-            raise BrokenError("the server does not take connections")
+            raise BrokenError("the server refuses connections")
         self._clients[client.fileno()] = client, Initiator(self._load.next_token())
         self._poll.register(client, select.EPOLLOUT)
 
@@ -280,7 +280,7 @@ class _Opening:
                     raise BrokenError(reason)
 
     def _destination(self, number: int) -> None:
-        """Echo the token; after that the only thing to come is the end."""
+        """Echo the token; after it only the end may follow."""
         accepted, token = self._arriving[number]
         data = accepted.recv(TOKEN_LENGTH)
         token += data

@@ -32,8 +32,8 @@ def cpu_seconds(pid: int) -> float:
     """Give the processor time of a process in seconds, exact to the nanosecond.
 
     This reads the process's own clock, which clock_getcpuclockid(3) names: user and system time of all its threads,
-    those that have ended included. `/proc/PID/stat` says the same in hundredths of a second, and `schedstat` speaks of
-    one thread. The kernel's work for the loopback interface runs within whoever sends, so it is counted, too.
+    those that have ended included. `/proc/PID/stat` gives the same in hundredths of a second, `schedstat` that of one
+    thread. The kernel's work for the loopback interface runs in the sender, so it is counted, too.
     """
     # The kernel's encoding: the complement of the process id, and 2 for the scheduler's clock.
     return time.clock_gettime((~pid << 3) | 2)
@@ -67,8 +67,8 @@ def spend(work: Callable[[], object], *pids: int) -> Spent:
 def resident_kib(pid: int) -> int:
     """Give the resident memory of a process in KiB.
 
-    The kernel keeps an approximate sum that lags behind; adding the mappings up is exact, but a process that refuses
-    to be dumped shows its mappings to root alone.
+    The kernel keeps an approximate sum that lags behind; the sum of the mappings is exact, but a process that is not
+    dumpable shows its mappings to root alone.
     """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -76,7 +76,7 @@ def resident_kib(pid: int) -> int:
         text = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"^(?:Rss|VmRSS):\s+([0-9]+) kB$", text, re.MULTILINE)
     if found is None:
-        raise MissingError(f"this kernel does not say what memory process {pid} has")
+        raise MissingError(f"this kernel does not tell the memory of process {pid}")
     return int(found[1])
 
 
@@ -108,7 +108,7 @@ def allow_descriptors(count: int) -> None:
     """Raise the limit on open files, for this process and for those that it starts.
 
     Raises:
-        MissingError: if so many are not allowed.
+        MissingError: if that many are not allowed.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
@@ -156,7 +156,7 @@ def run(command: Sequence[str], folder: Path) -> Ran:
 
 
 class _Watch:
-    """Adds up the memory of a process and all that came of it again and again, on a thread of its own."""
+    """Adds up the memory of a process and its descendants a hundred times a second, on a thread of its own."""
 
     def __init__(self, process: int) -> None:
         self._process = process

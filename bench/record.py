@@ -1,8 +1,7 @@
 """Recording a connection, against the ticket taken literally; and what statistics cost the server.
 
-Both recorders get the same addresses as text, in the same order, and write to files in one folder. What recording
-costs is processor time, so that whatever else the machine does counts for little; a stall is what a clock on the wall
-says.
+Both recorders get the same addresses as text, in the same order, and write to files in one folder. The cost of
+recording is processor time, so that other work of the machine matters little; a stall is measured by the wall clock.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """obfs3 through `obfsproxy server` and through obfs4proxy as server: processor time a byte and a handshake, memory.
 
 Both servers run on one core, one of them idle while the other is measured; the other core is their load's. Clients
-and destination are one thread that costs less than either server (bench/obfs3.py). What counts is the server's
+and destination are one thread that costs less than either server (bench/obfs3.py). The figure is the server's
 processor time, not how long a round takes.
 """
 
@@ -71,7 +71,7 @@ def measure(plan: Plan) -> str:
 def _start_ours(load: Obfs3Load, core: int, *, statistics: bool = True) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         counting = ["--stats-log", str(Path(folder) / "clients.log")] if statistics else ["--no-stats"]
-        # All of the load comes from one network.
+        # The whole load has addresses of one network.
         counting += ["--max-per-network", str(_DESCRIPTORS)]
         destination = "{}:{}".format(*load.destination)
         with program.obfsproxy(*counting, "obfs3", "--dest", destination, "server", "127.0.0.1:0", cpu=core) as running:

@@ -97,7 +97,7 @@ class Comparison:
 def in_turn(
     rounds: int, ours: Callable[[], _Figure], peer: Callable[[], _Figure]
 ) -> tuple[list[_Figure], list[_Figure]]:
-    """Measure both sides in turn; which comes first changes with every round.
+    """Measure both sides in turn; each round begins with the other side.
 
     Args:
         rounds: how many figures to take of each.
@@ -123,7 +123,7 @@ def progress(text: str) -> None:
 
 
 def surroundings(*peers: str) -> str:
-    """Say in one line what the figures were measured with, for whoever compares them with those of another machine."""
+    """Describe in one line what the figures were measured with, so that those of two machines can be compared."""
     congestion = _CONGESTION.read_text().strip() if _CONGESTION.exists() else "of an unknown kind"
     facts = [
         f"{platform.python_implementation()} {platform.python_version()}",

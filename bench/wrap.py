@@ -1,17 +1,17 @@
 """`obfstats wrap` and HAProxy between a transport's program and tor; and obfs4proxy with the wrap and without it.
 
-Both relays lie on the same path: bench/extended.py plays the transport's program and tor's extended ORPort, and every
-connection begins with the extended ORPort's exchange. HAProxy passes it on from end to end. The wrap has it with the
-transport by its own cookie and with tor by tor's, and counts the client: it keeps statistics as on a bridge, with tor's
-country files. So both carry a whole exchange, and bytes behind it.
+Both relays are on the same path: bench/extended.py plays the transport's program and tor's extended ORPort, and every
+connection begins with the extended ORPort's exchange. HAProxy forwards it from end to end. The wrap has one with the
+transport by its own cookie and one with tor by tor's, and counts the client: it keeps statistics as on a bridge, with
+tor's country files. So both carry a whole exchange and the bytes after it.
 
-HAProxy is there twice. The table with everything has it splice whatever comes, through pipes of a mebibyte: the best
-that we know of for it. Either relay's time is then the kernel's, for the same few calls. The other table has it decide
-by itself (`option splice-auto`); on this path it then copies.
+HAProxy is measured twice. In the main table it always splices, through pipes of a mebibyte: its fastest configuration
+that we know. Either relay's time is then the kernel's, for the same few calls. In the other table it decides by itself
+(`option splice-auto`); on this path it then copies.
 
-All run on one core, idle but for the one that is measured; the other core is their load's. Where the clock on the wall
-measures, a table says how busy both cores were: a relay that leaves its own core idle while the load's is busy could do
-more. The processor time beside it does not depend on that.
+All run on one core, and those that are not measured are idle; the other core is the load's. For what is measured by the
+wall clock, a table shows how busy both cores were: a relay that leaves its own core idle while the load's is busy could
+do more. The processor time beside it does not depend on that.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _QUICK = Plan(rounds=5, volume=1 << 27, visits=1_000, idle_rounds=1, chain_round
 
 
 class Outcome(NamedTuple):
-    """What was found out in rounds of one kind.
+    """The result of rounds of one kind.
 
     Attributes:
         name: what was done.
@@ -110,7 +110,7 @@ def measure(plan: Plan) -> str:
         outcomes = [*_compare_bulk(plan, load, always), _compare_visits(plan, load, always)]
         beside = _compare_bulk(plan, load, automatic)
         if not log.stat().st_size:
-            raise BrokenError("the wrap counted nobody")
+            raise BrokenError("the wrap counted no client")
     rows = _rows(outcomes)
     rows.append(_compare_idle(plan, clients, server_core))
     progress(f"{plan.chain_rounds} rounds of bulk transfer through obfs4, each way")
@@ -146,11 +146,11 @@ def _start_peer(
 
 
 def _transfer(plan: Plan, load: ExtOrPortLoad, connections: int, direction: str, relay: Server) -> Spent:
-    """Move the volume through so many connections."""
+    """Move the volume through that many connections."""
     move = DIRECTIONS[direction]
     each = plan.volume // connections
     pairs = load.open(relay, connections)
-    # Buffers and the path's speed are found out before anything is counted.
+    # Buffers and the path's speed settle before anything is counted.
     move(pairs, each // 8)
     spent = spend(partial(move, pairs, each), relay.pid)
     for pair in pairs:
@@ -193,7 +193,7 @@ def _compare_speed(plan: Plan, load: ExtOrPortLoad, relays: tuple[Server, Server
 
 
 def _compare_visits(plan: Plan, load: ExtOrPortLoad, relays: tuple[Server, Server]) -> Outcome:
-    """Compare how many connections come and go: exchange, count, a token each way, end."""
+    """Compare connections a second: exchange, count, a token each way, end."""
     progress(f"{plan.rounds} rounds of {plan.visits:,} connections")
     for relay in relays:
         load.open_and_close(relay, plan.visits)
@@ -254,7 +254,7 @@ class Bridge(NamedTuple):
     Attributes:
         pids: its processes.
         address: where obfs4proxy listens.
-        arguments: what a client has to know of it.
+        arguments: what a client needs besides the address.
     """
 
     pids: list[int]
@@ -317,21 +317,21 @@ def _costs(all_spent: list[Spent], volume: int) -> list[float]:
 
 
 def _transfer_through_chain(load: ExtOrPortLoad, proxy: Address, bridge: Bridge, direction: str, volume: int) -> Spent:
-    """Move so many bytes through a connection of their own."""
+    """Move that many bytes through a new connection."""
     client = socks.connect(proxy, bridge.address, bridge.arguments)
-    pairs = [Pair(client, _let_in(load))]
+    pairs = [Pair(client, _accept_as_tor(load))]
     for end in pairs[0]:
         end.setblocking(False)
     move = DIRECTIONS[direction]
-    # Buffers and the path's speed are found out before anything is counted.
+    # Buffers and the path's speed settle before anything is counted.
     move(pairs, volume // 8)
     spent = spend(partial(move, pairs, volume), *bridge.pids)
     pairs[0].close()
     return spent
 
 
-def _let_in(load: ExtOrPortLoad) -> socket.socket:
-    """Be tor for the next client."""
+def _accept_as_tor(load: ExtOrPortLoad) -> socket.socket:
+    """Play tor for the next client."""
     load.listening.settimeout(PATIENCE)
     accepted, _ = load.listening.accept()
     accepted.settimeout(PATIENCE)

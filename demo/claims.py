@@ -129,7 +129,7 @@ def _check_start(claims: Claims, seen: Observed) -> None:
     )
     where, locked = f"VmLck in /proc/{seen.main.pid}/status: {seen.locked} kB", seen.locked > 0
     if any("does not lock memory" in line for line in seen.main.output()):
-        where, locked = "this machine lets nobody lock memory (ulimit -l), and obfsproxy says so", True
+        where, locked = "this machine allows no locked memory (ulimit -l), and obfsproxy logs that", True
     claims.check(1, "kept", "S, in a page of memory that is locked, so that no swap file gets it", where, holds=locked)
     mode, size = stat.S_IMODE(seen.mode), seen.sizes["started"]
     claims.check(
@@ -144,28 +144,28 @@ def _check_start(claims: Claims, seen: Observed) -> None:
 def _check_connection(claims: Claims, seen: Observed) -> None:
     """Step 2."""
     served = sum(len(day.connections) for days in (seen.first, seen.second) for day in days.values())
-    came = sum(len(day.connections) for day in seen.first.values())
+    connections = sum(len(day.connections) for day in seen.first.values())
     lines = sum(len(seen.first_lines(name)) for name in seen.first)
     claims.check(
         2,
         "kept",
         "one message for each client that is served",
-        f"{came} connections on the first day, {lines} lines of it in the two logs",
-        holds=came == lines,
+        f"{connections} connections on the first day, {lines} lines of it in the two logs",
+        holds=connections == lines,
     )
     claims.check(
         2,
         "forgotten",
         "strangers who finish no handshake",
-        f"{seen.strangers} connected, sent noise and went away: {lines - came} lines more than clients",
-        holds=seen.strangers > 0 and came == lines,
+        f"{seen.strangers} connected, sent noise and left: {lines - connections} lines more than clients",
+        holds=seen.strangers > 0 and connections == lines,
     )
     marked = [name for name, text in seen.texts().items() if seen.mark in text or seen.mark.hex().encode() in text]
     claims.check(
         2,
         "forgotten",
-        "what goes through",
-        f"{served} clients had {seen.echoed:,} random bytes echoed, and all came back as sent; the mark that they "
+        "what they send",
+        f"{served} clients had {seen.echoed:,} random bytes echoed, all as they were sent; the mark that they "
         f"began with is in {len(marked)} files",
         holds=seen.echoed > served and not marked,
     )
@@ -191,7 +191,7 @@ def _check_interval_end(claims: Claims, seen: Observed) -> None:
         3,
         "kept",
         "TS, later by 24 hours to the second",
-        f"{', '.join(starts)}; the new day's first client came at {write_time(seen.morning)}",
+        f"{', '.join(starts)}; the new day's first client connected at {write_time(seen.morning)}",
         holds=[datetime.fromisoformat(start) for start in starts] == [due],
     )
     hashes = [{line.hash for line in lines} for lines in (first, second)]
@@ -201,7 +201,7 @@ def _check_interval_end(claims: Claims, seen: Observed) -> None:
     claims.check(
         3,
         "forgotten",
-        "S: there is a new one, and nobody can be followed into the new day",
+        "S: there is a new one, and no client can be followed into the new day",
         f"the only client from {alone} was {shorten(before)}, now it is {shorten(after)}; {len(both)} clients are in "
         f"the log on both days, and {len(hashes[0] & hashes[1])} hashes",
         holds=bool(before and after and both) and not hashes[0] & hashes[1],
@@ -215,7 +215,7 @@ def _check_full_buffer(claims: Claims, seen: Observed) -> None:
     claims.check(
         4,
         "kept",
-        f"{DEFAULT_BUFFER} messages in memory, until one more comes",
+        f"{DEFAULT_BUFFER} messages in memory, until one more arrives",
         f"the log after {DEFAULT_BUFFER} connections: {full} bytes; after {DEFAULT_BUFFER + 1}: {more:,} bytes, "
         f"{more // LINE_LENGTH} lines",
         holds=full == 0 and more == DEFAULT_BUFFER * LINE_LENGTH,
@@ -225,13 +225,13 @@ def _check_full_buffer(claims: Claims, seen: Observed) -> None:
     edges = [*range(0, last, DEFAULT_BUFFER), *range(last, len(lines), DEFAULT_BUFFER), len(lines)]
     batches = [lines[start:end] for start, end in pairwise(edges)]
     in_order = [batch == sorted(batch, key=lambda line: (line.start, line.country, line.hash)) for batch in batches]
-    came = " ".join(visitor.country for visitor in seen.first[name].connections[:_SHOWN])
-    stand = " ".join(line.country for line in lines[:_SHOWN])
+    sent = " ".join(client.country for client in seen.first[name].connections[:_SHOWN])
+    written = " ".join(line.country for line in lines[:_SHOWN])
     claims.check(
         4,
         "forgotten",
-        "the order in which they came",
-        f"sent: {came} ...; written: {stand} ...; {sum(in_order)} of {len(batches)} batches are sorted",
+        "the order in which they connected",
+        f"sent: {sent} ...; written: {written} ...; {sum(in_order)} of {len(batches)} batches are sorted",
         holds=all(in_order),
     )
 
@@ -262,7 +262,7 @@ def _check_message(claims: Claims, seen: Observed) -> None:
     claims.check(
         5,
         "forgotten",
-        "when somebody came",
+        "when a client connected",
         f"{len(times)} different times in {len(lines)} lines, those at which {intervals} intervals began",
         holds=len(times) == intervals,
     )
@@ -287,7 +287,7 @@ def _check_traces(claims: Claims, seen: Observed) -> None:
     claims.check(
         5,
         "forgotten",
-        "the way back to the address, for whoever has no S",
+        "the way back to the address, without S",
         f"{len(plain):,} hashes of these addresses without S (SHA-1, SHA-256, BLAKE2b): {len(plain & hashes)} of them "
         "in the logs",
         holds=bool(plain) and not plain & hashes,
@@ -359,7 +359,7 @@ def _check_script(claims: Claims, seen: Observed) -> None:
         "left out",
         "the interval that is not over yet, which must not be published",
         f"{lines} lines of it in the log, {sum(seen.tables.count(start) for start in unfinished)} rows in the tables; "
-        "it says so",
+        "it prints that",
         holds=bool(unfinished) and all(start in seen.remarks and start not in seen.tables for start in unfinished),
     )
 
@@ -395,7 +395,7 @@ def find_addresses(text: bytes, addresses: Iterable[str]) -> list[str]:
 
 
 def plain_hashes(addresses: Iterable[str]) -> Iterator[str]:
-    """Hash addresses without a secret in the obvious ways, which anybody could look up: 40 digits each."""
+    """Hash addresses without a secret in the obvious ways, which could be looked up: 40 digits each."""
     for address in addresses:
         for form in (address.encode(), IPv4Address(address).packed):
             for name in ("sha1", "sha256", "blake2b"):

@@ -109,13 +109,13 @@ def show_introduction(screen: Screen) -> None:
     screen.line()
     screen.text(
         "Real obfs3 and obfs2 clients connect to two real servers on this machine, which count them as ticket 5047 "
-        "describes it. All clients come from loopback addresses, and those have no country. So this demonstration "
-        "brings a GeoIP file of its own, which says:"
+        "describes it. All clients have loopback addresses, and those have no country. So this demonstration has a "
+        "GeoIP file of its own:"
     )
     known = [f"{country} {network}" for country, network in NETWORKS.items() if country != UNKNOWN_COUNTRY]
     for line in _in_columns(known, 4):
         screen.line(f"    {line}")
-    screen.text(f"Some clients come from {NETWORKS[UNKNOWN_COUNTRY]}, which is not in the file: {UNKNOWN_COUNTRY}.")
+    screen.text(f"Some clients are in {NETWORKS[UNKNOWN_COUNTRY]}, which is not in the file: {UNKNOWN_COUNTRY}.")
 
 
 def show_start(screen: Screen, bridges: Collection[Bridge]) -> None:

@@ -1,8 +1,8 @@
-"""Client addresses that must never turn up anywhere: drawn here, and searched for when the whole run is over.
+"""Client addresses that must not be found anywhere: drawn here, and searched for after the whole run.
 
 Every test that sends clients through the program gives them addresses from `address`. At the end, `findings` reads
-whatever the run left behind (files, logs, what programs said, what pytest reported) and looks for each of them in
-every form an address takes.
+everything that the run has left (files, logs, output of programs, reports of pytest) and looks for each of them in
+every form of an address.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOWHERE = 250
 # Cookies and keys are nothing but random bytes, and so is what tor compresses.
 _RANDOM = re.compile(r"cookie|/keys/|/diff-cache/")
 _HASH = re.compile(rb"(?<![0-9a-f])[0-9a-f]{40,}(?![0-9a-f])")
-# What may be one of the addresses, at any place: there are thousands of them, too many to look for one by one.
+# What may be one of the addresses, at any offset: there are thousands of them, too many to look for one by one.
 _CANDIDATES = {
     "text": re.compile(rb"(?=(127\.\d{1,3}\.\d{1,3}\.\d{1,3}))"),
     "number": re.compile(rb"(?=(21[34]\d{7}))"),
@@ -40,9 +40,9 @@ _numbers = {second: itertools.count() for second in (*COUNTRIES.values(), _NOWHE
 
 
 def address(country: str = "de") -> str:
-    """Give a loopback address that nobody had before, of a country of the test's own; `??` for one of none."""
+    """Give a new loopback address of one of the tests' countries; `??` for one without a country."""
     second = COUNTRIES.get(country, _NOWHERE)
-    # Never a network's first or last address: those stand in the GeoIP file as its ranges' ends.
+    # Never a network's first or last address: those are in the GeoIP file.
     third, fourth = divmod(next(_numbers[second]), 200)
     given = f"127.{second}.{third + 17}.{fourth + 23}"
     _handed_out[given] = forms(given)
@@ -58,17 +58,17 @@ def forms(text: str) -> list[bytes]:
 
 
 def findings(texts: Iterable[tuple[str, bytes]]) -> Iterator[str]:
-    """Say where a client's address was found, and in which form; the address itself is not repeated.
+    """Report where a client's address was found, and in which form; the address itself is not repeated.
 
     Args:
         texts: what to search, each with a name for it.
     """
     wanted = dict(zip(_CANDIDATES, map(frozenset, zip(*_handed_out.values(), strict=True)), strict=False))
     for where, content in texts:
-        # Eight hex digits of an address turn up in thousands of hashes by chance, so those are not looked into.
+        # Eight hex digits of an address occur in thousands of hashes by chance, so hashes are left out.
         lowered = _HASH.sub(b"hash", content.lower())
         for name, written in wanted.items():
-            # Four packed bytes turn up in random data by chance; the other forms do not.
+            # Four packed bytes occur in random data by chance; the other forms do not.
             if name == "packed" and _RANDOM.search(where):
                 continue
             for candidate in _CANDIDATES[name].findall(content if name == "packed" else lowered):
@@ -77,7 +77,7 @@ def findings(texts: Iterable[tuple[str, bytes]]) -> Iterator[str]:
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every regular file that a run left below a folder."""
+    """Give every regular file below a folder."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             yield str(path), path.read_bytes()

@@ -1,4 +1,4 @@
-"""What every test gets, and the search for clients' addresses when all of them have run."""
+"""Fixtures of all tests, and the search for clients' addresses after the whole run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# How long an example takes says more about the machine's other work than about ours.
+# The time of an example depends more on the machine's other work than on ours.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
@@ -25,7 +25,7 @@ _found: list[str] = []
 
 
 def pytest_configure() -> None:
-    """Let signals mean what they mean by default: a shell ignores two of them for what it runs in the background."""
+    """Restore the default handling of signals: a shell ignores two of them for a background job."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
@@ -45,18 +45,18 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Search everything the run left behind; one finding fails the run."""
+    """Search everything that the run has left; one finding fails the run."""
     _found.extend(canary.findings(_everything(session.config)))
     if _found and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was found, and in how much."""
+    """Report what was found."""
     for finding in _found:
         terminalreporter.write_line(f"CANARY: {finding}", red=True)
     terminalreporter.write_line(
-        f"searched for {len(canary._handed_out)} clients' addresses in what the run left behind: {len(_found)} found"
+        f"searched for {len(canary._handed_out)} clients' addresses in what the run has left: {len(_found)} found"
     )
 
 

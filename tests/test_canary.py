@@ -1,4 +1,4 @@
-"""The search for clients' addresses finds what it is there for, and nothing by chance."""
+"""The search for clients' addresses finds every form of one, and nothing by chance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_form_of_an_address_is_found(form: int) -> None:
 
 
 def test_a_hash_is_no_address() -> None:
-    """Thousands of hashes hold some address's eight hex digits somewhere; nothing may be made of that."""
+    """Thousands of hashes hold some address's eight hex digits somewhere; that is no finding."""
     hexadecimal = canary.forms(canary.address())[2]
     line = b"2012-02-07 14:01:04 de 0000" + hexadecimal + b"0" * 28 + b"\n"
     assert list(canary.findings([("a log", line)])) == []
@@ -30,7 +30,7 @@ def test_a_hash_is_no_address() -> None:
 
 
 def test_a_cookie_may_hold_four_bytes_of_an_address() -> None:
-    """It is random, and so are keys; anything else that an address stands for in them is found."""
+    """It is random, and so are keys; any other form of an address in them is found."""
     text, packed = (canary.forms(canary.address())[form] for form in (0, 4))
     assert list(canary.findings([("a/control_auth_cookie", packed), ("a/keys/secret_id_key", packed)])) == []
     assert len(list(canary.findings([("a/control_auth_cookie", text), ("a/other", packed)]))) == 2

@@ -1,4 +1,4 @@
-"""The documentation says what there is."""
+"""The documentation is complete and its links work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def help_of(program: str, *arguments: str) -> str:
     ids=" ".join,
 )
 def test_every_option_is_documented(program: list[str]) -> None:
-    """Whatever `--help` names stands in docs/commands.md."""
+    """Every option that `--help` shows is in docs/commands.md."""
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", help_of(*program)))
     assert "--help" in options
     assert {option for option in options if f"`{option}" not in COMMANDS_PAGE} == set()

@@ -1,1 +1,1 @@
-"""The whole thing: real tors in a private network on loopback, with our program as their transport."""
+"""End to end: real tors in a private network on loopback, with our programs as their transports."""

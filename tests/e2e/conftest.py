@@ -1,4 +1,4 @@
-"""The network and what is shared in it. Nothing here waits for what a test does not need."""
+"""The shared network. Its fixtures wait for nothing that a test does not need."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[networks.Netwo
 
 @pytest.fixture
 def clock(tmp_path: Path) -> ProgramClock:
-    """The clock of a bridge's tor and of our program; a program in Go goes by the machine's."""
+    """The clock of a bridge's tor and of our program; libfaketime does not move a program in Go."""
     need("faketime", "faketime")
     return ProgramClock(tmp_path / "clock")
 

@@ -1,4 +1,4 @@
-"""What our program has to say to the operator stands in tor's own log."""
+"""Our program's warnings to the operator are in tor's own log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_an_old_torrc_goes_on_working(network: Network) -> None:
-    """A torrc from the days of scramblesuit: the others are served, and tor's log says what is not, and why."""
+    """A torrc from the days of scramblesuit: the others are served, and tor's log names the one that is not."""
     hosts = {"obfs2": "127.0.0.1", "obfs3": "127.0.0.1"}
     with network.bridge("old", OURS, hosts, named=["obfs2", "obfs3", "scramblesuit"]) as bridge:
         bridge.wait_for(r"\[warn\] .*\(scramblesuit scramblesuit is not offered: .*; use ")
@@ -31,7 +31,7 @@ def test_warnings_stand_in_tors_log(network: Network) -> None:
 
 
 def test_a_log_that_cannot_be_kept_is_said_and_nothing_is_served(network: Network, tmp_path: Path) -> None:
-    """The statistics log is a symbolic link: tor's log says so for the transport, and the link's end stays empty."""
+    """The statistics log is a symbolic link: tor's log has it, and the link's target stays empty."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.touch()
     state = network.folder / "linked" / "pt_state"

@@ -1,4 +1,4 @@
-"""The program lives as long as its tor, and a bridge comes back after either way of ending it."""
+"""The program runs as long as its tor, and a bridge works again after either way of ending it."""
 
 from __future__ import annotations
 

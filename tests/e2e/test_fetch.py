@@ -1,4 +1,4 @@
-"""A file comes whole through the network, by each transport, over each family, with each client's program."""
+"""A file arrives complete through the network, by each transport, over each family, with each client's program."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WAYS = [
 
 @pytest.fixture(scope="module")
 def clients(network: Network) -> Iterator[Clients]:
-    """A tor client for each way, all of them at once; each knows one bridge by one transport, and nobody else."""
+    """A tor client for each way, all of them at once; each uses one bridge by one transport."""
     need("obfs4proxy", "obfs4proxy")
     with ExitStack() as stack:
         network.wait()
@@ -63,7 +63,7 @@ def clients(network: Network) -> Iterator[Clients]:
 
 @pytest.fixture(scope="module")
 def destination() -> Iterator[tuple[str, int]]:
-    """A web server behind the exit."""
+    """A web server that the exit connects to."""
     with web.serve(FILE) as address:
         yield address
 

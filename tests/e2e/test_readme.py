@@ -47,7 +47,7 @@ def four_lines() -> list[str]:
 
 
 def test_four_lines_make_a_bridge_that_counts(network: Network) -> None:
-    """Only the program's place and the ORPort's number are others; a client comes, and tor has counted it."""
+    """Only the program's path and the ORPort's number are changed; a client connects, and tor has counted it."""
     *lines, plugin = four_lines()
     command = plugin.replace("/opt/obfstats/bin/obfsproxy managed", " ".join(OURS))
     assert command != plugin
@@ -58,7 +58,7 @@ def test_four_lines_make_a_bridge_that_counts(network: Network) -> None:
 
 
 def test_one_line_counts_in_front_of_another_transport(network: Network, tmp_path: Path) -> None:
-    """The line of the README's first screen; a client of another author's program comes, and both have counted it."""
+    """The line of the README's first screen; a client of another program connects, and both have counted it."""
     need("obfs4proxy", "obfs4proxy")
     *lines, _ = four_lines()
     found = re.search(r"^    (ServerTransportPlugin obfs4 .+)$", README.read_text(), re.MULTILINE)

@@ -1,6 +1,6 @@
 """A day of a bridge, counted twice: by tor, through the extended ORPort, and by our program. Both publish the same.
 
-One file moves the clocks of both. No client comes between the end of the day and the moment when both have ended
+One file moves the clocks of both. No client connects between the end of the day and the moment when both have ended
 their interval: it would be of the old day for one and of the new day for the other.
 """
 
@@ -96,7 +96,7 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(
         germany, turkey, iran = (
             [canary.address(code) for _ in range(n)] for code, n in {"de": 17, "tr": 8, "ir": 8}.items()
         )
-        # One from Turkey comes by both and counts twice: nine. One from Iran comes twice by the same and counts once.
+        # One from Turkey uses both and counts twice: nine. One from Iran uses the same one twice and counts once.
         visits = [("obfs3", address) for address in (*germany, turkey[0], canary.address("??"), germany[0])]
         visits += [("obfs2", address) for address in (*turkey, *iran, iran[0])]
         for name, address in visits:

@@ -39,7 +39,7 @@ def folders(bridge: Bridge) -> set[str]:
 
 
 def test_two_wraps_under_one_tor_count_each_for_itself(network: Network, geoip: Path, tmp_path: Path) -> None:
-    """Each has its own log and private folder; one that is killed and comes back harms the other in neither."""
+    """Each has its own log and private folder; one that is killed and started again harms the other in neither."""
     need("obfs4proxy", "obfs4proxy")
     options = ("--geoip", str(geoip), "--stats-buffer", "1", "--stats-columns")
     # Tor starts one program for two lines that are alike.
@@ -72,7 +72,7 @@ def test_two_wraps_under_one_tor_count_each_for_itself(network: Network, geoip: 
             assert is_answer(visit_with(visitor, bridge, "obfs4", canary.address("ir")))
         assert countries_seen(bridge) == "de=8,ir=8,tr=8"
         assert logged(bridge) == [["obfs3", "obfs3", "obfs3"], ["obfs4", "obfs4"]]
-        # One has stayed, one was left behind and removed, one is new.
+        # One has stayed, one was left by a killed wrap and removed, one is new.
         assert len(folders(bridge)) == 2
         assert len(folders(bridge) & before) == 1
     assert folders(bridge) == set()

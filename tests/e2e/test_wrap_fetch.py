@@ -1,4 +1,4 @@
-"""A file comes whole through a wrapped program: by each transport, over each family, with and without ExtORPort.
+"""A file arrives complete through a wrapped program: by each transport, over each family, with and without ExtORPort.
 
 The program is another author's, at both ends. The bridge without an extended ORPort tells its tor nothing of its
 clients; our statistics see them all the same.
@@ -52,7 +52,7 @@ WAYS = [
     ("wraptwo", "obfs2"), ("wraptwo", "obfs3"), ("wraptwo", "obfs4"),
     WRAPPED_CLIENT,
 ]  # fmt: skip
-"""A client each, which knows one bridge by one transport, and nobody else."""
+"""A client each, which uses one bridge by one transport."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def clients(network: Network, countries: Path) -> Iterator[Clients]:
 
 @pytest.fixture(scope="module")
 def destination() -> Iterator[tuple[str, int]]:
-    """A web server behind the exit."""
+    """A web server that the exit connects to."""
     with web.serve(FILE) as address:
         yield address
 
@@ -122,7 +122,7 @@ def test_a_wrapped_client_is_the_program_itself(clients: Clients) -> None:
 
 
 def test_without_an_extended_orport_our_statistics_see_every_country(clients: Clients, tmp_path: Path) -> None:
-    """Tor believes that all came from 127.0.0.1; the log knows the countries, transports and families."""
+    """Tor sees 127.0.0.1 as the address of all; the log knows the countries, transports and families."""
     bridge, client = clients[WRAPPED_CLIENT]
     with (
         telling(bridge, client),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def wait_for_tors_day(bridge: Bridge) -> None:
-    """Wait until tor's interval has begun: it forgets who came in the second or so before it."""
+    """Wait until tor's interval has begun: it drops clients of the second or so before it."""
     if not becomes_true(lambda: "1970" not in bridge.ask("status/clients-seen"), SECONDS):
         raise ChildError("tor began no interval")
 
@@ -38,7 +38,7 @@ def end_day(bridge: Bridge, clock: ProgramClock) -> None:
     clock.move(DAY + MINUTE)
     if not becomes_true(published.exists, SECONDS):
         raise ChildError("tor wrote no statistics")
-    # A wrap hears of nobody but clients. Those of the new day let it look at its clock; the buffer holds them back.
+    # Only clients wake a wrap. Those of the new day make it read its clock; the buffer holds them back.
     for _ in range(6):
         assert is_answer(visit(bridge, "obfs2", canary.address("de")))
         if becomes_true(lambda: log.stat().st_size > written, 0.3):
@@ -60,7 +60,7 @@ def test_a_days_statistics_are_tors_by_all_three_transports(
         )
         bridge.address("obfs4")
         wait_for_tors_day(bridge)
-        # One from Turkey comes by both and counts twice: nine. One from Iran comes twice by the same and counts once.
+        # One from Turkey uses both and counts twice: nine. One from Iran uses the same one twice and counts once.
         for address in (*germany, turkey[0], canary.address("??"), germany[0]):
             assert is_answer(visit_with(visitor, bridge, "obfs4", address))
         for address in (*turkey, *iran, iran[0]):

@@ -1,4 +1,4 @@
-"""Clients that tor counts: they shake hands by a transport and begin TLS, until tor itself has answered."""
+"""Clients that tor counts: they complete a transport's handshake and begin TLS, until tor has answered."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def wrapping(*options: str) -> tuple[str, ...]:
 
 
 def visit(bridge: Bridge, name: str, source: str | None = None) -> bytes:
-    """Come as a client, from an address; give what tor answered to the beginning of TLS.
+    """Connect as a client from an address; give tor's answer to the beginning of TLS.
 
-    The bridge has then counted: tor reads nothing before it has said OKAY on the extended ORPort, and counts there.
+    The bridge has then counted: tor reads nothing before it has sent OKAY on the extended ORPort, and counts there.
 
     Raises:
         OSError: if the bridge hangs up or takes too long.
@@ -56,13 +56,13 @@ def visit(bridge: Bridge, name: str, source: str | None = None) -> bytes:
 
 
 def visit_with(proxy: Managed, bridge: Bridge, name: str, source: str) -> bytes:
-    """Come as a client as `visit` does, by another program's client; this one comes from an IPv4 address.
+    """Connect as `visit` does, by another program's client; from an IPv4 address.
 
     Args:
         proxy: the program, which runs as a client's tor runs it.
         bridge: whom to visit.
         name: by which transport.
-        source: where to come from.
+        source: the address to connect from.
 
     Raises:
         OSError: if the bridge hangs up or takes too long.
@@ -78,7 +78,7 @@ def visit_with(proxy: Managed, bridge: Bridge, name: str, source: str) -> bytes:
 
 @contextlib.contextmanager
 def stay(bridge: Bridge, name: str, source: str | None = None) -> Iterator[ObfuscatedClient]:
-    """Come as a client as `visit` does, and stay until the block ends; gives the connection.
+    """Connect as `visit` does, and stay connected until the block ends; gives the connection.
 
     Raises:
         OSError: if the bridge hangs up or takes too long.
@@ -101,7 +101,7 @@ def wait_until_served(bridge: Bridge, name: str) -> None:
             probe(bridge, name)
             return
         time.sleep(_POLL)
-    raise ChildError(f"nobody listens for {name} again")
+    raise ChildError(f"{name} does not listen again")
 
 
 def countries_seen(bridge: Bridge) -> str:
@@ -115,18 +115,18 @@ def statistics_log(bridge: Bridge) -> Path:
 
 
 def probe(bridge: Bridge, name: str) -> None:
-    """Connect and say nothing: nobody counts this, but the program wakes up."""
+    """Connect and send nothing: this is not counted, but the program wakes up."""
     with socket.create_connection(bridge.address(name), SECONDS) as connection:
         connection.shutdown(socket.SHUT_RDWR)
 
 
 def is_answer(data: bytes) -> bool:
-    """Tell whether this is what tor says first: a TLS record with a handshake in it."""
+    """Tell whether this is what tor sends first: a TLS record with a handshake in it."""
     return data[:2] == b"\x16\x03"
 
 
 def _client_hello() -> bytes:
-    """Make what a client says first in TLS."""
+    """Make the first message of a TLS client."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     outgoing = ssl.MemoryBIO()
