@@ -1,7 +1,7 @@
-"""What statistics give away, by simulation: figures for the documentation, and a check of those that others found.
+"""What statistics give away, by simulation: the figures of docs/what-leaves-your-bridge.md.
 
-Nothing here is measured on the clock: the same seed gives the same tables on any machine. Logs are written by the
-project's own recorder, counted by its own reader, rounded and made noisy by its own code (simulation.py).
+No time is measured: the same seed gives the same tables on any machine. The project's own recorder writes the logs, its
+own reader counts them, and its own code rounds them and adds noise (simulation.py).
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class Plan(NamedTuple):
 
     Attributes:
         dated: connections a day, and days, of the logs whose lines are dated.
-        days: of the logs whose countries are counted.
-        draws: of noise, for its error.
-        attackers: who average noise away.
-        sums: how often a thousand bridges are added up.
+        days: days of the logs whose countries are counted.
+        draws: draws of noise, for its error.
+        attackers: attackers who average noise away.
+        sums: how often a thousand bridges are summed up.
     """
 
     dated: Sequence[tuple[int, int]]
@@ -88,28 +88,28 @@ def measure(plan: Plan) -> str:
 
 
 def _linkage(folder: Path) -> str:
-    """Compare a secret for good with one an interval."""
-    progress(f"{REGULARS} clients on {MONTH} days, with a secret for good and with one an interval")
+    """Compare one secret forever with one for each interval."""
+    progress(f"{REGULARS} clients on {MONTH} days, with one secret forever and with one for each interval")
     regulars = Regulars(Random(SEED), REGULARS, MONTH)
     rows, published = [], []
-    for name, for_good in (("for good, as in the ticket", True), ("an interval, as the recorder does", False)):
-        log, keys = folder / f"{for_good}.log", Keys(Random(SEED), for_good=for_good)
+    for name, is_fixed in (("forever, as in the ticket", True), ("for each interval, as the recorder does", False)):
+        log, keys = folder / f"{is_fixed}.log", Keys(Random(SEED), is_fixed=is_fixed)
         write_log(log, regulars.arrivals, MONTH, Random(SEED), keys)
-        found = regulars.linkage(log, keys)
-        rows.append((name, f"{found.hashes:,}", found.linking, found.of_one_client, found.longest))
+        linkage = regulars.linkage(log, keys)
+        rows.append((name, f"{linkage.hashes:,}", linkage.linking, linkage.of_one_client, linkage.longest))
         published.append([(each.interval, each.requests, each.addresses) for each in _counted(log)])
     if published[0] != published[1]:
         raise BrokenError("the secret changed what is published")
     return _table(
-        f"Who has the log: {REGULARS} clients on {MONTH} days, {Regulars.STATIC:.0%} with a static address, the others"
-        f" with one of {Regulars.POOL} of their provider's. The published numbers of both are the same.",
+        f"An attacker who has the log: {REGULARS} clients on {MONTH} days, {Regulars.STATIC:.0%} with a static address,"
+        f" the others with one of {Regulars.POOL} of their provider's. The published numbers of both are the same.",
         ("one secret", "hashes", "linking two days or more", "of these always one client's", "most days of one hash"),
         rows,
     )
 
 
 def _dating(folder: Path, plan: Plan) -> str:
-    """Say how well lines can be dated by their batch."""
+    """Measure how well lines can be dated by their batch."""
     rows = []
     for clients, days in plan.dated:
         arrivals = passers_by(Random(SEED), clients, days)
@@ -124,8 +124,8 @@ def _dating(folder: Path, plan: Plan) -> str:
         blind = sorted(abs(arrival.moment % 86_400 - time_of_day(0.5)) / 60 for arrival in arrivals)
         rows.append((f"{clients:,}", days, "(without a log)", *_minutes(blind)))
     return _table(
-        "Who has the log: by how many minutes a guess is wrong when a line's client came, by the line's batch. The"
-        " busiest hour has 1.7 times the mean, the quietest 0.3 times, and the guesser knows that.",
+        "An attacker who has the log: by how many minutes a guess of a connection's time is wrong, by the line's batch."
+        " The busiest hour has 1.7 times the mean, the quietest 0.3 times, and the attacker knows that.",
         ("connections a day", "days", "buffer", "mean, min", "median, min", "95 %, min"),
         rows,
     )
@@ -137,7 +137,7 @@ def _minutes(errors: Sequence[float]) -> list[str]:
 
 
 def _single_clients(folder: Path, plan: Plan) -> str:
-    """Count the country-days of one client."""
+    """Count the country-days with one client."""
     rows = []
     for clients in SIZES:
         numbers = [number for each in _days(folder, clients, plan.days) for number in (each.addresses or {}).values()]
@@ -153,8 +153,8 @@ def _single_clients(folder: Path, plan: Plan) -> str:
             )
         )
     return _table(
-        "Country-days on which anybody came, and those of a single client. Published as 8 are all of up to eight.",
-        ("clients a day", "days", "country-days", "of a single client", "of up to eight"),
+        "Country-days with a client, and those with a single client. All with up to eight are published as 8.",
+        ("clients a day", "days", "country-days", "with a single client", "with up to eight"),
         rows,
     )
 
@@ -174,15 +174,15 @@ def _added_clients(plan: Plan) -> str:
         ),
     ]
     return _table(
-        "Who reads what is published: days until the number of a country is known exactly that has the same clients"
-        " every day.",
-        ("published", "the reader", "days", "are enough for"),
+        "A reader of what is published: days until the number of a country with the same clients every day is known"
+        " exactly.",
+        ("published", "the reader", "days", "enough for"),
         rows,
     )
 
 
 def _days_until_known(number: int) -> int:
-    """Play the attacker: each day add as many clients as halves what the number may be."""
+    """Add clients every day, so many that the possible values are halved; count the days until one is left."""
     shown = round_up(number)
     least, most, days = max(shown - 7, 0), shown, 1
     while least < most:
@@ -198,12 +198,12 @@ def _days_until_known(number: int) -> int:
 
 
 def _days_until_averaged(attackers: int) -> int:
-    """Give after how many days nearly all means, rounded to whole numbers, are right."""
+    """Give the days after which nearly all means, rounded to integers, are right."""
     below = Random(SEED).randrange
     most = 200
     right = [0] * most
     for _ in range(attackers):
-        # The true number is nought; whatever it is, noise is added to it.
+        # The true number is 0 here; any other gives the same result.
         sums = accumulate(discrete_laplace(EPSILON, below) for _ in range(most))
         right = [known + (2 * abs(total) < day) for day, (known, total) in enumerate(zip(right, sums, strict=True), 1)]
     return next(day for day, known in enumerate(right, 1) if known >= SURE * attackers)
@@ -212,7 +212,9 @@ def _days_until_averaged(attackers: int) -> int:
 def _errors(folder: Path, plan: Plan) -> str:
     """Compare the errors of single numbers, rounded and noisy."""
     progress("errors of rounding and of noise")
-    rows = [_error_row("rounded, any number alike", (round_up(number) - number for number in range(8, 8_008)))]
+    rows = [
+        _error_row("rounded, all numbers equally likely", (round_up(number) - number for number in range(8, 8_008)))
+    ]
     for clients in SIZES:
         days = _days(folder, clients, plan.days)
         numbers = [number for each in days for number in (each.addresses or {}).values()]
@@ -224,9 +226,8 @@ def _errors(folder: Path, plan: Plan) -> str:
         drawn = (discrete_laplace(parse_epsilon(epsilon), below) for _ in range(plan.draws))
         rows.append(_error_row(f"noise, epsilon {epsilon}", drawn))
     return _table(
-        f"Error of one published number: countries that were there on {plan.days} days, and {plan.draws:,} draws of"
-        " noise.",
-        ("published", "mean error with its sign", "mean error without", "95 % are at most"),
+        f"Error of one published number: countries with a client on {plan.days} days, {plan.draws:,} draws of noise.",
+        ("published", "mean error", "mean absolute error", "95 % are at most"),
         rows,
     )
 
@@ -239,8 +240,8 @@ def _error_row(name: str, errors: Iterable[int]) -> tuple[object, ...]:
 
 
 def _sums(plan: Plan, median: int) -> str:
-    """Add up a thousand bridges with so many clients in the median, published in each way."""
-    places = {
+    """Sum up a thousand bridges with a median of so many clients, published in each way."""
+    regions = {
         "all countries": range(COUNTRIES),
         "the largest": [0],
         "the 10th": [9],
@@ -249,26 +250,26 @@ def _sums(plan: Plan, median: int) -> str:
     }
     ways: dict[str, Callable[[int, int], int]] = {
         "noise as it is": lambda _, number: number,
-        "noise, nothing below nought": lambda _, number: max(number, 0),
+        "noise, negative numbers clamped to 0": lambda _, number: max(number, 0),
         f"noise, below {THRESHOLD} left out": lambda _, number: number if number >= THRESHOLD else 0,
         "rounded up to 8": lambda true, _: round_up(true),
-        "rounded up to 8, and 4 taken off again": lambda true, _: round_up(true) - 4 if true else 0,
+        "rounded up to 8, minus 4": lambda true, _: round_up(true) - 4 if true else 0,
     }
-    off: dict[str, dict[str, list[float]]] = {way: {place: [] for place in places} for way in ways}
-    clients: dict[str, list[int]] = {place: [] for place in places}
+    off: dict[str, dict[str, list[float]]] = {way: {region: [] for region in regions} for way in ways}
+    clients: dict[str, list[int]] = {region: [] for region in regions}
     for turn in range(plan.sums):
-        progress(f"adding up {BRIDGES:,} bridges of {median} clients, {turn + 1} of {plan.sums}")
+        progress(f"summing up {BRIDGES:,} bridges of {median} clients, {turn + 1} of {plan.sums}")
         random = Random(SEED + turn)
         bridges = [_bridge(random, median) for _ in range(BRIDGES)]
-        for place, countries in places.items():
+        for region, countries in regions.items():
             codes = [CODES[country] for country in countries]
             true = sum(bridge[0].get(code, 0) for bridge in bridges for code in codes)
-            clients[place].append(true)
+            clients[region].append(true)
             for way, publish in ways.items():
                 total = sum(publish(bridge[0].get(code, 0), bridge[1][code]) for bridge in bridges for code in codes)
-                off[way][place].append(100 * (total - true) / true)
-    head = [f"{place} ({statistics.fmean(numbers):,.0f} clients)" for place, numbers in clients.items()]
-    rows = [(way, *map(_off, by_place.values())) for way, by_place in off.items()]
+                off[way][region].append(100 * (total - true) / true)
+    head = [f"{region} ({statistics.fmean(numbers):,.0f} clients)" for region, numbers in clients.items()]
+    rows = [(way, *map(_off, by_region.values())) for way, by_region in off.items()]
     return _table(
         f"Sums over {BRIDGES:,} bridges (clients a day: log-normal, median {median}, sigma {SPREAD}), epsilon"
         f" {write_epsilon(EPSILON)}: how far the sum is off, and its standard deviation over {plan.sums} days.",
@@ -278,7 +279,7 @@ def _sums(plan: Plan, median: int) -> str:
 
 
 def _bridge(random: Random, median: int) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Give one bridge's day: true numbers, and noisy ones."""
+    """Give one bridge's day: true numbers, and numbers with noise."""
     true: dict[str, int] = {}
     for country in draw_countries(random, max(1, round(median * random.lognormvariate(0, SPREAD)))):
         true[CODES[country]] = true.get(CODES[country], 0) + 1
@@ -292,7 +293,7 @@ def _off(percents: Sequence[float]) -> str:
 
 
 def _days(folder: Path, clients: int, days: int) -> list[Counts]:
-    """Give the numbers of a bridge with so many clients a day, who never come again."""
+    """Give the numbers of a bridge with so many clients a day, each of which connects once."""
     log = folder / f"days-{clients}.log"
     if not log.exists():
         progress(f"{clients:,} clients a day for {days} days")

@@ -1,8 +1,8 @@
-"""Bridges that never were: their clients, the logs a real recorder writes of them, and what a reader makes of those.
+"""Simulated bridges: their clients, the logs that a real recorder writes, and what an attacker infers from these.
 
 Clients come from 60 countries whose sizes follow Zipf's law with an exponent of 1.3. Addresses are private ones, a /16
-for each country. A recorder of ours on a moved clock writes real logs; its secrets come from the seed, so that what a
-reader guesses can be held against what was. The same seed gives the same figures.
+for each country. The project's recorder writes the logs on a simulated clock; its secrets come from the seed, so that
+guesses can be compared with the truth. The same seed gives the same figures.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ZIPF_EXPONENT = 1.3
 SEED = 5047
 
 CODES = tuple(f"{chr(ord('a') + number // 26)}{chr(ord('a') + number % 26)}" for number in range(COUNTRIES))
-"""Made-up countries, the largest first."""
+"""Simulated countries, the largest first."""
 
 _SHARES = tuple(accumulate(rank**-ZIPF_EXPONENT for rank in range(1, COUNTRIES + 1)))
 _GEOIP = "".join(
@@ -44,7 +44,7 @@ _GEOIP = "".join(
 )
 
 _TICK = 600.0
-# How much busier the busiest hour is than the mean; the quietest, with which an interval begins, is as much quieter.
+# By how much the busiest hour exceeds the mean; the quietest, with which an interval begins, is below it by as much.
 _SWING = 0.7
 
 
@@ -52,7 +52,7 @@ class Arrival(NamedTuple):
     """One connection.
 
     Attributes:
-        moment: seconds since the bridge began.
+        moment: seconds since the bridge was started.
         address: the client's.
     """
 
@@ -61,7 +61,7 @@ class Arrival(NamedTuple):
 
 
 def draw_countries(random: Random, clients: int) -> list[int]:
-    """Give so many clients' countries, as places in `CODES`."""
+    """Draw so many clients' countries, as indexes into `CODES`."""
     return random.choices(range(COUNTRIES), cum_weights=_SHARES, k=clients)
 
 
@@ -70,63 +70,63 @@ def address(country: int, number: int) -> str:
     return f"10.{country}.{number >> 8}.{number & 0xFF}"
 
 
-def strangers(random: Random, clients: int) -> list[str]:
-    """Give the addresses of so many clients, all different."""
+def draw_addresses(random: Random, clients: int) -> list[str]:
+    """Draw the addresses of so many clients, all different."""
     countries = draw_countries(random, clients)
     free = {country: iter(random.sample(range(1 << 16), number)) for country, number in Counter(countries).items()}
     return [address(country, next(free[country])) for country in countries]
 
 
 def time_of_day(share: float) -> float:
-    """Give the moment until which this share of a day's connections has come, in seconds.
+    """Give the second of a day until which this share of its connections has arrived.
 
-    Connections come and go with the hour; the whole world knows how.
+    The rate varies with the hour in a way that an attacker knows.
     """
     earliest, latest = 0.0, DAY
     for _ in range(40):
         middle = (earliest + latest) / 2
         turn = 2 * math.pi * middle / DAY
-        come = (turn - _SWING * math.sin(turn)) / (2 * math.pi)
-        earliest, latest = (middle, latest) if come < share else (earliest, middle)
+        arrived = (turn - _SWING * math.sin(turn)) / (2 * math.pi)
+        earliest, latest = (middle, latest) if arrived < share else (earliest, middle)
     return earliest
 
 
 class Keys:
-    """Where a recorder's secrets come from: the seed, and not the kernel. They are kept, to look back.
+    """A source of secrets for a recorder: the seed instead of the kernel. They are kept, to compare guesses with.
 
     Attributes:
-        drawn: every S so far.
+        drawn: every S so far, in order.
     """
 
-    def __init__(self, random: Random, *, for_good: bool = False) -> None:
-        """Begin.
+    def __init__(self, random: Random, *, is_fixed: bool = False) -> None:
+        """Draw nothing yet.
 
         Args:
-            random: gives the bytes.
-            for_good: whether S is never another, as in the ticket, where it lives as long as the program.
+            random: source of the bytes.
+            is_fixed: whether S never changes, as in the ticket, where it lives as long as the program.
         """
         self.drawn: list[bytes] = []
         self._random = random
-        self._for_good = for_good
+        self._is_fixed = is_fixed
 
-    def fill(self, place: int, size: int) -> None:
-        """Write S to where it is wanted."""
-        if not (self._for_good and self.drawn):
+    def fill(self, address: int, size: int) -> None:
+        """Write S to a memory address."""
+        if not (self._is_fixed and self.drawn):
             self.drawn.append(self._random.randbytes(size))
-        ctypes.memmove(place, self.drawn[-1], size)
+        ctypes.memmove(address, self.drawn[-1], size)
 
 
 def write_log(
     path: Path, arrivals: Iterable[Arrival], days: int, random: Random, keys: Keys, *, buffer: int = DEFAULT_BUFFER
 ) -> None:
-    """Have a recorder write a log.
+    """Let a recorder write a log.
 
     Args:
-        path: where to.
-        arrivals: who came when, in order.
-        days: for how long.
-        random: gives the delays of closing batches.
-        keys: gives the secrets.
+        path: the log.
+        arrivals: the connections, in order.
+        days: how long the bridge runs.
+        random: source of the delays of closing batches.
+        keys: source of the secrets.
         buffer: lines held before a batch is written.
     """
     complaints: list[str] = []
@@ -168,13 +168,13 @@ def read_hashes(path: Path) -> list[tuple[str, list[str]]]:
 
 
 class Linkage(NamedTuple):
-    """What a log tells of who came again.
+    """What a log reveals of returning clients.
 
     Attributes:
         hashes: different ones in the log.
-        linking: those of more than one day.
-        of_one_client: those of them that always were the same client's.
-        longest: the days of the one that was seen on most of them.
+        linking: hashes of more than one day.
+        of_one_client: of these, how many always were the same client's.
+        longest: the most days on which one hash was seen.
     """
 
     hashes: int
@@ -184,27 +184,27 @@ class Linkage(NamedTuple):
 
 
 class Regulars:
-    """Clients who come again: 60 % with an address of their own, the others with another of a pool of 256 every day."""
+    """Returning clients: 60 % with an address of their own, the others with another of a pool of 256 every day."""
 
     STATIC = 0.6
     POOL = 256
 
     def __init__(self, random: Random, clients: int, days: int) -> None:
-        """Draw who comes when.
+        """Draw the connections.
 
         Args:
-            random: gives everything.
+            random: source of randomness.
             clients: how many there are.
-            days: for how long. Each client comes on a share of them of its own, and up to three times on such a day.
+            days: for how long. Each client connects on a share of the days of its own, up to three times on such a day.
         """
         self.arrivals: list[Arrival] = []
         self._clients_of: dict[str, set[int]] = {}
         own = iter(random.sample(range(self.POOL, 1 << 16), clients))
         for client, country in enumerate(draw_countries(random, clients)):
             at_home = address(country, next(own)) if client < clients * self.STATIC else None
-            eagerness = random.uniform(0.1, 1)
+            share = random.uniform(0.1, 1)
             for day in range(days):
-                if random.random() < eagerness:
+                if random.random() < share:
                     today = at_home or address(country, random.randrange(self.POOL))
                     self._clients_of.setdefault(today, set()).add(client)
                     times = random.randint(1, 3)
@@ -212,13 +212,13 @@ class Regulars:
         self.arrivals.sort()
 
     def linkage(self, path: Path, keys: Keys) -> Linkage:
-        """See what a log of theirs tells."""
+        """Find what a log of theirs reveals."""
         days = Counter(one for _, hashes in read_hashes(path) for one in set(hashes))
         linking = {one for one, number in days.items() if number > 1}
-        lonely = {
+        static = {
             hashed(client, key) for client, who in self._clients_of.items() if len(who) == 1 for key in keys.drawn
         }
-        return Linkage(len(days), len(linking), len(linking & lonely), max(days.values()))
+        return Linkage(len(days), len(linking), len(linking & static), max(days.values()))
 
 
 def hashed(client: str, key: bytes) -> str:
@@ -227,24 +227,24 @@ def hashed(client: str, key: bytes) -> str:
 
 
 def passers_by(random: Random, clients: int, days: int) -> list[Arrival]:
-    """Give so many clients every day, each of whom comes once."""
+    """Give so many clients every day, each of which connects once."""
     arrivals = [
-        Arrival(day * DAY + time_of_day(random.random()), stranger)
+        Arrival(day * DAY + time_of_day(random.random()), client)
         for day in range(days)
-        for stranger in strangers(random, clients)
+        for client in draw_addresses(random, clients)
     ]
     return sorted(arrivals)
 
 
 def dating_errors(path: Path, arrivals: Iterable[Arrival], keys: Keys, buffer: int) -> Iterator[float]:
-    """Guess when each line's client came, by the line's batch; give by how many seconds the guess is wrong.
+    """Guess the time of each line's connection by the line's batch; give by how many seconds each guess is wrong.
 
-    Who has the log sees the batches: each but an interval's last has as many lines as the buffer. He guesses the moment
-    in the middle of those when such a share of the day's connections has come.
+    An attacker who has the log sees the batches: each but an interval's last has as many lines as the buffer. The guess
+    is the time at which half of the batch's share of the day's connections had arrived.
     """
-    coming = iter(arrivals)
+    remaining = iter(arrivals)
     for key, (_, hashes) in zip(keys.drawn, read_hashes(path), strict=False):
-        truth = {hashed(arrival.address, key): arrival.moment % DAY for arrival in islice(coming, len(hashes))}
+        truth = {hashed(arrival.address, key): arrival.moment % DAY for arrival in islice(remaining, len(hashes))}
         for first in range(0, len(hashes), buffer):
             batch = hashes[first : first + buffer]
             guess = time_of_day((first + len(batch) / 2) / len(hashes))

@@ -1,14 +1,14 @@
 """Fuzz the published document: it parses or raises DocumentError, and what parses writes and reads the same.
 
-Run it by hand, libFuzzer's arguments behind it:
+Run it with libFuzzer's arguments:
 
     .venv/bin/python -m fuzz.fuzz_document -max_total_time=60 [corpus folder]
 
-Noise alone is never a document. So every input is tried twice: as a file of its own, and as an accident to a good one:
+Random bytes alone are never a document. So every input is tried twice: as a file, and as damage to a good file:
 
-    byte 0, 1   where in the good file it happens, modulo its length
-    byte 2      how many bytes of the good file are lost there
-    the rest    what stands there instead
+    byte 0, 1   offset of the damage in the good file, modulo its length
+    byte 2      how many bytes of the good file are removed there
+    the rest    what replaces them
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ obfsproxy-ips de=45,au=29,??=1,dk=0,eu=-2
 
 
 def check(data: bytes) -> None:
-    """Hold one input against the invariant.
+    """Check the invariant for one input.
 
     Raises:
         AssertionError: what was read is not what would be written, or the two ways of reading differ.
@@ -51,13 +51,13 @@ def _check_file(text: bytes) -> None:
     passed_on = _parse(text, keep_unknown=True)
     published = _parse(text, keep_unknown=False)
     if passed_on is None:
-        assert published is None, "a publisher takes what others refuse"
+        assert published is None, "a publisher accepts what others refuse"
         return
     written = [write_document(document) for document in passed_on]
     for document, again in zip(passed_on, written, strict=True):
         assert read_documents(again, keep_unknown=True) == [document], "one document reads as something else"
         assert write_document(read_documents(again, keep_unknown=True)[0]) == again, "written again it is not the same"
-    assert read_documents(b"".join(written), keep_unknown=True) == passed_on, "below each other they read differently"
+    assert read_documents(b"".join(written), keep_unknown=True) == passed_on, "concatenated they read differently"
     is_known = not any(document.unknown for document in passed_on)
     assert published == (passed_on if is_known else None), "an unknown line was published, or a known one was not"
 
@@ -69,7 +69,7 @@ def _parse(text: bytes, *, keep_unknown: bool) -> list[Document] | None:
         return read_documents(text, keep_unknown=keep_unknown)
     except DocumentError as error:
         wrong = error.line
-    assert 1 <= wrong <= text.count(b"\n") + 1, "a line that is not there is wrong"
+    assert 1 <= wrong <= text.count(b"\n") + 1, "the error names a line that does not exist"
     return None
 
 

@@ -82,7 +82,7 @@ def test_an_interval_in_two_pairs_of_tables_is_an_alarm() -> None:
 
 @pytest.mark.parametrize(("after", "expected"), [(timedelta(hours=24, minutes=29), 1), (timedelta(hours=24.5), 0)])
 def test_an_interval_that_is_not_over_is_an_alarm(after: timedelta, expected: int) -> None:
-    """`convert --all` takes it in, to look at."""
+    """`convert --all` includes it, to look at."""
     found_alarms = alarms(TABLES, datetime.fromisoformat(START).replace(tzinfo=UTC) + after)
     assert found_alarms == [found(Code.UNFINISHED, intervals=1, last=START)] * expected
 

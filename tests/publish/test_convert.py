@@ -73,7 +73,7 @@ def test_an_interval_is_left_out_until_its_last_line_is_written(log: Path, now: 
     log.write_bytes(line(START))
     tables, said = convert_at(now, log)
     assert tables == NO_ROWS
-    assert said == [f"the interval from {START} is not over yet and left out; --all takes it in"]
+    assert said == [f"the interval from {START} is not over yet and left out; --all includes it"]
     tables, said = convert_at("2012-02-08 14:31:04", log)
     assert tables != NO_ROWS
     assert said == []
@@ -95,7 +95,7 @@ def test_finished_intervals_are_published_beside_an_unfinished_one(log: Path) ->
     assert b"2012-02-08" not in tables
     log.write_bytes(finished)
     assert convert_at("2012-02-09 00:00:00", log) == (tables, [])
-    assert said == ["the interval from 2012-02-08 14:01:04 is not over yet and left out; --all takes it in"]
+    assert said == ["the interval from 2012-02-08 14:01:04 is not over yet and left out; --all includes it"]
 
 
 def test_several_unfinished_intervals_are_said_in_one_line(log: Path) -> None:
@@ -104,7 +104,7 @@ def test_several_unfinished_intervals_are_said_in_one_line(log: Path) -> None:
     (said,) = convert_at("2012-02-09 00:00:00", log)[1]
     assert said == (
         "31 intervals, from 2099-01-01 00:00:00 to 2099-01-31 00:00:00, are not over yet and left out; "
-        "--all takes them in"
+        "--all includes them"
     )
 
 

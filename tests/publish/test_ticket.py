@@ -186,7 +186,7 @@ def test_an_interval_that_a_restart_cut_short_is_left_out() -> None:
     assert result.lines[0] == "obfsproxy-stats-end (86400 s) 2012-02-10 20:22:04"
     assert len(result.lines) == 3
     assert result.said == [
-        "the interval from 2012-02-09 09:22:04 is cut short by a restart and left out; --keep-partial takes it in"
+        "the interval from 2012-02-09 09:22:04 is cut short by a restart and left out; --keep-partial includes it"
     ]
 
 

@@ -196,13 +196,13 @@ def test_every_line_is_of_the_specifications_grammar(log: bytes) -> None:
 
 
 def test_an_unfinished_interval_is_left_out_and_said(tmp_path: Path) -> None:
-    """As with the tables; --all takes it in."""
+    """As with the tables; --all includes it."""
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2026-11-23 12:22:27"))
     moment = datetime(2026, 11, 24, tzinfo=UTC)
     result = made(log, selection=Selection(moment), output=Output("tor"))
     assert [one for one in result.lines if "end" in one] == ["bridge-stats-end 2026-11-23 12:22:27 (86400 s)"]
-    assert result.said == ["the interval from 2026-11-23 12:22:27 is not over yet and left out; --all takes it in"]
+    assert result.said == ["the interval from 2026-11-23 12:22:27 is not over yet and left out; --all includes it"]
     result = made(log, selection=Selection(moment, unfinished=True), output=Output("tor"))
     assert (len(result.lines), result.said) == (4, [])
     assert result.lines[2] == "bridge-stats-end 2026-11-24 00:00:00 (41853 s)"

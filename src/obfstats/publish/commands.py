@@ -16,7 +16,7 @@ FORMATS = ("ticket", "tor", "json", "csv")
 TABLES = "tables"
 
 LEDGER_NAME = ".obfstats.ledger"
-"""Hidden, so that no pattern takes it for a log."""
+"""A hidden file, so that no pattern of logs matches it."""
 
 _MAX_OFFSET = timedelta(hours=14)
 _FORMAT_HELP = "ticket: one document an interval (docs/document.md); tor: the lines that tor writes of its own clients"
@@ -29,7 +29,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         metavar="LOG",
         nargs="+",
         help="a statistics log, compressed (gzip, xz, Zstandard) or not, or - for standard input; several are read as "
-        "if they were one",
+        "one",
     )
     parser.add_argument(
         "--format",
@@ -39,16 +39,16 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     )
     add_document(parser)
     parser.add_argument(
-        "--all", action="store_true", help="take in intervals that are not over yet: to look at, not to publish"
+        "--all", action="store_true", help="include intervals that are not over yet: to look at, not to publish"
     )
     parser.add_argument(
-        "--keep-partial", action="store_true", help="take in intervals that a restart cut short, with their true length"
+        "--keep-partial", action="store_true", help="include intervals that a restart cut short, with their true length"
     )
     parser.add_argument(
         "--as-of",
         type=argument_type(_parse_time),
         metavar='"YYYY-MM-DD HH:MM:SS"',
-        help="what is over by then, UTC (default: by now)",
+        help="publish what was over at that time, UTC (default: now)",
     )
     parser.add_argument(
         "--force", action="store_true", help="exit status 0 even where more than 1 %% of a log is damaged"
@@ -59,13 +59,13 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         "--ledger",
         type=Path,
         metavar="FILE",
-        help=f"remembers which intervals have been released with noise (default: {LEDGER_NAME} in the logs' folder)",
+        help=f"records which intervals were released with noise (default: {LEDGER_NAME} in the logs' folder)",
     )
     noise.add_argument(
         "--geoip",
         type=Path,
         metavar="FILE",
-        help="the GeoIP file that the bridge has; it says which countries there are",
+        help="the bridge's GeoIP file, for the list of countries",
     )
     noise.add_argument("--geoip6", type=Path, metavar="FILE", help="the same for IPv6")
 
@@ -91,9 +91,9 @@ def add_log2stats(parser: argparse.ArgumentParser) -> None:
         type=argument_type(_parse_offset),
         default=timedelta(0),
         metavar="+HH:MM",
-        help="how far the log's local time was ahead of UTC, for example +02:00 or -05:00 (default: +00:00)",
+        help="offset of the log's local time from UTC, for example +02:00 or -05:00 (default: +00:00)",
     )
-    parser.add_argument("--empty", action="store_true", help="print intervals without a connection, too")
+    parser.add_argument("--empty", action="store_true", help="also print intervals without a connection")
 
 
 def add_audit(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +102,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
 
 
 def add_document(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add what documents hold besides numbers."""
+    """Add the options for what documents contain beside numbers."""
     parser.add_argument(
         "--fingerprint",
         type=argument_type("obfstats.publish.documents:hash_fingerprint"),
@@ -117,18 +117,18 @@ def add_document(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
 
 
 def add_epsilon(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add noise."""
+    """Add the option for noise."""
     parser.add_argument(
         "--epsilon",
         type=argument_type("obfstats.publish.noise:parse_epsilon"),
         metavar="E",
-        help="noise on the unique addresses instead of rounding (discrete Laplace), for example 0.5; less is more "
+        help="add discrete Laplace noise to the unique addresses instead of rounding, for example 0.5; lower is more "
         "private; each interval is released once",
     )
 
 
 def add_geoip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the files that give an address its country."""
+    """Add the options for GeoIP files."""
     parser.add_argument("--geoip", type=Path, metavar="FILE", help="countries of IPv4, in the format of tor's geoip")
     parser.add_argument("--geoip6", type=Path, metavar="FILE", help="countries of IPv6, in the format of tor's geoip6")
 

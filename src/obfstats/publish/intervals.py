@@ -114,7 +114,7 @@ def _report(left_out: Sequence[Counts], why: str, option: str, warn: Callable[[s
         return
     first, last = left_out[0].interval.label, left_out[-1].interval.label
     if len(left_out) == 1:
-        warn(f"the interval from {first} is {why} and left out; {option} takes it in")
+        warn(f"the interval from {first} is {why} and left out; {option} includes it")
     else:
         several = f"{len(left_out)} intervals, from {first} to {last},"
-        warn(f"{several} are {why} and left out; {option} takes them in")
+        warn(f"{several} are {why} and left out; {option} includes them")

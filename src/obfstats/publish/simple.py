@@ -171,10 +171,10 @@ def remove_unfinished(table: Table, now: datetime, warn: Callable[[str], None]) 
         del table[begin]
     starts = sorted({begin[:19].decode() for begin in unfinished})
     if len(starts) == 1:
-        warn(f"the interval from {starts[0]} is not over yet and left out; --all takes it in")
+        warn(f"the interval from {starts[0]} is not over yet and left out; --all includes it")
     elif starts:
         several = f"{len(starts)} intervals, from {starts[0]} to {starts[-1]},"
-        warn(f"{several} are not over yet and left out; --all takes them in")
+        warn(f"{several} are not over yet and left out; --all includes them")
 
 
 def write_tables(table: Table, out: BinaryIO) -> None:
