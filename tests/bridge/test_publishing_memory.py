@@ -150,7 +150,7 @@ def test_noise_covers_every_country_of_the_list(tmp_path: Path) -> None:
     assert (document.requests, document.ip_versions, document.ip_transports) == (None, None, None)
     bridge.publisher._folder.close()
     with Ledger.open(bridge.folder / ".ledger") as ledger:
-        assert ledger.is_released("2012-02-07 14:01:04")
+        assert ledger.is_released(Interval.parse("2012-02-07 14:01:04"))
 
 
 def test_noise_is_drawn_once_however_often_a_release_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from obfstats.formats.interval import Interval
 from obfstats.publish.ledger import (
     MAX_LEDGER_SIZE,
     AlreadyReleasedError,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 KILLS = 12
 
-START = "2012-02-10 09:22:04"
-NEXT = "2012-02-11 09:22:04"
-THIRD = "2012-02-12 09:22:04"
+START = Interval.parse("2012-02-10 09:22:04")
+NEXT = Interval.parse("2012-02-11 09:22:04")
+THIRD = Interval.parse("2012-02-12 09:22:04")
 DAY = 86_400
 NOISY = "discrete-laplace epsilon=0.5"
 EXAMPLE = b"""2012-02-10 09:22:04 (86400 s) over (files: 1)
@@ -47,14 +48,12 @@ EXAMPLE = b"""2012-02-10 09:22:04 (86400 s) over (files: 1)
 LAST = EXAMPLE.splitlines()[-1]
 
 _LAST_START = datetime(9900, 1, 1)  # noqa: DTZ001 - what is drawn has no zone either
-STARTS = st.datetimes(max_value=_LAST_START).map(lambda moment: moment.replace(microsecond=0).isoformat(" "))
+STARTS = st.datetimes(max_value=_LAST_START).map(lambda moment: moment.replace(microsecond=0, tzinfo=UTC))
 EPSILONS = st.decimals("0.000001", "20", places=6)
 NOISES = EPSILONS.map(lambda epsilon: f"discrete-laplace epsilon={epsilon:f}")
 WAYS = st.sampled_from(("rounded", "given up")) | NOISES
-LENGTHS = st.integers(1, 999_999_999)
-LINES = st.builds(LedgerLine, STARTS, LENGTHS, WAYS) | st.builds(
-    LedgerLine, STARTS, LENGTHS, st.none(), st.integers(0, 99_999)
-)
+INTERVALS = st.builds(Interval, STARTS, st.integers(1, 999_999_999))
+LINES = st.builds(LedgerLine, INTERVALS, WAYS) | st.builds(LedgerLine, INTERVALS, st.none(), st.integers(0, 99_999))
 
 
 def write(path: Path, text: bytes) -> Path:
@@ -83,37 +82,37 @@ def test_an_interval_is_released_once(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
         assert not ledger.is_released(START)
-        ledger.release(START, DAY, "rounded")
+        ledger.release(START, "rounded")
         assert ledger.is_released(START)
-        with pytest.raises(AlreadyReleasedError, match=START):
-            ledger.release(START, DAY, NOISY)
+        with pytest.raises(AlreadyReleasedError, match=START.label):
+            ledger.release(START, NOISY)
     with Ledger.open(path) as ledger:
         assert ledger.is_released(START)
         with pytest.raises(AlreadyReleasedError):
-            ledger.release(START, 3600, "rounded")
+            ledger.release(Interval(START.start, 3600), "rounded")
     assert path.read_bytes() == b"2012-02-10 09:22:04 (86400 s) released rounded\n"
 
 
 def test_another_start_is_another_interval(tmp_path: Path) -> None:
     """Also one that begins within the 24 hours of the first: a bridge that was started again."""
     with Ledger.open(tmp_path / "ledger") as ledger:
-        ledger.release(START, DAY, NOISY)
-        ledger.release("2012-02-10 09:22:05", DAY, NOISY)
-        assert not ledger.is_released("2012-02-10 09:22:03")
+        ledger.release(START, NOISY)
+        ledger.release(Interval.parse("2012-02-10 09:22:05"), NOISY)
+        assert not ledger.is_released(Interval.parse("2012-02-10 09:22:03"))
 
 
 def test_what_is_over_waits_until_it_is_released(tmp_path: Path) -> None:
     """In order, across a restart; said again, it stands there once."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
-        ledger.mark_over(NEXT, DAY, 1)
-        ledger.mark_over(START, DAY, 1)
-        ledger.mark_over(NEXT, DAY, 1)
+        ledger.mark_over(NEXT, 1)
+        ledger.mark_over(START, 1)
+        ledger.mark_over(NEXT, 1)
         assert ledger.over() == {START: 1, NEXT: 1}
     with Ledger.open(path) as ledger:
         assert ledger.over() == {START: 1, NEXT: 1}
-        ledger.mark_over(START, DAY, 1)
-        ledger.release(NEXT, DAY, NOISY)
+        ledger.mark_over(START, 1)
+        ledger.release(NEXT, NOISY)
         assert ledger.over() == {START: 1}
         assert not ledger.is_released(START)
     assert path.read_text() == (
@@ -127,9 +126,9 @@ def test_what_is_released_is_over_no_more(tmp_path: Path) -> None:
     """To mark it then changes nothing."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
-        ledger.release(START, DAY, "rounded")
+        ledger.release(START, "rounded")
         before = path.read_bytes()
-        ledger.mark_over(START, DAY, 1)
+        ledger.mark_over(START, 1)
         assert ledger.over() == {}
         assert path.read_bytes() == before
 
@@ -149,24 +148,24 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     )
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_any_history_is_remembered(tmp_path: Path, history: list[tuple[str, str]]) -> None:
+def test_any_history_is_remembered(tmp_path: Path, history: list[tuple[str, Interval]]) -> None:
     """Marked, released and opened again in any order: each is released once, and known as what it is."""
     path = tmp_path / "ledger"
     path.unlink(missing_ok=True)
-    over, released = set[str](), set[str]()
+    over, released = set[Interval](), set[Interval]()
     ledger = Ledger.open(path)
     for what, start in history:
         if what == "open":
             ledger.close()
             ledger = Ledger.open(path)
         elif what == "mark":
-            ledger.mark_over(start, DAY, 1)
+            ledger.mark_over(start, 1)
             over.add(start)
         elif start in released:
             with pytest.raises(AlreadyReleasedError):
-                ledger.release(start, DAY, NOISY)
+                ledger.release(start, NOISY)
         else:
-            ledger.release(start, DAY, NOISY)
+            ledger.release(start, NOISY)
             released.add(start)
         assert list(ledger.over()) == sorted(over - released)
         assert {start for start in (START, NEXT, THIRD) if ledger.is_released(start)} == released
@@ -245,7 +244,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, kept: int) -> None:
     with Ledger.open(path) as ledger:
         assert not ledger.is_released(THIRD)
         assert path.read_bytes() == whole
-        ledger.release(THIRD, DAY, "rounded")
+        ledger.release(THIRD, "rounded")
 
 
 @pytest.mark.parametrize("kept", range(len(LAST) + 1))
@@ -256,7 +255,7 @@ def test_a_line_that_a_power_failure_has_left_as_nuls_is_cut_off(tmp_path: Path,
     with Ledger.open(path) as ledger:
         assert ledger.is_released(THIRD) == (kept == len(LAST))
         assert path.read_bytes() == (EXAMPLE if kept == len(LAST) else whole)
-        ledger.release(NEXT, DAY, "rounded")
+        ledger.release(NEXT, "rounded")
     assert path.read_bytes().endswith(b"\n2012-02-11 09:22:04 (86400 s) released rounded\n")
 
 
@@ -275,7 +274,7 @@ def test_a_last_line_that_only_lacks_its_newline_counts(tmp_path: Path) -> None:
     with Ledger.open(path) as ledger:
         assert ledger.is_released(THIRD)
         assert path.read_bytes() == EXAMPLE
-        ledger.release(NEXT, DAY, "rounded")
+        ledger.release(NEXT, "rounded")
     assert path.read_bytes() == EXAMPLE + b"2012-02-11 09:22:04 (86400 s) released rounded\n"
 
 
@@ -296,32 +295,29 @@ def test_any_file_is_read_whole_or_refused(
         assert "\n" not in said
     else:
         with ledger:
-            assert {line.start for line in lines if line.how not in (None, "given up")} == {
-                line.start for line in lines if ledger.is_released(line.start)
+            assert {line.interval.start for line in lines if line.method not in (None, "given up")} == {
+                line.interval.start for line in lines if ledger.is_released(line.interval)
             }
 
 
 @pytest.mark.parametrize(
-    ("start", "seconds", "how"),
+    ("seconds", "method"),
     [
-        ("2012-02-10T09:22:04", DAY, "rounded"),
-        ("2012-02-30 09:22:04", DAY, "rounded"),
-        (f"{START}\n{NEXT}", DAY, "rounded"),
-        (START, 0, "rounded"),
-        (START, -1, "rounded"),
-        (START, 1_000_000_000, "rounded"),
-        (START, DAY, ""),
-        (START, DAY, "over"),
-        (START, DAY, "rounded\n"),
-        (START, DAY, "rounded\ud800"),
-        (START, DAY, "discrete-laplace epsilon=1e-3"),
+        (0, "rounded"),
+        (-1, "rounded"),
+        (1_000_000_000, "rounded"),
+        (DAY, ""),
+        (DAY, "over"),
+        (DAY, "rounded\n"),
+        (DAY, "rounded\ud800"),
+        (DAY, "discrete-laplace epsilon=1e-3"),
     ],
 )
-def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, start: str, seconds: int, how: str) -> None:
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, seconds: int, method: str) -> None:
     """A mistake of the program's is no line in the file."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger, pytest.raises(ValueError):
-        ledger.release(start, seconds, how)
+        ledger.release(Interval(START.start, seconds), method)
     assert path.read_bytes() == b""
 
 
@@ -410,7 +406,7 @@ def test_a_closed_ledger_takes_nothing(tmp_path: Path) -> None:
     ledger.close()
     ledger.close()
     with pytest.raises(LedgerError, match="closed"):
-        ledger.release(START, DAY, "rounded")
+        ledger.release(START, "rounded")
 
 
 @pytest.mark.parametrize("replace", [False, True])
@@ -422,9 +418,9 @@ def test_a_ledger_that_was_moved_away_takes_nothing(tmp_path: Path, *, replace: 
         if replace:
             write(path, EXAMPLE)
         with pytest.raises(LedgerError, match="moved or deleted"):
-            ledger.release(START, DAY, "rounded")
+            ledger.release(START, "rounded")
         with pytest.raises(LedgerError, match="moved or deleted"):
-            ledger.mark_over(START, DAY, 1)
+            ledger.mark_over(START, 1)
     assert (tmp_path / "elsewhere").read_bytes() == b""
 
 
@@ -437,10 +433,10 @@ def test_a_full_disk_releases_nothing_and_tears_no_line(tmp_path: Path, room: in
     path = write(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
         with room_for(len(EXAMPLE) + room), pytest.raises(LedgerError, match="cannot write the ledger"):
-            ledger.release(NEXT, DAY, "rounded")
+            ledger.release(NEXT, "rounded")
         assert not ledger.is_released(NEXT)
         assert path.read_bytes() == EXAMPLE
-        ledger.release(NEXT, DAY, "rounded")
+        ledger.release(NEXT, "rounded")
     assert path.read_bytes() == EXAMPLE + b"2012-02-11 09:22:04 (86400 s) released rounded\n"
 
 
@@ -449,11 +445,11 @@ def test_after_a_failed_write_the_file_decides(tmp_path: Path) -> None:
     path = write(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
         with room_for(len(EXAMPLE)), pytest.raises(LedgerError):
-            ledger.mark_over("2012-02-13 09:22:04", DAY, 1)
+            ledger.mark_over(Interval.parse("2012-02-13 09:22:04"), 1)
         with path.open("ab") as file:
             file.write(b"2012-02-11 09:22:04 (86400 s) released rounded\n")
         with pytest.raises(AlreadyReleasedError):
-            ledger.release(NEXT, DAY, NOISY)
+            ledger.release(NEXT, NOISY)
 
 
 def test_after_a_failed_write_what_is_left_of_the_line_is_cut_off(tmp_path: Path) -> None:
@@ -461,26 +457,27 @@ def test_after_a_failed_write_what_is_left_of_the_line_is_cut_off(tmp_path: Path
     path = write(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
         with room_for(len(EXAMPLE)), pytest.raises(LedgerError):
-            ledger.release(NEXT, DAY, NOISY)
+            ledger.release(NEXT, NOISY)
         with path.open("ab") as file:
             file.write(b"2012-02-11 09:2")
-        ledger.release(NEXT, DAY, NOISY)
-    assert path.read_bytes() == EXAMPLE + f"{NEXT} (86400 s) released {NOISY}\n".encode()
+        ledger.release(NEXT, NOISY)
+    assert path.read_bytes() == EXAMPLE + f"{NEXT.label} (86400 s) released {NOISY}\n".encode()
 
 
 # Releases as fast as it can, and tells each release when it is allowed to be made.
 RELEASING_PROCESS = """
 import sys
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from obfstats.formats.interval import Interval, parse_time
 from obfstats.publish.ledger import Ledger
-first = datetime.fromisoformat(sys.argv[2])
+first = parse_time(sys.argv[2])
 with Ledger.open(Path(sys.argv[1])) as ledger:
     for day in range(100_000):
-        start = str(first + timedelta(days=day))
-        if not ledger.is_released(start):
-            ledger.release(start, 86_400, "discrete-laplace epsilon=0.5")
-            sys.stdout.write(f"{start}\\n")
+        interval = Interval(first + timedelta(days=day))
+        if not ledger.is_released(interval):
+            ledger.release(interval, "discrete-laplace epsilon=0.5")
+            sys.stdout.write(f"{interval.label}\\n")
             sys.stdout.flush()
 """
 
@@ -492,7 +489,10 @@ def test_a_killed_process_never_releases_twice(tmp_path: Path) -> None:
     told: list[str] = []
     for _ in range(KILLS):
         process = subprocess.Popen(
-            [sys.executable, "-c", RELEASING_PROCESS, str(path), START], stdout=subprocess.PIPE, cwd=ROOT, text=True
+            [sys.executable, "-c", RELEASING_PROCESS, str(path), START.label],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
         )
         with process:
             assert process.stdout is not None
@@ -502,7 +502,7 @@ def test_a_killed_process_never_releases_twice(tmp_path: Path) -> None:
             told += process.stdout.read().split("\n")[:-1]
             assert process.wait() == -signal.SIGKILL
         with Ledger.open(path) as ledger:
-            assert all(ledger.is_released(start) for start in told)
+            assert all(ledger.is_released(Interval.parse(start)) for start in told)
     lines = path.read_text("ascii").splitlines()
     assert len(told) == len(set(told)) >= KILLS
     assert len({line[:19] for line in lines}) == len(lines)
@@ -514,11 +514,11 @@ def test_what_was_given_up_is_over_for_good(tmp_path: Path) -> None:
     """Neither this program nor the next is told to release it."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
-        ledger.mark_over(START, DAY, 1)
-        ledger.give_up(START, DAY)
-        ledger.mark_over(START, DAY, 1)
+        ledger.mark_over(START, 1)
+        ledger.give_up(START)
+        ledger.mark_over(START, 1)
         assert ledger.over() == {}
     with Ledger.open(path) as ledger:
         assert ledger.over() == {}
         assert not ledger.is_released(START)
-    assert path.read_text() == f"{START} (86400 s) over (files: 1)\n{START} (86400 s) given up\n"
+    assert path.read_text() == f"{START.label} (86400 s) over (files: 1)\n{START.label} (86400 s) given up\n"

@@ -24,11 +24,9 @@ from typing import TYPE_CHECKING
 from obfstats.bridge import threads
 from obfstats.bridge.interval_sources import IntervalLostError
 from obfstats.bridge.logs import NOTICE
-from obfstats.formats.interval import Interval
 from obfstats.publish.documents import DocumentOptions, noisy_document, rounded_document
-from obfstats.publish.ledger import NOISE, ROUNDED, LedgerError
+from obfstats.publish.ledger import LedgerError, write_method
 from obfstats.publish.logfiles import LogFileError
-from obfstats.publish.noise import write_epsilon
 from obfstats.publish.release import ReleaseError, ReleaseFolder
 from obfstats.record import RecordError
 from obfstats.record.journal import Backoff
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from obfstats.bridge.interval_sources import IntervalSource
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import Document
+    from obfstats.formats.interval import Interval
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
     from obfstats.record.recorder import Finished
@@ -96,7 +95,7 @@ class Publisher:
         self._waiting: dict[Interval, _Waiting] = {}
         if source.is_durable:
             over = self._folder.ledger.over()
-            self._waiting = {Interval.parse(start): _Waiting(clock.boot(), files=over[start]) for start in over}
+            self._waiting = {interval: _Waiting(clock.boot(), files=over[interval]) for interval in over}
         self._in_hand: Interval | None = None
         self._removing = Backoff()
         self._is_busy = False
@@ -144,14 +143,14 @@ class Publisher:
     async def _publish_interval(self, interval: Interval, waiting: _Waiting) -> None:
         """Publish one interval, or find that it never will be."""
         if waiting.document is None:
-            if self._folder.ledger.is_released(interval.label):
+            if self._folder.ledger.is_released(interval):
                 _log.warning("the interval from %s is not published: one with the same start has been", interval.label)
                 return
             connections = None if waiting.finished is None else waiting.finished.connections
             try:
                 counts, waiting.files = await self._source.count_interval(interval, connections, waiting.files)
             except IntervalLostError as error:
-                give_up = partial(self._folder.ledger.give_up, interval.label, interval.seconds)
+                give_up = partial(self._folder.ledger.give_up, interval)
                 await threads.run_in_thread("publish", give_up)
                 _log.warning("the interval from %s is not published: %s", interval.label, error)
                 return
@@ -170,13 +169,11 @@ class Publisher:
 
     def _release(self, interval: Interval, document: Document, files: int | None) -> Path:
         """Write a document, or do what is left of that; on a thread."""
-        if self._folder.ledger.is_released(interval.label):
+        if self._folder.ledger.is_released(interval):
             return self._folder.finish_release(document, self._warn_once)
         if files is not None:
-            self._folder.ledger.mark_over(interval.label, interval.seconds, files)
-        epsilon = self._options.epsilon
-        method = ROUNDED if epsilon is None else NOISE + write_epsilon(epsilon)
-        return self._folder.release(document, method, self._warn_once)
+            self._folder.ledger.mark_over(interval, files)
+        return self._folder.release(document, write_method(self._options.epsilon), self._warn_once)
 
     async def _remove_old(self) -> list[str]:
         """Remove what is old; give the reason if that has to wait."""

@@ -41,9 +41,11 @@ from typing import TYPE_CHECKING, Self
 
 from obfstats.formats.interval import Interval
 from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError, sync_folder
-from obfstats.publish.noise import parse_epsilon
+from obfstats.publish.noise import parse_epsilon, write_epsilon
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from fractions import Fraction
     from pathlib import Path
 
 MAX_LEDGER_SIZE = 1 << 24
@@ -53,7 +55,7 @@ ROUNDED = "rounded"
 """How an interval was released: rounded up to multiples of 8."""
 
 GIVEN_UP = "given up"
-"""In place of a way to release an interval: it never will be."""
+"""In place of a method: the interval will never be released."""
 
 NOISE = "discrete-laplace epsilon="
 """How an interval was released: with noise; epsilon follows."""
@@ -80,15 +82,13 @@ class LedgerLine:
     """One line.
 
     Attributes:
-        start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
-        seconds: its length.
-        how: ROUNDED; NOISE and epsilon; GIVEN_UP; None for an interval that is over and waits.
-        files: how many files have lines of an interval that is over and waits; else None.
+        interval: the interval.
+        method: ROUNDED; NOISE and epsilon; GIVEN_UP; None for an interval that is over and not released yet.
+        files: how many files have lines of an interval that is over and not released yet; else None.
     """
 
-    start: str
-    seconds: int
-    how: str | None
+    interval: Interval
+    method: str | None
     files: int | None = None
 
 
@@ -101,18 +101,18 @@ def parse_line(line: bytes) -> LedgerLine:
     match = _LINE.fullmatch(line)
     if match is None:
         raise ValueError("not a line of a ledger")
-    start, seconds = match[1].decode("ascii"), int(match[2])
-    _check_interval(start, seconds)
+    interval = Interval.parse(match[1].decode("ascii"), int(match[2]))
+    _check_end(interval)
     if match[3] is not None:
-        return LedgerLine(start, seconds, None, int(match[3]))
+        return LedgerLine(interval, None, int(match[3]))
     if match[4] is not None:
-        return LedgerLine(start, seconds, GIVEN_UP)
-    how = match[5].decode("ascii")
-    if how.startswith(NOISE):
-        parse_epsilon(how.removeprefix(NOISE))
-    elif how != ROUNDED:
-        raise ValueError("unknown way to release an interval")
-    return LedgerLine(start, seconds, how)
+        return LedgerLine(interval, GIVEN_UP)
+    method = match[5].decode("ascii")
+    if method.startswith(NOISE):
+        parse_epsilon(method.removeprefix(NOISE))
+    elif method != ROUNDED:
+        raise ValueError("unknown method to release an interval")
+    return LedgerLine(interval, method)
 
 
 def write_line(line: LedgerLine) -> bytes:
@@ -121,11 +121,16 @@ def write_line(line: LedgerLine) -> bytes:
     Raises:
         ValueError: if a field is not of the grammar; nothing that cannot be read again is ever written.
     """
-    state = {None: f"over (files: {line.files})", GIVEN_UP: GIVEN_UP}.get(line.how, f"released {line.how}")
-    text = f"{line.start} ({line.seconds} s) {state}".encode("utf-8", "surrogatepass")
+    state = {None: f"over (files: {line.files})", GIVEN_UP: GIVEN_UP}.get(line.method, f"released {line.method}")
+    text = f"{line.interval.label} ({line.interval.seconds} s) {state}".encode("utf-8", "surrogatepass")
     if parse_line(text) != line:
         raise ValueError("a field contains another field's text")
     return text + b"\n"
+
+
+def write_method(epsilon: Fraction | None) -> str:
+    """Write how an interval is released: rounded if epsilon is None, else with noise."""
+    return ROUNDED if epsilon is None else f"{NOISE}{write_epsilon(epsilon)}"
 
 
 class Ledger:
@@ -141,9 +146,9 @@ class Ledger:
         self._file = file
         self._path = file.path
         self._has_failed = False
-        self._over: dict[str, int] = {}
-        self._released: set[str] = set()
-        self._given_up: set[str] = set()
+        self._over: dict[Interval, int] = {}
+        self._released: set[datetime] = set()
+        self._given_up: set[datetime] = set()
         self._read()
 
     @classmethod
@@ -183,9 +188,9 @@ class Ledger:
         """Close the file, which releases its lock. May be called twice."""
         self._file.close()
 
-    def is_released(self, start: str) -> bool:
-        """Tell whether the interval with this start has been released."""
-        return start in self._released
+    def is_released(self, interval: Interval) -> bool:
+        """Tell whether an interval with this start has been released, whatever its length."""
+        return interval.start in self._released
 
     def check(self) -> None:
         """See that the ledger can be used; after a failed write, read it again.
@@ -203,66 +208,61 @@ class Ledger:
         except OSError as error:
             raise LedgerError(f"cannot read the ledger {self._path}: {error.strerror}; start again") from None
 
-    def over(self) -> dict[str, int]:
-        """Give the intervals that are over and neither released nor given up: starts in order, and numbers of files."""
+    def over(self) -> dict[Interval, int]:
+        """Give the intervals that are over and neither released nor given up, in order, and their numbers of files."""
         ended = self._released | self._given_up
-        return {start: files for start, files in sorted(self._over.items()) if start not in ended}
+        return {interval: files for interval, files in sorted(self._over.items()) if interval.start not in ended}
 
-    def mark_over(self, start: str, seconds: int, files: int) -> None:
+    def mark_over(self, interval: Interval, files: int) -> None:
         """Write down that an interval is over and has to be released, unless that is known.
 
         Args:
-            start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
-            seconds: its length.
+            interval: the interval.
             files: how many files have lines of it.
 
         Raises:
             LedgerError: if it could not be written.
-            ValueError: if the start or the length is invalid.
+            ValueError: if it could not be read again.
         """
-        line = write_line(LedgerLine(start, seconds, None, files))
+        line = write_line(LedgerLine(interval, None, files))
         self.check()
-        if start not in self._over and start not in self._released:
+        if interval not in self._over and interval.start not in self._released:
             self._append(line)
-            self._over[start] = files
+            self._over[interval] = files
 
-    def give_up(self, start: str, seconds: int) -> None:
+    def give_up(self, interval: Interval) -> None:
         """Write down that an interval will never be released, so that no later program tries.
-
-        Args:
-            start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
-            seconds: its length.
 
         Raises:
             LedgerError: if it could not be written.
-            ValueError: if the start or the length is invalid.
+            ValueError: if it could not be read again.
         """
-        line = write_line(LedgerLine(start, seconds, GIVEN_UP))
+        line = write_line(LedgerLine(interval, GIVEN_UP))
         self.check()
         self._append(line)
-        self._given_up.add(start)
+        self._given_up.add(interval.start)
 
-    def release(self, start: str, seconds: int, how: str) -> None:
+    def release(self, interval: Interval, method: str) -> None:
         """Write down that an interval is released. Release it only after this has returned.
 
         Args:
-            start: start of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
-            seconds: its length.
-            how: ROUNDED, or NOISE and epsilon.
+            interval: the interval.
+            method: what `write_method` gives.
 
         Raises:
             AlreadyReleasedError: if it has been released before.
             LedgerError: if it could not be written; the interval must not be released then, and may be tried again.
-            ValueError: if the start, the length or the way is invalid.
+            ValueError: if it could not be read again.
         """
-        line = write_line(LedgerLine(start, seconds, how))
+        line = write_line(LedgerLine(interval, method))
         self.check()
-        if start in self._released:
+        if self.is_released(interval):
             raise AlreadyReleasedError(
-                f"the ledger {self._path} says that the interval from {start} has been released before; leave it out"
+                f"the ledger {self._path} records that the interval from {interval.label} was released before;"
+                " leave it out"
             )
         self._append(line)
-        self._released.add(start)
+        self._released.add(interval.start)
 
     def _append(self, line: bytes) -> None:
         """Append a line and wait until it is on the disk; if that fails, the file may have it all the same."""
@@ -282,9 +282,9 @@ class Ledger:
             raise LedgerError(f"{self._path} is too long for a ledger; name another file")
         *lines, last = self._file.read(size).split(b"\n")
         nuls = len(last) - len(last := last.rstrip(b"\0"))
-        over: dict[str, int] = {}
-        released: set[str] = set()
-        given_up: set[str] = set()
+        over: dict[Interval, int] = {}
+        released: set[datetime] = set()
+        given_up: set[datetime] = set()
         for number, line in enumerate([*lines, last] if last and not _is_torn(last) else lines, 1):
             try:
                 known = parse_line(line)
@@ -294,9 +294,9 @@ class Ledger:
                     " released; write that line anew, or remove it if its interval was never published"
                 ) from None
             if known.files is not None:
-                over[known.start] = known.files
+                over[known.interval] = known.files
             else:
-                (given_up if known.how == GIVEN_UP else released).add(known.start)
+                (given_up if known.method == GIVEN_UP else released).add(known.interval.start)
         cut = nuls + (len(last) if _is_torn(last) else 0)
         if cut:
             self._file.truncate(size - cut)
@@ -321,9 +321,9 @@ def _is_torn(line: bytes) -> bool:
     return False
 
 
-def _check_interval(start: str, seconds: int) -> None:
-    """Raise ValueError if the calendar has no such interval."""
+def _check_end(interval: Interval) -> None:
+    """Raise ValueError if the interval ends after the calendar does."""
     try:
-        _ = Interval.parse(start, seconds).end
+        _ = interval.end
     except OverflowError:
         raise ValueError("an interval must end before the year 10000") from None

@@ -86,7 +86,7 @@ class ReleaseFolder:
         """
         self.ledger.check()
         self._write_hidden(document, warn)
-        self.ledger.release(_interval(document).label, document.seconds, how)
+        self.ledger.release(_interval(document), how)
         return self._show(document)
 
     def finish_release(self, document: Document, warn: Callable[[str], None]) -> Path:
@@ -130,7 +130,7 @@ class ReleaseFolder:
         except (DocumentError, ValueError):
             hidden.unlink()
             return
-        if hidden == self._hidden_path(document) and self.ledger.is_released(_interval(document).label):
+        if hidden == self._hidden_path(document) and self.ledger.is_released(_interval(document)):
             self._show(document)
         else:
             hidden.unlink()

@@ -45,8 +45,7 @@ from obfstats.publish.documents import (
     rounded_document,
     write_within_limit,
 )
-from obfstats.publish.ledger import Ledger
-from obfstats.publish.noise import write_epsilon
+from obfstats.publish.ledger import Ledger, write_method
 from obfstats.publish.rounding import round_up
 
 if TYPE_CHECKING:
@@ -155,10 +154,10 @@ def _add_noise(
             start = one.interval.label
             if one.clients is None:
                 warn(f"the interval from {start} has no addresses to count and is left out")
-            elif ledger.is_released(start):
+            elif ledger.is_released(one.interval):
                 warn(f"the interval from {start} is left out: {noise.ledger} records that it was released before")
             else:
-                ledger.release(start, one.interval.seconds, f"{_DISTRIBUTION} epsilon={write_epsilon(noise.epsilon)}")
+                ledger.release(one.interval, write_method(noise.epsilon))
                 documents.append(noisy_document(one, options, noise.codes, noise.epsilon))
     return documents
 

@@ -30,10 +30,10 @@ the second up to 39 pairs of words (CPython 3.11 to 3.13, OpenSSL 3.0).
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import mmap
 import os
 import weakref
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from obfstats.record.errors import RecordError
@@ -83,7 +83,7 @@ class Secret:
         Raises:
             RecordError: if OpenSSL's SHA-256 is missing.
         """
-        if hashlib.sha256.__module__ != "_hashlib":
+        if sha256.__module__ != "_hashlib":
             raise RecordError("this Python has no SHA-256 of OpenSSL's; install one that is built with OpenSSL")
         self._fill = fill
         self._page = Pages(mmap.PAGESIZE)
@@ -105,7 +105,7 @@ class Secret:
         Raises:
             ValueError: after `wipe`.
         """
-        state = hashlib.sha256(packed)
+        state = sha256(packed)
         state.update(self._key)
         return state.digest()[:HASH_SIZE]
 
