@@ -1,6 +1,6 @@
 """Fuzz the extended ORPort, both ends: they answer with events and never raise; whole or byte by byte gives the same.
 
-Run it by hand, libFuzzer's arguments behind it:
+Run it with libFuzzer's arguments:
 
     .venv/bin/python -m fuzz.fuzz_extorport -max_total_time=60 [corpus folder]
 
@@ -64,7 +64,7 @@ class _Run:
     def take(self, data: bytes) -> None:
         outcome = self.outcome
         if outcome.granted:
-            # What comes behind OKAY is tor's speech to the client.
+            # Bytes after OKAY are for the client.
             assert self.machine.receive(data) == [], "an event after the last"
             outcome.early += data
             return
@@ -81,7 +81,7 @@ class _Run:
                 case Granted(early=early):
                     outcome.granted, outcome.early = True, early
                 case Failed(reason):
-                    # Bytes behind DONE: whether they came with it or after it, nobody is let in.
+                    # Bytes after DONE, with it or later: the client is not let in.
                     outcome.failure, outcome.asked = reason, None
 
 

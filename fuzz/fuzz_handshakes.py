@@ -1,6 +1,6 @@
 """Fuzz the handshakes: they answer with events and never raise; whole or byte by byte gives the same.
 
-Run it by hand, libFuzzer's arguments behind it:
+Run it with libFuzzer's arguments:
 
     .venv/bin/python -m fuzz.fuzz_handshakes -max_total_time=60 [corpus folder]
 

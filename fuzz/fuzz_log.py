@@ -1,6 +1,6 @@
 """Fuzz the log's two readers: formats/logline.py and publish/simple.py take the same lines for good, and never fail.
 
-Run it by hand, libFuzzer's arguments behind it:
+Run it with libFuzzer's arguments:
 
     .venv/bin/python -m fuzz.fuzz_log -max_total_time=60 [corpus folder]
 

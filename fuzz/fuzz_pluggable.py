@@ -1,15 +1,15 @@
 """Fuzz what tor says in the environment: it is read, or refused with one line that tor can read, and nothing else.
 
-Run it by hand, libFuzzer's arguments behind it:
+Run it with libFuzzer's arguments:
 
     .venv/bin/python -m fuzz.fuzz_pluggable -max_total_time=60 [corpus folder]
 
 Noise alone is never an environment. So every input is tried as the value of one variable in a good one, in whole and
-as an accident to what stands there:
+inserted into its good value:
 
     byte 0      which variable
-    byte 1      where in its good value the accident happens
-    the rest    what stands there instead of the good value, or at that place in it
+    byte 1      where in the good value it is inserted
+    the rest    the new value, or what is inserted
 
 Bytes are text as in Python's environment. The secrets in the good environment must never be in a line.
 """

@@ -1,6 +1,6 @@
 """Fuzz the SOCKS5 server: it answers with events and never raises; whole or byte by byte gives the same.
 
-Run it by hand, libFuzzer's arguments behind it:
+Run it with libFuzzer's arguments:
 
     .venv/bin/python -m fuzz.fuzz_socks5 -max_total_time=60 [corpus folder]
 

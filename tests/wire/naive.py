@@ -1,4 +1,4 @@
-"""obfs2 and obfs3 once more, as short and slow as their specifications: what the real ones are held against."""
+"""A second implementation of obfs2 and obfs3, as short and slow as their specifications, to test ours against."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shared_secret(public: bytes, exponent: int) -> bytes:
 
 
 def obfs3_magic(shared: bytes, side: str) -> bytes:
-    """What stands before a side's data."""
+    """The magic before a side's data."""
     return hmac.new(shared, side.encode() + b" magic", hashlib.sha256).digest()
 
 
@@ -58,7 +58,7 @@ def obfs2_mac(label: bytes, data: bytes, secret: bytes | None = None) -> bytes:
 
 
 def obfs2_message(side: str, seed: bytes, head: bytes, secret: bytes | None = None) -> bytes:
-    """A side's first message: its seed, and what stands behind it under the padding key."""
+    """A side's first message: its seed, then the head and the padding under the padding key."""
     return seed + aes_ctr(obfs2_mac(side.encode() + b" obfuscation padding", seed, secret), head)
 
 

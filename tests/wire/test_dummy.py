@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from obfstats.wire.dummy import PLAIN, Dummy
 from obfstats.wire.handshake import Side
-from tests.wire.join import ANSWER, REQUEST, make_ends, pump, seeded
+from tests.wire.machines import ANSWER, REQUEST, make_ends, pump, seeded
 
 
 def test_both_directions_are_open_at_once() -> None:

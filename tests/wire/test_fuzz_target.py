@@ -21,7 +21,7 @@ def test_right_start_and_any_end_give_events(data: bytes) -> None:
 @pytest.mark.parametrize("target", range(len(TARGETS)))
 @pytest.mark.parametrize("end", [b"", b"noise" * 20], ids=["nothing", "noise"])
 def test_honest_stream_is_understood(target: int, end: bytes) -> None:
-    """The target really reaches the end of a handshake: it reads the honest peer's data, noise behind it or not."""
+    """The target reaches the end of a handshake: it reads the honest peer's data, with noise after it or not."""
     length = len(honest_stream(*TARGETS[target]))
     check(bytes([target]) + length.to_bytes(2, "big") + b"\x07" + end)
 
@@ -46,7 +46,7 @@ def test_an_honest_extended_orport_is_understood(end: int, noise: bytes) -> None
 @pytest.mark.parametrize("client", range(len(fuzz_socks5.HONEST)))
 @pytest.mark.parametrize("noise", [b"", b"noise" * 20], ids=["nothing", "noise"])
 def test_an_honest_socks_client_is_understood(client: int, noise: bytes) -> None:
-    """The target really gets to a request; noise behind it is early data."""
+    """The target gets to a request; noise after it is early data."""
     fuzz_socks5.check(bytes([client, len(fuzz_socks5.HONEST[client]), 7]) + noise)
 
 

@@ -10,13 +10,32 @@ from hypothesis import strategies as st
 
 from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint
-from tests.wire import torside
 
 LISTENER = Endpoint("192.0.2.1", 443)
 
 texts = st.text(max_size=60) | st.text(st.characters(codec="ascii"), max_size=60)
 hosts = st.ip_addresses().map(str)
 ports = st.integers(1, 65535)
+_WORD = re.compile(r'(?P<key>[^ ="]+)=(?:"(?P<quoted>(?:[^"\\]|\\[0-7]{3})*)"|(?P<bare>[^ "]*))(?: |\Z)')
+
+
+def read_values(line: str) -> dict[str, str]:
+    """Read KEY=VALUE after the first word, as in LOG and STATUS; a value may be a C string."""
+    rest = line.partition(" ")[2]
+    found: dict[str, str] = {}
+    while rest:
+        match = _WORD.match(rest)
+        assert match is not None, "tor does not understand the line"
+        quoted = match["quoted"]
+        found[match["key"]] = match["bare"] if quoted is None else unquote(quoted)
+        rest = rest[match.end() :]
+    return found
+
+
+def unquote(text: str) -> str:
+    """Undo the escapes of a C string's inside."""
+    bare = re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), text)
+    return bare.encode("latin-1").decode("utf-8")
 
 
 def is_one_line(line: str) -> bool:
@@ -69,7 +88,7 @@ def test_tor_reads_a_message_as_it_was_meant(message: str) -> None:
     """Whatever can be shown, in any script, quotes and backslashes among it."""
     line = lines.log("warning", message)
     assert is_one_line(line)
-    assert torside.values(line) == {"SEVERITY": "warning", "MESSAGE": message}
+    assert read_values(line) == {"SEVERITY": "warning", "MESSAGE": message}
 
 
 @given(texts, st.sampled_from("\n\r\x1b\0\x85\u2028\udcff"), texts)
@@ -77,7 +96,7 @@ def test_a_message_stays_one_line_in_tors_log(before: str, odd: str, after: str)
     """Tor writes out what it reads: a line end would begin a line that looks like tor's own."""
     line = lines.log("warning", before + odd + after)
     assert is_one_line(line)
-    read = torside.values(line)["MESSAGE"]
+    read = read_values(line)["MESSAGE"]
     assert read.isprintable()
     assert ascii(odd)[1:-1] in read
 
@@ -132,9 +151,9 @@ def test_a_message_never_becomes_a_second_line(message: str) -> None:
 
 
 def test_a_message_is_cut_off_visibly() -> None:
-    """Five hundred characters stand as they are; of more, the end is missing and it shows."""
+    """500 characters stay as they are; a longer text ends in dots."""
     assert lines.ascii_line("x" * 500) == "x" * 500
     assert lines.ascii_line("x" * 501) == "x" * 497 + "..."
     assert lines.ascii_line("\n" * 500) == r"\n" * 248 + "\\..."
     assert lines.ascii_line("") == "no reason given"
-    assert torside.values(lines.log("info", "é" * 10_000))["MESSAGE"] == "é" * 497 + "..."
+    assert read_values(lines.log("info", "é" * 10_000))["MESSAGE"] == "é" * 497 + "..."

@@ -1,4 +1,4 @@
-"""obfs2: the handshake as a conversation."""
+"""obfs2: both sides of the handshake, against each other and against a second implementation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from obfstats.wire.handshake import InboundReady, Side
 from obfstats.wire.machine import Compute, Send
 from obfstats.wire.obfs2 import Obfs2
 from tests.wire import naive
-from tests.wire.join import (
+from tests.wire.machines import (
     ANSWER,
     LONGEST_PADDING,
     NO_PADDING,
@@ -35,7 +35,7 @@ NOT_MAGIC = "not the magic value"
 
 
 def head(magic: int, padding: int) -> bytes:
-    """What stands before the padding."""
+    """The part of a message before the padding."""
     return struct.pack(">II", magic, padding)
 
 
@@ -47,8 +47,8 @@ def responder(secret: bytes | None = None) -> End:
 
 
 @given(cuts, st.integers(0, 2**32))
-def test_any_cut_of_the_stream_tells_the_same_story(cut: Cut, seed: int) -> None:
-    """However the network cuts, both sides see the same events and read the same words."""
+def test_any_cut_of_the_stream_gives_the_same_events(cut: Cut, seed: int) -> None:
+    """However the network cuts, both sides return the same events and read the same data."""
     initiator, responder = make_ends(Obfs2(), seeded(seed), seeded(seed + 1))
     pump(initiator, responder, cut)
     talk(initiator, responder)
@@ -71,8 +71,8 @@ def test_same_randomness_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("secret", [None, b"open sesame"], ids=["without secret", "with secret"])
-def test_responder_speaks_with_a_naive_initiator(secret: bytes | None) -> None:
-    """Seeds, heads and both ciphers are those of the facts: the responder's padding key is of its own seed."""
+def test_responder_understands_a_naive_initiator(secret: bytes | None) -> None:
+    """Seeds, heads and both ciphers follow the deployed programs: the responder's padding key is of its own seed."""
     end, seeds = responder(secret), PEER_SEED + bytes(16)
     end.deliver(naive.obfs2_message("Initiator", PEER_SEED, head(MAGIC, 3) + b"pad", secret))
     end.deliver(naive.obfs2_cipher("Initiator", seeds, REQUEST, secret))
@@ -83,7 +83,7 @@ def test_responder_speaks_with_a_naive_initiator(secret: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("secret", [None, b"open sesame"], ids=["without secret", "with secret"])
-def test_initiator_speaks_with_a_naive_responder(secret: bytes | None) -> None:
+def test_initiator_understands_a_naive_responder(secret: bytes | None) -> None:
     """The same from the other side."""
     end, seeds = End(Obfs2(secret), Side.INITIATOR, constant(NO_PADDING)), bytes(16) + PEER_SEED
     end.start()
@@ -96,7 +96,7 @@ def test_initiator_speaks_with_a_naive_responder(secret: bytes | None) -> None:
 
 
 def test_responder_is_silent_until_the_head_is_right() -> None:
-    """23 bytes get no answer; the 24th, which makes the head whole, does, before any padding came."""
+    """23 bytes get no answer; the 24th completes the head and gets one, before any padding has arrived."""
     end = responder()
     message = naive.obfs2_message("Initiator", PEER_SEED, head(MAGIC, 5))
     end.deliver(message[:23])
@@ -125,7 +125,7 @@ def test_peer_is_not_counted_before_its_padding_is_whole() -> None:
 )
 @pytest.mark.parametrize("side", Side)
 def test_wrong_head_ends_it_at_once(side: Side, magic: int, padding: int, reason: str) -> None:
-    """A wrong magic or a padding beyond 8192 fails both sides, and a responder has said nothing."""
+    """A wrong magic or a padding beyond 8,192 bytes fails both sides, and a responder has sent nothing."""
     end = End(Obfs2(), side, seeded(1))
     end.start()
     before = end.story
@@ -135,7 +135,7 @@ def test_wrong_head_ends_it_at_once(side: Side, magic: int, padding: int, reason
 
 
 def test_padding_key_of_the_wrong_seed_is_no_greeting() -> None:
-    """The published text derives the responder's padding key from the initiator's seed: nobody speaks that."""
+    """The published text derives the responder's padding key from the initiator's seed; no program does."""
     end = End(Obfs2(), Side.INITIATOR, constant(NO_PADDING))
     end.start()
     by_the_text = naive.obfs2_message("Responder", bytes(16), head(MAGIC, 0))[16:]
@@ -144,8 +144,8 @@ def test_padding_key_of_the_wrong_seed_is_no_greeting() -> None:
 
 
 @pytest.mark.parametrize(("byte", "padding"), [(NO_PADDING, 0), (LONGEST_PADDING, 8192)], ids=["none", "longest"])
-def test_padding_reaches_its_extremes_and_no_further(byte: bytes, padding: int) -> None:
-    """From nothing to 8192 bytes, and both are understood."""
+def test_padding_has_any_length_up_to_the_longest(byte: bytes, padding: int) -> None:
+    """0 and 8,192 bytes, and both are understood."""
     initiator, responder = make_ends(Obfs2(), constant(byte), constant(byte))
     pump(initiator, responder)
     talk(initiator, responder)
@@ -157,7 +157,7 @@ def test_padding_reaches_its_extremes_and_no_further(byte: bytes, padding: int) 
 
 
 def test_early_data_comes_with_the_event_and_the_rest_through_the_cipher() -> None:
-    """What is behind the padding in one read comes as it arrived; the cipher goes on where it ends."""
+    """Bytes after the padding in one read are in the event as they arrived; the cipher continues after them."""
     end = responder()
     stream = naive.obfs2_cipher("Initiator", PEER_SEED + bytes(16), REQUEST + ANSWER)
     greeting = naive.obfs2_message("Initiator", PEER_SEED, head(MAGIC, 4) + b"pad!")
@@ -169,8 +169,8 @@ def test_early_data_comes_with_the_event_and_the_rest_through_the_cipher() -> No
     assert bytes(end.plaintext) == REQUEST + ANSWER
 
 
-def test_nothing_is_said_or_heard_after_failing() -> None:
-    """A good greeting behind a bad one changes nothing."""
+def test_a_failed_machine_ignores_further_input() -> None:
+    """A good message after a bad one changes nothing."""
     end = responder()
     end.deliver(bytes(24))
     end.deliver(naive.obfs2_message("Initiator", PEER_SEED, head(MAGIC, 0)))
@@ -181,8 +181,8 @@ def test_nothing_is_said_or_heard_after_failing() -> None:
 
 @pytest.mark.parametrize("side", Side)
 @given(data=st.binary(max_size=300), cut=cuts)
-def test_garbage_ends_in_failed_or_in_waiting(side: Side, data: bytes, cut: Cut) -> None:
-    """Nothing that is no obfs2 raises or opens a direction."""
+def test_garbage_fails_or_waits_for_more(side: Side, data: bytes, cut: Cut) -> None:
+    """Bytes that are not obfs2 raise nothing and open no direction."""
     end = End(Obfs2(), side, seeded(1))
     end.start()
     for piece in cut(data):
@@ -191,7 +191,7 @@ def test_garbage_ends_in_failed_or_in_waiting(side: Side, data: bytes, cut: Cut)
     assert end.encryptor is end.decryptor is None
 
 
-def test_with_a_secret_both_ends_meet_and_every_mac_is_a_job() -> None:
+def test_with_a_shared_secret_every_mac_is_a_job() -> None:
     """The costly MACs: the initiator's own, one to check the peer's head, the rest for a peer that passed."""
     initiator, responder = make_ends(Obfs2(b"open sesame"), seeded(1), seeded(2))
     pump(initiator, responder, cut_by([10, 20, 7]))
@@ -203,8 +203,8 @@ def test_with_a_secret_both_ends_meet_and_every_mac_is_a_job() -> None:
 
 
 @pytest.mark.parametrize("secret", [None, b"open sesamE"], ids=["no secret", "another secret"])
-def test_wrong_secret_is_met_with_silence(secret: bytes | None) -> None:
-    """Who does not know the secret learns nothing and costs one MAC."""
+def test_a_wrong_secret_gets_no_answer(secret: bytes | None) -> None:
+    """A peer without the secret learns nothing and costs one MAC."""
     initiator = End(Obfs2(secret), Side.INITIATOR, seeded(1))
     end = responder(b"open sesame")
     initiator.start()
@@ -214,20 +214,20 @@ def test_wrong_secret_is_met_with_silence(secret: bytes | None) -> None:
 
 
 def test_empty_secret_is_a_secret() -> None:
-    """Only None means that there is none."""
+    """Only None means no secret."""
     end = responder(b"")
     end.deliver(naive.obfs2_message("Initiator", PEER_SEED, head(MAGIC, 0), b""))
     assert end.story[-1] == "InboundReady"
 
 
 def test_job_is_a_pure_function() -> None:
-    """A job gives the same whenever and however often it is called, so any thread can have it."""
+    """A job returns the same whenever and however often it is called, so any thread may run it."""
     (event,) = Obfs2(b"open sesame").handshake(Side.INITIATOR, seeded(1)).start()
     assert isinstance(event, Compute)
     assert event.job() == event.job()
 
 
-def test_early_bird_responder_is_understood() -> None:
+def test_a_responder_that_sends_first_is_understood() -> None:
     """The Python obfsproxy sends its message the moment it is connected, while ours is still being computed."""
     secret = b"open sesame"
     end = End(Obfs2(secret), Side.INITIATOR, seeded(1), hold_jobs=True)
@@ -241,15 +241,15 @@ def test_early_bird_responder_is_understood() -> None:
     assert end.story == ["Compute", "Send", "Compute", "Compute", "OutboundReady", "InboundReady"]
 
 
-def test_padding_is_not_hoarded() -> None:
-    """A connection that sends its padding and nothing else holds next to nothing."""
+def test_padding_takes_no_memory() -> None:
+    """A connection that sends only padding holds a few bytes."""
     end = responder()
     end.deliver(naive.obfs2_message("Initiator", PEER_SEED, head(MAGIC, 8192)))
     assert memory_kept(end.handshake.receive, (bytes(63) for _ in range(130))) < 500
 
 
 def test_bytes_that_arrive_during_a_job_are_kept_up_to_a_bound() -> None:
-    """A read that was under way is not lost; a flood is given up and its job's result ignored."""
+    """A read that was in progress is not lost; a flood fails, and its job's result is ignored."""
     end = End(Obfs2(b"open sesame"), Side.RESPONDER, seeded(1), hold_jobs=True)
     end.start()
     end.deliver(bytes(24))

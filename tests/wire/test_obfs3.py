@@ -1,4 +1,4 @@
-"""obfs3: the handshake as a conversation."""
+"""obfs3: both sides of the handshake, against each other and a second implementation; noise, floods, limits."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.wire.handshake import InboundReady, Side
-from obfstats.wire.machine import Compute, Send
+from obfstats.wire.machine import Compute, Failed, Send
 from obfstats.wire.obfs3 import Obfs3
 from obfstats.wire.uniformdh import KeyPair
 from tests.wire import naive
-from tests.wire.join import (
+from tests.wire.machines import (
     ANSWER,
+    LONGEST_PADDING,
     NO_PADDING,
     REQUEST,
     Cut,
@@ -20,16 +21,60 @@ from tests.wire.join import (
     constant,
     cuts,
     make_ends,
+    memory_kept,
     pump,
     seeded,
     talk,
 )
-from tests.wire.peer import EXPONENT, Peer, responder_that_has_a_key
+
+EXPONENT = 2 * 987654321**8
+TOO_MUCH = 8194 + 32 + 1
+NO_MAGIC = "no magic within the longest padding"
+
+garbage = st.binary(max_size=300) | st.builds(
+    lambda length, seed: seeded(seed)(length), st.integers(0, 12_000), st.integers(0, 9)
+)
+
+
+class Peer:
+    """A naive obfs3 peer of one of our ends."""
+
+    def __init__(self, side: Side, end: End) -> None:
+        self.side, self.end = side.value, end
+        self.shared = b""
+
+    def key(self) -> bytes:
+        """The public key."""
+        return naive.public_key(EXPONENT)
+
+    def read_key(self) -> bytes:
+        """Compute the secret from our end's first message; return what follows its key."""
+        message = self.end.take_outbox()
+        self.shared = naive.shared_secret(message[:192], EXPONENT)
+        return message[192:]
+
+    def magic(self) -> bytes:
+        """The magic."""
+        return naive.obfs3_magic(self.shared, self.side)
+
+    def enciphered(self, data: bytes) -> bytes:
+        """Data under the peer's cipher."""
+        return naive.obfs3_cipher(self.shared, self.side, data)
+
+
+def responder_that_has_a_key() -> tuple[End, Peer]:
+    """Our responder after a naive initiator's key, with the secret known to both."""
+    end = End(Obfs3(), Side.RESPONDER, seeded(1))
+    peer = Peer(Side.INITIATOR, end)
+    end.start()
+    end.deliver(peer.key())
+    peer.read_key()
+    return end, peer
 
 
 @given(cuts, st.integers(0, 2**32))
-def test_any_cut_of_the_stream_tells_the_same_story(cut: Cut, seed: int) -> None:
-    """However the network cuts, both sides see the same events and read the same words."""
+def test_any_cut_of_the_stream_gives_the_same_events(cut: Cut, seed: int) -> None:
+    """However the network cuts, both sides return the same events and read the same data."""
     initiator, responder = make_ends(Obfs3(), seeded(seed), seeded(seed + 1))
     pump(initiator, responder, cut)
     talk(initiator, responder)
@@ -53,7 +98,7 @@ def test_same_randomness_gives_the_same_bytes() -> None:
 
 
 def test_jobs_are_pure_functions() -> None:
-    """A job gives the same whenever and however often it is called, so any thread can have it."""
+    """A job returns the same whenever and however often it is called, so any thread may run it."""
     (first,) = Obfs3().handshake(Side.INITIATOR, seeded(1)).start()
     (second,) = Obfs3().handshake(Side.RESPONDER, seeded(1)).receive(naive.public_key(EXPONENT))
     assert isinstance(first, Compute)
@@ -75,8 +120,8 @@ def test_responder_is_silent_until_the_whole_key_is_there() -> None:
     assert end.story == ["Compute", "Send"]
 
 
-def test_responder_tells_its_magic_to_nobody_but_who_told_one() -> None:
-    """A probe that does not finish the exchange sees a key and padding, and no more."""
+def test_responder_sends_its_magic_only_after_the_initiators() -> None:
+    """A probe that does not finish the exchange gets a key and padding only."""
     end, peer = responder_that_has_a_key()
     end.deliver(bytes(8000))
     assert end.story == ["Compute", "Send"]
@@ -84,7 +129,7 @@ def test_responder_tells_its_magic_to_nobody_but_who_told_one() -> None:
     assert end.story == ["Compute", "Send", "Send", "OutboundReady", "InboundReady"]
 
 
-def test_responder_speaks_with_a_naive_initiator() -> None:
+def test_responder_understands_a_naive_initiator() -> None:
     """Key, magic and both ciphers are those of the specification."""
     end, peer = responder_that_has_a_key()
     end.deliver(b"some padding" + peer.magic() + peer.enciphered(REQUEST))
@@ -97,8 +142,8 @@ def test_responder_speaks_with_a_naive_initiator() -> None:
     assert said.endswith(magic + naive.obfs3_cipher(peer.shared, "Responder", ANSWER))
 
 
-def test_initiator_speaks_with_a_naive_responder() -> None:
-    """The same from the other side, padding behind the key included."""
+def test_initiator_understands_a_naive_responder() -> None:
+    """The same from the other side, with padding after the key."""
     end = End(Obfs3(), Side.INITIATOR, seeded(1))
     peer = Peer(Side.RESPONDER, end)
     end.start()
@@ -111,7 +156,7 @@ def test_initiator_speaks_with_a_naive_responder() -> None:
     assert bytes(end.plaintext) == ANSWER
 
 
-def test_initiator_may_speak_long_before_the_responder_does() -> None:
+def test_initiator_may_send_long_before_the_responder_does() -> None:
     """obfs4proxy holds its magic back until it has data: one direction is open, the other waits."""
     end = End(Obfs3(), Side.INITIATOR, seeded(1))
     peer = Peer(Side.RESPONDER, end)
@@ -127,7 +172,7 @@ def test_initiator_may_speak_long_before_the_responder_does() -> None:
 
 @pytest.mark.parametrize("place", range(33))
 def test_magic_cut_in_two_is_found(place: int) -> None:
-    """Wherever two reads part it, padding before and data behind."""
+    """Wherever two reads split it, with padding before and data after it."""
     end, peer = responder_that_has_a_key()
     end.deliver(b"padding" + peer.magic()[:place])
     end.deliver(peer.magic()[place:] + peer.enciphered(REQUEST))
@@ -135,7 +180,7 @@ def test_magic_cut_in_two_is_found(place: int) -> None:
 
 
 def test_early_data_comes_with_the_event_and_the_rest_through_the_cipher() -> None:
-    """What is behind the magic in one read, however long, comes as it arrived; the cipher goes on where it ends."""
+    """Bytes after the magic in one read are in the event as they arrived; the cipher continues after them."""
     end, peer = responder_that_has_a_key()
     long = bytes(range(256)) * 2000
     stream = peer.enciphered(long + REQUEST)
@@ -159,7 +204,7 @@ def test_whole_conversation_in_one_read_is_understood() -> None:
 
 
 def test_bytes_that_arrive_during_a_job_are_kept() -> None:
-    """A read that was under way when the job began is not lost."""
+    """A read that was in progress when the job began is not lost."""
     initiator = End(Obfs3(), Side.INITIATOR, seeded(1))
     responder = End(Obfs3(), Side.RESPONDER, seeded(2), hold_jobs=True)
     initiator.start()
@@ -173,7 +218,7 @@ def test_bytes_that_arrive_during_a_job_are_kept() -> None:
     assert bytes(responder.plaintext) == REQUEST
 
 
-def test_early_bird_responder_is_understood() -> None:
+def test_a_responder_that_sends_first_is_understood() -> None:
     """obfs4proxy sends its key the moment it is connected, while ours is still being computed."""
     initiator = End(Obfs3(), Side.INITIATOR, seeded(1), hold_jobs=True)
     initiator.start()
@@ -183,3 +228,116 @@ def test_early_bird_responder_is_understood() -> None:
     assert initiator.story == ["Compute", "Send", "Compute"]
     initiator.finish_job()
     assert initiator.story == ["Compute", "Send", "Compute", "Send", "OutboundReady"]
+
+
+@pytest.mark.parametrize(("byte", "padding"), [(NO_PADDING, 0), (LONGEST_PADDING, 4097)], ids=["none", "longest"])
+def test_padding_has_any_length_up_to_the_longest(byte: bytes, padding: int) -> None:
+    """0 and 4,097 bytes each, and both are understood."""
+    initiator, responder = make_ends(Obfs3(), constant(byte), constant(byte))
+    pump(initiator, responder)
+    talk(initiator, responder)
+    for end in (initiator, responder):
+        key, magic = (event.data for event in end.events if isinstance(event, Send))
+        assert (len(key), len(magic)) == (192 + padding, padding + 32)
+    assert bytes(responder.plaintext) == REQUEST
+    assert bytes(initiator.plaintext) == ANSWER
+
+
+def test_magic_is_found_after_the_longest_padding() -> None:
+    """8194 bytes are still allowed."""
+    end, peer = responder_that_has_a_key()
+    end.deliver(bytes(8194) + peer.magic() + peer.enciphered(REQUEST))
+    assert bytes(end.plaintext) == REQUEST
+
+
+@given(cuts)
+def test_magic_one_byte_further_is_too_far(cut: Cut) -> None:
+    """8195 bytes are not, however they arrive."""
+    end, peer = responder_that_has_a_key()
+    for piece in cut(bytes(8195) + peer.magic()):
+        end.deliver(piece)
+    assert end.failure == NO_MAGIC
+
+
+def test_noise_fails_at_one_byte_too_many() -> None:
+    """As long as the magic can still end within 8226 bytes the machine waits."""
+    end, _ = responder_that_has_a_key()
+    end.deliver(bytes(TOO_MUCH - 1))
+    assert end.story == ["Compute", "Send"]
+    end.deliver(bytes(1))
+    assert end.failure == NO_MAGIC
+
+
+def test_a_failed_machine_ignores_further_input() -> None:
+    """Neither the right magic nor a late result changes that."""
+    end, peer = responder_that_has_a_key()
+    end.deliver(bytes(TOO_MUCH))
+    failed = list(end.story)
+    end.deliver(peer.magic())
+    assert end.handshake.computed(object()) == []
+    assert memory_kept(end.handshake.receive, [bytes(100_000)]) < 500
+    assert end.story == failed == ["Compute", "Send", "Failed"]
+
+
+def test_wrong_side_of_the_magic_is_no_magic() -> None:
+    """A probe that returns the responder's own magic is not a client."""
+    end, peer = responder_that_has_a_key()
+    end.deliver(naive.obfs3_magic(peer.shared, "Responder") + bytes(TOO_MUCH))
+    assert end.failure == NO_MAGIC
+
+
+@pytest.mark.parametrize("number", [0, 1, naive.PRIME - 1, naive.PRIME, 2**1536 - 1])
+def test_degenerate_keys_are_answered_like_any_other(number: int) -> None:
+    """A prober learns nothing from a strange key: the answer is a key and padding."""
+    end = End(Obfs3(), Side.RESPONDER, constant(NO_PADDING))
+    end.start()
+    end.deliver(number.to_bytes(192, "big"))
+    assert end.story == ["Compute", "Send"]
+    assert len(end.take_outbox()) == 192
+
+
+@pytest.mark.parametrize("side", Side)
+@given(data=garbage, cut=cuts)
+def test_garbage_fails_or_waits_for_more(side: Side, data: bytes, cut: Cut) -> None:
+    """Bytes that are not obfs3 raise nothing and open no direction that they should not."""
+    end = End(Obfs3(), side, seeded(1))
+    end.start()
+    for piece in cut(data):
+        end.deliver(piece)
+    assert end.failure == (NO_MAGIC if len(data) >= 192 + TOO_MUCH else None)
+    assert end.decryptor is None
+    assert (end.encryptor is None) == (side is Side.RESPONDER or len(data) < 192)
+
+
+def test_a_flood_during_a_job_fails() -> None:
+    """A caller that goes on reading cannot make the machine hold more than a mebibyte."""
+    end = End(Obfs3(), Side.RESPONDER, seeded(1), hold_jobs=True)
+    end.start()
+    end.deliver(naive.public_key(EXPONENT))
+    for _ in range(16):
+        end.deliver(bytes(1 << 16))
+    assert end.story == ["Compute"]
+    end.deliver(bytes(1))
+    assert end.failure == "more bytes than fit arrived while the keys were computed"
+    end.finish_job()
+    assert end.story == ["Compute", "Failed"]
+
+
+def test_noise_takes_no_memory() -> None:
+    """A connection that sends noise up to the limit holds a few bytes."""
+    machine = Obfs3().handshake(Side.RESPONDER, seeded(1))
+    (event,) = machine.receive(naive.public_key(EXPONENT))
+    assert isinstance(event, Compute)
+    machine.computed(event.job())
+    assert memory_kept(machine.receive, (bytes(63) for _ in range(130))) < 500
+
+
+def test_reasons_are_fixed_texts() -> None:
+    """Two different floods of noise fail for the same reason."""
+    reasons = set()
+    for seed in range(2):
+        end = End(Obfs3(), Side.RESPONDER, seeded(1))
+        end.start()
+        end.deliver(seeded(seed)(10_000))
+        reasons.add(end.events[-1])
+    assert reasons == {Failed(NO_MAGIC)}

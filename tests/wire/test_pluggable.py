@@ -78,7 +78,7 @@ def test_a_server_is_told_everything() -> None:
 
 
 def test_a_client_is_told_everything() -> None:
-    """The proxy stays as it stands: what is wrong with it is another line than ENV-ERROR."""
+    """The proxy stays unparsed: its errors are PROXY-ERROR and not ENV-ERROR."""
     assert client() == ClientEnvironment(
         state="/var/lib/tor/pt_state/",
         exit_on_stdin_close=False,
@@ -101,7 +101,7 @@ def test_secrets_are_not_shown() -> None:
 
 @pytest.mark.parametrize("versions", ["1", "1,2", "1a,2b,1", "this_is_a_valid_ver,1"])
 def test_version_1_is_agreed_on(versions: str) -> None:
-    """Wherever it stands in tor's list."""
+    """At any position of tor's list."""
     assert negotiate_version({"TOR_PT_MANAGED_TRANSPORT_VER": versions}) == "VERSION 1"
 
 
@@ -113,7 +113,7 @@ def test_no_other_version_is_spoken(versions: str) -> None:
     assert refused.value.line == "VERSION-ERROR no-version"
 
 
-def test_whoever_is_not_started_by_tor_is_told() -> None:
+def test_a_start_without_tor_is_explained() -> None:
     """Without the list of versions nothing else makes sense."""
     with pytest.raises(PluggableError) as refused:
         negotiate_version({})
@@ -199,7 +199,7 @@ def test_local_addresses_are_read_without_brackets() -> None:
     ],
 )
 def test_a_server_is_told_what_is_wrong(changes: dict[str, str | None], told: str) -> None:
-    """The variable and what belongs there, never what stands there."""
+    """The variable and what it should hold, never what it holds."""
     with pytest.raises(PluggableError) as refused:
         server(**changes)
     assert refused.value.line.startswith(f"ENV-ERROR {told}")

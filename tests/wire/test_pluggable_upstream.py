@@ -31,12 +31,12 @@ credentials = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_
     ],
 )
 def test_proxies_are_read(uri: str, read: Upstream) -> None:
-    """The specification's examples, and what else may stand there."""
+    """The specification's examples, and other valid URIs."""
     assert parse_upstream(uri) == read
 
 
 def test_credentials_that_tor_did_not_escape_are_read() -> None:
-    """Tor writes them as they are in torrc: at signs, slashes and colons stand for themselves."""
+    """Tor copies them from torrc as they are: at signs, slashes and colons need no escape."""
     upstream = parse_upstream("socks5://to/r:p@ss:w/rd@198.51.100.1:8000")
     assert (upstream.username, upstream.password) == ("to/r", "p@ss:w/rd")
 

@@ -1,4 +1,4 @@
-"""SOCKS5 as tor speaks it to a transport's client: where to, with which arguments; what is refused, and how."""
+"""SOCKS5 as tor speaks it to a transport's client: destinations, arguments, refusals."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.machine import Failed, Send
 from obfstats.wire.socks5 import Reply, Request, Socks5, write_reply
 from peers.arguments import write_arguments
-from tests.wire.join import Cut, cuts
-from tests.wire.torport import hear, kept, sent
+from tests.wire.machines import Cut, cuts, hear, memory_kept, sent
 
 NO_AUTH = b"\x05\x01\x00"
 # As tor offers it for a bridge line with arguments.
@@ -47,7 +46,7 @@ def answer(reply: int) -> Send:
 
 
 def test_a_request_without_arguments() -> None:
-    """Step by step; the first bytes of the client's data come behind it."""
+    """Step by step; the first bytes of the client's data follow it."""
     socks = Socks5()
     assert socks.receive(NO_AUTH) == [Send(b"\x05\x00")]
     assert socks.receive(connect(BRIDGE) + b"early") == [Request(BRIDGE, {}, early=b"early")]
@@ -55,7 +54,7 @@ def test_a_request_without_arguments() -> None:
 
 
 def test_a_request_with_arguments() -> None:
-    """Username and password are preferred to nothing: that is where the arguments are."""
+    """Authentication by username and password is preferred: they hold the arguments."""
     socks = Socks5()
     assert socks.receive(WITH_PASSWORD) == [Send(b"\x05\x02")]
     assert socks.receive(password(b"shared-secret=rahasia;secrets-file=/tmp/blob")) == [Send(b"\x01\x00")]
@@ -67,7 +66,7 @@ def test_a_request_with_arguments() -> None:
 def test_a_request_is_read_however_it_is_cut(
     host: str, port: int, given: dict[str, str], early: bytes, cut: Cut
 ) -> None:
-    """Any address or name, any arguments, all of it sent before a single answer."""
+    """Any address or name and any arguments, all sent before a single answer."""
     text = write_arguments(given).encode()
     stream = WITH_PASSWORD + password(text[:255], text[255:] or b"\0") + connect(Endpoint(host, port))
     reads = list(cut(stream))
@@ -78,7 +77,7 @@ def test_a_request_is_read_however_it_is_cut(
 
 
 @pytest.mark.parametrize("offered", [b"\x00", b"\x00\x01\x80", bytes(255)])
-def test_nothing_is_taken_where_nothing_else_is_offered(offered: bytes) -> None:
+def test_no_authentication_is_chosen_where_nothing_else_is_offered(offered: bytes) -> None:
     """As tor offers it for a bridge line without arguments."""
     assert Socks5().receive(bytes([5, len(offered)]) + offered) == [Send(b"\x05\x00")]
 
@@ -97,19 +96,19 @@ def test_nothing_is_taken_where_nothing_else_is_offered(offered: bytes) -> None:
     ],
 )
 def test_username_and_password_are_one_text(username: bytes, word: bytes, expected: dict[str, str]) -> None:
-    """Cut anywhere, an escape included; one NUL stands for no password."""
+    """Cut anywhere, even within an escape; one NUL means no password."""
     events = hear(Socks5(), [WITH_PASSWORD + password(username, word) + connect(BRIDGE)])
     assert events[-1] == Request(BRIDGE, expected, early=b"")
 
 
 @pytest.mark.parametrize("host", ["bridge.example", "a", "x" * 255, "192.0.2.1", "xn--bcher-kva.example"])
-def test_names_are_passed_on_as_they_are(host: str) -> None:
-    """Nothing is looked up here."""
+def test_names_stay_as_they_are(host: str) -> None:
+    """No name is resolved."""
     name = bytes([5, 1, 0, 3, len(host)]) + host.encode() + b"\x01\xbb"
     assert hear(Socks5(), [NO_AUTH + name])[-1] == Request(Endpoint(host, 443), {}, early=b"")
 
 
-def test_addresses_are_written_as_people_do() -> None:
+def test_addresses_become_text() -> None:
     """Both families, from their bytes."""
     for packed, kind, host in (
         (IPv4Address("192.0.2.1").packed, b"\1", "192.0.2.1"),
@@ -121,12 +120,12 @@ def test_addresses_are_written_as_people_do() -> None:
 
 @pytest.mark.parametrize("stream", [b"\x04", b"\x04\x01\x01\xbb\xc0\x00\x02\x01\x00", b"GET / HTTP/1.1\r\n", b"\x00"])
 def test_other_protocols_get_no_answer(stream: bytes) -> None:
-    """SOCKS4 or a browser: there is nothing to say that they would understand."""
+    """SOCKS4 or HTTP: no answer would be understood."""
     assert hear(Socks5(), [stream]) == [Failed("the client does not speak SOCKS5")]
 
 
 @pytest.mark.parametrize("offered", [b"", b"\x01", b"\x01\x03\xff"])
-def test_methods_that_are_not_there_are_refused(offered: bytes) -> None:
+def test_unsupported_methods_are_refused(offered: bytes) -> None:
     """GSSAPI, or nothing at all."""
     assert Socks5().receive(bytes([5, len(offered)]) + offered) == [
         Send(b"\x05\xff"),
@@ -136,13 +135,13 @@ def test_methods_that_are_not_there_are_refused(offered: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b"xyzzy", b"a=xyzzy;", b"=xyzzy", b"a=xyzzy\\", b"a=\\xyzzy", b"a=1;a=xyzzy"])
 def test_malformed_arguments_fail_the_authentication(text: bytes) -> None:
-    """The one answer there is for it (RFC 1929); the reason does not show them."""
+    """With the only answer there is (RFC 1929); the reason does not show them."""
     events = hear(Socks5(), [WITH_PASSWORD + password(text) + connect(BRIDGE)])
     assert events == [Send(b"\x05\x02"), Send(b"\x01\x01"), Failed("the client's arguments are malformed")]
 
 
 def test_another_authentication_than_agreed_fails() -> None:
-    """A client that goes on with its request instead."""
+    """A client that continues with its request instead."""
     events = hear(Socks5(), [WITH_PASSWORD + connect(BRIDGE)])
     reason = "the client's authentication is not the agreed one"
     assert events == [Send(b"\x05\x02"), Send(b"\x01\x01"), Failed(reason)]
@@ -169,7 +168,7 @@ def test_another_authentication_than_agreed_fails() -> None:
     ],
 )
 def test_requests_that_cannot_be_met_are_refused(request_bytes: bytes, reply: int, reason: str) -> None:
-    """With the reply that RFC 1928 has for it, then silence."""
+    """With the reply of RFC 1928; further input is ignored."""
     socks = Socks5()
     socks.receive(NO_AUTH)
     assert socks.receive(request_bytes) == [answer(reply), Failed(reason)]
@@ -177,27 +176,27 @@ def test_requests_that_cannot_be_met_are_refused(request_bytes: bytes, reply: in
 
 
 @pytest.mark.parametrize("code", Reply)
-def test_replies_keep_our_address_to_ourselves(code: Reply) -> None:
-    """Ten bytes that differ in one."""
+def test_replies_show_no_address_of_ours(code: Reply) -> None:
+    """Ten bytes, of which one differs."""
     assert Send(write_reply(code)) == answer(int(code))
 
 
 def test_a_request_does_not_show_the_bridge_or_its_secret() -> None:
-    """What is printed by mistake gives nothing away."""
+    """A request that is printed by mistake gives nothing away."""
     shown = repr(Request(BRIDGE, {"shared-secret": "xyzzy"}, early=b"early"))
     assert shown == "Request()"
 
 
-def test_the_machine_is_deaf_when_it_is_done() -> None:
-    """Neither an event nor a byte is kept behind a request or a refusal."""
+def test_the_machine_ignores_input_when_it_has_finished() -> None:
+    """It returns no event and keeps no byte after a request or a refusal."""
     for stream in (NO_AUTH + connect(BRIDGE), b"\x04", NO_AUTH + connect(BRIDGE, command=2)):
         socks = Socks5()
         hear(socks, [stream])
-        assert kept(socks, [NO_AUTH, bytes(100_000), connect(BRIDGE)]) < 500
+        assert memory_kept(socks.receive, [NO_AUTH, bytes(100_000), connect(BRIDGE)]) < 500
 
 
-def test_the_longest_halves_are_all_that_is_held() -> None:
-    """Each message but its last byte."""
+def test_no_more_than_one_message_is_held() -> None:
+    """The longest of each, without its last byte."""
     for before, half in (
         (b"", b"\x05\xff" + bytes(254)),
         (WITH_PASSWORD, password(b"x" * 255, b"x" * 255)[:-1]),
@@ -205,12 +204,12 @@ def test_the_longest_halves_are_all_that_is_held() -> None:
     ):
         socks = Socks5()
         hear(socks, [before] if before else [])
-        assert kept(socks, [half[:50], half[50:]]) < 1500
+        assert memory_kept(socks.receive, [half[:50], half[50:]]) < 1500
 
 
 @given(st.binary(max_size=100), st.sampled_from([b"", NO_AUTH, WITH_PASSWORD, WITH_PASSWORD + password(b"")]), cuts)
-def test_noise_is_waited_for_or_refused(noise: bytes, start: bytes, cut: Cut) -> None:
-    """Nothing is ever raised, and the last event says what to do."""
+def test_noise_waits_or_is_refused(noise: bytes, start: bytes, cut: Cut) -> None:
+    """Nothing is raised, and only the last event is not Send."""
     events = hear(Socks5(), cut(start + noise))
     for event in events[:-1]:
         assert isinstance(event, Send)

@@ -6,7 +6,7 @@ import pytest
 
 from obfstats.wire.handshake import Side
 from obfstats.wire.transports import RETIRED, TRANSPORTS, TransportError, make_transport, make_transport_with
-from tests.wire.join import make_ends, pump, seeded
+from tests.wire.machines import make_ends, pump, seeded
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
@@ -58,7 +58,7 @@ def test_only_obfs2_takes_a_shared_secret(name: str, secret: str) -> None:
 
 @pytest.mark.parametrize("secret", ["", "xyzzy\ud800"])
 def test_obfs2_refuses_a_secret_that_is_none(secret: str) -> None:
-    """An empty secret is a mistake, not an absent one; so is what no bytes can stand for."""
+    """An empty secret is a mistake, not an absent one; so is text that no bytes encode to."""
     with pytest.raises(TransportError, match=r"shared-secret of obfs2 is .*; give") as refused:
         make_transport("obfs2", shared_secret=secret)
     assert "xyzzy" not in str(refused.value)
@@ -90,7 +90,7 @@ def test_options_of_torrc_reach_the_transport() -> None:
     [("cert", "'cert'"), ("", "''"), ("a\nb\u00e9", r"'a\nb\xe9'"), ("k" * 1000, f"'{'k' * 40}...'")],
 )
 @pytest.mark.parametrize("name", TRANSPORTS)
-def test_an_option_that_nobody_knows_is_named_without_its_value(name: str, key: str, shown: str) -> None:
+def test_an_unknown_option_is_named_without_its_value(name: str, key: str, shown: str) -> None:
     """In one line however the key looks; the value may be a secret."""
     with pytest.raises(TransportError) as refused:
         make_transport_with(name, {"shared-secret": "open sesame", key: "xyzzy"})

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from obfstats.wire.uniformdh import KeyPair, _power
 from tests.wire import naive
-from tests.wire.join import seeded
+from tests.wire.machines import seeded
 
 seeds = st.binary(min_size=32, max_size=32)
 LOWEST_BIT = b"\x00" * 31 + b"\x01"
 
 
 def exponent_of(seed: bytes) -> int:
-    """The exponent a seed stands for: even, and 256 bits long."""
+    """The exponent of a seed: even, and 256 bits long."""
     return int.from_bytes(seed, "big") >> 1 << 1 | 1 << 255
 
 

@@ -1,4 +1,4 @@
-"""Two handshake machines joined in memory: what the proxy does around them, and nothing else."""
+"""Machines without a network: two handshakes joined in memory, and reads cut anywhere."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
     from obfstats.wire.handshake import Transport
-    from obfstats.wire.machine import Event, Random
+    from obfstats.wire.machine import Event, Machine, Random
 
 Cut: TypeAlias = Callable[[bytes], Iterable[bytes]]
-"""How the network cuts what one side sent into reads."""
+"""How the network cuts what one side has sent into reads."""
 
 REQUEST, ANSWER = b"one side's first words" * 20, b"and the other's" * 30
 
@@ -28,7 +28,7 @@ LONGEST_PADDING = b"\xff"
 
 
 def seeded(seed: int) -> Random:
-    """Randomness that is the same every time."""
+    """Randomness that a run can repeat."""
     return random.Random(seed).randbytes
 
 
@@ -60,11 +60,11 @@ class End:
         self._hold_jobs = hold_jobs
 
     def start(self) -> None:
-        """Begin."""
+        """Start the handshake."""
         self._do(self.handshake.start())
 
     def deliver(self, data: bytes) -> None:
-        """Take bytes from the wire."""
+        """Receive bytes from the network."""
         if self.decryptor is not None:
             self.plaintext += self.decryptor.update(data)
         else:
@@ -76,13 +76,13 @@ class End:
         self.outbox += self.encryptor.update(plaintext)
 
     def take_outbox(self) -> bytes:
-        """Take what was sent off this end's hands."""
+        """Remove and return what was sent."""
         sent = bytes(self.outbox)
         self.outbox.clear()
         return sent
 
     def finish_job(self) -> None:
-        """Compute what was held back."""
+        """Run the job that was held back."""
         assert self.job is not None
         job, self.job = self.job, None
         self._do(self.handshake.computed(job()))
@@ -118,7 +118,7 @@ class End:
 
 
 def make_ends(transport: Transport, initiator: Random, responder: Random) -> tuple[End, End]:
-    """Make both ends of a connection, and start them."""
+    """Make both ends of a connection and start them."""
     ends = End(transport, Side.INITIATOR, initiator), End(transport, Side.RESPONDER, responder)
     for end in ends:
         end.start()
@@ -126,12 +126,12 @@ def make_ends(transport: Transport, initiator: Random, responder: Random) -> tup
 
 
 def whole(data: bytes) -> Iterable[bytes]:
-    """Cut nowhere."""
+    """One read."""
     return [data]
 
 
 def single_bytes(data: bytes) -> Iterable[bytes]:
-    """Cut everywhere."""
+    """A read for each byte."""
     return (data[place : place + 1] for place in range(len(data)))
 
 
@@ -149,7 +149,7 @@ def cut_by(sizes: Iterable[int]) -> Cut:
 
 
 def pump(one: End, other: End, cut: Cut = whole) -> None:
-    """Carry bytes between two ends until both are silent."""
+    """Move bytes between two ends until neither has anything to send."""
     while one.outbox or other.outbox:
         for source, target in ((one, other), (other, one)):
             for piece in cut(source.take_outbox()):
@@ -157,15 +157,25 @@ def pump(one: End, other: End, cut: Cut = whole) -> None:
 
 
 def talk(one: End, other: End) -> None:
-    """Say something both ways."""
+    """Send data both ways."""
     one.say(REQUEST)
     pump(one, other)
     other.say(ANSWER)
     pump(one, other)
 
 
+def hear(machine: Machine, reads: Iterable[bytes]) -> list[Event]:
+    """Give a machine one read after the other; return all its events."""
+    return [event for read in reads for event in machine.receive(read)]
+
+
+def sent(events: Iterable[Event]) -> bytes:
+    """All that a machine has sent to its peer."""
+    return b"".join(event.data for event in events if isinstance(event, Send))
+
+
 def memory_kept(receive: Callable[[bytes], list[Event]], reads: Iterable[bytes]) -> int:
-    """Bytes of memory that a machine keeps of reads to which it has no answer."""
+    """Bytes of memory that a machine keeps of reads that cause no event."""
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
