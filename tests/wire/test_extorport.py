@@ -416,7 +416,7 @@ def test_endless_messages_take_no_memory() -> None:
 
 @given(st.binary(max_size=200), st.integers(0, 100), cuts)
 def test_noise_is_never_granted(noise: bytes, honest: int, cut: Cut) -> None:
-    """However many of an honest tor's bytes come first, but for the result; no address is sent without its whole proof."""
+    """After any part of an honest tor's bytes short of its result; no address is sent without its whole proof."""
     stream = SERVER_SENDS[:-1]
     events = hear(new_client(), cut(stream[:honest] + b"\0" + noise))
     assert not [event for event in events if isinstance(event, Granted)]
