@@ -113,7 +113,7 @@ class Packer:
         if len(text) % LINE_LENGTH == 0:
             lines = text.reshape(-1, LINE_LENGTH)
             if (lines[:, -1] == _NEWLINE).all():
-                runs = self._pack_lines(lines, np.zeros(len(lines), np.uint32))
+                runs = self._pack_lines(lines, np.broadcast_to(np.uint32(0), len(lines)))
                 if sum(len(run.rows) for run in runs) == len(lines):
                     return len(lines), runs
         ends = np.flatnonzero(text == _NEWLINE)
@@ -135,14 +135,13 @@ class Packer:
             lines, suffixes = lines[is_hash], suffixes[is_hash]
             digests = unhexlify(lines.view(_PARTS)["hash"].tobytes())
         words = lines.view("<u8")
-        kinds = self._find_countries(words[:, 2] >> _COUNTRY_SHIFT & _COUNTRY_CODE)
-        is_good = kinds != _UNKNOWN
-        kinds |= suffixes << np.uint32(COUNTRY_BITS)
+        countries = self._find_countries(words[:, 2] >> _COUNTRY_SHIFT & _COUNTRY_CODE)
         rows = np.empty((len(lines), ROW_WORDS), "<u8")
-        fields = rows.view(ROW)
-        fields["hash"][:, 0] = np.frombuffer(digests, ROW["hash"])
-        fields["kind"][:, 0] = kinds
-        if not is_good.all():
+        fields = rows.view(ROW)[:, 0]
+        fields["hash"] = np.frombuffer(digests, ROW["hash"])
+        np.bitwise_or(suffixes << np.uint32(COUNTRY_BITS), countries, out=fields["kind"])
+        if countries.max(initial=0) == _UNKNOWN:
+            is_good = countries != _UNKNOWN
             lines, rows = lines[is_good], rows[is_good]
         return [Run(label, rows[chosen]) for label, chosen in _by_interval(lines)]
 
@@ -151,7 +150,7 @@ class Packer:
         offsets = codes.view(np.int64)
         numbers = self._country_numbers.take(offsets, mode="clip")
         if numbers.max(initial=0) == _UNKNOWN:
-            for offset in np.unique(offsets[numbers == _UNKNOWN]).tolist():
+            for offset in set(offsets[numbers == _UNKNOWN].tolist()):
                 code = offset.to_bytes(2, "little")
                 if is_prefix(b"2012-02-07 14:01:04 %s " % code):
                     self._country_numbers[offset] = len(self.countries)
