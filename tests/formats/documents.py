@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from hypothesis import strategies as st
@@ -10,6 +11,9 @@ from obfstats.formats.document import Document, GeoIpSource, sorted_by_size, wri
 from tests.formats.lines import TRANSPORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
     from hypothesis.strategies import SearchStrategy
 
 _Name = TypeVar("_Name")
@@ -123,6 +127,24 @@ def as_tor_writes_it(document: Document) -> bytes:
             arguments = arguments.upper()
         lines.append(f"{keyword}{blank}{arguments}")
     return "\n".join(lines).encode()
+
+
+def shuffled(document: Document, random: Random) -> Document:
+    """Give the same document with its numbers in another order in memory."""
+
+    def shuffle(numbers: Mapping[_Name, int] | None) -> dict[_Name, int] | None:
+        cells = list((numbers or {}).items())
+        random.shuffle(cells)
+        return None if numbers is None else dict(cells)
+
+    return replace(
+        document,
+        ips=shuffle(document.ips),
+        requests=shuffle(document.requests),
+        ip_versions=shuffle(document.ip_versions),
+        ip_transports=shuffle(document.ip_transports),
+        ip_country_transports=shuffle(document.ip_country_transports),
+    )
 
 
 def is_sorted(numbers: dict[str, int]) -> bool:

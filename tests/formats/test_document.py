@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -20,13 +20,19 @@ from obfstats.formats.document import (
     sorted_by_size,
     write_document,
 )
-from tests.formats.documents import EXTENDED, NOISY, TICKETS, as_tor_writes_it, documents, hit_documents, is_sorted
+from tests.formats.documents import (
+    EXTENDED,
+    NOISY,
+    TICKETS,
+    as_tor_writes_it,
+    documents,
+    hit_documents,
+    is_sorted,
+    shuffled,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from random import Random
-
-Name = TypeVar("Name")
 
 VALUE = Document(
     "2012-02-10 09:22:04",
@@ -91,20 +97,7 @@ def test_numbers_are_sorted_by_what_is_published(document: Document) -> None:
 @given(documents(), st.randoms(use_true_random=False))
 def test_the_order_in_memory_is_not_written(document: Document, random: Random) -> None:
     """Equal values give equal bytes: the order in which clients came cannot show."""
-
-    def shuffled(numbers: Mapping[Name, int] | None) -> dict[Name, int] | None:
-        cells = list((numbers or {}).items())
-        random.shuffle(cells)
-        return None if numbers is None else dict(cells)
-
-    other = replace(
-        document,
-        ips=shuffled(document.ips),
-        requests=shuffled(document.requests),
-        ip_versions=shuffled(document.ip_versions),
-        ip_transports=shuffled(document.ip_transports),
-        ip_country_transports=shuffled(document.ip_country_transports),
-    )
+    other = shuffled(document, random)
     assert write_document(other) == write_document(document)
 
 

@@ -69,3 +69,8 @@ def made_of(log: bytes, form: OutputFormat, heading: DocumentOptions | None = No
         path = Path(folder) / "clients.log"
         path.write_bytes(log)
         return made(path, output=Output(form) if heading is None else Output(form, heading))
+
+
+def count_rounded(names: list[str]) -> dict[str, int]:
+    """Count each name, rounded up to a multiple of 8."""
+    return {name: -(-names.count(name) // 8) * 8 for name in names}

@@ -36,6 +36,11 @@ def line(start: str = STARTS[0], country: str = "de", client: int = 0, end: str 
     return f"{start} {country} {sha1(bytes([client])).hexdigest()}{end}\n".encode()
 
 
+def client_lines(country: str, number: int, end: str = "", first: int = 0, start: str = STARTS[0]) -> bytes:
+    """Make the lines of several clients of one country, one line each."""
+    return b"".join(line(start, country, client, end) for client in range(first, first + number))
+
+
 @st.composite
 def groups(draw: st.DrawFn) -> list[bytes]:
     """Give the lines of neighbouring clients, each seen several times; other groups may hold the same clients."""

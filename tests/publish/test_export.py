@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,13 +17,10 @@ from hypothesis import strategies as st
 from obfstats.formats.document import Document, GeoIpSource, read_documents, write_document
 from obfstats.publish import render
 from obfstats.publish.render import to_csv, to_json
-from tests.formats.documents import EXTENDED, NOISY, TICKETS, documents
+from tests.formats.documents import EXTENDED, NOISY, TICKETS, documents, shuffled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from random import Random
-
-Name = TypeVar("Name")
 
 HEAD = "start,end,seconds,measure,country,transport,family,count,hashed_fingerprint,noise,geoip,geoip6"
 ABOUT = "7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e,,tor B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042,iptocc 3.3.170"
@@ -204,20 +201,7 @@ def test_csv_holds_what_the_documents_hold(several: list[Document]) -> None:
 @given(documents(unknown=False), st.randoms(use_true_random=False))
 def test_the_order_in_memory_is_not_written(document: Document, random: Random) -> None:
     """Equal values give equal bytes, in both: the order in which clients came cannot show."""
-
-    def shuffled(numbers: Mapping[Name, int] | None) -> dict[Name, int] | None:
-        cells = list((numbers or {}).items())
-        random.shuffle(cells)
-        return None if numbers is None else dict(cells)
-
-    other = replace(
-        document,
-        ips=shuffled(document.ips),
-        requests=shuffled(document.requests),
-        ip_versions=shuffled(document.ip_versions),
-        ip_transports=shuffled(document.ip_transports),
-        ip_country_transports=shuffled(document.ip_country_transports),
-    )
+    other = shuffled(document, random)
     assert to_json([other]) == to_json([document])
     assert to_csv([other]) == to_csv([document])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
@@ -17,20 +18,16 @@ from obfstats.publish.documents import DocumentOptions, hash_fingerprint
 from obfstats.publish.intervals import Selection
 from obfstats.publish.render import Output
 from peers.program import OBFSTATS
-from tests.publish.converting import NOW, made, made_of
-from tests.publish.logs import line, logs
+from tests.publish.converting import NOW, count_rounded, made, made_of
+from tests.publish.logs import client_lines, line, logs
 from tests.publish.programs import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 START = "2012-02-09 09:22:04"
+clients = partial(client_lines, start=START)
 FINGERPRINT = "1234567890123456789012345678901234567890"
-
-
-def clients(country: str, number: int, end: str = "", first: int = 0, start: str = START) -> bytes:
-    """The lines of so many clients of one country, each with an address of its own."""
-    return b"".join(line(start, country, client, end) for client in range(first, first + number))
 
 
 # The ticket's four lines
@@ -139,11 +136,6 @@ def test_a_column_that_the_log_lacks_leaves_its_lines_out(end: str, missing: lis
 # By hand
 
 
-def rounded(names: list[str]) -> dict[str, int]:
-    """How often each name is there, rounded up."""
-    return {name: -(-names.count(name) // 8) * 8 for name in names}
-
-
 @given(logs())
 @settings(max_examples=200, deadline=None)
 def test_any_log_is_counted_as_by_hand(log: bytes) -> None:
@@ -157,21 +149,21 @@ def test_any_log_is_counted_as_by_hand(log: bytes) -> None:
     ]
     for document, start in zip(documents, sorted(intervals), strict=True):
         lines = intervals[start]
-        assert document.requests == rounded([one.country.upper() for one in lines])
+        assert document.requests == count_rounded([one.country.upper() for one in lines])
         addresses = {(one.country.upper(), one.hash) for one in lines}
-        assert document.ips == rounded([country for country, _ in addresses])
+        assert document.ips == count_rounded([country for country, _ in addresses])
         families = {(one.country, one.hash, str(one.family)) for one in lines}
         if None in {one.family for one in lines}:
             assert document.ip_versions is None
         else:
-            assert document.ip_versions == {"v4": 0, "v6": 0} | rounded([family for *_, family in families])
+            assert document.ip_versions == {"v4": 0, "v6": 0} | count_rounded([family for *_, family in families])
         pairs = {(one.country.upper(), one.hash, str(one.transport)) for one in lines}
         if None in {one.transport for one in lines}:
             assert document.ip_transports is None
             assert document.ip_country_transports is None
         else:
-            assert document.ip_transports == rounded([transport for *_, transport in pairs])
-            by_country = rounded([f"{country}/{transport}" for country, _, transport in pairs])
+            assert document.ip_transports == count_rounded([transport for *_, transport in pairs])
+            by_country = count_rounded([f"{country}/{transport}" for country, _, transport in pairs])
             assert document.ip_country_transports is not None
             assert {"/".join(key): number for key, number in document.ip_country_transports.items()} == by_country
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,14 +15,15 @@ from obfstats.formats.logline import LogLine, parse_line
 from obfstats.publish.intervals import Selection
 from obfstats.publish.render import Output
 from peers.program import OBFSTATS
-from tests.publish.converting import NOW, made, made_of
-from tests.publish.logs import DAMAGE, line, logs
+from tests.publish.converting import NOW, count_rounded, made, made_of
+from tests.publish.logs import DAMAGE, client_lines, logs
 from tests.publish.programs import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 START = "2026-11-22 12:22:27"
+clients = partial(client_lines, start=START)
 
 
 def lines_of(log: bytes) -> list[str]:
@@ -29,11 +31,6 @@ def lines_of(log: bytes) -> list[str]:
     result = made_of(log, "tor")
     assert (result.status, result.said) == (0, [])
     return result.lines
-
-
-def clients(country: str, number: int, end: str = "", first: int = 0, start: str = START) -> bytes:
-    """The lines of so many clients of one country, each with an address of its own."""
-    return b"".join(line(start, country, client, end) for client in range(first, first + number))
 
 
 def test_an_interval_is_four_lines_as_tor_writes_them() -> None:
@@ -135,11 +132,6 @@ def test_an_empty_log_gives_nothing() -> None:
 # Counting by hand
 
 
-def rounded(names: list[str]) -> dict[str, int]:
-    """How often each name is there, rounded up."""
-    return {name: -(-names.count(name) // 8) * 8 for name in names}
-
-
 def by_hand(log: bytes) -> list[str]:
     """Count a log as slowly as possible."""
     intervals: dict[str, list[LogLine]] = defaultdict(list)
@@ -157,14 +149,14 @@ def by_hand(log: bytes) -> list[str]:
             for one in seen
         }
         lines.append(f"bridge-stats-end {end.isoformat(' ')} (86400 s)")
-        countries = rounded([str(pair[0]) for pair in pairs])
+        countries = count_rounded([str(pair[0]) for pair in pairs])
         order = sorted(sorted(countries), key=lambda code: -countries[code])
         lines.append("bridge-ips " + ",".join(f"{code}={countries[code]}" for code in order))
         if families:
-            numbers = rounded([str(pair[3]) for pair in pairs])
+            numbers = count_rounded([str(pair[3]) for pair in pairs])
             lines.append(f"bridge-ip-versions v4={numbers.get('v4', 0)},v6={numbers.get('v6', 0)}")
         if transports:
-            numbers = rounded([str(pair[2]) for pair in pairs])
+            numbers = count_rounded([str(pair[2]) for pair in pairs])
             lines.append("bridge-ip-transports " + ",".join(f"{name}={numbers[name]}" for name in sorted(numbers)))
     return lines
 
