@@ -1,4 +1,4 @@
-"""Published documents for tests: values from all over the grammar, and what becomes of their text by accident."""
+"""Published documents for tests: values of the whole grammar, and damaged texts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ UNKNOWN = st.sampled_from(("obfsproxy-later", "router-digest x", "@later 1.0", "
 
 @st.composite
 def documents(draw: st.DrawFn, *, unknown: bool = True) -> Document:
-    """Give any document, with numbers in any order; few of them could be of a real day."""
+    """Give any document, with numbers in any order."""
     epsilon = draw(st.none() | st.sampled_from(("0.5", "1", "20", "0.000001", "0.50")))
     count = st.integers(0 if epsilon is None else -(10**12) + 1, 10**12 - 1) | st.integers(0, 9).map(lambda n: n * 8)
     return Document(
@@ -105,7 +105,7 @@ PIECES = (
 
 @st.composite
 def hit_documents(draw: st.DrawFn) -> bytes:
-    """Give what a fault, or somebody's editor, may make of documents; some stay good, or become good another way."""
+    """Give documents with random edits; some stay valid."""
     text = b"".join(write_document(document) for document in draw(st.lists(documents(), max_size=3)))
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(text)))
@@ -115,7 +115,7 @@ def hit_documents(draw: st.DrawFn) -> bytes:
 
 
 def as_tor_writes_it(document: Document) -> bytes:
-    """Write a document in the other order and case that readers take: Tor's."""
+    """Write a document in Tor's order and case, which readers accept."""
     lines = []
     for line in write_document(document).decode().splitlines():
         keyword, blank, arguments = line.partition(" ")
@@ -148,5 +148,5 @@ def shuffled(document: Document, random: Random) -> Document:
 
 
 def is_sorted(numbers: dict[str, int]) -> bool:
-    """Whether numbers stand in the order of what is published."""
+    """Whether numbers are in the published order."""
     return list(numbers) == sorted_by_size(numbers)

@@ -1,4 +1,4 @@
-"""The published document: strict, the same in both directions, sorted, and silent about what it refuses."""
+"""The published document: strict, the same in both directions, sorted, and never quoted in errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def line(number: int, of: bytes = EXTENDED) -> bytes:
 
 
 def test_the_tickets_four_lines() -> None:
-    """Comments 1 and 3 of the ticket say what a document is, and in which order its numbers stand."""
+    """Comments 1 and 3 of the ticket define a document and the order of its numbers."""
     assert write_document(VALUE) == TICKETS
     assert read_documents(TICKETS) == [VALUE]
 
@@ -72,7 +72,7 @@ def test_every_further_line() -> None:
 
 
 def test_a_day_with_noise() -> None:
-    """It says so, and its numbers may be below zero."""
+    """It has a line for the noise, and numbers may be negative."""
     (document,) = read_documents(NOISY)
     assert (document.epsilon, document.ips) == ("0.5", {"DE": 45, "AU": 29, "??": 1, "DK": 0, "EU": -2})
     assert write_document(document) == NOISY
@@ -80,13 +80,13 @@ def test_a_day_with_noise() -> None:
 
 @given(documents())
 def test_what_is_written_is_read_again(document: Document) -> None:
-    """From a value to text and back nothing changes, the lines of a later version included."""
+    """Nothing changes from a value to text and back, unknown lines included."""
     assert read_documents(write_document(document), keep_unknown=True) == [document]
 
 
 @given(documents(unknown=False))
 def test_numbers_are_sorted_by_what_is_published(document: Document) -> None:
-    """Whatever order they came in: the largest first, then by code, so that it tells nothing of what was rounded."""
+    """The largest first, then by code, whatever their order before."""
     (again,) = read_documents(write_document(document))
     assert is_sorted(dict(again.ips or {}))
     assert is_sorted(dict(again.requests or {}))
@@ -96,7 +96,7 @@ def test_numbers_are_sorted_by_what_is_published(document: Document) -> None:
 
 @given(documents(), st.randoms(use_true_random=False))
 def test_the_order_in_memory_is_not_written(document: Document, random: Random) -> None:
-    """Equal values give equal bytes: the order in which clients came cannot show."""
+    """Equal values give equal bytes, so no order of connections shows."""
     other = shuffled(document, random)
     assert write_document(other) == write_document(document)
 
@@ -158,31 +158,31 @@ def test_nothing_is_written_that_could_not_be_read_again(document: Document) -> 
 
 @given(documents())
 def test_readers_take_tors_order_and_case(document: Document) -> None:
-    """The date before the seconds, small country codes, a capital fingerprint, and no newline at the end."""
+    """The date before the seconds, lower-case countries, an upper-case fingerprint, no final newline."""
     assert read_documents(as_tor_writes_it(document), keep_unknown=True) == [document]
 
 
 @given(st.lists(documents(), max_size=4))
 def test_documents_stand_one_below_the_other(several: list[Document]) -> None:
-    """A file holds any number of them, with nothing between."""
+    """A file holds any number of documents, with nothing between them."""
     assert read_documents(b"".join(map(write_document, several)), keep_unknown=True) == several
 
 
 def test_an_empty_file_holds_no_document() -> None:
-    """Nothing is nothing, and no error."""
+    """That is not an error."""
     assert read_documents(b"") == []
 
 
 @pytest.mark.parametrize("keyword", ["obfsproxy-ips", "obfsproxy-ip-versions", "obfsproxy-ip-transports"])
 def test_a_line_without_numbers_is_an_empty_one(keyword: str) -> None:
-    """With Tor's trailing blank or, where a mail program took that away, without it."""
+    """With Tor's trailing blank, or without it where a mail program removed it."""
     (with_blank,) = read_documents(END + f"{keyword} \n".encode())
     assert read_documents(END + keyword.encode()) == [with_blank]
     assert write_document(with_blank).endswith(f"{keyword} \n".encode())
 
 
 def test_what_a_later_version_adds_is_passed_on_and_not_published() -> None:
-    """Readers that pass documents on keep a line that they do not know; one that publishes refuses it."""
+    """Readers that pass documents on keep unknown lines; one that publishes refuses them."""
     text = TICKETS + b"obfsproxy-asns AS64496=8\n"
     (document,) = read_documents(text, keep_unknown=True)
     assert document.unknown == ("obfsproxy-asns AS64496=8",)
@@ -192,7 +192,7 @@ def test_what_a_later_version_adds_is_passed_on_and_not_published() -> None:
 
 
 def test_an_unknown_line_still_has_to_be_a_line() -> None:
-    """Whoever passes documents on does not pass on what could not be shown on a terminal."""
+    """Nothing unprintable is passed on."""
     for bad in (b"\n", b" x\n", b"\x1b[31m\n", b"a\tb\n", b"a \0\n", b"-a\n", b"x" * 65 + b"\n"):
         with pytest.raises(DocumentError, match=r"^line 5: unknown keyword$"):
             read_documents(TICKETS + bad, keep_unknown=True)
@@ -200,7 +200,7 @@ def test_an_unknown_line_still_has_to_be_a_line() -> None:
 
 @pytest.mark.parametrize("minor", [b"0", b"1", b"17"])
 def test_a_later_minor_version_is_read(minor: bytes) -> None:
-    """What is new in it stands on lines of its own; who passes it on says the same version, and the new lines."""
+    """What is new is on lines of its own; version and new lines are passed on."""
     text = EXTENDED.replace(b"1.0", b"1." + minor)
     (document,) = read_documents(text)
     assert [replace(document, minor=0)] == read_documents(EXTENDED)
@@ -210,14 +210,14 @@ def test_a_later_minor_version_is_read(minor: bytes) -> None:
 
 
 def test_a_new_line_stands_behind_the_intervals_end() -> None:
-    """In front of it nobody could tell whose document it belongs to."""
+    """Before it, a line could belong to either document."""
     for text in (b"obfsproxy-later x\n" + TICKETS, b"@type obfsproxy-stats 1.7\nobfsproxy-later x\n" + TICKETS):
         with pytest.raises(DocumentError, match="line before obfsproxy-stats-end"):
             read_documents(text, keep_unknown=True)
 
 
 def test_noise_without_an_epsilon_is_none() -> None:
-    """Nought would hide everything, and what stands there would have nothing to do with anybody."""
+    """With epsilon zero the numbers would be nothing but noise."""
     for nought in (b"0", b"0.0", b"0.000000"):
         with pytest.raises(DocumentError, match="epsilon is zero"):
             read_documents(NOISY.replace(b"0.5", nought))
@@ -225,7 +225,7 @@ def test_noise_without_an_epsilon_is_none() -> None:
 
 @pytest.mark.parametrize("name", [b"v4", b"v6"])
 def test_a_family_is_no_transport(name: bytes) -> None:
-    """In a log it would be read as one, so no transport has its name."""
+    """A log's line could not tell them apart."""
     for text in (b"obfsproxy-ip-transports %s=8\n", b"obfsproxy-ip-country-transports DE/%s=8\n"):
         with pytest.raises(DocumentError, match="address family instead of a transport name"):
             read_documents(TICKETS + text % name)
@@ -269,8 +269,8 @@ def test_a_family_is_no_transport(name: bytes) -> None:
         pytest.param(END + b"obfsproxy-geoip iptocc 192.0.2.7\n", 2, "unknown source of countries", id="4 parts"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text: bytes, number: int, reason: str) -> None:
-    """Who repairs a document learns which line is wrong, and why."""
+def test_an_error_has_its_line_and_reason(text: bytes, number: int, reason: str) -> None:
+    """The number of the wrong line, and the reason."""
     with pytest.raises(DocumentError) as raised:
         read_documents(text)
     assert (raised.value.line, raised.value.reason) == (number, reason)
@@ -289,7 +289,7 @@ def test_a_document_is_as_long_as_tor_allows_and_no_longer() -> None:
 
 
 def test_a_blank_that_is_missing_counts_as_one() -> None:
-    """What is read at the greatest length without the blank could not be written with it."""
+    """Otherwise a document could be read that is too long to be written."""
     short = END + b"obfsproxy-ips\n"
     full = short + b"later " + b"y" * (MAX_DOCUMENT_LENGTH - len(short) - 7) + b"\n"
     assert len(full) == MAX_DOCUMENT_LENGTH
@@ -301,7 +301,7 @@ def test_a_blank_that_is_missing_counts_as_one() -> None:
 
 @given(hit_documents() | st.binary(max_size=100))
 def test_an_error_never_quotes_the_text(text: bytes) -> None:
-    """What is refused may hold anything, an address or a terminal's codes: an error is made of fixed words alone."""
+    """Refused text may hold an address or terminal codes: an error has fixed words only."""
     refused = None
     try:
         read_documents(text)
@@ -317,17 +317,17 @@ def test_an_error_never_quotes_the_text(text: bytes) -> None:
 @given(hit_documents() | st.binary(max_size=100))
 @settings(max_examples=300)
 def test_the_fuzz_targets_invariant(data: bytes) -> None:
-    """Documents with accidents, and noise: parsed or refused, and what is parsed is written and read the same."""
+    """Damaged documents and random bytes are parsed or refused, and what is parsed reads and writes the same."""
     fuzz_document.check(data)
 
 
 @given(st.integers(0, 2**16 - 1), st.integers(0, 255), hit_documents() | st.binary(max_size=30))
 def test_the_fuzz_targets_accidents(place: int, lost: int, instead: bytes) -> None:
-    """The same for what happens to a good file."""
+    """The same for damage to a good file."""
     fuzz_document.check(place.to_bytes(2, "big") + bytes([lost]) + instead)
 
 
 def test_the_fuzz_targets_good_file_is_good() -> None:
-    """What the fuzz target spoils was good before, with every line there is."""
+    """The fuzz target damages a good file that has every kind of line."""
     first, second = read_documents(fuzz_document.GOOD_FILE)
     assert None not in (first.ip_country_transports, first.geoip, first.geoip6, second.epsilon)

@@ -43,7 +43,7 @@ def client_lines(country: str, number: int, end: str = "", first: int = 0, start
 
 @st.composite
 def groups(draw: st.DrawFn) -> list[bytes]:
-    """Give the lines of neighbouring clients, each seen several times; other groups may hold the same clients."""
+    """Give the lines of several clients, each several times; other groups may have the same clients."""
     start, country, end = (draw(st.sampled_from(choice)) for choice in (STARTS, COUNTRIES, ENDS))
     first: int = draw(st.integers(0, 4))
     clients: int = draw(st.sampled_from(COUNTS))
@@ -65,7 +65,7 @@ def logs(draw: st.DrawFn) -> bytes:
 
 
 SECRET = b"192.0.2.77"
-"""Stands in damaged lines where there is room, and must be seen nowhere."""
+"""Is in damaged lines where it fits, and must never be printed."""
 
 DAMAGE = {
     "torn": EXAMPLE[:40] + b"\n",

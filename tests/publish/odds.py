@@ -1,4 +1,4 @@
-"""What can be said of chances after so many tries: bounds that hold whatever the distribution is. Floats are fine here.
+"""Bounds on probabilities after a number of trials, for any distribution. Floats are fine here.
 
 The bound is Chernoff's, in its exponential form: of n tries with a chance p a share of at least h > p succeeds with a
 chance of exp(-n D(h, p)) at most, and so does a share of at most h < p, where D is the relative entropy of two coins.
@@ -50,13 +50,13 @@ def privacy_losses(
 
 
 def chance(successes: int, tries: int, doubt: float) -> tuple[float, float]:
-    """Bound a chance from below and from above, each with that much doubt left."""
+    """Bound a probability from below and from above, each with that much doubt left."""
     share, least = successes / tries, math.log(1 / doubt) / tries
     return _furthest(share, 0.0, least), _furthest(share, 1.0, least)
 
 
 def _furthest(share: float, end: float, least: float) -> float:
-    """Give the chance between share and end whose distance from the share is `least`, a hair further out."""
+    """Give the probability between share and end whose distance from the share is slightly more than `least`."""
     near, far = share, end
     for _ in range(60):
         middle = (near + far) / 2
@@ -76,7 +76,7 @@ def _log(chance: float) -> float:
 
 
 def fit(seen: Mapping[int, int], expected: Mapping[int, float]) -> float:
-    """Give the chance that numbers this far from the expected ones come about by chance (Pearson's chi-square).
+    """Give the probability of numbers at least this far from the expected ones (Pearson's chi-square).
 
     Args:
         seen: how often each outcome was seen.

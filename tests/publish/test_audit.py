@@ -1,4 +1,4 @@
-"""Any file at all: what it is, how it is read, and what is printed."""
+"""Auditing any file: recognising it, reading it, and printing what was found."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def test_a_file_says_itself_what_it_is(file_type: FileType) -> None:
 
 @pytest.mark.parametrize("file_type", [FileType.DOCUMENTS, FileType.TABLES, FileType.TOR])
 def test_what_may_be_published_has_no_alarm(file_type: FileType) -> None:
-    """The samples are as they should be."""
+    """The samples are good."""
     assert not audited_bytes(FILES[file_type]).has_alarm
 
 
 @pytest.mark.parametrize("file_type", FILES)
 def test_a_damaged_first_line_does_not_hide_what_a_file_is(file_type: FileType) -> None:
-    """One line that was torn in front of a good one."""
+    """A torn line before a good one."""
     assert audited_bytes(EXAMPLE[5:20] + b"\n" + FILES[file_type] * 2).file_type is file_type
 
 
 def test_in_doubt_it_is_a_log() -> None:
-    """As many lines of a log as of something else: the one that must stay."""
+    """With as many lines of a log as of something else, it is treated as the one that must not leave."""
     assert audited_bytes(TICKETS + EXAMPLE * 4).file_type is FileType.LOG
 
 
@@ -81,13 +81,13 @@ def test_in_doubt_it_is_a_log() -> None:
     ids=["empty line", "NULs", "prose", "torn log", "JSON", "another type", "no line's end"],
 )
 def test_something_else_is_refused_in_one_sentence(content: bytes) -> None:
-    """Nobody is told that there is nothing wrong with a file that was not understood."""
+    """A file that is not understood is never called harmless."""
     with pytest.raises(UnknownFileError, match=r"is neither a statistics log nor .*; is it the right file\?$"):
         audited_bytes(content)
 
 
 def test_an_empty_file_gives_nothing_away() -> None:
-    """A bridge without a client has one; it is not called a wrong one."""
+    """A bridge without a client has an empty log; it is not called a wrong file."""
     with pytest.raises(UnknownFileError, match="is empty"):
         audited_bytes(b"")
 
@@ -95,7 +95,7 @@ def test_an_empty_file_gives_nothing_away() -> None:
 @pytest.mark.parametrize("file_type", FILES)
 @pytest.mark.parametrize("way", COMPRESSED)
 def test_compressed_files_are_read(file_type: FileType, way: str, tmp_path: Path) -> None:
-    """What was rotated and compressed says the same as before."""
+    """A rotated, compressed file gives the same findings as before."""
     plain, compressed = tmp_path / "plain", tmp_path / "compressed"
     plain.write_bytes(FILES[file_type])
     compressed.write_bytes(COMPRESSED[way](FILES[file_type]))
@@ -123,7 +123,7 @@ def test_a_compressed_file_that_is_damaged_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", COMPRESSED)
 def test_the_progress_adds_up_to_the_file(way: str, tmp_path: Path) -> None:
-    """In bytes of the file as it lies there, a piece at a time."""
+    """Counted in bytes of the file on disk, in several steps."""
     path = tmp_path / "clients.log"
     path.write_bytes(COMPRESSED[way](EXAMPLE * 50_000))
     steps: list[int] = []
@@ -134,7 +134,7 @@ def test_the_progress_adds_up_to_the_file(way: str, tmp_path: Path) -> None:
 
 
 def test_a_pipe_can_be_audited() -> None:
-    """Standard input has no permissions and no size, and is read all the same."""
+    """Standard input has no permissions and no size."""
     program = """
 from datetime import UTC, datetime
 from obfstats.publish.audit import audit
@@ -149,7 +149,7 @@ print(result.file_type, sum(steps))
 
 @pytest.mark.parametrize("file_type", FILES)
 def test_giant_lines_are_never_in_memory(file_type: FileType, tmp_path: Path) -> None:
-    """Lines of thirty megabytes among good ones are one damaged line each."""
+    """A line of thirty megabytes among good ones is one damaged line."""
     path = tmp_path / "file"
     path.write_bytes(FILES[file_type] + b"192.0.2.77" * 3_000_000 + b"\n" + b"x" * 30_000_000)
     tracemalloc.start()
@@ -164,7 +164,7 @@ def test_giant_lines_are_never_in_memory(file_type: FileType, tmp_path: Path) ->
 @given(hit_documents() | st.lists(hit_lines()).map(b"".join) | st.binary(max_size=200))
 @example(b"\x1f\x8b")
 def test_anything_is_audited_or_refused(content: bytes) -> None:
-    """Whatever a file holds, there is a verdict or a named error; and every word of it can be printed."""
+    """Any content gives findings or a named error, and all of the output is printable."""
     try:
         words = list(describe(audited_bytes(content)))
     # What begins like something compressed is read as that.
@@ -176,7 +176,7 @@ def test_anything_is_audited_or_refused(content: bytes) -> None:
 
 @given(logs())
 def test_a_log_is_always_an_alarm(log: bytes) -> None:
-    """However good it is: there are hashes in it."""
+    """A good log still contains hashes."""
     if log:
         assert audited_bytes(log).has_alarm
 
@@ -202,11 +202,11 @@ def test_alarms_come_first_and_are_marked() -> None:
     ]
 
 
-def test_what_is_good_is_said_to_be_good() -> None:
-    """The last line of a document without an alarm."""
+def test_a_file_without_an_alarm_may_be_published() -> None:
+    """The last line for a document without an alarm."""
     assert printed(EXTENDED).endswith("\nNothing in it has to stay on this machine. Publish each interval once.")
 
 
 def test_a_log_is_not_called_harmless() -> None:
-    """The last line of a log says what to run instead."""
+    """The last line for a log says what to run instead."""
     assert "run `obfstats convert` on it" in printed(EXAMPLE).splitlines()[-1]

@@ -25,20 +25,20 @@ def rounded(numbers: dict[str, int]) -> dict[str, int]:
 
 
 def test_countries_and_requests_tell_nothing_of_each_other() -> None:
-    """The ticket's four lines leave open what rounding leaves open."""
+    """Nothing can be inferred from the ticket's four lines."""
     day = replace(DAY, ips={"DE": 48, "EU": 8}, requests={"DE": 56, "EU": 8})
     assert infer_bounds(day, counts_pairs=False) == Inferred(cells=4)
 
 
 def test_one_country_alone_is_not_narrowed_by_its_transports() -> None:
-    """A client may have come through both."""
+    """A client may have used both."""
     cells = {("DE", "obfs2"): 8, ("DE", "obfs3"): 8}
     day = replace(DAY, ips={"DE": 8}, ip_transports={"obfs2": 8, "obfs3": 8}, ip_country_transports=cells)
     assert infer_bounds(day, counts_pairs=False) == Inferred(cells=5)
 
 
 def test_sixteen_countries_of_sixteen_clients_have_one_each() -> None:
-    """Every number of them is known exactly, as if nothing had been rounded: that must not leave the machine."""
+    """Every number is known exactly, as if nothing were rounded: an alarm."""
     day = replace(DAY, ips=dict.fromkeys(SIXTEEN, 8), ip_versions={"v4": 8, "v6": 8})
     assert infer_bounds(day, counts_pairs=False) == Inferred(cells=18, exact=18)
     assert alarms(write_document(day)) == [found(Code.INFERRED_EXACTLY, numbers=18)]
@@ -60,8 +60,8 @@ def test_a_pair_is_one_client_for_tor_and_two_for_the_ticket() -> None:
     assert infer_bounds(day, counts_pairs=False) == Inferred(cells=4)
 
 
-def test_numbers_that_contradict_each_other_are_said() -> None:
-    """Eight clients cannot be forty."""
+def test_numbers_that_contradict_each_other_are_reported() -> None:
+    """Eight clients cannot be forty clients."""
     day = replace(DAY, ips={"DE": 8}, ip_versions={"v4": 40, "v6": 0})
     assert infer_bounds(day, counts_pairs=False) == Inferred(cells=3, is_consistent=False)
     assert values_of(Code.CONTRADICTION, write_document(day)) == [{"intervals": 1}]
@@ -74,8 +74,8 @@ CLIENTS = st.lists(
 
 
 @given(CLIENTS, st.booleans())
-def test_what_is_true_is_never_called_impossible(clients: list[tuple[str, str, str]], counts_pairs: bool) -> None:  # noqa: FBT001
-    """Documents made of any clients are consistent, for the ticket and for tor."""
+def test_true_numbers_are_never_called_inconsistent(clients: list[tuple[str, str, str]], counts_pairs: bool) -> None:  # noqa: FBT001
+    """Documents of any clients are consistent, counted as the ticket or as tor counts."""
     ips: dict[str, int] = {}
     families: dict[str, int] = {"v4": 0, "v6": 0}
     transports: dict[str, int] = {}
@@ -104,7 +104,7 @@ SMALL = st.sampled_from((0, 8, 16))
 @given(st.lists(SMALL, min_size=1, max_size=3), st.lists(SMALL, min_size=1, max_size=2))
 @settings(max_examples=50)
 def test_two_ways_to_split_against_every_possibility(countries: list[int], families: list[int]) -> None:
-    """What can be told is exactly what is left when all that rounding leaves open has been tried."""
+    """The inferred bounds are those of an exhaustive search."""
     ips = {SIXTEEN[place]: number for place, number in enumerate(countries)}
     versions = {f"v{4 + 2 * place}": number for place, number in enumerate(families)}
     before = [range(max(0, number - 7), number + 1) for number in (*countries, *families)]

@@ -1,4 +1,4 @@
-"""What published documents give away, said by `obfstats audit`."""
+"""What `obfstats audit` finds in published documents."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def document(day: int = 10, seconds: int = 86_400, *, hour: int = 9, fingerprint
 
 
 def written(*several: Document) -> bytes:
-    """Write documents one below the other."""
+    """Write concatenated documents."""
     return b"".join(map(write_document, several))
 
 
 def lines(*rest: str, end: str = f"(86400 s) {END}") -> bytes:
-    """Write a document line by line, as our programs would not."""
+    """Write a document line by line, unlike write_document."""
     return "\n".join([f"obfsproxy-stats-end {end}", *rest, ""]).encode()
 
 
@@ -52,7 +52,7 @@ def lines(*rest: str, end: str = f"(86400 s) {END}") -> bytes:
 
 
 def test_the_tickets_document() -> None:
-    """Every sentence of it."""
+    """Every sentence of the output."""
     assert printed(TICKETS.replace(b"AU=32", b"AU=8")).splitlines() == [
         "These are documents to be published.",
         "  1 interval ends at 2012-02-10 09:22:04.",
@@ -66,7 +66,7 @@ def test_the_tickets_document() -> None:
 
 @given(logs(), st.booleans())
 def test_what_convert_makes_by_rounding_never_alarms(log: bytes, with_fingerprint: bool) -> None:  # noqa: FBT001
-    """Whatever the log was like: tables, documents, and tor's lines without what splits the same clients up."""
+    """For any log, a rounded document has no alarm."""
     options = DocumentOptions(FINGERPRINT if with_fingerprint else None)
     text = made_of(log, "ticket", options).text.encode()
     if text:
@@ -74,8 +74,8 @@ def test_what_convert_makes_by_rounding_never_alarms(log: bytes, with_fingerprin
 
 
 @given(logs(), st.sampled_from([form for form in get_args(OutputFormat) if form in {"ticket", "tor"}]))
-def test_with_every_line_only_what_can_be_told_exactly_alarms(log: bytes, form: OutputFormat) -> None:
-    """Totals beside their cells may undo the rounding; nothing else is wrong with what `convert` makes."""
+def test_with_every_line_only_what_can_be_inferred_exactly_alarms(log: bytes, form: OutputFormat) -> None:
+    """Totals next to their parts may undo the rounding; `convert` causes no other alarm."""
     text = made_of(log, form, DocumentOptions(extended=form == "ticket")).text.encode()
     if text:
         assert set(alarm_codes(text)) <= {Code.INFERRED_EXACTLY}
@@ -83,7 +83,7 @@ def test_with_every_line_only_what_can_be_told_exactly_alarms(log: bytes, form: 
 
 @given(st.lists(documents(unknown=False), min_size=1, max_size=4))
 def test_whatever_is_written_is_understood(several: list[Document]) -> None:
-    """No line of a document that our own programs write is strange to the audit."""
+    """No line that write_document writes is unexpected."""
     unexpected = {Code.DAMAGED_LINE, Code.UNKNOWN_KEYWORD, Code.ADDRESS, Code.HEX_DIGITS, Code.FINGERPRINT}
     assert not unexpected.intersection(alarm_codes(written(*several)))
 
@@ -99,7 +99,7 @@ def test_whatever_is_written_is_understood(several: list[Document]) -> None:
 def test_an_address_anywhere_alarms_and_is_never_printed(
     file_type: FileType, address: str, data: st.DataObject
 ) -> None:
-    """In any line at any place, or on a line of its own."""
+    """At any offset of any line, or on a line of its own."""
     good = EXTENDED + NOISY if file_type == "published documents" else FILES[file_type]
     place = data.draw(st.integers(0, len(good)), label="place")
     apart = data.draw(st.sampled_from((b"", b" ", b"\n", b",")), label="apart")
@@ -111,14 +111,14 @@ def test_an_address_anywhere_alarms_and_is_never_printed(
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_is_called_one(address: str) -> None:
-    """With its line, and not quoted."""
+    """With its line number, and not quoted."""
     text = TICKETS + f"last client {address}\n".encode() + TICKETS.replace(b"02-10", b"02-11")
     assert alarms(text) == [found(Code.ADDRESS, where="line 5"), found(Code.UNKNOWN_KEYWORD, where="line 5")]
 
 
 @pytest.mark.parametrize("text", ["12:30:00", "2012-02-10 09:22:04", "1.2.3", "a:b", "99999999"])
 def test_a_time_is_no_address(text: str) -> None:
-    """Alarms are worth something as long as they are true."""
+    """A time is not reported as an address."""
     assert Code.ADDRESS not in alarm_codes(TICKETS + f"note {text}\n".encode())
 
 
@@ -147,12 +147,12 @@ def test_a_hash_in_its_place_is_none() -> None:
 
 
 def test_a_line_of_a_later_version_is_an_alarm() -> None:
-    """Who publishes refuses it: it may hold anything."""
+    """It may hold anything."""
     assert alarms(TICKETS + b"obfsproxy-asns AS64496=8\n") == [found(Code.UNKNOWN_KEYWORD, where="line 5")]
 
 
 def test_one_fault_hides_no_other() -> None:
-    """A damaged line is set aside, and the rest of its document is looked at all the same."""
+    """A damaged line is set aside and the rest of its document is still checked."""
     text = lines("obfsproxy-ips DE=7", "obfsproxy-reqs DE=total", "obfsproxy-ip-versions v4=8,v6=8")
     assert alarms(text) == [
         found(Code.DAMAGED_LINE, where="line 3", reason="not a number after a name"),
@@ -172,8 +172,8 @@ def test_one_fault_hides_no_other() -> None:
     ],
     ids=["CRLF", "twice", "numbers first", "torn", "below 0", "beyond ASCII"],
 )
-def test_what_is_wrong_is_said(text: bytes, reason: str) -> None:
-    """In the words of the reader of documents."""
+def test_the_reason_is_reported(text: bytes, reason: str) -> None:
+    """With the reason that the reader of documents gives."""
     assert [values["reason"] for values in values_of(Code.DAMAGED_LINE, text)] == [reason]
 
 
@@ -192,7 +192,7 @@ def test_a_document_longer_than_tor_allows_is_an_alarm() -> None:
 
 @pytest.mark.parametrize("keyword", ["obfsproxy-ips", "obfsproxy-reqs"])
 def test_a_number_that_is_not_rounded_is_an_alarm(keyword: str) -> None:
-    """In any line; each is counted."""
+    """In any line; each number is counted."""
     assert alarms(lines(f"{keyword} DE=17,DK=9,EU=8")) == [found(Code.NOT_ROUNDED, numbers=2)]
 
 
@@ -205,7 +205,7 @@ def test_a_number_that_is_not_rounded_is_an_alarm(keyword: str) -> None:
     ],
 )
 def test_further_lines_are_rounded_as_well(line: str) -> None:
-    """No line is left out."""
+    """The extended lines are checked as well."""
     assert alarms(lines(line))[0] == found(Code.NOT_ROUNDED, numbers=1)
 
 
@@ -220,7 +220,7 @@ def test_further_lines_are_rounded_as_well(line: str) -> None:
     ],
 )
 def test_an_order_that_is_of_nothing_published_is_an_alarm(line: str) -> None:
-    """It may be that of the exact numbers, or of who came first."""
+    """It may be the order of the exact numbers, or of the first connections."""
     assert alarms(lines(line)) == [found(Code.UNORDERED, intervals=1)]
 
 
@@ -236,7 +236,7 @@ def test_an_order_that_is_of_nothing_published_is_an_alarm(line: str) -> None:
     ],
 )
 def test_an_order_by_size_or_by_name_tells_nothing(line: str) -> None:
-    """Anybody could have made it from the published numbers; the ticket's own example is by name."""
+    """Any reader could make it from the published numbers; the ticket's own example is by name."""
     assert alarms(lines(line)) == []
 
 
@@ -250,7 +250,7 @@ def test_any_shuffled_order_is_noticed(codes: list[str]) -> None:
 
 
 def test_small_numbers_are_counted() -> None:
-    """8 says that somebody was there; beside 8 requests it says that he hardly ever came."""
+    """8 clients, and those with at most 8 requests."""
     text = lines("obfsproxy-ips DE=48,AU=8,DK=8,EU=8", "obfsproxy-reqs DE=96,AU=16,DK=8,EU=8")
     assert values_of(Code.SMALL_NUMBERS, text) == [{"small": 3, "numbers": 4}]
     assert values_of(Code.SMALL_WITH_FEW_REQUESTS, text) == [{"numbers": 2}]
@@ -260,7 +260,7 @@ def test_small_numbers_are_counted() -> None:
 
 
 def test_days_in_a_row_are_good() -> None:
-    """Each begins where the one before ended; a gap is a restart and tells nothing of clients."""
+    """Each begins where the previous one ended; a gap is a restart and reveals nothing of clients."""
     text = written(document(10), document(11), document(12), document(13, hour=11))
     assert alarms(text) == []
     assert values_of(Code.INTERVALS_END, text) == [
@@ -275,13 +275,13 @@ def test_an_interval_published_twice_with_other_numbers_is_an_alarm() -> None:
 
 
 def test_an_interval_published_twice_with_the_same_numbers_is_an_alarm() -> None:
-    """A file was joined with itself."""
+    """A file was concatenated with itself."""
     assert alarms(written(document(), document(11), document())) == [found(Code.REPEATED, intervals=1)]
 
 
 @pytest.mark.parametrize("seconds", [1, 3600, 86_399])
 def test_intervals_that_overlap_are_an_alarm(seconds: int) -> None:
-    """By a second or by nearly a day; which stands first does not matter."""
+    """By a second or by nearly a day, in any order."""
     end = datetime.fromisoformat(END) + timedelta(seconds=86_400 - seconds)
     pair = [document(), Document(str(end), 86_400, ips=IPS)]
     for several in (pair, pair[::-1]):
@@ -289,25 +289,25 @@ def test_intervals_that_overlap_are_an_alarm(seconds: int) -> None:
 
 
 def test_a_long_interval_overlaps_with_all_that_are_in_it() -> None:
-    """Not only with the next one."""
+    """With all of them, not only the next."""
     text = written(document(14, 5 * 86_400), document(11), document(12), document(13))
     assert alarms(text)[0] == found(Code.OVERLAPPING, intervals=3)
 
 
 def test_two_bridges_may_have_the_same_day() -> None:
-    """Their clients are not the same."""
+    """They have different clients."""
     text = written(document(fingerprint="aa" * 20), document(fingerprint="bb" * 20))
     assert alarms(text) == []
     assert values_of(Code.BRIDGES, text) == [{"bridges": 2}]
 
 
 def test_a_document_without_a_fingerprint_may_be_the_same_bridges() -> None:
-    """Once with the name and once without is twice."""
+    """The same interval with and without a fingerprint is a repetition."""
     assert alarms(written(document(fingerprint="aa" * 20), document())) == [found(Code.REPEATED, intervals=1)]
 
 
 def test_an_interval_that_is_not_over_is_an_alarm() -> None:
-    """Its end lies in the future: `convert --all` made it, or a clock that is wrong."""
+    """Its end is in the future: made by `convert --all`, or by a wrong clock."""
     end = datetime.fromisoformat(END).replace(tzinfo=UTC)
     assert alarms(TICKETS, end) == []
     assert alarms(TICKETS, end - timedelta(seconds=1)) == [found(Code.UNFINISHED, intervals=1, last=END)]
@@ -315,14 +315,14 @@ def test_an_interval_that_is_not_over_is_an_alarm() -> None:
 
 @pytest.mark.parametrize(("seconds", "is_alarm"), [(1, True), (82_799, True), (82_800, False), (86_420, False)])
 def test_a_part_of_a_day_is_an_alarm(seconds: int, is_alarm: bool) -> None:  # noqa: FBT001
-    """Tor publishes no less than 23 hours; a little more or less than a day is only said."""
+    """Tor publishes no less than 23 hours; other lengths than 24 hours are a notice."""
     text = written(document(seconds=seconds))
     assert alarms(text) == ([found(Code.PART_OF_A_DAY, intervals=1, shortest=seconds)] if is_alarm else [])
     assert values_of(Code.ODD_LENGTH, text) == ([] if is_alarm else [{"intervals": 1}])
 
 
 def test_the_ends_of_time_are_no_error() -> None:
-    """The first interval of all would have begun before the year 1."""
+    """An interval that began before the year 1, and one that ends in the last second of 9999."""
     text = written(Document("0001-01-01 00:00:00", 999_999_999, ips=IPS), Document("9999-12-31 23:59:59", 86_400))
     assert values_of(Code.INTERVALS_END, text) == [
         {"intervals": 2, "when": "from 0001-01-01 00:00:00 to 9999-12-31 23:59:59"}
@@ -332,8 +332,8 @@ def test_the_ends_of_time_are_no_error() -> None:
 # Noise
 
 
-def test_what_noise_promises_is_said() -> None:
-    """As a factor, for one interval and for a client who comes every day."""
+def test_the_promise_of_noise_is_reported() -> None:
+    """As a factor, for one interval and for a client that connects every day."""
     text = NOISY + NOISY.replace(b"02-11", b"02-12")
     assert alarms(text) == []
     assert values_of(Code.NOISE, text) == [{"intervals": 2, "epsilon": "0.5", "factor": "1.65"}]
@@ -342,19 +342,19 @@ def test_what_noise_promises_is_said() -> None:
 
 @pytest.mark.parametrize(("epsilon", "factor"), [("0.000001", "1.00"), ("5", "148"), ("20", "485,165,195")])
 def test_the_factor_of_an_epsilon(epsilon: str, factor: str) -> None:
-    """It can be read without a calculator."""
+    """Rounded for reading."""
     (values,) = values_of(Code.NOISE, NOISY.replace(b"0.5", epsilon.encode()))
     assert values["factor"] == factor
 
 
 def test_noise_that_is_next_to_none_is_an_alarm() -> None:
-    """The numbers are the exact ones then."""
+    """With a large epsilon nearly all numbers are exact."""
     text = NOISY.replace(b"0.5", b"20.5")
     assert alarms(text) == [found(Code.WEAK_NOISE, epsilon="20.5")]
     assert "which promises nothing" in str(values_of(Code.NOISE, text)[0]["factor"])
 
 
-def test_a_year_of_noise_promises_nothing_to_who_came_every_day() -> None:
+def test_a_year_of_noise_promises_nothing_to_a_daily_client() -> None:
     """Epsilons add up."""
     end = datetime(2012, 2, 10, tzinfo=UTC)
     text = b"".join(
@@ -371,12 +371,12 @@ def test_requests_beside_noise_are_an_alarm() -> None:
 
 @pytest.mark.parametrize("line", [b"obfsproxy-ip-versions v4=73,v6=0\n", b"obfsproxy-ip-transports obfs3=72\n"])
 def test_other_numbers_beside_noise_are_an_alarm(line: bytes) -> None:
-    """Each counts the same client once more."""
+    """Each counts the same client again."""
     assert alarms(NOISY + line) == [found(Code.NOISE_WITH_OTHER_NUMBERS, intervals=1)]
 
 
 def test_noise_released_twice_is_an_alarm() -> None:
-    """Two draws for one interval tell more than one."""
+    """Two draws for one interval reveal more than one."""
     text = NOISY + NOISY.replace(b"DE=45", b"DE=46")
     assert alarms(text) == [found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
 
@@ -393,7 +393,7 @@ def test_many_transports_are_not_named_one_by_one() -> None:
 
 @given(st.lists(documents(unknown=False), min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_the_order_of_documents_does_not_matter(several: list[Document], order: random.Random) -> None:
-    """Whichever stands first, the same is said."""
+    """The findings are the same in any order."""
     shuffled = several.copy()
     order.shuffle(shuffled)
     assert audited_bytes(written(*several), NOW) == audited_bytes(written(*shuffled), NOW)

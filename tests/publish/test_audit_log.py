@@ -1,4 +1,4 @@
-"""What a statistics log gives away, said by `obfstats audit`."""
+"""What `obfstats audit` finds in a statistics log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FIRST, SECOND = STARTS[:2]
 
 
 def client_line(number: int, *, start: str = FIRST, country: str = "de") -> bytes:
-    """Make the line of one of any number of clients; nobody has the same hash on another day."""
+    """Make the line of one of any number of clients; the hash differs between intervals."""
     return f"{start} {country} {sha1(f'{start} {number}'.encode()).hexdigest()}\n".encode()
 
 
@@ -43,7 +43,7 @@ def test_a_good_log_has_one_alarm() -> None:
 
 
 def test_the_tickets_example() -> None:
-    """One line: every sentence of it."""
+    """Every sentence of a log with one line."""
     assert printed(EXAMPLE).splitlines() == [
         "This is a statistics log.",
         f"! {HASHES}",
@@ -57,7 +57,7 @@ def test_the_tickets_example() -> None:
 
 @given(logs())
 def test_no_byte_of_a_hash_is_printed(log: bytes) -> None:
-    """Starts of intervals are all that is known of a log afterwards."""
+    """The output contains no prefix of any hash."""
     if log:
         text = printed(log)
         assert not [one for one in log.splitlines() if parse_line(one).hash[:12] in text]
@@ -67,7 +67,7 @@ def test_no_byte_of_a_hash_is_printed(log: bytes) -> None:
 
 
 def test_lines_are_counted_by_interval() -> None:
-    """The smallest and the largest; each by name while they are few."""
+    """The smallest and the largest interval; each interval while they are few."""
     log = line(FIRST) * 3 + line(FIRST, "dk") + line(SECOND)
     assert values_of(Code.LOG_SIZE, log) == [{"lines": 5, "intervals": 2, "each": "1 to 4"}]
     assert values_of(Code.INTERVAL_SIZE, log) == [
@@ -77,14 +77,14 @@ def test_lines_are_counted_by_interval() -> None:
 
 
 def test_many_intervals_are_not_named_one_by_one() -> None:
-    """Who has a month of them gets one line."""
+    """A month of intervals is one line."""
     log = b"".join(line(f"2012-03-{day:02} 00:00:00", client=day) for day in range(1, 32))
     assert values_of(Code.INTERVAL_SIZE, log) == []
     assert values_of(Code.LOG_SIZE, log) == [{"lines": 31, "intervals": 31, "each": "1"}]
 
 
 def test_intervals_may_be_anywhere_in_the_file() -> None:
-    """The closing batch of one may stand behind the first lines of the next."""
+    """The closing batch of an interval may follow the first lines of the next."""
     parts = written(100, 100), written(100, 100, start=SECOND), b"".join(client_line(100 + n) for n in range(50))
     assert values_of(Code.LOG_SIZE, b"".join(parts)) == [{"lines": 250, "intervals": 2, "each": "100 to 150"}]
 
@@ -92,25 +92,25 @@ def test_intervals_may_be_anywhere_in_the_file() -> None:
 # Clients who are alone
 
 
-def test_a_country_with_one_client_is_counted_with_how_often_it_came() -> None:
-    """Its row is that client's; another with two clients is not."""
+def test_countries_with_one_client_are_counted_with_the_most_connections() -> None:
+    """A country with one client is counted, one with two is not."""
     log = line(client=1) * 14 + line(country="dk", client=2) * 3 + line(country="zz", client=3) + line(country="zz")
     assert values_of(Code.SINGLE_CLIENTS, log) == [{"singles": 2, "country_days": 3, "percent": 66, "most": 14}]
 
 
-def test_a_client_with_two_transports_is_still_alone() -> None:
-    """The hash tells who it is, whatever follows it."""
+def test_a_client_with_two_transports_is_one_client() -> None:
+    """The hash identifies the client, whatever columns follow."""
     assert values_of(Code.SINGLE_CLIENTS, line(end=" obfs2") + line(end=" obfs3 v4")) != []
 
 
-def test_where_nobody_is_alone_nothing_is_said() -> None:
-    """No sentence about nought."""
+def test_countries_with_several_clients_give_no_finding() -> None:
+    """No finding for zero."""
     assert values_of(Code.SINGLE_CLIENTS, line(client=1) + line(client=2)) == []
 
 
 @given(logs())
 def test_single_clients_against_a_naive_count(log: bytes) -> None:
-    """The same number as by collecting every client."""
+    """The same numbers as by collecting every client."""
     clients: dict[tuple[str, str], set[str]] = {}
     for one in map(parse_line, log.splitlines()):
         clients.setdefault((one.start, one.country), set()).add(one.hash)
@@ -136,7 +136,7 @@ def test_a_hash_in_many_intervals_is_one_hash() -> None:
 
 
 def test_a_hash_that_comes_again_in_its_interval_is_none() -> None:
-    """That is what hashes are for."""
+    """A hash may repeat within an interval."""
     assert alarms(line(client=1) + line("2012-02-07 14:01:04", "dk", client=1) + line(client=1)) == [HASHES]
 
 
@@ -148,7 +148,7 @@ def test_a_hash_that_comes_again_in_its_interval_is_none() -> None:
     [(300, 100, 3, "480 minutes"), (350, 100, 4, "360 minutes"), (2000, 10, 200, "7 minutes")],
 )
 def test_batches_are_found_by_their_order(clients: int, batch: int, batches: int, precision: str) -> None:
-    """Each is sorted, so that it ends where the order begins anew; a line is as old as its batch."""
+    """Each batch is sorted, so it ends where the order starts again; a line is dated by its batch."""
     assert values_of(Code.BATCHES, written(clients, batch)) == [
         {"start": FIRST, "batches": batches, "lines": batch, "precision": precision}
     ]
@@ -174,7 +174,7 @@ def test_one_batch_tells_nothing() -> None:
 
 
 def test_a_shuffled_log_is_not_taken_for_batches_of_two() -> None:
-    """In a random order every second line is below the one before it; how the ticket's batches date is said then."""
+    """In random order about every second line is below the previous one; the ticket's batch size is assumed then."""
     lines = written(1000, 1000).splitlines(keepends=True)
     random.Random(1).shuffle(lines)
     assert values_of(Code.NO_BATCHES, b"".join(lines)) == [{"batch": 100, "start": FIRST, "precision": "144 minutes"}]
@@ -185,18 +185,18 @@ def test_a_shuffled_log_is_not_taken_for_batches_of_two() -> None:
 
 @pytest.mark.parametrize(("after", "expected"), [(timedelta(hours=24, minutes=29), 1), (timedelta(hours=24.5), 0)])
 def test_an_interval_is_unfinished_for_half_an_hour_more(after: timedelta, expected: int) -> None:
-    """As `obfstats convert` has it: until its closing batch must have come."""
+    """As for `obfstats convert`: until its closing batch must have been written."""
     now = datetime.fromisoformat(FIRST).replace(tzinfo=UTC) + after
     assert len(values_of(Code.UNFINISHED_LOG, line(FIRST), now)) == expected
 
 
 def test_intervals_of_the_future_are_not_over() -> None:
-    """A clock that was wrong may leave a year 9999; the last second of time is no error."""
+    """A wrong clock may leave the year 9999; the calendar's last second is not an error."""
     last = "9999-12-31 23:59:59"
     assert values_of(Code.UNFINISHED_LOG, line(FIRST) + line(last, client=1)) == [{"intervals": 1, "start": last}]
 
 
-def test_a_restart_is_said() -> None:
+def test_a_restart_is_reported() -> None:
     """The second begins before 24 hours are over."""
     log = line(FIRST) + line("2012-02-08 14:01:03", client=1) + line("2012-02-09 14:01:03", client=2)
     assert values_of(Code.CUT_SHORT_LOG, log) == [{"intervals": 1}]
@@ -206,7 +206,7 @@ def test_a_restart_is_said() -> None:
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damaged_lines_are_counted_and_nothing_of_them_is_said(kind: str) -> None:
+def test_damaged_lines_are_counted_and_never_quoted(kind: str) -> None:
     """Every kind of damage among good lines."""
     log = line(client=1) * 10 + DAMAGE[kind] + line(client=2)
     assert values_of(Code.DAMAGED_LOG_LINES, log) == [{"lines": DAMAGE[kind].count(b"\n") or 1}]
@@ -214,7 +214,7 @@ def test_damaged_lines_are_counted_and_nothing_of_them_is_said(kind: str) -> Non
 
 
 def test_an_address_in_a_damaged_line_is_an_alarm() -> None:
-    """Somebody mixed logs; that one is worse."""
+    """Lines of another log, with addresses, were mixed in."""
     log = line() + DAMAGE["an address for the hash"] + b"connection from [2001:db8::77]:443\n"
     assert found(Code.DAMAGED_ADDRESSES, lines=2) in alarms(log)
     assert "2001:db8" not in printed(log)
@@ -230,7 +230,7 @@ def alarms_of(path: Path) -> list[Finding]:
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o604, 0o601])
 def test_a_log_that_others_may_open_is_an_alarm(mode: int, tmp_path: Path) -> None:
-    """It is 0600 whatever the umask; somebody changed that."""
+    """The recorder creates it 0600; other permissions were set later."""
     path = tmp_path / "clients.log"
     path.write_bytes(EXAMPLE)
     path.chmod(mode)
@@ -239,7 +239,7 @@ def test_a_log_that_others_may_open_is_an_alarm(mode: int, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_a_log_that_is_its_owners_alone_is_not(mode: int, tmp_path: Path) -> None:
-    """As it should be."""
+    """The recorder's permissions, or read-only."""
     path = tmp_path / "clients.log"
     path.write_bytes(EXAMPLE)
     path.chmod(mode)
@@ -248,7 +248,7 @@ def test_a_log_that_is_its_owners_alone_is_not(mode: int, tmp_path: Path) -> Non
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
 def test_order_of_lines_changes_no_count(order: list[int]) -> None:
-    """Whatever order a log has, the same clients are alone and the same hashes come again."""
+    """Only findings about batches depend on the order of lines."""
     log = [line(STARTS[number % 2], client=number // 2) for number in order]
 
     by_order = {Code.BATCHES, Code.NO_BATCHES, Code.SORTED_INTERVALS}

@@ -1,4 +1,4 @@
-"""What the ticket's tables, and statistics as tor writes them, give away, said by `obfstats audit`."""
+"""What `obfstats audit` finds in the ticket's tables, and in tor's own lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tables(*rows: str) -> bytes:
 
 
 def test_the_sample() -> None:
-    """Every sentence of it."""
+    """Every sentence of the output."""
     assert printed(TABLES).splitlines() == [
         "These are the two tables to be published.",
         "  1 interval begins at 2012-02-07 14:01:04.",
@@ -42,7 +42,7 @@ def test_the_sample() -> None:
 
 @given(logs())
 def test_what_convert_makes_never_alarms(log: bytes) -> None:
-    """Whatever the log was like."""
+    """For any log."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clients.log"
         path.write_bytes(log)
@@ -69,12 +69,12 @@ def test_rows_sorted_by_something_else_are_an_alarm() -> None:
 
 
 def test_rows_sorted_by_size_are_good() -> None:
-    """Anybody could have sorted them."""
+    """Any reader could sort them so."""
     assert alarms(tables(f"{START} dk 16", f"{START} de 8")) == []
 
 
 def test_an_interval_in_two_pairs_of_tables_is_an_alarm() -> None:
-    """Once from the first half of a log and once from the whole: one may be taken from the other."""
+    """Once of the first half of a log and once of the whole: they can be subtracted."""
     first, second = tables(f"{START} de 8"), tables(f"{START} de 16", f"{START} dk 8")
     assert alarms(first + second) == [found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
     assert alarms(first + first) == [found(Code.REPEATED, intervals=1)]
@@ -87,15 +87,15 @@ def test_an_interval_that_is_not_over_is_an_alarm(after: timedelta, expected: in
     assert found_alarms == [found(Code.UNFINISHED, intervals=1, last=START)] * expected
 
 
-def test_a_restart_is_said() -> None:
-    """Tables have no lengths: nobody else could know that a day is not whole."""
+def test_a_restart_is_reported() -> None:
+    """Tables state no lengths; the next interval's start shows it."""
     text = tables(f"{START} de 8", "2012-02-08 13:01:04 de 8")
     assert alarms(text) == []
     assert values_of(Code.ODD_LENGTH, text) == [{"intervals": 1}]
 
 
 def test_a_part_of_a_day_is_an_alarm_as_in_a_document() -> None:
-    """Ten minutes with one client are ten minutes in which it came."""
+    """An interval of ten minutes dates its client to ten minutes."""
     text = tables(f"{START} de 8", "2012-02-07 14:11:04 de 8")
     assert alarms(text) == [found(Code.PART_OF_A_DAY, intervals=1, shortest=600)]
 
@@ -121,7 +121,7 @@ def test_a_row_that_is_none_is_an_alarm(row: str, code: Code) -> None:
 
 
 def test_a_row_without_a_heading_is_an_alarm() -> None:
-    """Nobody knows of what it is."""
+    """Its table is unknown."""
     text = f"{START} de 8\n".encode() + TABLES
     assert found(Code.DAMAGED_LINE, where="line 1", reason="row before a table's title") in alarms(text)
 
@@ -130,7 +130,7 @@ def test_a_row_without_a_heading_is_an_alarm() -> None:
 
 
 def test_tors_lines_are_read_as_they_are() -> None:
-    """Its own keywords, order and case; a second over the day is only said."""
+    """Its own keywords, order and case; a few seconds over a day are a notice."""
     assert alarms(TOR) == []
     assert values_of(Code.ODD_LENGTH, TOR.replace(b"86400", b"86420")) == [{"intervals": 1}]
 
@@ -143,12 +143,12 @@ def test_tors_empty_lines_are_read() -> None:
 
 @pytest.mark.parametrize("other", [b"obfsproxy-reqs de=8\n", b"geoip-db-digest ABC\n", b"extra-info Unnamed ABC\n"])
 def test_lines_of_another_kind_are_an_alarm(other: bytes) -> None:
-    """What stands around tor's lines in a descriptor is not looked at, so it is not passed."""
+    """The other lines of a descriptor are not checked, so they are not accepted."""
     assert Code.UNKNOWN_KEYWORD in alarm_codes(TOR + other)
 
 
 def test_tors_numbers_are_held_to_the_same_rules() -> None:
-    """Rounded, sorted, once, whole and over."""
+    """Rounded, sorted, published once, whole and over."""
     text = TOR.replace(b"de=16,us=8", b"us=8,de=17").replace(b"86400", b"3600") + TOR
     assert alarm_codes(text) == [Code.OVERLAPPING, Code.PART_OF_A_DAY, Code.NOT_ROUNDED, Code.UNORDERED]
 

@@ -1,4 +1,4 @@
-"""What both converters do beside counting: what they leave out, what they say, how they end."""
+"""What both converters do beside counting: leave out, report, and end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def good_lines(count: int) -> list[bytes]:
 
 
 def convert_at(now: str, log: Path, *, take_all: bool = False) -> tuple[bytes, list[str]]:
-    """Convert a log at a given time, UTC; give the tables and what was said."""
+    """Convert a log at a given time, UTC; give the tables and the messages."""
     out = io.BytesIO()
     said: list[str] = []
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
@@ -46,7 +46,7 @@ def convert_at(now: str, log: Path, *, take_all: bool = False) -> tuple[bytes, l
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """A place for a log."""
+    """The path of a log."""
     return tmp_path / "clients.log"
 
 
@@ -54,7 +54,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_the_simple_script_runs_alone(log: Path, tmp_path: Path) -> None:
-    """A copy of the file and Debian's Python are enough, in an empty folder, away from everything of ours."""
+    """A copy of the file and Debian's Python are enough, in an empty folder."""
     log.write_bytes(b"".join(good_lines(100)))
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -69,7 +69,7 @@ def test_the_simple_script_runs_alone(log: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("now", ["2012-02-07 14:01:04", "2012-02-08 14:01:03", "2012-02-08 14:31:03.999999"])
 def test_an_interval_is_left_out_until_its_last_line_is_written(log: Path, now: str) -> None:
-    """Missing, and named, for 24 hours and the half hour in which the closing batch comes; then it is there."""
+    """Left out and reported for 24 hours and the half hour in which the closing batch is written; then published."""
     log.write_bytes(line(START))
     tables, said = convert_at(now, log)
     assert tables == NO_ROWS
@@ -80,7 +80,7 @@ def test_an_interval_is_left_out_until_its_last_line_is_written(log: Path, now: 
 
 
 def test_the_closing_batch_of_every_recorder_is_in_before_its_interval_counts_as_over() -> None:
-    """The two stations know each other only by their files; here their times are held against each other."""
+    """The recorder's times and the converter's, which share only files, are compared."""
     assert (
         simple.OVER_AFTER.total_seconds()
         >= INTERVAL_SECONDS + CLOCK_TOLERANCE + CLOSING_DELAY + 2 * CLOCK_CHECK_SECONDS
@@ -88,7 +88,7 @@ def test_the_closing_batch_of_every_recorder_is_in_before_its_interval_counts_as
 
 
 def test_finished_intervals_are_published_beside_an_unfinished_one(log: Path) -> None:
-    """Only the unfinished one is missing, with all of its countries."""
+    """Only the unfinished interval is left out, with all of its countries."""
     finished = line(START) + line(START, "dk")
     log.write_bytes(finished + line("2012-02-08 14:01:04") + line("2012-02-08 14:01:04", "dk"))
     tables, said = convert_at("2012-02-09 00:00:00", log)
@@ -98,8 +98,8 @@ def test_finished_intervals_are_published_beside_an_unfinished_one(log: Path) ->
     assert said == ["the interval from 2012-02-08 14:01:04 is not over yet and left out; --all includes it"]
 
 
-def test_several_unfinished_intervals_are_said_in_one_line(log: Path) -> None:
-    """After restarts there may be many, and a spoilt clock may make thousands."""
+def test_several_unfinished_intervals_are_reported_in_one_line(log: Path) -> None:
+    """Restarts may cause many, and a wrong clock thousands."""
     log.write_bytes(b"".join(line(f"2099-01-{day:02} 00:00:00") for day in range(1, 32)))
     (said,) = convert_at("2012-02-09 00:00:00", log)[1]
     assert said == (
@@ -108,8 +108,8 @@ def test_several_unfinished_intervals_are_said_in_one_line(log: Path) -> None:
     )
 
 
-def test_all_takes_unfinished_intervals_in(log: Path) -> None:
-    """Who asks for them gets them, and is not told that they are missing."""
+def test_all_includes_unfinished_intervals(log: Path) -> None:
+    """They are published and not reported."""
     log.write_bytes(line(START))
     tables, said = convert_at("2012-02-07 14:01:05", log, take_all=True)
     assert b"2012-02-07 14:01:04 de 8\n" in tables
@@ -134,7 +134,7 @@ def test_the_programs_know_what_time_it_is(converter: str, log: Path) -> None:
 
 @both
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_said_and_never_published(converter: str, kind: str, log: Path, tmp_path: Path) -> None:
+def test_damage_is_reported_and_never_published(converter: str, kind: str, log: Path, tmp_path: Path) -> None:
     """The tables are those of the good lines; the operator learns file, line and reason, not the content."""
     good = good_lines(200)
     log.write_bytes(b"".join([*good[:100], DAMAGE[kind], *good[100:]]))
@@ -159,7 +159,7 @@ def test_a_torn_last_line_is_damage(log: Path) -> None:
     )
 
 
-def test_damage_is_said_once_a_log(log: Path) -> None:
+def test_damage_is_reported_once_for_each_log(log: Path) -> None:
     """However many lines are damaged, one sentence counts them."""
     log.write_bytes(b"".join([*good_lines(1000), *[DAMAGE["torn"]] * 7, DAMAGE["NUL"]]))
     said = convert_at("2026-01-01 00:00:00", log)[1]
@@ -169,7 +169,7 @@ def test_damage_is_said_once_a_log(log: Path) -> None:
 @both
 @pytest.mark.parametrize(("good", "status"), [(99, 0), (98, 1)])
 def test_more_than_one_percent_of_damage_is_bad_data(converter: str, good: int, status: int, log: Path) -> None:
-    """The tables come all the same, but whoever runs this from a script must find out."""
+    """The tables are written anyway, but the exit status tells."""
     log.write_bytes(b"".join([*good_lines(good), DAMAGE["torn"]]))
     result = convert(converter, log)
     assert result.returncode == status
@@ -178,7 +178,7 @@ def test_more_than_one_percent_of_damage_is_bad_data(converter: str, good: int, 
 
 
 def test_one_percent_is_of_each_log(tmp_path: Path) -> None:
-    """A good long log does not excuse a bad short one."""
+    """The limit is applied to each log by itself."""
     long, short = tmp_path / "long", tmp_path / "short"
     long.write_bytes(b"".join(good_lines(1000)))
     short.write_bytes(line() + DAMAGE["torn"])
@@ -214,7 +214,7 @@ def test_a_giant_line_does_not_fill_the_memory(converter: str, log: Path) -> Non
     ],
 )
 def test_what_cannot_be_read_ends_with_a_sentence(converter: str, name: str, reason: str, tmp_path: Path) -> None:
-    """Nothing is published, even where a log before it was good."""
+    """Nothing is published, even if an earlier log is good."""
     good = tmp_path / "good.log"
     good.write_bytes(line())
     result = convert(converter, good, tmp_path / name)
@@ -227,7 +227,7 @@ def test_what_cannot_be_read_ends_with_a_sentence(converter: str, name: str, rea
 
 @both
 def test_somebody_elses_log_ends_with_a_sentence(converter: str, log: Path) -> None:
-    """The bridge's log is 0600: an operator who forgot sudo is told so."""
+    """The bridge's log is 0600: the message says how to read it."""
     log.write_bytes(line())
     log.chmod(0)
     # Root may read everything; without its capabilities it is a user like any other.
@@ -242,7 +242,7 @@ def test_somebody_elses_log_ends_with_a_sentence(converter: str, log: Path) -> N
 @both
 @pytest.mark.parametrize("content", [b"\0" * 5000, b"\x7fELF\x02\x01\x01\n\n\x1b[31m", b"[info] Starting.\n" * 3])
 def test_what_is_no_log_at_all_is_refused(converter: str, content: bytes, log: Path) -> None:
-    """Not empty and without one good line: it is the wrong file, and empty tables would hide that."""
+    """A file without one good line is the wrong file, and empty tables would hide that."""
     log.write_bytes(content)
     result = convert(converter, log)
     assert (result.returncode, result.stdout) == (2, b"")
@@ -252,7 +252,7 @@ def test_what_is_no_log_at_all_is_refused(converter: str, content: bytes, log: P
 
 
 def test_a_name_is_shown_escaped(tmp_path: Path) -> None:
-    """Nobody writes to the operator's terminal by way of a file's name."""
+    """A file's name cannot send escape codes to the terminal."""
     log = tmp_path / "clients\x1b[31m\n.log"
     log.write_bytes(DAMAGE["torn"])
     result = convert("simple.py", log)
@@ -262,7 +262,7 @@ def test_a_name_is_shown_escaped(tmp_path: Path) -> None:
 
 @both
 def test_the_same_log_twice_is_counted_twice_with_a_warning(converter: str, log: Path, tmp_path: Path) -> None:
-    """As the pipeline would, under another name as well; but hardly anybody means it."""
+    """As the pipeline does, also under another name; it is probably a mistake."""
     log.write_bytes(b"".join(good_lines(8)))
     link = tmp_path / "link.log"
     link.symlink_to(log)
@@ -277,7 +277,7 @@ def test_the_same_log_twice_is_counted_twice_with_a_warning(converter: str, log:
 @both
 @pytest.mark.parametrize("arguments", [[], ["--al", "x"], ["--publish"]])
 def test_bad_options_end_with_status_2(converter: str, arguments: list[str]) -> None:
-    """No verb's option may be shortened: a later one could make it mean something else."""
+    """Options may not be abbreviated: a later option could change the meaning."""
     result = convert(converter, *arguments)
     assert (result.returncode, result.stdout) == (2, b"")
     assert b"Traceback" not in result.stderr
@@ -304,7 +304,7 @@ def test_a_closed_pipe_ends_it_quietly(converter: str, log: Path) -> None:
 
 @both
 @pytest.mark.parametrize("output", [">/dev/full", ">&-"])
-def test_tables_that_cannot_be_written_are_said(converter: str, output: str, log: Path) -> None:
+def test_tables_that_cannot_be_written_are_reported(converter: str, output: str, log: Path) -> None:
     """A full disk must not look like an empty log."""
     log.write_bytes(line())
     result = run(["bash", "-c", f'exec "$@" {output}', "full", *CONVERTERS[converter], str(log)])
@@ -314,8 +314,8 @@ def test_tables_that_cannot_be_written_are_said(converter: str, output: str, log
 
 
 @both
-def test_nothing_said_gets_among_the_tables(converter: str, log: Path, tmp_path: Path) -> None:
-    """Not even where standard error is closed."""
+def test_no_message_gets_into_the_tables(converter: str, log: Path, tmp_path: Path) -> None:
+    """Also where standard error is closed."""
     log.write_bytes(b"".join([*good_lines(8), DAMAGE["torn"]]))
     result = run(["bash", "-c", 'exec "$@" 2>&-', "closed", *CONVERTERS[converter], str(log)])
     assert result.stdout == run_pipeline([b"".join(good_lines(8))], tmp_path)[0]

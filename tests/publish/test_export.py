@@ -1,4 +1,4 @@
-"""JSON and CSV: all that the documents hold, in the documents' order, and nothing that a spreadsheet would run."""
+"""JSON and CSV: everything that documents hold, in their order, and no spreadsheet formula."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def began(document: Document) -> str | None:
 
 
 def as_the_document_has_them(document: Document) -> dict[str, list[tuple[str, int]]]:
-    """Give the names and numbers of each line as they stand in the written document."""
+    """Give the names and numbers of each line of the written document."""
     lines = {}
     for text in write_document(document).decode().splitlines():
         keyword, _, cells = text.partition(" ")
@@ -110,7 +110,7 @@ def test_csv_of_a_document_with_every_line() -> None:
 
 
 def test_a_day_with_noise_says_so_in_both() -> None:
-    """Who adds numbers up has to know that they are noisy, and how much; they may be below zero."""
+    """A reader needs to know the noise; numbers may be negative."""
     noisy = read_documents(NOISY)
     assert objects(noisy)[0]["noise"] == {"distribution": "discrete-laplace", "epsilon": "0.5"}
     assert objects(noisy)[0]["ips"] == {"DE": 45, "AU": 29, "??": 1, "DK": 0, "EU": -2}
@@ -119,7 +119,7 @@ def test_a_day_with_noise_says_so_in_both() -> None:
 
 
 def test_the_modules_example_is_what_is_written() -> None:
-    """Head and first row of the ticket's document."""
+    """The header and first row of the ticket's document."""
     assert render.__doc__ is not None
     head, first = to_csv(read_documents(TICKETS)).decode().splitlines()[:2]
     assert f"\n    {head}\n    {first}\n" in render.__doc__
@@ -130,7 +130,7 @@ def test_the_modules_example_is_what_is_written() -> None:
 
 @given(st.lists(documents(unknown=False), max_size=3))
 def test_json_holds_what_the_documents_hold(several: list[Document]) -> None:
-    """An object a document, field by field; what a document does not say is not there, what is empty is empty."""
+    """One object for each document; a missing value is left out, an empty one is empty."""
     read = objects(several)
     assert len(read) == len(several)
     for one, document in zip(read, several, strict=True):
@@ -154,7 +154,7 @@ def test_json_holds_what_the_documents_hold(several: list[Document]) -> None:
 
 @given(documents(unknown=False))
 def test_json_has_the_documents_order(document: Document) -> None:
-    """Each of its objects is in the order of the line, which tells nothing of the order in which clients came."""
+    """Each object has the order of its line, which reveals no order of connections."""
     (one,) = objects([document])
     for measure, cells in as_the_document_has_them(document).items():
         numbers = one[measure.replace("-", "_")]
@@ -164,7 +164,7 @@ def test_json_has_the_documents_order(document: Document) -> None:
 
 @given(st.lists(documents(unknown=False), max_size=3))
 def test_csv_holds_what_the_documents_hold(several: list[Document]) -> None:
-    """Row by row: every number once, in the document's order, in its columns, under what the document says."""
+    """Every number once, in the document's order, with the document's other values."""
     expected = []
     for document in several:
         numbers = []
@@ -200,7 +200,7 @@ def test_csv_holds_what_the_documents_hold(several: list[Document]) -> None:
 
 @given(documents(unknown=False), st.randoms(use_true_random=False))
 def test_the_order_in_memory_is_not_written(document: Document, random: Random) -> None:
-    """Equal values give equal bytes, in both: the order in which clients came cannot show."""
+    """Equal values give equal bytes in both, so no order of connections shows."""
     other = shuffled(document, random)
     assert to_json([other]) == to_json([document])
     assert to_csv([other]) == to_csv([document])
@@ -208,7 +208,7 @@ def test_the_order_in_memory_is_not_written(document: Document, random: Random) 
 
 @given(documents(unknown=False))
 def test_no_field_begins_a_formula(document: Document) -> None:
-    """A spreadsheet runs what begins so; a count may begin with minus, as it is a number and nothing else."""
+    """No field begins like a formula; a count may begin with a minus because it is a plain number."""
     for row in rows([document]):
         assert re.fullmatch(r"|0|-?[1-9][0-9]*", row["count"])
         for name, text in row.items():
@@ -217,7 +217,7 @@ def test_no_field_begins_a_formula(document: Document) -> None:
 
 @given(documents())
 def test_nothing_else_is_written(document: Document) -> None:
-    """The type, and lines of a later version, which may hold anything, change no byte."""
+    """The type and unknown lines, which may hold anything, change no byte."""
     bare = replace(document, minor=None, unknown=())
     assert to_json([document]) == to_json([bare])
     assert to_csv([document]) == to_csv([bare])
@@ -227,7 +227,7 @@ def test_nothing_else_is_written(document: Document) -> None:
 
 
 def test_no_document_is_an_empty_array_and_a_head() -> None:
-    """Programs that read them need no case of their own for it."""
+    """Readers need no special case."""
     assert to_json([]) == b"[]\n"
     assert to_csv([]).decode() == f"{HEAD}\n"
 
@@ -241,14 +241,14 @@ def test_no_document_is_an_empty_array_and_a_head() -> None:
     ],
 )
 def test_an_interval_without_numbers_is_not_lost_in_csv(document: Document) -> None:
-    """One row, with neither measure nor count, between those of other intervals."""
+    """It is one row without measure and count."""
     written = to_csv([*read_documents(NOISY), document, *read_documents(NOISY)]).decode().splitlines()
     assert len(written) == 1 + 5 + 1 + 5
     assert written[6] == "2012-02-09 09:22:04,2012-02-10 09:22:04,86400,,,,,,,,,"
 
 
-def test_an_interval_without_numbers_keeps_what_is_said_of_it() -> None:
-    """Fingerprint, noise and the countries' sources, in the same columns as elsewhere."""
+def test_an_interval_without_numbers_keeps_its_other_values() -> None:
+    """Fingerprint, noise and sources are in the same columns as elsewhere."""
     (document,) = read_documents(EXTENDED)
     said = replace(EMPTY, fingerprint=document.fingerprint, epsilon="1", geoip=document.geoip, geoip6=document.geoip6)
     about = ABOUT.replace(",,", ",discrete-laplace epsilon=1,")
@@ -257,13 +257,13 @@ def test_an_interval_without_numbers_keeps_what_is_said_of_it() -> None:
 
 
 def test_json_tells_an_empty_measure_from_none() -> None:
-    """Nobody came, or nobody counted."""
+    """No client, or not counted."""
     interval = {"start": "2012-02-09 09:22:04", "end": "2012-02-10 09:22:04", "seconds": 86_400}
     assert objects([EMPTY, replace(EMPTY, ips={})]) == [interval, {**interval, "ips": {}}]
 
 
 def test_a_start_that_no_calendar_has_is_left_out() -> None:
-    """A document may say so: no error, and nothing false; one second less has a start."""
+    """A start before the year 1 is left out; one second later it is written."""
     first = replace(EMPTY, end="0001-01-02 00:00:00")
     before = replace(first, seconds=86_401)
     assert objects([first])[0]["start"] == rows([first])[0]["start"] == "0001-01-01 00:00:00"

@@ -1,4 +1,4 @@
-"""The simple script has a grammar of its own, to stand alone; here it is held against the package's."""
+"""simple.py has a grammar of its own, because it runs alone; it is compared with the package's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ check, good_log = SCRIPT["check"], SCRIPT["GOOD_LOG"]
 
 
 def is_good(line: bytes) -> bool:
-    """Whether the simple script counts it."""
+    """Whether simple.py counts it."""
     return simple.read_log(io.BytesIO(line), {})[1] == 0
 
 
@@ -34,7 +34,7 @@ def test_whatever_is_written_is_counted(line: bytes) -> None:
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_refused_by_both(kind: str) -> None:
-    """The kinds of damage that the other tests use are damage to both readers."""
+    """Both readers refuse the damage that other tests use."""
     assert not is_good(DAMAGE[kind])
     with pytest.raises(LineError):
         parse_line(DAMAGE[kind])
@@ -43,21 +43,21 @@ def test_damage_is_refused_by_both(kind: str) -> None:
 @given(st.lists(hit_lines() | written_lines(), max_size=5).map(b"".join))
 @settings(max_examples=300)
 def test_both_readers_take_the_same_lines(log: bytes) -> None:
-    """Of a log with damage anywhere, the fuzz target's invariant: the same lines count, with the same meaning."""
+    """The fuzz target's invariant for logs with damage anywhere: the same lines count, with the same meaning."""
     check(log)
 
 
 @given(st.binary(max_size=30))
 def test_both_readers_agree_on_noise(data: bytes) -> None:
-    """And on noise, by itself and in the middle of a good log."""
+    """For random bytes, alone and in the middle of a good log."""
     check(data)
 
 
 def test_the_fuzz_targets_good_log_is_good() -> None:
-    """What the fuzz target spoils was good before."""
+    """The fuzz target damages a good log."""
     assert simple.read_log(io.BytesIO(good_log), {}) == (3, 0, "")
 
 
 def test_the_longest_line_is_the_same() -> None:
-    """The simple script reads whole lines, and no further."""
+    """simple.py reads lines of the same length."""
     assert simple.MAX_LINE_LENGTH == MAX_LINE_LENGTH

@@ -1,4 +1,4 @@
-"""Where logs are read from: files, patterns, compressed or not, pipes."""
+"""Where logs are read from: files, patterns, compressed files, pipes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ compressed = pytest.mark.parametrize("kind", COMPRESSORS)
 
 @pytest.fixture
 def tables(tmp_path: Path) -> str:
-    """What the log gives when it is read as it is."""
+    """The tables of the uncompressed log."""
     log = tmp_path / "plain"
     log.write_bytes(LOG)
     return made(log).text
@@ -49,7 +49,7 @@ def tables(tmp_path: Path) -> str:
 @compressed
 @pytest.mark.parametrize("named", [True, False])
 def test_a_compressed_log_is_read_as_what_it_holds(kind: str, named: bool, tables: str, tmp_path: Path) -> None:  # noqa: FBT001
-    """Told by its first bytes: its name may say so or not."""
+    """Recognised by its first bytes, whatever its name."""
     log = tmp_path / (f"clients.log.1.{kind}" if named else "clients.log")
     log.write_bytes(COMPRESSORS[kind](LOG))
     result = made(log)
@@ -65,7 +65,7 @@ def test_several_streams_in_one_file_are_one_log(kind: str, tmp_path: Path) -> N
 
 
 @compressed
-def test_a_stream_that_is_cut_off_is_said(kind: str, tmp_path: Path) -> None:
+def test_a_truncated_stream_is_reported(kind: str, tmp_path: Path) -> None:
     """Half a log would be published as if it were whole."""
     log = tmp_path / "log"
     log.write_bytes(COMPRESSORS[kind](os.urandom(5000).hex().encode())[:-300])
@@ -78,8 +78,8 @@ def test_a_stream_that_is_cut_off_is_said(kind: str, tmp_path: Path) -> None:
 
 @compressed
 @pytest.mark.parametrize("behind", [b"X" + b"0" * 99, ANOTHER])
-def test_what_is_damaged_behind_a_first_stream_is_said(kind: str, behind: bytes, tmp_path: Path) -> None:
-    """Not taken for nothing, as if the log ended there; nor is what was compressed in another way."""
+def test_damage_after_a_first_stream_is_reported(kind: str, behind: bytes, tmp_path: Path) -> None:
+    """It is not ignored as if the log ended there, nor is data in another compression."""
     log = tmp_path / "log"
     log.write_bytes(COMPRESSORS[kind](LOG[:640]) + behind)
     result = made(log)
@@ -89,7 +89,7 @@ def test_what_is_damaged_behind_a_first_stream_is_said(kind: str, behind: bytes,
 
 @given(st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 3)), min_size=1, max_size=5), st.integers(1, 200))
 def test_an_xz_file_may_have_padding_between_its_streams(streams: list[tuple[bytes, int]], size: int) -> None:
-    """In multiples of four bytes; in whatever pieces it is read, all of it is there."""
+    """In multiples of four bytes; read in pieces of any size."""
     packed = b"".join(lzma.compress(content) + bytes(4 * padding) for content, padding in streams)
     with XzReader(io.BytesIO(packed)) as file:
         assert b"".join(iter(lambda: file.read(size), b"")) == b"".join(content for content, _ in streams)
@@ -97,7 +97,7 @@ def test_an_xz_file_may_have_padding_between_its_streams(streams: list[tuple[byt
 
 @given(st.integers(1, 100).filter(lambda padding: padding % 4))
 def test_other_padding_is_damage(padding: int) -> None:
-    """As for the xz program itself."""
+    """As for the xz program."""
     with (
         XzReader(io.BytesIO(lzma.compress(LOG) + bytes(padding) + lzma.compress(LOG))) as file,
         pytest.raises(lzma.LZMAError),
@@ -106,7 +106,7 @@ def test_other_padding_is_damage(padding: int) -> None:
 
 
 def test_a_little_xz_of_much_is_never_much_in_memory() -> None:
-    """A hundred megabytes of noughts are fifteen kilobytes of xz; what it looks back on are eight megabytes."""
+    """A hundred megabytes of zeros are fifteen kilobytes of xz; the dictionary is eight megabytes."""
     packed = lzma.compress(bytes(100_000_000))
     tracemalloc.start()
     with XzReader(io.BytesIO(packed)) as file:
@@ -118,7 +118,7 @@ def test_a_little_xz_of_much_is_never_much_in_memory() -> None:
 
 
 def test_what_is_compressed_in_another_way_is_no_log(tmp_path: Path) -> None:
-    """bzip2 is refused as any other binary is."""
+    """bzip2 is refused like any other binary file."""
     log = tmp_path / "log"
     log.write_bytes(bz2.compress(LOG))
     result = made(log)
@@ -127,21 +127,21 @@ def test_what_is_compressed_in_another_way_is_no_log(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_the_shell_left_alone_is_followed(tables: str, tmp_path: Path) -> None:
-    """In quotes, or from a program without a shell; sorted by name."""
+    """Quoted, or from a program without a shell; sorted by name."""
     (tmp_path / "a.log").write_bytes(LOG[:640])
     (tmp_path / "b.log").write_bytes(LOG[640:])
     assert made(tmp_path / "*.log").text == tables
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tables: str, tmp_path: Path) -> None:
-    """What is there is what was meant."""
+    """An existing file is never a pattern."""
     log = tmp_path / "log[1]"
     log.write_bytes(LOG)
     assert made(log).text == tables
 
 
-def test_a_pattern_that_fits_nothing_is_said(tmp_path: Path) -> None:
-    """As a file that is not there."""
+def test_a_pattern_that_matches_nothing_is_reported(tmp_path: Path) -> None:
+    """Like a file that does not exist."""
     result = made(tmp_path / "*.log")
     assert (result.status, result.said) == (
         2,
@@ -158,7 +158,7 @@ def test_standard_input_is_a_log(compress: Callable[[bytes], bytes], tables: str
     assert (result.returncode, result.stdout.decode(), result.stderr) == (0, tables, b"")
 
 
-def test_standard_input_that_is_closed_is_said() -> None:
+def test_closed_standard_input_is_reported() -> None:
     """One line, and status 2."""
     result = run(["bash", "-c", f"exec {OBFSTATS} convert - <&-"])
     assert (result.returncode, result.stdout) == (2, b"")
@@ -168,7 +168,7 @@ def test_standard_input_that_is_closed_is_said() -> None:
 
 @pytest.mark.parametrize("limit", [0, 1 << 40])
 def test_both_engines_print_the_same(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain Python for short logs, numpy for long ones: nobody sees which it was."""
+    """Plain Python for short logs and numpy for long ones give the same output."""
     log = tmp_path / "log"
     log.write_bytes(LOG + b"torn\n" + line(end=" obfs3 v4") * 3)
     expected = made(log)
@@ -177,7 +177,7 @@ def test_both_engines_print_the_same(limit: int, tmp_path: Path, monkeypatch: py
 
 
 def test_a_log_knows_what_it_is(tmp_path: Path) -> None:
-    """A file can be read twice and at any place, a compressed one twice, a pipe once."""
+    """A file can be read twice and at any offset, a compressed one twice, a pipe once."""
     plain, packed, pipe = tmp_path / "plain", tmp_path / "packed", tmp_path / "pipe"
     plain.write_bytes(LOG)
     packed.write_bytes(gzip.compress(LOG))
@@ -189,6 +189,6 @@ def test_a_log_knows_what_it_is(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_no_log(tmp_path: Path) -> None:
-    """Said with its name."""
+    """Reported with its name."""
     with pytest.raises(LogFileError, match=r"cannot read .*: Is a directory"):
         find([str(tmp_path)])

@@ -1,4 +1,4 @@
-"""Exact noise: that the sampler draws what it says, and that what is published keeps its promise."""
+"""Exact noise: the sampler's distribution, and the promise of what is published."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ OUTCOMES = range(CLIENTS - 50, CLIENTS + 51)
 
 
 def seeded(seed: int = 5047) -> Callable[[int], int]:
-    """Give whole numbers below a bound, the same at every run."""
+    """Give integers below a bound, the same in every run."""
     return random.Random(seed).randrange
 
 
 def published(clients: int, samples: int, seed: int) -> Counter[int]:
-    """Count what is published where each country had that many clients, in so many numbers."""
+    """Count the published numbers of many countries that all have the same number of clients."""
     below = seeded(seed)
     seen = Counter[int]()
     for _ in range(samples // len(CODES)):
@@ -54,7 +54,7 @@ def neighbours() -> tuple[Counter[int], Counter[int]]:
 
 
 def exact(epsilon: Fraction, reach: int, about: int = 0) -> dict[int, float]:
-    """Give the chances of the discrete Laplace distribution, up to so far from its middle."""
+    """Give the probabilities of the discrete Laplace distribution up to a distance from its centre."""
     share = math.exp(-epsilon)
     return {about + k: (1 - share) / (1 + share) * share ** abs(k) for k in range(-reach, reach + 1)}
 
@@ -88,7 +88,7 @@ REFUSED = (
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_is_no_epsilon_is_refused_in_one_sentence(text: str) -> None:
-    """Nought, too much, too fine, exponents, and whatever else Python would take for a number."""
+    """Zero, too large, too fine, exponents, and whatever else Python accepts as a number."""
     with pytest.raises(ValueError, match=r"\Aepsilon is a decimal number above 0, at most 20, [^\n]+ such as 0\.5\Z"):
         parse_epsilon(text)
 
@@ -104,7 +104,7 @@ def test_what_is_written_is_read_again(millionths: int) -> None:
 
 @given(st.text("0123456789.e-+ n\n/_\u0661", max_size=9) | st.text(max_size=9))
 def test_any_text_is_an_epsilon_or_refused(text: str) -> None:
-    """What is taken is that very number."""
+    """What is accepted is read exactly."""
     try:
         epsilon = parse_epsilon(text)
     except ValueError as error:
@@ -125,7 +125,7 @@ def test_an_epsilon_without_a_text_is_not_written(epsilon: Fraction) -> None:
 
 
 class _UsedUpError(Exception):
-    """The draws that were given are used up.
+    """No more draws are left.
 
     Attributes:
         bound: of the one that was asked for.
@@ -137,7 +137,7 @@ class _UsedUpError(Exception):
 
 
 def given_draws(numbers: tuple[int, ...]) -> Callable[[int], int]:
-    """Give these numbers, one after the other."""
+    """Give these numbers in order."""
     left = iter(numbers)
 
     def below(bound: int) -> int:
@@ -149,7 +149,7 @@ def given_draws(numbers: tuple[int, ...]) -> Callable[[int], int]:
 
 
 def chances(draw: Callable[[Callable[[int], int]], int], least: Fraction) -> tuple[dict[int, Fraction], Fraction]:
-    """Give the exact chance of each outcome as far as it is known, and the chance of the ways that were not followed.
+    """Give the exact probability of each outcome as far as known, and that of the paths not followed.
 
     Args:
         draw: takes a source of draws, and gives an outcome.
@@ -174,7 +174,7 @@ def chances(draw: Callable[[Callable[[int], int]], int], least: Fraction) -> tup
 
 @pytest.mark.parametrize(("numerator", "denominator"), [(0, 1), (0, 3), (1, 1), (1, 2), (2, 3), (1, 10)])
 def test_the_chance_of_an_exponential_is_exact(numerator: int, denominator: int) -> None:
-    """All ways of the draws together: the chance is between what is certain and what is still open."""
+    """Summed over all paths of draws, the probability is within what is certain and what is open."""
     known, unknown = chances(lambda below: bernoulli_exp(numerator, denominator, below), Fraction(1, 50_000))
     truth = math.exp(-numerator / denominator)
     assert unknown < Fraction(1, 50)
@@ -183,7 +183,7 @@ def test_the_chance_of_an_exponential_is_exact(numerator: int, denominator: int)
 
 @pytest.mark.parametrize("epsilon", [HALF, Fraction(1), Fraction(3, 2), Fraction(2, 3), Fraction(3)])
 def test_the_chance_of_each_noise_is_exact(epsilon: Fraction) -> None:
-    """The same of the noise itself; that it has no direction is exact as far as one looks."""
+    """The same for the noise; its symmetry is exact."""
     known, unknown = chances(lambda below: discrete_laplace(epsilon, below), Fraction(1, 200_000))
     assert unknown < Fraction(1, 4)
     for k, truth in exact(epsilon, 3).items():
@@ -196,7 +196,7 @@ def test_the_chance_of_each_noise_is_exact(epsilon: Fraction) -> None:
 
 
 def test_a_million_numbers_fit_the_distribution(neighbours: tuple[Counter[int], Counter[int]]) -> None:
-    """Chi-square against the exact chances; against an epsilon that is a hundredth larger they do not fit at all."""
+    """Chi-square against the exact probabilities; an epsilon that is 1 % larger does not fit."""
     for about, seen in zip((CLIENTS, CLIENTS + 1), neighbours, strict=True):
         assert seen.total() == SAMPLES
         assert fit(seen, exact(HALF, 15, about)) > 0.01
@@ -207,7 +207,7 @@ def test_a_million_numbers_fit_the_distribution(neighbours: tuple[Counter[int], 
     ("epsilon", "reach"), [("0.01", 200), ("0.1", 60), ("0.123457", 40), ("1", 6), ("2.75", 2), ("8", 0)]
 )
 def test_every_epsilon_fits_its_distribution(epsilon: str, reach: int) -> None:
-    """Small and large ones, and one that is no simple fraction."""
+    """Small and large ones, and one that is not a simple fraction."""
     below, value = seeded(), parse_epsilon(epsilon)
     seen = Counter(discrete_laplace(value, below) for _ in range(FEWER_SAMPLES))
     if reach:
@@ -222,7 +222,7 @@ def test_every_epsilon_fits_its_distribution(epsilon: str, reach: int) -> None:
 
 
 def test_neighbouring_numbers_lose_no_more_than_epsilon(neighbours: tuple[Counter[int], Counter[int]]) -> None:
-    """One client more or less: no outcome's chance changes by more than a factor of exp(epsilon), and none by less."""
+    """One client more changes the probability of every outcome by exactly a factor of exp(epsilon), up or down."""
     losses = dict(zip(OUTCOMES, privacy_losses(*neighbours, OUTCOMES), strict=True))
     assert all(loss.least <= HALF for loss in losses.values())
     assert all(loss.most >= -HALF for loss in losses.values())
@@ -247,8 +247,8 @@ def _cut_off(clients: int, below: Callable[[int], int]) -> int:
     return clients + max(-6, min(6, discrete_laplace(HALF, below)))
 
 
-def _nought_with_both_signs(clients: int, below: Callable[[int], int]) -> int:
-    """What the sampler would draw if it did not draw again for a negative nought."""
+def _zero_with_both_signs(clients: int, below: Callable[[int], int]) -> int:
+    """What the sampler would draw if it did not draw again for a negative zero."""
     return clients + (discrete_laplace(HALF, below) if below(1245) > 244 else 0)
 
 
@@ -257,10 +257,10 @@ def _rounded(clients: int, below: Callable[[int], int]) -> int:  # noqa: ARG001 
 
 
 @pytest.mark.parametrize(
-    "publish", [_too_little_noise, _a_fifth_too_little_noise, _cut_off, _nought_with_both_signs, _rounded]
+    "publish", [_too_little_noise, _a_fifth_too_little_noise, _cut_off, _zero_with_both_signs, _rounded]
 )
 def test_the_measurement_finds_out_who_loses_more(publish: Callable[[int, Callable[[int], int]], int]) -> None:
-    """Noise with a larger epsilon, noise that was made neat, a known mistake, and rounding: each loses more."""
+    """A larger epsilon, clamped noise, a known mistake, and rounding: each loses more."""
     below = seeded()
     first, second = (
         Counter(publish(clients, below) for _ in range(FEWER_SAMPLES)) for clients in (CLIENTS, CLIENTS + 1)
@@ -274,7 +274,7 @@ ADDRESSES = st.dictionaries(st.sampled_from(["??", "de", "jp", "tr", "zz", "a1"]
 
 @given(ADDRESSES, st.sampled_from(["??", "de", "jp", "tr", "zz", "a1"]), st.integers(0, 99))
 def test_one_client_more_changes_one_number_by_one(addresses: dict[str, int], country: str, seed: int) -> None:
-    """Sensitivity 1: with the same draws all else is the same, whether the list has the client's country or not."""
+    """Sensitivity 1: with the same draws only one number changes, whether the list has the country or not."""
     codes = ("??", "de", "jp", "tr")
     without = add_noise(addresses, codes, HALF, seeded(seed))
     more = add_noise({**addresses, country: addresses.get(country, 0) + 1}, codes, HALF, seeded(seed))
@@ -283,27 +283,27 @@ def test_one_client_more_changes_one_number_by_one(addresses: dict[str, int], co
 
 
 def test_every_country_of_the_list_gets_a_number_and_no_other() -> None:
-    """Being there tells nothing: where nobody came from there is noise, in the list's order."""
+    """A country without clients gets noise as well, in the list's order."""
     numbers = add_noise({"de": 7, "zz": 3}, ("jp", "??", "de"), Fraction(20), seeded())
     assert list(numbers.items()) == [("jp", 0), ("??", 3), ("de", 7)]
 
 
-def test_numbers_stay_below_nought() -> None:
-    """Nothing is cut off, so that errors cancel out in sums: half of what is not nought is below it."""
+def test_negative_numbers_stay() -> None:
+    """Nothing is clamped, so errors cancel out in sums: half of the nonzero numbers are negative."""
     numbers = add_noise({}, CODES, HALF, seeded()).values()
     assert 80 < sum(number < 0 for number in numbers) < 120
     assert abs(sum(numbers)) < 4 * 2.8 * len(CODES) ** 0.5
 
 
 def test_a_list_without_unknown_countries_is_refused() -> None:
-    """Else a client from nowhere would be dropped, and a number with it."""
+    """Otherwise clients of unknown countries would be dropped."""
     with pytest.raises(ValueError, match="unknown"):
         add_noise({"de": 1}, ("de", "jp"), HALF)
 
 
 @pytest.mark.parametrize("epsilon", [Fraction(0), Fraction(-1, 2)])
 def test_no_noise_is_drawn_for_no_epsilon(epsilon: Fraction) -> None:
-    """It would never end."""
+    """Drawing would never end."""
     with pytest.raises(ValueError, match="above 0"):
         discrete_laplace(epsilon)
 
@@ -320,7 +320,7 @@ def test_the_kernel_draws_where_nothing_else_is_given() -> None:
 
 @given(st.integers(1, 20_000_000), st.integers(0, 1000), st.integers(0, 999))
 def test_only_whole_numbers_are_on_the_way(millionths: int, clients: int, seed: int) -> None:
-    """Each bound that a draw is asked for, and what is published, is a whole number and no other kind."""
+    """Every bound of a draw, and every published number, is an int."""
     bounds: list[object] = []
     draws = seeded(seed)
 
@@ -334,7 +334,7 @@ def test_only_whole_numbers_are_on_the_way(millionths: int, clients: int, seed: 
 
 
 def floating(source: str) -> set[str]:
-    """Name whatever could bring floating-point numbers into a module, or randomness of a lesser kind."""
+    """Name whatever could bring floating-point numbers or weak randomness into a module."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         match node:

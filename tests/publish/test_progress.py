@@ -1,4 +1,4 @@
-"""Long work shows how far it is: on a terminal, after a second, and without a trace."""
+"""The progress bar: on a terminal, after a second, and removed at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Terminal(io.StringIO):
-    """A standard error that somebody sits at."""
+    """A standard error that is a terminal."""
 
     def isatty(self) -> bool:
         """It is one."""
@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 
 
 class Stopwatch:
-    """A clock that stands until it is moved."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -41,7 +41,7 @@ class Stopwatch:
 
 
 def test_short_work_shows_nothing() -> None:
-    """Who is done within a second needs no bar."""
+    """Work of less than a second shows no bar."""
     clock, terminal = Stopwatch(), Terminal()
     with redirect_stderr(terminal), Progress(clock).of(1000) as advance:
         for _ in range(9):
@@ -51,7 +51,7 @@ def test_short_work_shows_nothing() -> None:
 
 
 def test_long_work_shows_how_much_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a second, with what was done before it; and the line is taken away at the end."""
+    """After a second, including what was done before; the line is erased at the end."""
     monkeypatch.setenv("TERM", "xterm")
     clock, terminal = Stopwatch(), Terminal()
     with redirect_stderr(terminal), Progress(clock).of(1_000_000) as advance:
@@ -63,7 +63,7 @@ def test_long_work_shows_how_much_is_done(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_goes_to_a_file_has_no_bar() -> None:
-    """Escape codes have no place in a log."""
+    """No escape codes in a file."""
     clock, shown = Stopwatch(), io.StringIO()
     with redirect_stderr(shown), Progress(clock).of(1000) as advance:
         clock.now += 10
@@ -82,7 +82,7 @@ def test_a_closed_standard_error_is_no_error(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_tables_are_the_same_on_a_terminal(tmp_path: Path) -> None:
-    """The bar is on standard error: nothing of it gets among what is printed."""
+    """The bar is on standard error and never in the tables."""
     log = tmp_path / "log"
     log.write_bytes(b"".join(line(client=client) for client in range(250)) * 100)
     controller, terminal = pty.openpty()

@@ -1,4 +1,4 @@
-"""The published document, as the ticket has it: what of a log is in it, and in what order."""
+"""The ticket's document: which numbers of a log it has, and in which order."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_tickets_four_days_are_sixteen_lines() -> None:
 
 
 def test_without_a_fingerprint_there_is_no_line_for_it() -> None:
-    """Nobody has to say which bridge it is."""
+    """The bridge need not be named."""
     assert made_of(clients("de", 1), "ticket").lines == [
         "obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04",
         "obfsproxy-ips DE=8",
@@ -125,7 +125,7 @@ def test_extended_documents_have_every_line_of_the_specification() -> None:
     ("end", "missing"), [("", ["versions", "transports"]), (" v4", ["transports"]), (" obfs3", ["versions"])]
 )
 def test_a_column_that_the_log_lacks_leaves_its_lines_out(end: str, missing: list[str]) -> None:
-    """And that is said; the others are there."""
+    """That is reported; the other lines are there."""
     result = made_of(clients("de", 3, end), "ticket", DocumentOptions(extended=True))
     assert [word for word in ("versions", "transports") if f"obfsproxy-ip-{word} " not in result.text] == missing
     assert result.said == [
@@ -172,7 +172,7 @@ def test_any_log_is_counted_as_by_hand(log: bytes) -> None:
 
 
 def test_an_interval_that_a_restart_cut_short_is_left_out() -> None:
-    """As with tor, and said; the one that begins there is whole."""
+    """As with tor, and reported; the interval that begins there is whole."""
     log = clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04")
     result = made_of(log, "ticket")
     assert result.lines[0] == "obfsproxy-stats-end (86400 s) 2012-02-10 20:22:04"
@@ -195,7 +195,7 @@ def test_keep_partial_takes_it_in_with_its_true_length(tmp_path: Path) -> None:
 
 
 def test_an_interval_is_cut_short_by_one_that_is_not_over_yet(tmp_path: Path) -> None:
-    """The later one is left out as well, and cuts all the same."""
+    """The later one is left out as well and still ends the earlier one."""
     log = tmp_path / "log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
     result = made(log, selection=Selection(datetime(2012, 2, 10, 12, tzinfo=UTC)), output=Output())
@@ -210,7 +210,7 @@ def test_intervals_that_follow_on_each_other_are_whole() -> None:
 
 
 def test_tables_have_short_intervals_as_the_pipeline_has(tmp_path: Path) -> None:
-    """They do not say how long an interval was."""
+    """The tables state no length."""
     log = tmp_path / "log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
     result = made(log)
@@ -221,7 +221,7 @@ def test_tables_have_short_intervals_as_the_pipeline_has(tmp_path: Path) -> None
 
 
 def test_the_program_writes_documents(tmp_path: Path) -> None:
-    """With every option that belongs to them, in any case of the fingerprint's digits."""
+    """With the fingerprint's digits in either case."""
     log = tmp_path / "log"
     log.write_bytes(four_days())
     result = run([OBFSTATS, "convert", "--format", "ticket", "--fingerprint", "ab" * 20, str(log)])
@@ -231,7 +231,7 @@ def test_the_program_writes_documents(tmp_path: Path) -> None:
 
 
 def test_as_of_says_what_is_over_by_then(tmp_path: Path) -> None:
-    """A time in UTC in place of now: half an hour behind an interval's 24 hours it is over."""
+    """A time in UTC instead of now: an interval is over half an hour after its 24 hours."""
     log = tmp_path / "log"
     log.write_bytes(four_days())
     numbers = [
@@ -270,7 +270,7 @@ def test_what_cannot_go_together_is_bad_use(arguments: list[str], tmp_path: Path
 
 
 def test_force_overrides_the_status_for_damage(tmp_path: Path) -> None:
-    """The document is the same; the damage is said in either case."""
+    """The document is the same; the damage is reported in both cases."""
     log = tmp_path / "log"
     log.write_bytes(four_days() + b"torn\n")
     plain, forced = (run([OBFSTATS, "convert", "--format", "ticket", *more, str(log)]) for more in ([], ["--force"]))

@@ -1,4 +1,4 @@
-"""Tor's lines: held against the examples in its specification and against counting by hand."""
+"""Tor's lines, compared with the specification's examples and a naive count."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lines_of(log: bytes) -> list[str]:
 
 
 def test_an_interval_is_four_lines_as_tor_writes_them() -> None:
-    """All that can stand in the transport's column, both families; the end is the start and a day."""
+    """Every kind of transport column and both families; the end is a day after the start."""
     log = (
         clients("??", 2, " <??> v4")
         + clients("us", 2, " <OR> v4", first=2)
@@ -60,7 +60,7 @@ def test_an_address_through_two_transports_is_two_clients() -> None:
 
 
 def test_without_the_transports_column_a_client_is_an_address() -> None:
-    """However often it comes; both versions are named, though nobody came by one."""
+    """However often it connects; both versions are listed, also without a client."""
     assert lines_of(clients("de", 9, " v6") * 3)[1:] == ["bridge-ips de=16", "bridge-ip-versions v4=0,v6=16"]
 
 
@@ -88,7 +88,7 @@ def test_a_column_that_one_line_lacks_is_left_out_of_the_interval(ends: tuple[st
 
 
 def test_countries_are_sorted_by_what_rounding_left() -> None:
-    """9 and 16 clients look the same, and are in the order of their codes; transports go by their names alone."""
+    """9 and 16 clients round to the same number and are in the order of their codes; transports are sorted by name."""
     log = (
         clients("us", 9, " zz")
         + clients("de", 16, " obfs3")
@@ -103,7 +103,7 @@ def test_countries_are_sorted_by_what_rounding_left() -> None:
 
 
 def test_intervals_come_in_their_order_and_are_counted_apart() -> None:
-    """Whatever their order in the log; the same client on two days is one on each."""
+    """In any order in the log; a client on two days counts on both."""
     days = ["2026-11-22 12:22:27", "2026-02-28 23:59:59", "0001-01-01 00:00:00"]
     lines = lines_of(b"".join(clients("de", 8, start=day) for day in days))
     assert lines == [
@@ -117,7 +117,7 @@ def test_intervals_come_in_their_order_and_are_counted_apart() -> None:
 
 
 def test_an_interval_without_an_end_that_can_be_written_is_left_out(tmp_path: Path) -> None:
-    """A clock that was set to the last day there is: no error, and nothing false."""
+    """A clock at the calendar's last day is not an error."""
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 1, start="9999-12-31 00:00:00") + clients("tr", 1))
     lines = made(log, selection=Selection(NOW, unfinished=True), output=Output("tor")).lines
@@ -164,7 +164,7 @@ def by_hand(log: bytes) -> list[str]:
 @given(logs())
 @settings(max_examples=400)
 def test_any_log_is_counted_as_by_hand(log: bytes) -> None:
-    """Whatever order, countries, columns, mixed or not, and counts around the multiples of 8."""
+    """Any order, countries and columns, and counts around the multiples of 8."""
     assert lines_of(log) == by_hand(log)
 
 
@@ -187,7 +187,7 @@ def test_every_line_is_of_the_specifications_grammar(log: bytes) -> None:
 # The program
 
 
-def test_an_unfinished_interval_is_left_out_and_said(tmp_path: Path) -> None:
+def test_an_unfinished_interval_is_left_out_and_reported(tmp_path: Path) -> None:
     """As with the tables; --all includes it."""
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2026-11-23 12:22:27"))
@@ -201,7 +201,7 @@ def test_an_unfinished_interval_is_left_out_and_said(tmp_path: Path) -> None:
 
 
 def test_convert_writes_tors_lines_where_they_are_asked_for(tmp_path: Path) -> None:
-    """`--format tor`, of several logs, before or behind them; damage is said and never printed."""
+    """`--format tor` before or after several logs; damage is reported and never printed."""
     first, second = tmp_path / "clients.log", tmp_path / "clients.log.1"
     first.write_bytes(clients("de", 100, start="2012-02-07 14:01:04") + DAMAGE["torn"])
     second.write_bytes(clients("de", 100, first=50, start="2012-02-07 14:01:04"))
@@ -213,7 +213,7 @@ def test_convert_writes_tors_lines_where_they_are_asked_for(tmp_path: Path) -> N
 
 
 def test_tables_are_what_is_printed_otherwise(tmp_path: Path) -> None:
-    """`--format tables` is what no format gives."""
+    """`--format tables` is the default."""
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 3, start="2012-02-07 14:01:04"))
     results = [run([OBFSTATS, "convert", *options, str(log)]) for options in ([], ["--format", "tables"])]
@@ -239,7 +239,7 @@ def test_help_names_the_formats() -> None:
 
 
 @pytest.mark.parametrize("output", [">/dev/full", ">&-"])
-def test_what_cannot_be_written_is_said(output: str, tmp_path: Path) -> None:
+def test_a_failed_write_is_reported(output: str, tmp_path: Path) -> None:
     """A full disk must not look like an empty log."""
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 3, start="2012-02-07 14:01:04"))

@@ -1,4 +1,4 @@
-"""The page "What leaves your bridge" shows what the program prints for the log that it shows."""
+"""The page "What leaves your bridge" shows what the program prints for its example log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMANDS = re.findall(r"`obfstats (convert [^`]*clients\.log)`", PAGE)
 
 
 def test_the_page_shows_a_log_and_four_forms_of_it() -> None:
-    """Each form's command stands before its block; the noisy one is different each time and has none."""
+    """Each form's command precedes its block; the noisy one differs each time and has no block."""
     assert len(BLOCKS) == 5
     assert len(COMMANDS) == 5
     assert "--epsilon" in COMMANDS[4]
@@ -25,7 +25,7 @@ def test_the_page_shows_a_log_and_four_forms_of_it() -> None:
 
 @pytest.mark.parametrize("number", range(4))
 def test_a_form_is_what_the_program_prints(number: int, tmp_path: Path) -> None:
-    """The command as it stands, in a folder with that log."""
+    """The page's command, in a folder with that log."""
     (tmp_path / "clients.log").write_text(BLOCKS[0])
     command = [OBFSTATS, *COMMANDS[number].split(), "--as-of", "2026-11-23 00:00:00"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=ENVIRONMENT)

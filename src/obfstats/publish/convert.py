@@ -76,11 +76,11 @@ def _check_options(options: argparse.Namespace) -> None:
         if getattr(options, option):
             raise UsageError(f"--{option} goes with documents: --format ticket, json or csv")
     if options.keep_partial and options.format == TABLES:
-        raise UsageError("--keep-partial goes with another --format: tables do not say how long an interval was")
+        raise UsageError("--keep-partial goes with another --format: tables do not state the length of an interval")
 
 
 def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
-    """Say what documents contain. The machine's own GeoIP files, which need not be the bridge's, are not named."""
+    """Choose what documents contain. This machine may have other GeoIP files than the bridge, so only given ones are named."""
     from obfstats.publish.documents import DocumentOptions  # noqa: PLC0415 - tables do not need them
     from obfstats.publish.render import Noise, Output  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What an audit can find, and the sentences that say it.
+"""What an audit can find, and one table of its sentences.
 
 A finding is a code and values. The code has a severity and a sentence; the values are numbers, times of intervals,
 country codes and transport names that are of their grammar. Nothing else of a file is ever in a sentence.

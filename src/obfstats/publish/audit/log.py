@@ -1,7 +1,7 @@
 """The audit of a statistics log (docs/statistics-log.md): what it reveals to an attacker who takes the disk.
 
-It must not leave the machine whatever is found. The findings say how much is at stake, and whether more is wrong with
-it than that. Memory is that of the different hashes.
+A log must never leave the machine. The findings tell how much it reveals, and whether anything else is wrong with it.
+Memory grows with the number of different hashes.
 """
 
 from __future__ import annotations

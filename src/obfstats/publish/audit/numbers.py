@@ -131,7 +131,7 @@ def _lines(document: Document) -> Iterator[Mapping[str, int]]:
 
 
 def _is_ordered(document: Document) -> bool:
-    """Tell whether the order of every line is one that anybody could make from what is published."""
+    """Tell whether the order of every line is one that any reader could make of the published numbers."""
     *lines, by_transport = _lines(document)
     rank = {code: rank for rank, code in enumerate(document.ips or ())}
     by_country = sorted(by_transport, key=lambda name: (rank.get(name[:2], len(rank)), name))

@@ -188,7 +188,7 @@ def _read_documents(
 
 
 def _find_fault(keyword: str, arguments: bytes, kept: dict[str, bytes]) -> str:
-    """Say what is wrong with a line after those that were kept of its document; nothing if it is good."""
+    """Find what is wrong with a line that follows the kept lines of its document; empty if nothing is."""
     if keyword in kept:
         return "duplicate line"
     if not LINES[keyword].is_heading and "obfsproxy-stats-end" not in kept:
@@ -213,8 +213,8 @@ def _read_tables(lines: Iterable[bytes], unexpected: UnexpectedLines) -> tuple[l
     """Read the rows of any number of tables.
 
     Returns:
-        A document for each interval, whose `end` is the interval's start: tables do not say when it ended. And what
-        was found of rows that are in the file more than once; the first counts.
+        A document for each interval, whose `end` is the interval's start: tables do not state its end. And the
+        findings about rows that are in the file more than once, of which the first counts.
     """
     intervals: dict[str, dict[bytes, dict[str, int]]] = {}
     same, different = set[str](), set[str]()
