@@ -80,7 +80,7 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
-    """Choose what documents contain. This machine may have other GeoIP files than the bridge, so only given ones are named."""
+    """Choose what documents contain. Only given GeoIP files are named: the bridge may have others than this machine."""
     from obfstats.publish.documents import DocumentOptions  # noqa: PLC0415 - tables do not need them
     from obfstats.publish.render import Noise, Output  # noqa: PLC0415
 
