@@ -1,4 +1,4 @@
-"""What the operator, or tor, may get wrong: one line that says what, an exit status, and no program is started."""
+"""Mistakes of the operator or of tor: one line that says what is wrong, an exit status, and no program is started."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TRUE = "/bin/true"
 def test_a_mistake_on_the_command_line_is_one_line(
     tmp_path: Path, arguments: list[str], sentence: str, *, told: bool
 ) -> None:
-    """Status 2, the sentence on stderr, nothing for tor, nothing made."""
+    """Status 2, the sentence on standard error, nothing on standard output, nothing created."""
     result = subprocess.run(
         [OBFSTATS, "wrap", *arguments],
         stdin=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
 
 
 def test_help_is_for_people() -> None:
-    """A line for torrc, and every option of its own."""
+    """It has a line for torrc, and every option of wrap."""
     said = subprocess.run([OBFSTATS, "wrap", "--help"], capture_output=True, text=True, check=True).stdout
     assert "-- PROGRAM" in said
     options = ["--stats-log", "--no-stats", "--stats-buffer", "--stats-columns", "--geoip", "--geoip6", "--data-dir"]
@@ -101,7 +101,7 @@ AS_CLIENT: dict[str, str | None] = {"TOR_PT_SERVER_TRANSPORTS": None, "TOR_PT_CL
 def test_a_program_that_cannot_be_started_is_told(
     tmp_path: Path, make: Callable[[Path], None], told: Mapping[str, str | None]
 ) -> None:
-    """To tor as the specification's error, to people on stderr, status 2; no folder of the wrap's is left."""
+    """The specification's error line, a line on standard error, status 2; no folder is left."""
     program = tmp_path / "program"
     make(program)
     result = run(tmp_path, str(program), told=told)
@@ -128,7 +128,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("change", "what"), BROKEN, ids=[str(number) for number in range(len(BROKEN))])
 def test_a_broken_environment_is_one_error_line(tmp_path: Path, change: Mapping[str, str | None], what: str) -> None:
-    """The specification's, with status 1; the program is not started, and nothing on disk has changed."""
+    """The specification's, with status 1; the program is not started, and nothing changed on disk."""
     result = run(tmp_path, SHELL, "-c", 'touch "$0"', str(tmp_path / "started"), told=change)
     assert result.returncode == 1
     *before, error = result.stdout.decode("ascii").splitlines()
@@ -139,7 +139,7 @@ def test_a_broken_environment_is_one_error_line(tmp_path: Path, change: Mapping[
 
 
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    """A file stands in its place: tor's log says so."""
+    """There is a file with its name: tor's log says so."""
     (tmp_path / "file").touch()
     told = {"TOR_PT_STATE_LOCATION": str(tmp_path / "file" / "pt_state")}
     result = run(tmp_path, SHELL, "-c", 'touch "$0"', str(tmp_path / "started"), told=told)
@@ -178,7 +178,7 @@ def test_where_statistics_cannot_be_kept_no_transport_is_served(
 
 
 def test_a_second_wrap_does_not_get_the_first_ones_log(tmp_path: Path) -> None:
-    """One log named to both: the second one's tor is told, the first one goes on."""
+    """Both are given the same log: the second one's tor is told, the first one continues."""
     options = managed.counting(tmp_path / "log")
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *options) as first:
         result = run(tmp_path, TRUE, options=options)

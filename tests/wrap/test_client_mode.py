@@ -1,4 +1,4 @@
-"""Where no server's transport is asked for the wrap becomes the program: a plain exec, and nothing else happens."""
+"""If tor asks for no server, the wrap only executes the program."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def run(
 
 
 def in_wrap(*program: str | bytes, options: Sequence[str] = ()) -> list[str | bytes]:
-    """Give a command line through the wrap."""
+    """Return a command line that runs a command in the wrap."""
     return [OBFSTATS, "wrap", *options, "--", *program]
 
 
 @pytest.mark.parametrize("environment", [BY_HAND, BY_TOR], ids=["by hand", "a client's tor"])
 def test_the_program_is_started_as_if_there_were_no_wrap(environment: dict[str, str]) -> None:
-    """Arguments, variables, umask and limits, to the last byte of what is no UTF-8."""
+    """Arguments, variables, umask and limits, also those that are not UTF-8."""
     program: list[str | bytes] = [SHELL, "-c", ITSELF, "name", "a b", "", "--", "--stats-log", b"\xff"]
     alone, through = run(program, environment), run(in_wrap(*program), environment)
     assert b"\0a b\0\0--\0--stats-log\0\xff\0" in alone.stdout
@@ -59,7 +59,7 @@ def test_the_program_is_started_as_if_there_were_no_wrap(environment: dict[str, 
 
 
 def test_a_locale_that_python_does_not_like_is_left_alone() -> None:
-    """Python sets LC_CTYPE for itself where it finds the C locale: the program does not get that."""
+    """Python sets LC_CTYPE for itself in the C locale; the program does not get that."""
     program = [SHELL, "-c", ITSELF]
     alone = run(program, {"LANG": "C"})
     assert b"LC_CTYPE" not in alone.stdout
@@ -67,7 +67,7 @@ def test_a_locale_that_python_does_not_like_is_left_alone() -> None:
 
 
 def test_it_has_the_process_id_of_the_wrap() -> None:
-    """Tor signals and waits for that one."""
+    """Tor signals and waits for that process."""
     with subprocess.Popen(in_wrap(SHELL, "-c", "echo $$"), stdout=subprocess.PIPE) as process:
         said, _ = process.communicate(timeout=START_SECONDS)
     assert int(said) == process.pid
@@ -75,25 +75,25 @@ def test_it_has_the_process_id_of_the_wrap() -> None:
 
 @pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 3", 3), ("kill -TERM $$", -15)])
 def test_its_end_is_the_end(script: str, status: int) -> None:
-    """Status or signal."""
+    """With its exit status or signal."""
     assert run(in_wrap(SHELL, "-c", script), BY_TOR).returncode == status
 
 
 def test_signals_mean_to_it_what_they_mean_by_default() -> None:
-    """Python ignores SIGPIPE and catches SIGINT; none of that is left."""
+    """Python ignores SIGPIPE and handles SIGINT; the program does not."""
     program = ["/bin/grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]
     said = run([*WITH_DEFAULTS, *in_wrap(*program)], BY_TOR).stdout
     assert said.split() == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
 
 
 def test_its_standard_streams_are_its_own() -> None:
-    """A line without an end passes as well: nobody reads it on the way."""
+    """An unfinished line passes as well, because nothing reads the streams on the way."""
     given = os.urandom(1 << 20)
     assert run(in_wrap("/bin/cat"), BY_TOR, given).stdout == given
 
 
 def test_nothing_is_counted_and_nothing_is_made(tmp_path: Path) -> None:
-    """Options that are for servers mean nothing to a client, whose torrc may have the same line."""
+    """Options for servers have no effect on a client, whose torrc may have the same line."""
     options = [
         "--stats-log",
         str(tmp_path / "log"),
@@ -109,7 +109,7 @@ def test_nothing_is_counted_and_nothing_is_made(tmp_path: Path) -> None:
 
 
 def test_debians_obfs4proxy_serves_a_client(tmp_path: Path) -> None:
-    """It says its methods itself, and is itself what tor has started."""
+    """It announces its methods itself, as the process that tor has started."""
     need(obfs4proxy.PACKAGE, obfs4proxy.PROGRAM)
     program = shutil.which(obfs4proxy.PROGRAM) or ""
     argv = wrapped.argv(program=[program])

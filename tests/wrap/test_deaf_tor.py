@@ -23,7 +23,7 @@ LINES = [b'LOG SEVERITY=notice MESSAGE="%06d%s"\n' % (number, b"." * 200) for nu
 
 
 class Deaf(NamedTuple):
-    """A bridge whose tor reads only when it is told to.
+    """A bridge whose tor reads only when the test asks for it.
 
     Attributes:
         reader: that tor.
@@ -42,7 +42,7 @@ class Deaf(NamedTuple):
 
 @contextlib.contextmanager
 def deaf(folder: Path) -> Iterator[Deaf]:
-    """Run a wrap with the stand-in, to which SIGHUP means nothing, and read up to DONE."""
+    """Run a wrap with a stand-in that ignores SIGHUP, and read up to DONE."""
     control, log, said = folder / "control", folder / "log", folder / "said"
     program = [*wrapped.IGNORING_SIGHUP, *wrapped.STAND_IN, "--control", str(control)]
     with extended.orport(folder) as tor:
@@ -58,12 +58,12 @@ def deaf(folder: Path) -> Iterator[Deaf]:
 
 
 def has_read_countries_again(bridge: Deaf) -> bool:
-    """Tell whether the wrap has said something of its own, in its file at least."""
+    """Return whether the wrap has logged a line of its own, at least in its file."""
     return "from the next interval on" in bridge.said.read_text()
 
 
 def test_no_line_is_lost_and_nobody_waits(tmp_path: Path) -> None:
-    """The program says more than fits, and the wrap something of its own; clients come and are counted."""
+    """The program writes more than a pipe holds, and the wrap its own lines; clients are served and counted."""
     with deaf(tmp_path) as bridge:
         bridge.visitors.come()
         speaker = threading.Thread(target=bridge.program.write, args=(b"".join(LINES),))
@@ -82,7 +82,7 @@ def test_no_line_is_lost_and_nobody_waits(tmp_path: Path) -> None:
 
 
 def test_it_ends_in_time_all_the_same(tmp_path: Path) -> None:
-    """SIGTERM, with standard output full of what nobody reads."""
+    """On SIGTERM with standard output full."""
     with deaf(tmp_path) as bridge:
         speaker = threading.Thread(target=speak, args=(bridge.program,))
         speaker.start()
@@ -96,13 +96,13 @@ def test_it_ends_in_time_all_the_same(tmp_path: Path) -> None:
 
 
 def speak(program: Program) -> None:
-    """Have the program say it all, unless it ends before."""
+    """Have the program write its lines, unless it ends before."""
     with contextlib.suppress(OSError, ValueError):
         program.write(b"".join(LINES))
 
 
 def test_a_tor_that_has_closed_its_end_is_no_reason_to_end(tmp_path: Path) -> None:
-    """Neither for the wrap nor for the program; clients are served and counted."""
+    """Wrap and program run on; clients are served and counted."""
     with deaf(tmp_path) as bridge:
         assert bridge.reader.process.stdout is not None
         bridge.reader.process.stdout.close()
@@ -119,7 +119,7 @@ def test_a_tor_that_has_closed_its_end_is_no_reason_to_end(tmp_path: Path) -> No
 
 
 def test_a_program_that_has_closed_its_end_goes_on(tmp_path: Path) -> None:
-    """The end of what it says is not its end."""
+    """The end of its standard output is not its end."""
     with deaf(tmp_path) as bridge:
         bridge.program.close_stdout()
         bridge.visitors.come(3)

@@ -1,4 +1,4 @@
-"""How a wrap ends: with its program and as its program, after signals and without them, and with nothing flushed."""
+"""How a wrap ends: when its program ends, with its status, after signals or without, and nothing is flushed."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ ALL = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
     ],
 )
 def test_it_ends_as_its_program(tmp_path: Path, script: str, status: int) -> None:
-    """The exit status, or 128 and the signal's number as a shell says it; its folder is gone."""
+    """With its exit status, or 128 and the signal's number as in a shell; its folder is removed."""
     result = run(tmp_path, SHELL, "-c", script)
     assert (result.returncode, result.stderr) == (status, b"")
     assert list((tmp_path / "pt_state").iterdir()) == []
 
 
 def test_it_ends_when_its_program_does_whoever_holds_the_pipe(tmp_path: Path) -> None:
-    """A process that the program has left behind has its standard output, too."""
+    """Even if another process still holds the program's standard output."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     try:
@@ -61,7 +61,7 @@ def test_it_ends_when_its_program_does_whoever_holds_the_pipe(tmp_path: Path) ->
 
 
 def test_connections_end_with_it(tmp_path: Path) -> None:
-    """A program that ends by itself, with clients inside: tor's connections are closed as well, and nothing flushed."""
+    """When the program ends with clients connected, tor's connections are closed, and nothing is flushed."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -79,7 +79,7 @@ def test_connections_end_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_nothing_is_flushed(tmp_path: Path, number: signal.Signals) -> None:
-    """With lines in the buffer (ticket 5047, step 6); no process and no folder is left."""
+    """With lines in the buffer (ticket 5047, step 6); neither process nor folder is left."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -98,7 +98,7 @@ def test_a_signal_ends_it_and_nothing_is_flushed(tmp_path: Path, number: signal.
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_starts_is_not_lost(tmp_path: Path, number: signal.Signals) -> None:
-    """Sent at the first moment at which there is something to take away: no process and no folder is left."""
+    """Sent as soon as there is something to clean up: neither process nor folder is left."""
     for attempt in range(5):
         folder = tmp_path / str(attempt)
         folder.mkdir()
@@ -114,13 +114,13 @@ def test_a_signal_while_it_starts_is_not_lost(tmp_path: Path, number: signal.Sig
 
 
 def said_by_program(bridge: Wrapped) -> list[str]:
-    """Which signals the program says that it got."""
+    """Return the signals that the program has reported."""
     lines = [f'LOG SEVERITY=notice MESSAGE="{number.name}"' for number in ALL]
     return [line.partition('"')[2].rstrip('"') for line in bridge.said() if line in lines]
 
 
 def test_a_program_that_does_not_end_is_killed_after_five_seconds(tmp_path: Path) -> None:
-    """It hears of each signal once; what is not SIGTERM changes nothing, after SIGTERM nobody is in or comes in."""
+    """It gets each signal once; only SIGTERM closes connections and the listener."""
     time = Time(tmp_path)
     log = tmp_path / "log"
     options = managed.counting(log, buffer=100)
@@ -155,7 +155,7 @@ def test_a_program_that_does_not_end_is_killed_after_five_seconds(tmp_path: Path
 
 
 def test_after_sigint_who_is_there_is_served_and_counted_to_the_end(tmp_path: Path) -> None:
-    """The program takes no more clients and ends with the last one, as obfs4proxy; those on their way still count."""
+    """The program accepts no more clients and ends with the last one, as obfs4proxy; pending ones still count."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -179,7 +179,7 @@ def test_after_sigint_who_is_there_is_served_and_counted_to_the_end(tmp_path: Pa
 
 
 def test_a_program_without_a_handler_ends_by_sighup(tmp_path: Path) -> None:
-    """As obfs4proxy does; tor itself never sends it to anybody."""
+    """As obfs4proxy does; tor itself never sends SIGHUP."""
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, "--no-stats") as bridge:
         bridge.child.send_signal(signal.SIGHUP)
         assert bridge.child.wait() == 128 + signal.SIGHUP

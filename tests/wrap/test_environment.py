@@ -1,4 +1,4 @@
-"""What the program is told: all that tor says, and the wrap's own extended ORPort in place of tor's."""
+"""The program's environment: tor's, with the wrap's extended ORPort in place of tor's."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PORT, COOKIE_FILE = "TOR_PT_EXTENDED_SERVER_PORT", "TOR_PT_AUTH_COOKIE_FILE"
 
 
 def variables(said: bytes) -> dict[bytes, bytes]:
-    """Read what env(1) says."""
+    """Parse the output of env(1)."""
     return dict(line.partition(b"=")[::2] for line in said.splitlines())
 
 
 def without_ours(said: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Leave out the two variables that are the wrap's."""
+    """Leave out the two variables that the wrap sets."""
     return {name: value for name, value in said.items() if name.decode() not in {PORT, COOKIE_FILE}}
 
 
 @pytest.mark.parametrize("has_extended", [True, False], ids=["with an extended ORPort", "with a plain one"])
 def test_two_variables_are_the_wraps_and_all_others_are_tors(tmp_path: Path, *, has_extended: bool) -> None:
-    """Set both, whatever tor offers itself: a program that is told of none would not say who comes."""
+    """Both are set whatever tor offers; without them a program would not tell its clients' addresses."""
     told = {"LANG": "C", "LC_ALL": "", "ODD": "a=b "}
     if has_extended:
         told |= {PORT: "127.0.0.1:9", COOKIE_FILE: str(tmp_path / "cookie")}
@@ -48,13 +48,13 @@ def test_two_variables_are_the_wraps_and_all_others_are_tors(tmp_path: Path, *, 
 
 
 def plain_or_extended(folder: Path, *, has_extended: bool) -> AbstractContextManager[extended.ExtendedOrPort | str]:
-    """Be a tor with an extended ORPort, or one without."""
+    """A tor with an extended ORPort, or one without."""
     return extended.orport(folder) if has_extended else serve(echo)
 
 
 @pytest.mark.parametrize("has_extended", [True, False], ids=["with an extended ORPort", "with a plain one"])
 def test_its_cookie_is_for_the_owner_alone(tmp_path: Path, *, has_extended: bool) -> None:
-    """64 bytes and 0600 in a folder of 0700, below a state folder of 0700 that was not there; whatever the umask."""
+    """64 bytes, 0600, in a folder of 0700, in a new state folder of 0700, whatever the umask."""
     under = managed.UNDER_ANY_UMASK
     folder = tmp_path / "data"
     folder.mkdir()
@@ -72,7 +72,7 @@ def test_its_cookie_is_for_the_owner_alone(tmp_path: Path, *, has_extended: bool
 
 
 def test_its_cookie_is_another_at_each_start_and_never_tors(tmp_path: Path) -> None:
-    """Who knew one knows none of the next."""
+    """One cookie does not help to guess the next."""
     cookies = []
     with extended.orport(tmp_path) as tor:
         for _ in range(2):
@@ -83,7 +83,7 @@ def test_its_cookie_is_another_at_each_start_and_never_tors(tmp_path: Path) -> N
 
 
 def test_a_state_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
-    """Its mode, and what other programs keep in it."""
+    """Its mode and its other files."""
     state = tmp_path / "pt_state"
     state.mkdir(mode=0o750)
     kept = state / "obfs4_state.json"
@@ -93,7 +93,7 @@ def test_a_state_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_program_learns_where_it_may_keep_something(tmp_path: Path) -> None:
-    """The state folder is there when it begins, even where the wrap keeps its statistics elsewhere."""
+    """The state folder exists when it starts, even if the wrap keeps its statistics elsewhere."""
     log = tmp_path / "elsewhere"
     options = ["--stats-log", str(log), *managed.countries(tmp_path)]
     script = 'touch "$TOR_PT_STATE_LOCATION/kept"'

@@ -1,4 +1,4 @@
-"""What the program has from whoever started the wrap, and what it has not: streams, descriptors, signals, limits."""
+"""What the program inherits through the wrap, and what it does not: streams, descriptors, signals, limits."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def reading(folder: Path, *program: str) -> Reader:
-    """Start a program through the wrap under a tor that reads byte for byte."""
+    """Start a program in the wrap, with a tor that reads its output unchanged."""
     return Reader(environment(folder), wrapped.argv(*QUIET, program=program))
 
 
 def test_standard_input_and_standard_error_are_tors_own_ends(tmp_path: Path) -> None:
-    """The very pipes; standard output is one of the wrap's."""
+    """The same pipes; standard output is the wrap's."""
     with reading(tmp_path, SHELL, "-c", "stat -L -c %i /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2; read line") as tor:
         given, said, complained = (int(line) for line in tor.lines(3))
         pipes = tor.process.stdin, tor.process.stdout, tor.process.stderr
@@ -53,13 +53,13 @@ def test_no_other_descriptor_is_open_in_it(tmp_path: Path) -> None:
 
 
 def test_where_standard_streams_are_closed_something_is_in_their_place(tmp_path: Path) -> None:
-    """No socket of the program's may become its standard error."""
+    """No socket of the program may become its standard error."""
     under = (SHELL, "-c", 'exec "$@" <&- 2>&-', "sh")
     assert run(tmp_path, SHELL, "-c", "ls /proc/$$/fd; true", under=under).stdout.split() == [b"0", b"1", b"2"]
 
 
 def test_what_tor_says_reaches_the_program_and_its_end_ends_it(tmp_path: Path) -> None:
-    """Nobody reads standard input on the way."""
+    """The wrap does not read standard input."""
     with reading(tmp_path, "/bin/cat") as tor:
         assert tor.process.stdin is not None
         for line in (b"one\n", b"two\n"):
@@ -71,7 +71,7 @@ def test_what_tor_says_reaches_the_program_and_its_end_ends_it(tmp_path: Path) -
 
 
 def test_the_end_of_standard_input_ends_a_transport_and_its_wrap(tmp_path: Path) -> None:
-    """Tor is gone, however it went: status 0, and nothing is left."""
+    """Tor has ended: status 0, and nothing is left."""
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, "--no-stats") as bridge:
         bridge.child.close_stdin()
         assert bridge.child.wait() == 0
@@ -79,7 +79,7 @@ def test_the_end_of_standard_input_ends_a_transport_and_its_wrap(tmp_path: Path)
 
 
 def test_the_end_of_standard_input_means_nothing_to_the_wrap_itself(tmp_path: Path) -> None:
-    """A program that lives on is left alone."""
+    """A program that runs on is not ended."""
     with extended.orport(tmp_path) as tor:
         environment = {"TOR_PT_EXIT_ON_STDIN_CLOSE": "0"}
         with wrapped.server(tmp_path, tor, "--no-stats", environment=environment) as bridge:
@@ -90,13 +90,13 @@ def test_the_end_of_standard_input_means_nothing_to_the_wrap_itself(tmp_path: Pa
 
 @pytest.mark.parametrize("under", [("env", "--default-signal"), ("env", "--ignore-signal=PIPE")])
 def test_signals_mean_to_it_what_they_mean_by_default(tmp_path: Path, under: tuple[str, ...]) -> None:
-    """Whatever the wrap and tor, who both ignore SIGPIPE, have done with them."""
+    """The wrap and tor ignore SIGPIPE; the program does not."""
     program = ("/bin/grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status")
     assert run(tmp_path, *program, under=under).stdout.split() == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
 
 
 def test_limits_and_umask_are_as_tor_set_them(tmp_path: Path) -> None:
-    """The wrap raises its own limit on descriptors, which is not the program's affair."""
+    """The wrap raises only its own limit on descriptors."""
     # The wrap leaves no core, and its program may do without one as well.
     script = "umask; { ulimit -a; ulimit -H -a; } | grep -v core"
     alone = subprocess.run([SHELL, "-c", script], capture_output=True, check=True)
@@ -104,6 +104,6 @@ def test_limits_and_umask_are_as_tor_set_them(tmp_path: Path) -> None:
 
 
 def test_it_complains_where_tor_hears_it(tmp_path: Path) -> None:
-    """Bytes as they are, a line without an end as well."""
+    """Bytes pass unchanged, also an unfinished line."""
     result = run(tmp_path, SHELL, "-c", r"printf 'one\ntw\377' >&2")
     assert (result.stderr, result.stdout) == (b"one\ntw\xff", b"")

@@ -1,4 +1,4 @@
-"""The wrap or its program is killed: neither outlives the other, and the next start takes up what was left."""
+"""The wrap or its program is killed: neither outlives the other, and the next start cleans up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUFFER = 4
 
 
 def kill_under_load(bridge: Wrapped) -> int:
-    """Kill the wrap while clients come; give how many were served."""
+    """Kill the wrap under load; return how many clients were served."""
     visitors = Visitors(bridge.methods[NAME], "dummy")
     with visitors.stay() as staying, Held(family(bridge.child.pid)) as processes:
         with crowd(visitors):
@@ -37,7 +37,7 @@ def kill_under_load(bridge: Wrapped) -> int:
 
 
 def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) -> None:
-    """Each kill costs a buffer of lines at most; the program is gone with it, and the next start clears up."""
+    """Each kill loses at most a buffer of lines; the program dies with it, and the next start cleans up."""
     log = tmp_path / "log"
     options = managed.counting(log, BUFFER)
     served = 0
@@ -61,7 +61,7 @@ def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) ->
 
 
 def test_when_its_program_is_killed_it_ends_and_clears_up(tmp_path: Path) -> None:
-    """Tor sees 137, and no line is flushed."""
+    """Tor gets status 137, and no line is flushed."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -76,7 +76,7 @@ def test_when_its_program_is_killed_it_ends_and_clears_up(tmp_path: Path) -> Non
 
 
 def test_only_what_is_left_over_is_removed(tmp_path: Path) -> None:
-    """Not the folder of a wrap that runs, nor what others keep there, nor what a link leads to."""
+    """Not the folder of a running wrap, nor other programs' files, nor the target of a link."""
     state, elsewhere = tmp_path / "pt_state", tmp_path / "elsewhere"
     state.mkdir()
     elsewhere.mkdir()

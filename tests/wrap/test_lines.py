@@ -1,4 +1,4 @@
-"""What the program says to tor: every line as it is, whole and in its place, whatever the wrap says between them."""
+"""The program's lines to tor: unchanged, whole and in order, with the wrap's lines between them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ A_LOG_LINE = rb'LOG SEVERITY=(error|warning|notice) MESSAGE="[^"]*"\n'
 
 @pytest.fixture(scope="module")
 def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reader, Program]]:
-    """A tor that reads byte for byte, and a program that says what it is told to."""
+    """A tor that reads the output unchanged, and a program that writes what the test wants."""
     folder = tmp_path_factory.mktemp("speaker")
     control = folder / "control"
     command = wrapped.argv(*QUIET, program=[*wrapped.STAND_IN, "--control", str(control)])
@@ -44,7 +44,7 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reader, 
 def test_lines_pass_unchanged_and_in_order(
     speaker: tuple[Reader, Program], lines: list[bytes], cuts: list[int]
 ) -> None:
-    """Any bytes, said in pieces that are cut anywhere."""
+    """Any bytes, written in any pieces."""
     tor, program = speaker
     left = b"".join(line + b"\n" for line in lines)
     for cut in cuts:
@@ -55,7 +55,7 @@ def test_lines_pass_unchanged_and_in_order(
 
 
 def test_what_tor_publishes_with_a_transport_passes(tmp_path: Path) -> None:
-    """A bridge line's arguments stand behind the address that is the program's own."""
+    """A bridge line's arguments follow after the program's own address."""
     arguments = r"cert=a\,b\=c,iat-mode=0"
     with (
         extended.orport(tmp_path) as tor,
@@ -67,7 +67,7 @@ def test_what_tor_publishes_with_a_transport_passes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [4095, 4096, 65_536, 100 << 10, 1 << 20])
 def test_a_line_may_be_long(tmp_path: Path, length: int) -> None:
-    """More than a pipe takes at once, or holds."""
+    """Longer than a pipe holds."""
     line = b"STATUS TRANSPORT=obfs4 " + b"x" * length + b"\n"
     (tmp_path / "said").write_bytes(b"VERSION 1\n" + line + b"LOG\n")
     assert run(tmp_path, "/bin/cat", str(tmp_path / "said")).stdout == b"VERSION 1\n" + line + b"LOG\n"
@@ -75,20 +75,20 @@ def test_a_line_may_be_long(tmp_path: Path, length: int) -> None:
 
 @pytest.mark.parametrize("torn", [b"LOG SEVERITY=notice MESS", b"\xff", b"x" * 100_000])
 def test_a_last_line_without_its_end_is_dropped(tmp_path: Path, torn: bytes) -> None:
-    """Tor would never see it either, and nothing may be glued to it."""
+    """Tor would not read it either, and no other line may be joined to it."""
     (tmp_path / "said").write_bytes(b"VERSION 1\r\n\0\n" + torn)
     assert run(tmp_path, "/bin/cat", str(tmp_path / "said")).stdout == b"VERSION 1\r\n\0\n"
 
 
 def test_all_that_was_said_before_the_end_arrives(tmp_path: Path) -> None:
-    """Megabytes, from a program that ends at once behind them."""
+    """Megabytes, from a program that ends right after them."""
     said = b"".join(b"LOG SEVERITY=debug MESSAGE=%d\n" % number for number in range(60_000))
     (tmp_path / "said").write_bytes(said)
     assert run(tmp_path, "/bin/cat", str(tmp_path / "said")).stdout == said
 
 
 def test_the_wrap_says_nothing_before_the_program_does(tmp_path: Path) -> None:
-    """It has something to say from its start on: tor wants VERSION first."""
+    """It has lines from its start on, but tor expects VERSION first."""
     said = tmp_path / "own"
     options = ["--log-file", str(said), *managed.counting(tmp_path / "log")]
     with Reader(environment(tmp_path), wrapped.argv(*options, program=["/bin/cat"])) as tor:
@@ -106,13 +106,13 @@ def test_the_wrap_says_nothing_before_the_program_does(tmp_path: Path) -> None:
 
 
 def test_with_a_program_that_says_nothing_tor_hears_nothing(tmp_path: Path) -> None:
-    """Not even that statistics are kept."""
+    """Not even the wrap's lines."""
     options = managed.counting(tmp_path / "log")
     assert run(tmp_path, SHELL, "-c", "exit 0", options=options).stdout == b""
 
 
 def test_standard_output_may_be_a_file(tmp_path: Path) -> None:
-    """An operator looks what there would be to hear."""
+    """For an operator who wants to read it."""
     said = tmp_path / "said"
     command = wrapped.argv(*QUIET, program=[SHELL, "-c", "echo VERSION 1; echo SMETHODS DONE"])
     with said.open("wb") as file:
@@ -121,7 +121,7 @@ def test_standard_output_may_be_a_file(tmp_path: Path) -> None:
 
 
 def test_what_a_slow_tor_has_not_read_at_the_end_waits_for_it(tmp_path: Path) -> None:
-    """The program has gone, with more said than a pipe holds; tor reads it all the same, and no line is torn."""
+    """The program has ended and has written more than a pipe holds; tor reads all of it, and no line is torn."""
     said = b"".join(b"LOG SEVERITY=notice MESSAGE=%06d\n" % number for number in range(4000))
     (tmp_path / "said").write_bytes(said)
     script = 'cat "$0"; touch "$1"'
@@ -132,7 +132,7 @@ def test_what_a_slow_tor_has_not_read_at_the_end_waits_for_it(tmp_path: Path) ->
 
 
 def test_the_wraps_own_lines_come_between_lines(tmp_path: Path) -> None:
-    """The program is in the midst of a line each time the wrap has something to say."""
+    """The program has an unfinished line each time the wrap writes one."""
     options = managed.counting(tmp_path / "log")
     with (
         extended.orport(tmp_path) as tor,

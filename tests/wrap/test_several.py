@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_each_transport_is_counted_by_its_name(tmp_path: Path) -> None:
-    """Three listeners, one of IPv6, for which brackets are forgotten; told to tor and written in the log's column."""
+    """Three listeners, one on IPv6 without brackets; tor is told each name, and the log's column has it."""
     names = ("obfs4", "webtunnel", "snowflake")
     options = ["--stats-columns", "transport,family", *managed.counting(tmp_path / "log")]
     with (
@@ -42,7 +42,7 @@ def test_each_transport_is_counted_by_its_name(tmp_path: Path) -> None:
 
 
 def test_two_wraps_of_one_tor_have_a_log_each(tmp_path: Path) -> None:
-    """Two lines of torrc, one state folder: the second log has the transports' names; neither disturbs the other."""
+    """Two lines of torrc and one state folder: the second log's name contains the transports' names."""
     countries = managed.countries(tmp_path)
     with (
         extended.orport(tmp_path) as tor,
@@ -68,7 +68,7 @@ def test_two_wraps_of_one_tor_have_a_log_each(tmp_path: Path) -> None:
     ],
 )
 def test_the_operator_says_where_statistics_go(tmp_path: Path, options: list[str], made: list[str]) -> None:
-    """Into tor's folder for the transports' state, where nothing is said."""
+    """By default into tor's state folder."""
     folder, files = tmp_path / "folder", tmp_path / "files"
     folder.mkdir()
     files.mkdir()
@@ -84,7 +84,7 @@ def test_the_operator_says_where_statistics_go(tmp_path: Path, options: list[str
 
 
 def test_at_sighup_logs_are_opened_anew_and_countries_read_again(tmp_path: Path) -> None:
-    """Both were rotated away by somebody who sends it, as logrotate; the program hears of it, and clients stay."""
+    """Both logs were rotated, as by logrotate; the program gets the signal too, and clients stay connected."""
     log, said = tmp_path / "log", tmp_path / "said"
     options = ["--log-file", str(said), *managed.counting(log)]
     with (
