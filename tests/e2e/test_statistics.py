@@ -10,21 +10,25 @@ import hashlib
 import os
 import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import read_documents
+from obfstats.formats.logline import parse_line
 from peers import web
 from peers.child import ChildError
 from peers.clocks import under
+from peers.network import OBFS4PROXY
 from peers.program import OBFSTATS
 from tests import canary
-from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, statistics_log, visit
+from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, statistics_log, visit, visit_with, wrapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from peers.clocks import ProgramClock
+    from peers.managed import Managed
     from peers.network import Network
     from peers.tors import Bridge
 
@@ -47,20 +51,26 @@ def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def end_day(bridge: Bridge, clock: ProgramClock, name: str) -> None:
-    """Move the clock over the end of both intervals, and on until our closing batch is written."""
+def end_day(bridge: Bridge, clock: ProgramClock, wake: Callable[[], object], wakes: int = 20) -> None:
+    """Move the clock past the end of both intervals, and on until our closing batch is written.
+
+    Args:
+        bridge: has both.
+        clock: the clock of both.
+        wake: makes our program read its clock; the last batch waits for up to ten minutes after that.
+        wakes: how often to wake it.
+    """
     log, published = statistics_log(bridge), bridge.folder / "stats" / "bridge-stats"
     written = log.stat().st_size
     clock.move(DAY + MINUTE)
     if not becomes_true(published.exists, SECONDS):
         raise ChildError("tor wrote no statistics")
-    # The last batch waits for up to ten minutes from when the program notices the end; a probe lets it look.
-    for _ in range(20):
-        probe(bridge, name)
+    for _ in range(wakes):
+        wake()
         if becomes_true(lambda: log.stat().st_size > written, 0.3):
             return
         clock.move(10 * MINUTE + 1)
-    raise ChildError("obfsproxy wrote no closing batch")
+    raise ChildError("our program wrote no closing batch")
 
 
 def client_lines(text: Iterable[str]) -> list[str]:
@@ -84,6 +94,12 @@ def ours(bridge: Bridge, clock: ProgramClock) -> list[str]:
     return client_lines(result.stdout.splitlines())
 
 
+def wait_for_tors_day(bridge: Bridge) -> None:
+    """Wait until tor's interval has begun: it drops clients of the second or so before it."""
+    if not becomes_true(lambda: "1970" not in bridge.ask("status/clients-seen"), SECONDS):
+        raise ChildError("tor began no interval")
+
+
 def test_a_days_statistics_are_tors_by_country_and_by_transport(
     network: Network, geoip: Path, clock: ProgramClock
 ) -> None:
@@ -103,7 +119,7 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(
             assert is_answer(visit(bridge, name, address))
         with web.serve(b"hello") as destination, network.client("visitor", OURS, bridge.line("obfs3")) as client:
             assert web.fetch_digest(client.socks(), destination) == hashlib.sha256(b"hello").hexdigest()
-        end_day(bridge, clock, "obfs3")
+        end_day(bridge, clock, partial(probe, bridge, "obfs3"))
         assert becomes_true(lambda: any(folder.glob("2*")), SECONDS)
         published = ours(bridge, clock)
         assert published == tors(bridge)
@@ -128,7 +144,7 @@ def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clo
             assert is_answer(visit(bridge, "obfs2", canary.address("ir")))
         for _ in range(2):
             assert is_answer(visit(bridge, "obfs3"))
-        end_day(bridge, clock, "obfs3")
+        end_day(bridge, clock, partial(probe, bridge, "obfs3"))
         published = ours(bridge, clock)
         assert published == tors(bridge)
     assert published == [
@@ -136,3 +152,42 @@ def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clo
         "bridge-ip-versions v4=16,v6=8",
         "bridge-ip-transports obfs2=16,obfs3=8",
     ]
+
+
+def test_a_days_statistics_are_tors_by_all_three_transports(
+    network: Network, geoip: Path, clock: ProgramClock, visitor: Managed
+) -> None:
+    """36 addresses and a real tor, one of them IPv6, some by two transports, some twice, next to multiples of eight."""
+    command = wrapping("--geoip", str(geoip), "--stats-columns", "transport,family", "--stats-buffer", "8")
+    hosts = {"obfs2": "127.0.0.1", "obfs3": "::1", "obfs4": "127.0.0.1"}
+    network.wait()
+    with network.bridge("wrapped", command, hosts, countries=geoip, clock=clock) as bridge:
+        germany, turkey, iran = (
+            [canary.address(code) for _ in range(n)] for code, n in {"de": 17, "tr": 8, "ir": 8}.items()
+        )
+        bridge.address("obfs4")
+        wait_for_tors_day(bridge)
+        # One from Turkey uses both and counts twice: nine. One from Iran uses the same one twice and counts once.
+        for address in (*germany, turkey[0], canary.address("??"), germany[0]):
+            assert is_answer(visit_with(visitor, bridge, "obfs4", address))
+        for address in (*turkey, *iran, iran[0]):
+            assert is_answer(visit(bridge, "obfs2", address))
+        for _ in range(2):
+            assert is_answer(visit(bridge, "obfs3"))
+        with web.serve(b"hello") as destination, network.client("visits", OBFS4PROXY, bridge.line("obfs4")) as client:
+            assert web.fetch_digest(client.socks(), destination) == hashlib.sha256(b"hello").hexdigest()
+
+        # Only clients wake a wrap. Those of the new day do; the buffer holds their lines back.
+        def wake() -> None:
+            assert is_answer(visit(bridge, "obfs2", canary.address("de")))
+
+        end_day(bridge, clock, wake, 6)
+        published = ours(bridge, clock)
+        assert published == tors(bridge)
+    assert published == [
+        "bridge-ips de=24,tr=16,??=8,ir=8",
+        "bridge-ip-versions v4=40,v6=8",
+        "bridge-ip-transports obfs2=16,obfs3=8,obfs4=24",
+    ]
+    lines = statistics_log(bridge).read_bytes().splitlines()
+    assert {parse_line(line).transport for line in lines} == set(hosts)
