@@ -43,8 +43,8 @@ def connect(proxy: tuple[str, int], destination: tuple[str, int], arguments: str
         arguments: a bridge line's, as `k=v;k2=v2`: they are sent as username and password. None for no authentication.
 
     Raises:
-        SocksError: if the proxy refuses, or hangs up.
-        OSError: if the proxy cannot be reached, or takes too long.
+        SocksError: if the proxy refuses.
+        OSError: if the proxy cannot be reached, hangs up, or takes too long.
     """
     connection = socket.create_connection(proxy, SECONDS)
     try:
@@ -60,27 +60,27 @@ def _authenticate(connection: socket.socket, arguments: str | None) -> None:
     """Agree on a method; as tor does, fill the username and put the rest, or one NUL, into the password."""
     if arguments is None:
         connection.sendall(_NO_AUTHENTICATION)
-        if _receive(connection, 2) != b"\x05\x00":
+        if receive_exactly(connection, 2) != b"\x05\x00":
             raise SocksError("the proxy demands a password")
         return
     connection.sendall(_PASSWORD)
-    if _receive(connection, 2) != b"\x05\x02":
+    if receive_exactly(connection, 2) != b"\x05\x02":
         raise SocksError("the proxy accepts no password")
     text = arguments.encode()
     username, password = text[:_MAX_USERNAME], text[_MAX_USERNAME:] or b"\0"
     connection.sendall(b"\x01" + _counted(username) + _counted(password))
-    if _receive(connection, 2) != b"\x01\x00":
+    if receive_exactly(connection, 2) != b"\x01\x00":
         raise SocksError("the proxy refused the arguments")
 
 
 def _ask(connection: socket.socket, destination: tuple[str, int]) -> None:
     host, port = destination
     connection.sendall(_CONNECT + _address(host) + port.to_bytes(2, "big"))
-    _version, reply, _reserved, kind = _receive(connection, 4)
+    _version, reply, _reserved, kind = receive_exactly(connection, 4)
     if reply or kind not in {1, 4}:
         raise SocksError(f"the proxy replied {reply}", reply)
     # The address that the proxy connected from, and its port.
-    _receive(connection, (4 if kind == 1 else 16) + 2)
+    receive_exactly(connection, (4 if kind == 1 else 16) + 2)
 
 
 def _address(host: str) -> bytes:
@@ -97,12 +97,16 @@ def _counted(text: bytes) -> bytes:
     return bytes((len(text),)) + text
 
 
-def _receive(connection: socket.socket, length: int) -> bytes:
-    """Read exactly that many bytes: what follows is the destination's."""
+def receive_exactly(connection: socket.socket, length: int) -> bytes:
+    """Receive exactly that many bytes: what follows is not ours.
+
+    Raises:
+        ConnectionError: if the other end hangs up before.
+    """
     received = b""
     while len(received) < length:
         more = connection.recv(length - len(received))
         if not more:
-            raise SocksError("the proxy hung up")
+            raise ConnectionError("the other end hung up")
         received += more
     return received

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from peers import destinations
 from peers.child import is_readable
+from peers.socks import receive_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -147,29 +148,29 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 def _read_socks5(connection: socket.socket) -> Asked:
     """Use the password method if it is offered."""
-    _version, count = _exactly(connection, 2)
-    methods = _exactly(connection, count)
+    _version, count = receive_exactly(connection, 2)
+    methods = receive_exactly(connection, count)
     username = password = None
     if 2 in methods:
         connection.sendall(b"\x05\x02")
-        _exactly(connection, 1)
+        receive_exactly(connection, 1)
         username, password = (_counted(connection).decode() for _ in range(2))
         connection.sendall(b"\x01\x00")
     else:
         connection.sendall(b"\x05\x00")
-    kind = _exactly(connection, 4)[3]
+    kind = receive_exactly(connection, 4)[3]
     readers: dict[int, Callable[[], str]] = {
-        1: lambda: socket.inet_ntop(socket.AF_INET, _exactly(connection, 4)),
+        1: lambda: socket.inet_ntop(socket.AF_INET, receive_exactly(connection, 4)),
         3: lambda: _counted(connection).decode("ascii"),
-        4: lambda: socket.inet_ntop(socket.AF_INET6, _exactly(connection, 16)),
+        4: lambda: socket.inet_ntop(socket.AF_INET6, receive_exactly(connection, 16)),
     }
     host = readers[kind]()
-    return Asked(host, int.from_bytes(_exactly(connection, 2), "big"), username, password)
+    return Asked(host, int.from_bytes(receive_exactly(connection, 2), "big"), username, password)
 
 
 def _read_socks4a(connection: socket.socket) -> Asked:
     """Addresses 0.0.0.x mean that a name follows."""
-    head = _exactly(connection, 8)
+    head = receive_exactly(connection, 8)
     username = _until(connection, b"\0").decode() or None
     named = head[4:7] == bytes(3) and head[7] != 0
     host = _until(connection, b"\0").decode("ascii") if named else socket.inet_ntoa(head[4:])
@@ -204,22 +205,11 @@ _REFUSED = {
 
 
 def _counted(connection: socket.socket) -> bytes:
-    return _exactly(connection, _exactly(connection, 1)[0])
-
-
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    """Read exactly that many bytes: what follows is the destination's."""
-    received = b""
-    while len(received) < length:
-        more = connection.recv(length - len(received))
-        if not more:
-            raise ConnectionError("the client hung up")
-        received += more
-    return received
+    return receive_exactly(connection, receive_exactly(connection, 1)[0])
 
 
 def _until(connection: socket.socket, end: bytes) -> bytes:
     received = b""
     while not received.endswith(end):
-        received += _exactly(connection, 1)
+        received += receive_exactly(connection, 1)
     return received.removesuffix(end)
