@@ -11,13 +11,12 @@ import re
 import stat
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from ipaddress import IPv4Address
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from demo.observed import Day, hashes_by_country, lines_by_country, shorten, true_tables, write_tables, write_time
-from obfstats.formats.interval import INTERVAL_SECONDS
+from obfstats.formats.interval import Interval, parse_time
 from obfstats.formats.logline import LINE_LENGTH
 from obfstats.record.batches import DEFAULT_BUFFER
 
@@ -185,14 +184,14 @@ def _check_interval_end(claims: Claims, seen: Observed) -> None:
         f"{held} were left in the buffer; the log grew from {evening} to {night} lines, all of the old TS",
         holds=len(late) == held and all(line.start == first[0].start for line in late),
     )
-    due = datetime.fromisoformat(first[0].start) + timedelta(seconds=INTERVAL_SECONDS)
+    due = Interval.parse(first[0].start).end
     starts = sorted({line.start for line in second})
     claims.check(
         3,
         "kept",
         "TS, later by 24 hours to the second",
         f"{', '.join(starts)}; the new day's first client connected at {write_time(seen.morning)}",
-        holds=[datetime.fromisoformat(start) for start in starts] == [due],
+        holds=[parse_time(start) for start in starts] == [due],
     )
     hashes = [{line.hash for line in lines} for lines in (first, second)]
     alone = seen.single.country

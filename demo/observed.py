@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo import DemoError
+from obfstats.formats.interval import format_time
 from obfstats.formats.logline import LINE_LENGTH, LineError, parse_line
 from obfstats.publish import simple
 
@@ -200,7 +201,7 @@ def read_log(path: Path) -> list[LogLine]:
 
 def write_time(seconds: float) -> str:
     """Write a time as the log does."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+    return format_time(datetime.fromtimestamp(seconds, UTC))
 
 
 def shorten(hashes: Iterable[str]) -> str:
