@@ -1,8 +1,8 @@
 """The ticket's words taken literally, in plain Python: the peer that the recorder is measured against.
 
-Nothing here is slower than an attentive programmer would write it who read the ticket's steps 1 to 6, reached for
-SHA-1, `bisect` and `SystemRandom`, and stopped there: addresses are parsed by `inet_pton`, the timestamp's text is kept
-for as long as it holds, and a batch is written at once.
+It is what a careful programmer would write from the ticket's steps 1 to 6 with SHA-1, `bisect` and `SystemRandom`, and
+not slower: addresses are parsed by `inet_pton`, the timestamp's text is kept as long as it is valid, and a batch is
+written at once.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class LiteralCountries:
 
     def resolve(self, number: int) -> str:
         """Give the country code of an address."""
-        place = bisect_right(self._firsts, number) - 1
-        if place >= 0 and number <= self._lasts[place]:
-            return self._codes[place]
+        index = bisect_right(self._firsts, number) - 1
+        if index >= 0 and number <= self._lasts[index]:
+            return self._codes[index]
         return "??"
 
 

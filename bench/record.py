@@ -35,8 +35,8 @@ STALLING_BUFFER = 10_000
 class Plan(NamedTuple):
     """How much is measured.
 
-    Records are a multiple of every buffer's size, so that each round pays for its writes. Many short rounds are better
-    than few long ones: whatever else the machine does then weighs on both sides.
+    Records are a multiple of every buffer's size, so that each round includes its writes. Many short rounds are better
+    than few long ones: other programs on the machine then disturb both sides.
     """
 
     rounds: int
@@ -81,7 +81,7 @@ class _Recorders:
         self.literal = LiteralRecorder(self._logs[1], countries, buffer)
 
     def check(self) -> None:
-        """See that both wrote the same: as many lines of each country, as many clients."""
+        """Check that both wrote the same: as many lines of each country, as many clients."""
         counts = []
         for log in self._logs:
             lines = log.read_bytes().splitlines()
@@ -107,7 +107,7 @@ def _compare_cost(plan: Plan, recorders: _Recorders, clients: Sequence[str]) -> 
 
 
 def _compare_stalls(plan: Plan, recorders: _Recorders, clients: Sequence[str]) -> list[Comparison]:
-    """Compare how long the one call takes that finds the buffer full."""
+    """Compare how long the call takes that finds the buffer full."""
     progress(f"{plan.flushes} flushes of {recorders.buffer:,} lines")
     filling = clients[: recorders.buffer]
 
@@ -118,7 +118,7 @@ def _compare_stalls(plan: Plan, recorders: _Recorders, clients: Sequence[str]) -
         record(filling[0])
         return (time.perf_counter_ns() - before) / 1e6
 
-    # One more line than the rounds fill in: from here on a round's last call is the one that finds the buffer full.
+    # One line more than a round's: from here on a round's last call finds the buffer full.
     recorders.ours.record(filling[0])
     recorders.literal.record(filling[0])
     row = Comparison(f"the call that writes {recorders.buffer:,} lines: ms", 0.2)
@@ -127,7 +127,7 @@ def _compare_stalls(plan: Plan, recorders: _Recorders, clients: Sequence[str]) -
 
 
 def _compare_statistics(plan: Plan) -> Comparison:
-    """Compare the processor time of a connection to a server that counts with that to one that does not."""
+    """Compare the processor time of a connection to a server that counts with one to a server that does not."""
     progress(f"{plan.connection_rounds} rounds of {plan.connections} handshakes, with statistics and without")
     server_core, load_core = two_cores()
     os.sched_setaffinity(0, {load_core})

@@ -1,18 +1,17 @@
-"""How many different clients there were, from a bounded sample of their hashes: for the operator's heartbeat.
+"""The number of different clients, from a bounded sample of their hashes: for the operator's heartbeat.
 
-The hashes of an interval are keyed with S, so to everybody without S they are drawn evenly from all numbers. Of those
-that came the 1,024 smallest are kept. While there are fewer, that is everybody, and the count is exact. When there are
-more, the smallest 1,024 show how close together the numbers lie, and so how many there are: k - 1 of them in the part
-of the range below the k-th smallest, v. That gives (k - 1) / v times the whole range, with a standard error of about 3
-per cent, be they thousands or millions (k minimum values: Bar-Yossef and others, 2002; this form of the estimate:
-Beyer and others, 2007).
+Without S, an interval's hashes cannot be told from numbers drawn at random. Of those that occurred the 1,024 smallest
+are kept. While there are fewer, the count is exact. When there are more, it is estimated: with k = 1,024 and v the k-th
+smallest as a part of the whole range, k - 1 hashes are below v, so there are (k - 1) / v in all, with a standard error
+of about 3 per cent, whether they are thousands or millions (k minimum values: Bar-Yossef and others, 2002; this form of
+the estimate: Beyer and others, 2007).
 
 Rules:
 
-- A client who comes again changes nothing, and neither does the order of arrival.
-- Memory never grows: one array, made once and never moved, so no copy of a number is left elsewhere when it is wiped.
-- Of a digest the first 64 bits are used: that two of a million clients share them has a chance of 1 in 37 million.
-- What is kept names nobody without S. It is wiped with S all the same, for what is gone needs no argument.
+- Neither repeated connections of a client nor the order of connections changes anything.
+- Memory never grows: one array, created once and never moved, so no copy of a number is left when it is wiped.
+- The first 64 bits of a hash are used: that two of a million clients share them has a probability of 1 in 37 million.
+- What is kept identifies no client without S. It is wiped with S all the same.
 """
 
 from __future__ import annotations
@@ -24,28 +23,28 @@ from bisect import bisect_left
 SIZE = 1024
 """k, the numbers kept: 8 KiB."""
 
-_DIGITS = 16
 _BITS = 64
-# Above every hex digit.
-_EVERY_DIGEST = "g"
+_DIGITS = _BITS // 4
+# Greater than every hex digit.
+_NO_BOUND = "g"
 
 
 class Sketch:
     """The smallest hashes of one interval.
 
     Attributes:
-        bound: only digests below this, compared as text, change anything; the others need not be added.
+        bound: only hashes below this, compared as text, change anything; the others need not be added.
     """
 
     def __init__(self) -> None:
-        self.bound = _EVERY_DIGEST
+        self.bound = _NO_BOUND
         self._numbers = array("Q", [0]) * SIZE
-        # Through the view numbers move within the array without a copy in between; it also keeps the array in place.
+        # The view moves numbers within the array without a temporary copy, and keeps the array from being moved.
         self._view = memoryview(self._numbers)
         self._count = 0
 
     def add(self, digest: str) -> str:
-        """Take a client in.
+        """Add a client.
 
         Args:
             digest: its hash, lower-case hex, 16 digits or more.
@@ -55,13 +54,13 @@ class Sketch:
         """
         number = int(digest[:_DIGITS], 16)
         numbers, count = self._numbers, self._count
-        place = bisect_left(numbers, number, 0, count)
-        if place == SIZE or (place < count and numbers[place] == number):
+        index = bisect_left(numbers, number, 0, count)
+        if index == SIZE or (index < count and numbers[index] == number):
             return self.bound
         if count < SIZE:
             self._count = count = count + 1
-        self._view[place + 1 : count] = self._view[place : count - 1]
-        numbers[place] = number
+        self._view[index + 1 : count] = self._view[index : count - 1]
+        numbers[index] = number
         if count == SIZE:
             self.bound = f"{numbers[SIZE - 1]:0{_DIGITS}x}"
         return self.bound
@@ -73,7 +72,7 @@ class Sketch:
         return max(SIZE, ((SIZE - 1) << _BITS) // self._numbers[SIZE - 1])
 
     def wipe(self) -> None:
-        """Overwrite every number with zeros, then begin anew."""
+        """Overwrite every number with zeros and start empty again."""
         ctypes.memset(self._numbers.buffer_info()[0], 0, self._view.nbytes)
         self._count = 0
-        self.bound = _EVERY_DIGEST
+        self.bound = _NO_BOUND
