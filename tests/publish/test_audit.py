@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from obfstats.publish.audit import UnknownFileError, audit
-from obfstats.publish.audit.findings import Audit, Code, FileType, describe, found
+from obfstats.publish.audit.findings import Audit, Code, FileType, describe, finding
 from obfstats.publish.logfiles import LogFileError, find
 from tests.formats.documents import EXTENDED, TICKETS, hit_documents
 from tests.formats.lines import EXAMPLE, hit_lines
@@ -184,10 +184,10 @@ def test_a_log_is_always_an_alarm(log: bytes) -> None:
 def test_alarms_come_first_and_are_marked() -> None:
     """What the file is, the alarms, the rest, and what to do."""
     findings = [
-        found(Code.COUNTRIES, countries=1),
-        found(Code.NOT_ROUNDED, numbers=1),
-        found(Code.ODD_LENGTH, intervals=2_000),
-        found(Code.REUSED_HASHES, hashes=2),
+        finding(Code.COUNTRIES, countries=1),
+        finding(Code.NOT_ROUNDED, numbers=1),
+        finding(Code.ODD_LENGTH, intervals=2_000),
+        finding(Code.REUSED_HASHES, hashes=2),
     ]
     assert list(describe(Audit(FileType.TABLES, findings))) == [
         "These are the two tables to be published.",

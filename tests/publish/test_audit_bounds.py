@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obfstats.formats.document import Document, write_document
-from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.numbers import Inferred, infer_bounds
 from obfstats.publish.rounding import round_up
 from tests.publish.auditing import alarms, values_of
@@ -41,7 +41,7 @@ def test_sixteen_countries_of_sixteen_clients_have_one_each() -> None:
     """Every number is known exactly, as if nothing were rounded: an alarm."""
     day = replace(DAY, ips=dict.fromkeys(SIXTEEN, 8), ip_versions={"v4": 8, "v6": 8})
     assert infer_bounds(day, counts_pairs=False) == Inferred(cells=18, exact=18)
-    assert alarms(write_document(day)) == [found(Code.INFERRED_EXACTLY, numbers=18)]
+    assert alarms(write_document(day)) == [finding(Code.INFERRED_EXACTLY, numbers=18)]
 
 
 def test_a_transport_narrows_its_countries() -> None:

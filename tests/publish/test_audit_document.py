@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.formats.document import Document, write_document
-from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.documents import DocumentOptions
 from obfstats.publish.render import OutputFormat
 from tests.formats.documents import EXTENDED, NOISY, TICKETS, documents
@@ -104,8 +104,7 @@ def test_an_address_anywhere_alarms_and_is_never_printed(
     place = data.draw(st.integers(0, len(good)), label="place")
     apart = data.draw(st.sampled_from((b"", b" ", b"\n", b",")), label="apart")
     text = good[:place] + apart + address.encode() + apart + good[place:]
-    found = audited_bytes(text)
-    assert found.has_alarm
+    assert audited_bytes(text).has_alarm
     assert address not in printed(text)
 
 
@@ -113,7 +112,7 @@ def test_an_address_anywhere_alarms_and_is_never_printed(
 def test_an_address_is_called_one(address: str) -> None:
     """With its line number, and not quoted."""
     text = TICKETS + f"last client {address}\n".encode() + TICKETS.replace(b"02-10", b"02-11")
-    assert alarms(text) == [found(Code.ADDRESS, where="line 5"), found(Code.UNKNOWN_KEYWORD, where="line 5")]
+    assert alarms(text) == [finding(Code.ADDRESS, where="line 5"), finding(Code.UNKNOWN_KEYWORD, where="line 5")]
 
 
 @pytest.mark.parametrize("text", ["12:30:00", "2012-02-10 09:22:04", "1.2.3", "a:b", "99999999"])
@@ -125,7 +124,7 @@ def test_a_time_is_no_address(text: str) -> None:
 def test_the_fingerprint_itself_is_an_alarm() -> None:
     """The first form of the ticket's script wrote it (comment 1), for each interval."""
     text = b"fingerprint 1234567890123456789012345678901234567890\n" + lines("obfsproxy-ips DE=8")
-    assert alarms(text * 2)[0] == found(Code.FINGERPRINT, where="2 lines, the first is line 1,")
+    assert alarms(text * 2)[0] == finding(Code.FINGERPRINT, where="2 lines, the first is line 1,")
     assert "1234567890" not in printed(text)
 
 
@@ -137,7 +136,7 @@ def test_the_fingerprint_itself_is_an_alarm() -> None:
 def test_a_hash_in_the_wrong_place_is_an_alarm(line: str) -> None:
     """40 hex digits are a client's hash, or a fingerprint."""
     text = TICKETS + lines(line, end="(86400 s) 2012-02-12 09:22:04")
-    assert found(Code.HEX_DIGITS, where="line 6") in alarms(text)
+    assert finding(Code.HEX_DIGITS, where="line 6") in alarms(text)
     assert "1234567890" not in printed(text)
 
 
@@ -148,15 +147,15 @@ def test_a_hash_in_its_place_is_none() -> None:
 
 def test_a_line_of_a_later_version_is_an_alarm() -> None:
     """It may hold anything."""
-    assert alarms(TICKETS + b"obfsproxy-asns AS64496=8\n") == [found(Code.UNKNOWN_KEYWORD, where="line 5")]
+    assert alarms(TICKETS + b"obfsproxy-asns AS64496=8\n") == [finding(Code.UNKNOWN_KEYWORD, where="line 5")]
 
 
 def test_one_fault_hides_no_other() -> None:
     """A damaged line is set aside and the rest of its document is still checked."""
     text = lines("obfsproxy-ips DE=7", "obfsproxy-reqs DE=total", "obfsproxy-ip-versions v4=8,v6=8")
     assert alarms(text) == [
-        found(Code.DAMAGED_LINE, where="line 3", reason="not a number after a name"),
-        found(Code.NOT_ROUNDED, numbers=1),
+        finding(Code.DAMAGED_LINE, where="line 3", reason="not a number after a name"),
+        finding(Code.NOT_ROUNDED, numbers=1),
     ]
 
 
@@ -193,7 +192,7 @@ def test_a_document_longer_than_tor_allows_is_an_alarm() -> None:
 @pytest.mark.parametrize("keyword", ["obfsproxy-ips", "obfsproxy-reqs"])
 def test_a_number_that_is_not_rounded_is_an_alarm(keyword: str) -> None:
     """In any line; each number is counted."""
-    assert alarms(lines(f"{keyword} DE=17,DK=9,EU=8")) == [found(Code.NOT_ROUNDED, numbers=2)]
+    assert alarms(lines(f"{keyword} DE=17,DK=9,EU=8")) == [finding(Code.NOT_ROUNDED, numbers=2)]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +205,7 @@ def test_a_number_that_is_not_rounded_is_an_alarm(keyword: str) -> None:
 )
 def test_further_lines_are_rounded_as_well(line: str) -> None:
     """The extended lines are checked as well."""
-    assert alarms(lines(line))[0] == found(Code.NOT_ROUNDED, numbers=1)
+    assert alarms(lines(line))[0] == finding(Code.NOT_ROUNDED, numbers=1)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +220,7 @@ def test_further_lines_are_rounded_as_well(line: str) -> None:
 )
 def test_an_order_that_is_of_nothing_published_is_an_alarm(line: str) -> None:
     """It may be the order of the exact numbers, or of the first connections."""
-    assert alarms(lines(line)) == [found(Code.UNORDERED, intervals=1)]
+    assert alarms(lines(line)) == [finding(Code.UNORDERED, intervals=1)]
 
 
 @pytest.mark.parametrize(
@@ -271,12 +270,12 @@ def test_days_in_a_row_are_good() -> None:
 def test_an_interval_published_twice_with_other_numbers_is_an_alarm() -> None:
     """Its first half, and then the whole."""
     other = Document(END, 86_400, ips={"DE": 56})
-    assert alarms(written(document(), other)) == [found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
+    assert alarms(written(document(), other)) == [finding(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
 
 
 def test_an_interval_published_twice_with_the_same_numbers_is_an_alarm() -> None:
     """A file was concatenated with itself."""
-    assert alarms(written(document(), document(11), document())) == [found(Code.REPEATED, intervals=1)]
+    assert alarms(written(document(), document(11), document())) == [finding(Code.REPEATED, intervals=1)]
 
 
 @pytest.mark.parametrize("seconds", [1, 3600, 86_399])
@@ -285,13 +284,13 @@ def test_intervals_that_overlap_are_an_alarm(seconds: int) -> None:
     end = datetime.fromisoformat(END) + timedelta(seconds=86_400 - seconds)
     pair = [document(), Document(str(end), 86_400, ips=IPS)]
     for several in (pair, pair[::-1]):
-        assert alarms(written(*several)) == [found(Code.OVERLAPPING, intervals=1)]
+        assert alarms(written(*several)) == [finding(Code.OVERLAPPING, intervals=1)]
 
 
 def test_a_long_interval_overlaps_with_all_that_are_in_it() -> None:
     """With all of them, not only the next."""
     text = written(document(14, 5 * 86_400), document(11), document(12), document(13))
-    assert alarms(text)[0] == found(Code.OVERLAPPING, intervals=3)
+    assert alarms(text)[0] == finding(Code.OVERLAPPING, intervals=3)
 
 
 def test_two_bridges_may_have_the_same_day() -> None:
@@ -303,21 +302,21 @@ def test_two_bridges_may_have_the_same_day() -> None:
 
 def test_a_document_without_a_fingerprint_may_be_the_same_bridges() -> None:
     """The same interval with and without a fingerprint is a repetition."""
-    assert alarms(written(document(fingerprint="aa" * 20), document())) == [found(Code.REPEATED, intervals=1)]
+    assert alarms(written(document(fingerprint="aa" * 20), document())) == [finding(Code.REPEATED, intervals=1)]
 
 
 def test_an_interval_that_is_not_over_is_an_alarm() -> None:
     """Its end is in the future: made by `convert --all`, or by a wrong clock."""
     end = datetime.fromisoformat(END).replace(tzinfo=UTC)
     assert alarms(TICKETS, end) == []
-    assert alarms(TICKETS, end - timedelta(seconds=1)) == [found(Code.UNFINISHED, intervals=1, last=END)]
+    assert alarms(TICKETS, end - timedelta(seconds=1)) == [finding(Code.UNFINISHED, intervals=1, last=END)]
 
 
 @pytest.mark.parametrize(("seconds", "is_alarm"), [(1, True), (82_799, True), (82_800, False), (86_420, False)])
 def test_a_part_of_a_day_is_an_alarm(seconds: int, is_alarm: bool) -> None:  # noqa: FBT001
     """Tor publishes no less than 23 hours; other lengths than 24 hours are a notice."""
     text = written(document(seconds=seconds))
-    assert alarms(text) == ([found(Code.PART_OF_A_DAY, intervals=1, shortest=seconds)] if is_alarm else [])
+    assert alarms(text) == ([finding(Code.PART_OF_A_DAY, intervals=1, shortest=seconds)] if is_alarm else [])
     assert values_of(Code.ODD_LENGTH, text) == ([] if is_alarm else [{"intervals": 1}])
 
 
@@ -350,7 +349,7 @@ def test_the_factor_of_an_epsilon(epsilon: str, factor: str) -> None:
 def test_noise_that_is_next_to_none_is_an_alarm() -> None:
     """With a large epsilon nearly all numbers are exact."""
     text = NOISY.replace(b"0.5", b"20.5")
-    assert alarms(text) == [found(Code.WEAK_NOISE, epsilon="20.5")]
+    assert alarms(text) == [finding(Code.WEAK_NOISE, epsilon="20.5")]
     assert "which promises nothing" in str(values_of(Code.NOISE, text)[0]["factor"])
 
 
@@ -366,19 +365,19 @@ def test_a_year_of_noise_promises_nothing_to_a_daily_client() -> None:
 
 def test_requests_beside_noise_are_an_alarm() -> None:
     """One client makes any number of them."""
-    assert alarms(NOISY + b"obfsproxy-reqs DE=48\n") == [found(Code.NOISE_WITH_REQUESTS, intervals=1)]
+    assert alarms(NOISY + b"obfsproxy-reqs DE=48\n") == [finding(Code.NOISE_WITH_REQUESTS, intervals=1)]
 
 
 @pytest.mark.parametrize("line", [b"obfsproxy-ip-versions v4=73,v6=0\n", b"obfsproxy-ip-transports obfs3=72\n"])
 def test_other_numbers_beside_noise_are_an_alarm(line: bytes) -> None:
     """Each counts the same client again."""
-    assert alarms(NOISY + line) == [found(Code.NOISE_WITH_OTHER_NUMBERS, intervals=1)]
+    assert alarms(NOISY + line) == [finding(Code.NOISE_WITH_OTHER_NUMBERS, intervals=1)]
 
 
 def test_noise_released_twice_is_an_alarm() -> None:
     """Two draws for one interval reveal more than one."""
     text = NOISY + NOISY.replace(b"DE=45", b"DE=46")
-    assert alarms(text) == [found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
+    assert alarms(text) == [finding(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
 
 
 # Whole files

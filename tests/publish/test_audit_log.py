@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.formats.logline import parse_line
-from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.findings import Code, finding
 from tests.formats.lines import EXAMPLE
 from tests.publish.auditing import alarms, audited, audited_bytes, printed, values_of
 from tests.publish.logs import DAMAGE, SECRET, STARTS, line, logs
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from obfstats.publish.audit.findings import Finding
 
-HASHES = found(Code.HASHES)
+HASHES = finding(Code.HASHES)
 FIRST, SECOND = STARTS[:2]
 
 
@@ -126,13 +126,13 @@ def test_single_clients_against_a_naive_count(log: bytes) -> None:
 def test_a_hash_in_two_intervals_is_an_alarm() -> None:
     """The secret was not changed, as in the design of 2012: this client can be followed."""
     log = line(FIRST, client=1) + line(FIRST, client=2) + line(SECOND, client=1) + line(SECOND, "dk", client=1)
-    assert alarms(log) == [HASHES, found(Code.REUSED_HASHES, hashes=1)]
+    assert alarms(log) == [HASHES, finding(Code.REUSED_HASHES, hashes=1)]
 
 
 def test_a_hash_in_many_intervals_is_one_hash() -> None:
     """Clients are counted, not days."""
     log = b"".join(line(start, client=client) for start in STARTS for client in (1, 2))
-    assert found(Code.REUSED_HASHES, hashes=2) in alarms(log)
+    assert finding(Code.REUSED_HASHES, hashes=2) in alarms(log)
 
 
 def test_a_hash_that_comes_again_in_its_interval_is_none() -> None:
@@ -216,7 +216,7 @@ def test_damaged_lines_are_counted_and_never_quoted(kind: str) -> None:
 def test_an_address_in_a_damaged_line_is_an_alarm() -> None:
     """Lines of another log, with addresses, were mixed in."""
     log = line() + DAMAGE["an address for the hash"] + b"connection from [2001:db8::77]:443\n"
-    assert found(Code.DAMAGED_ADDRESSES, lines=2) in alarms(log)
+    assert finding(Code.DAMAGED_ADDRESSES, lines=2) in alarms(log)
     assert "2001:db8" not in printed(log)
 
 
@@ -234,7 +234,7 @@ def test_a_log_that_others_may_open_is_an_alarm(mode: int, tmp_path: Path) -> No
     path = tmp_path / "clients.log"
     path.write_bytes(EXAMPLE)
     path.chmod(mode)
-    assert alarms_of(path) == [HASHES, found(Code.PERMISSIONS, mode=f"{mode:04o}")]
+    assert alarms_of(path) == [HASHES, finding(Code.PERMISSIONS, mode=f"{mode:04o}")]
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.findings import Code, finding
 from tests.publish.auditing import alarm_codes, alarms, audited, printed, values_of
 from tests.publish.converting import made
 from tests.publish.logs import line, logs
@@ -60,12 +60,12 @@ def test_the_tickets_own_pipeline_makes_good_tables(tmp_path: Path) -> None:
 def test_a_row_that_is_not_rounded_is_an_alarm() -> None:
     """In either table."""
     text = REQUESTS + f"{START} de 17\n".encode() + CLIENTS + f"{START} de 9\n".encode()
-    assert alarms(text) == [found(Code.NOT_ROUNDED, numbers=2)]
+    assert alarms(text) == [finding(Code.NOT_ROUNDED, numbers=2)]
 
 
 def test_rows_sorted_by_something_else_are_an_alarm() -> None:
     """Somebody sorted them before rounding."""
-    assert alarms(tables(f"{START} dk 8", f"{START} de 8")) == [found(Code.UNORDERED, intervals=1)]
+    assert alarms(tables(f"{START} dk 8", f"{START} de 8")) == [finding(Code.UNORDERED, intervals=1)]
 
 
 def test_rows_sorted_by_size_are_good() -> None:
@@ -76,15 +76,15 @@ def test_rows_sorted_by_size_are_good() -> None:
 def test_an_interval_in_two_pairs_of_tables_is_an_alarm() -> None:
     """Once of the first half of a log and once of the whole: they can be subtracted."""
     first, second = tables(f"{START} de 8"), tables(f"{START} de 16", f"{START} dk 8")
-    assert alarms(first + second) == [found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
-    assert alarms(first + first) == [found(Code.REPEATED, intervals=1)]
+    assert alarms(first + second) == [finding(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=1)]
+    assert alarms(first + first) == [finding(Code.REPEATED, intervals=1)]
 
 
 @pytest.mark.parametrize(("after", "expected"), [(timedelta(hours=24, minutes=29), 1), (timedelta(hours=24.5), 0)])
 def test_an_interval_that_is_not_over_is_an_alarm(after: timedelta, expected: int) -> None:
     """`convert --all` includes it, to look at."""
     found_alarms = alarms(TABLES, datetime.fromisoformat(START).replace(tzinfo=UTC) + after)
-    assert found_alarms == [found(Code.UNFINISHED, intervals=1, last=START)] * expected
+    assert found_alarms == [finding(Code.UNFINISHED, intervals=1, last=START)] * expected
 
 
 def test_a_restart_is_reported() -> None:
@@ -97,7 +97,7 @@ def test_a_restart_is_reported() -> None:
 def test_a_part_of_a_day_is_an_alarm_as_in_a_document() -> None:
     """An interval of ten minutes dates its client to ten minutes."""
     text = tables(f"{START} de 8", "2012-02-07 14:11:04 de 8")
-    assert alarms(text) == [found(Code.PART_OF_A_DAY, intervals=1, shortest=600)]
+    assert alarms(text) == [finding(Code.PART_OF_A_DAY, intervals=1, shortest=600)]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_row_that_is_none_is_an_alarm(row: str, code: Code) -> None:
 def test_a_row_without_a_heading_is_an_alarm() -> None:
     """Its table is unknown."""
     text = f"{START} de 8\n".encode() + TABLES
-    assert found(Code.DAMAGED_LINE, where="line 1", reason="row before a table's title") in alarms(text)
+    assert finding(Code.DAMAGED_LINE, where="line 1", reason="row before a table's title") in alarms(text)
 
 
 # Tor's lines

@@ -77,7 +77,7 @@ def select_for_documents(counts: Sequence[Counts], selection: Selection, warn: C
     """
     measured = [
         replace(one, interval=Interval(one.interval.start, seconds))
-        for one, seconds in zip(counts, lengths([one.interval.start for one in counts]), strict=True)
+        for one, seconds in zip(counts, interval_lengths([one.interval.start for one in counts]), strict=True)
     ]
     finished = select_finished(measured, selection, warn)
     if not selection.partial:
@@ -88,7 +88,7 @@ def select_for_documents(counts: Sequence[Counts], selection: Selection, warn: C
     return [one for one in until_now if one is not None]
 
 
-def lengths(starts: Sequence[datetime]) -> list[int]:
+def interval_lengths(starts: Sequence[datetime]) -> list[int]:
     """Give each interval's length in seconds: until the next one's start, or 24 hours.
 
     Args:

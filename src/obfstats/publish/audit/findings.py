@@ -197,7 +197,7 @@ class Finding:
         return _SentenceFormatter().vformat(self.code.sentence, (), self.values)
 
 
-def found(code: Code, **values: int | str) -> Finding:
+def finding(code: Code, **values: int | str) -> Finding:
     """Make a finding."""
     return Finding(code, values)
 

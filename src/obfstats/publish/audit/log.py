@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
 from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET
-from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.published import has_address
 from obfstats.publish.intervals import is_over
 from obfstats.publish.report import find_damage
@@ -34,8 +34,8 @@ _MIN_RUN = 4
 _TICKETS_BATCH = 100
 
 
-@dataclass(slots=True)
-class _Country:
+@dataclass(slots=True, repr=False)
+class _CountryDay:
     """One country in one interval.
 
     Attributes:
@@ -49,8 +49,8 @@ class _Country:
     has_single_client: bool = True
 
 
-@dataclass(slots=True)
-class _Interval:
+@dataclass(slots=True, repr=False)
+class _IntervalLines:
     """One interval.
 
     Attributes:
@@ -62,7 +62,7 @@ class _Interval:
         latest: the latest line.
     """
 
-    countries: list[_Country] = field(default_factory=list)
+    countries: list[_CountryDay] = field(default_factory=list)
     lines: int = 0
     runs: int = 0
     run_lengths: Counter[int] = field(default_factory=Counter)
@@ -92,11 +92,11 @@ class _Log:
         self.lines = 0
         self.damaged = 0
         self.addresses = 0
-        self.intervals: dict[str, _Interval] = {}
+        self.intervals: dict[str, _IntervalLines] = {}
         self.reused: set[bytes] = set()
-        self._interval_of_hash: dict[bytes, _Interval] = {}
-        self._prefixes: dict[bytes, tuple[_Interval, _Country]] = {}
-        self._latest: _Interval | None = None
+        self._interval_of_hash: dict[bytes, _IntervalLines] = {}
+        self._prefixes: dict[bytes, tuple[_IntervalLines, _CountryDay]] = {}
+        self._latest: _IntervalLines | None = None
 
     def add(self, line: bytes) -> None:
         self.lines += 1
@@ -114,9 +114,9 @@ class _Log:
         if self._interval_of_hash.setdefault(client, interval) is not interval:
             self.reused.add(client)
 
-    def _add_prefix(self, prefix: bytes, client: bytes) -> tuple[_Interval, _Country]:
-        interval = self.intervals.setdefault(prefix[:LABEL_LENGTH].decode(), _Interval())
-        country = _Country(client)
+    def _add_prefix(self, prefix: bytes, client: bytes) -> tuple[_IntervalLines, _CountryDay]:
+        interval = self.intervals.setdefault(prefix[:LABEL_LENGTH].decode(), _IntervalLines())
+        country = _CountryDay(client)
         interval.countries.append(country)
         self._prefixes[prefix] = interval, country
         return interval, country
@@ -135,7 +135,7 @@ def audit_log(lines: Iterable[bytes], now: datetime, mode: int | None) -> list[F
         log.add(line)
     starts = {start: parse_time(start) for start in sorted(log.intervals)}
     return [
-        found(Code.HASHES),
+        finding(Code.HASHES),
         *_audit_secrecy(log, mode),
         *_audit_size(log),
         *_audit_single_clients(log),
@@ -146,29 +146,29 @@ def audit_log(lines: Iterable[bytes], now: datetime, mode: int | None) -> list[F
 
 def _audit_secrecy(log: _Log, mode: int | None) -> Iterator[Finding]:
     if mode is not None and mode & 0o077:
-        yield found(Code.PERMISSIONS, mode=f"{mode & 0o777:04o}")
+        yield finding(Code.PERMISSIONS, mode=f"{mode & 0o777:04o}")
     if log.reused:
-        yield found(Code.REUSED_HASHES, hashes=len(log.reused))
+        yield finding(Code.REUSED_HASHES, hashes=len(log.reused))
     if log.addresses:
-        yield found(Code.DAMAGED_ADDRESSES, lines=log.addresses)
+        yield finding(Code.DAMAGED_ADDRESSES, lines=log.addresses)
 
 
 def _audit_size(log: _Log) -> Iterator[Finding]:
     sizes = sorted(interval.lines for interval in log.intervals.values())
     each = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
-    yield found(Code.LOG_SIZE, lines=log.lines, intervals=len(sizes), each=each)
+    yield finding(Code.LOG_SIZE, lines=log.lines, intervals=len(sizes), each=each)
     if len(log.intervals) <= _MAX_NAMED:
         for start, interval in sorted(log.intervals.items()):
-            yield found(Code.INTERVAL_SIZE, start=start, lines=interval.lines, countries=len(interval.countries))
+            yield finding(Code.INTERVAL_SIZE, start=start, lines=interval.lines, countries=len(interval.countries))
     if log.damaged:
-        yield found(Code.DAMAGED_LOG_LINES, lines=log.damaged)
+        yield finding(Code.DAMAGED_LOG_LINES, lines=log.damaged)
 
 
 def _audit_single_clients(log: _Log) -> Iterator[Finding]:
     countries = [country for interval in log.intervals.values() for country in interval.countries]
     singles = [country.lines for country in countries if country.has_single_client]
     if singles:
-        yield found(
+        yield finding(
             Code.SINGLE_CLIENTS,
             singles=len(singles),
             country_days=len(countries),
@@ -186,16 +186,16 @@ def _audit_batches(log: _Log, starts: dict[str, datetime], now: datetime) -> Fin
     }
     runs = sum(interval.runs for interval in log.intervals.values())
     if runs == len(log.intervals):
-        return found(Code.SORTED_INTERVALS)
+        return finding(Code.SORTED_INTERVALS)
     if runs * _MIN_RUN > sum(interval.lines for interval in log.intervals.values()):
         batches = {start: -(-interval.lines // _TICKETS_BATCH) for start, interval in log.intervals.items()}
         worst = max(batches, key=lambda start: batches[start] / seconds[start])
         precision = _precision(seconds[worst] / batches[worst])
-        return found(Code.NO_BATCHES, batch=_TICKETS_BATCH, start=worst, precision=precision)
+        return finding(Code.NO_BATCHES, batch=_TICKETS_BATCH, start=worst, precision=precision)
     worst = max(log.intervals, key=lambda start: log.intervals[start].runs / seconds[start])
     interval = log.intervals[worst]
     precision = _precision(seconds[worst] / interval.runs)
-    return found(Code.BATCHES, start=worst, batches=interval.runs, lines=interval.usual_run(), precision=precision)
+    return finding(Code.BATCHES, start=worst, batches=interval.runs, lines=interval.usual_run(), precision=precision)
 
 
 def _precision(seconds: float) -> str:
@@ -208,7 +208,7 @@ def _precision(seconds: float) -> str:
 def _audit_intervals(starts: dict[str, datetime], now: datetime) -> Iterator[Finding]:
     unfinished = [label for label, start in starts.items() if not is_over(start, now)]
     if unfinished:
-        yield found(Code.UNFINISHED_LOG, intervals=len(unfinished), start=unfinished[-1])
+        yield finding(Code.UNFINISHED_LOG, intervals=len(unfinished), start=unfinished[-1])
     short = sum((later - earlier).total_seconds() < INTERVAL_SECONDS for earlier, later in pairwise(starts.values()))
     if short:
-        yield found(Code.CUT_SHORT_LOG, intervals=short)
+        yield finding(Code.CUT_SHORT_LOG, intervals=short)

@@ -23,7 +23,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from obfstats.formats.document import sorted_by_size
-from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.noise import MAX_EPSILON
 from obfstats.publish.rounding import STEP
 
@@ -54,7 +54,7 @@ class PublishedNumbers:
         self._counts_pairs = counts_pairs
         self._countries: set[str] = set()
         self._transports: set[str] = set()
-        self._found = Counter[Code]()
+        self._counts = Counter[Code]()
         self._clients = 0
         self._inferable = 0
         self._epsilons = Counter[Fraction]()
@@ -63,23 +63,23 @@ class PublishedNumbers:
         """Add one document's numbers."""
         self._countries.update(document.ips or (), document.requests or ())
         self._transports.update(document.ip_transports or ())
-        self._found[Code.UNORDERED] += not _is_ordered(document)
+        self._counts[Code.UNORDERED] += not _is_ordered(document)
         if document.epsilon is None:
             self._add_rounded(document)
         else:
             self._epsilons[Fraction(document.epsilon)] += 1
             others = document.ip_versions, document.ip_transports, document.ip_country_transports
-            self._found[Code.NOISE_WITH_REQUESTS] += document.requests is not None
-            self._found[Code.NOISE_WITH_OTHER_NUMBERS] += any(numbers is not None for numbers in others)
+            self._counts[Code.NOISE_WITH_REQUESTS] += document.requests is not None
+            self._counts[Code.NOISE_WITH_OTHER_NUMBERS] += any(numbers is not None for numbers in others)
 
     def findings(self) -> Iterator[Finding]:
         """Give what was found."""
         if self._countries:
-            yield found(Code.COUNTRIES, countries=len(self._countries))
+            yield finding(Code.COUNTRIES, countries=len(self._countries))
         if self._transports:
             names = sorted(self._transports)
             more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
-            yield found(Code.TRANSPORTS, names=", ".join(names[:_MAX_NAMED]) + more)
+            yield finding(Code.TRANSPORTS, names=", ".join(names[:_MAX_NAMED]) + more)
         yield from self._numbered(Code.NOT_ROUNDED, "numbers")
         yield from self._numbered(Code.UNORDERED, "intervals")
         yield from self._numbered(Code.SMALL_NUMBERS, "small", numbers=self._clients)
@@ -92,33 +92,33 @@ class PublishedNumbers:
         yield from self._noise_findings()
 
     def _numbered(self, code: Code, name: str, **values: int) -> Iterator[Finding]:
-        if self._found[code]:
-            yield found(code, **{name: self._found[code]}, **values)
+        if self._counts[code]:
+            yield finding(code, **{name: self._counts[code]}, **values)
 
     def _add_rounded(self, document: Document) -> None:
         clients, requests = document.ips or {}, document.requests or {}
         small = [code for code, number in clients.items() if 0 < number <= STEP]
         self._clients += len(clients)
-        self._found[Code.SMALL_NUMBERS] += len(small)
-        self._found[Code.SMALL_WITH_FEW_REQUESTS] += sum(0 < requests.get(code, 0) <= STEP for code in small)
+        self._counts[Code.SMALL_NUMBERS] += len(small)
+        self._counts[Code.SMALL_WITH_FEW_REQUESTS] += sum(0 < requests.get(code, 0) <= STEP for code in small)
         exact = sum(number % STEP != 0 for numbers in _lines(document) for number in numbers.values())
-        self._found[Code.NOT_ROUNDED] += exact
+        self._counts[Code.NOT_ROUNDED] += exact
         if exact:
             return
         inferred = infer_bounds(document, counts_pairs=self._counts_pairs)
         self._inferable += inferred.cells
-        self._found[Code.INFERRED_EXACTLY] += inferred.exact
-        self._found[Code.INFERRED_CLOSELY] += inferred.closer
-        self._found[Code.CONTRADICTION] += not inferred.is_consistent
+        self._counts[Code.INFERRED_EXACTLY] += inferred.exact
+        self._counts[Code.INFERRED_CLOSELY] += inferred.closer
+        self._counts[Code.CONTRADICTION] += not inferred.is_consistent
 
     def _noise_findings(self) -> Iterator[Finding]:
         for epsilon, releases in sorted(self._epsilons.items()):
-            yield found(Code.NOISE, intervals=releases, epsilon=_decimal(epsilon), factor=_factor(epsilon))
+            yield finding(Code.NOISE, intervals=releases, epsilon=_decimal(epsilon), factor=_factor(epsilon))
             if epsilon > MAX_EPSILON:
-                yield found(Code.WEAK_NOISE, epsilon=_decimal(epsilon))
+                yield finding(Code.WEAK_NOISE, epsilon=_decimal(epsilon))
         if self._epsilons.total() > 1:
             total = Fraction(sum(epsilon * releases for epsilon, releases in self._epsilons.items()))
-            yield found(
+            yield finding(
                 Code.NOISE_SUM, intervals=self._epsilons.total(), epsilon=_decimal(total), factor=_factor(total)
             )
 

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from obfstats.formats.document import LINES, Document, DocumentError, read_documents, write_document
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
 from obfstats.formats.logline import COUNTRY, HASH_OFFSET, is_prefix
-from obfstats.publish.audit.findings import Code, found
+from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.numbers import PublishedNumbers
-from obfstats.publish.intervals import OVER_AFTER, lengths
+from obfstats.publish.intervals import OVER_AFTER, interval_lengths
 from obfstats.publish.rounding import CLIENTS_TITLE, REQUESTS_TITLE
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def audit_tables(lines: Iterable[bytes], now: datetime) -> list[Finding]:
         numbers.add(document)
     starts = sorted(document.end for document in documents)
     intervals = []
-    for start, seconds in zip(starts, lengths([parse_time(start) for start in starts]), strict=True):
+    for start, seconds in zip(starts, interval_lengths([parse_time(start) for start in starts]), strict=True):
         begin, over_after = _timestamp(start), int(OVER_AFTER.total_seconds())
         intervals.append(_PublishedInterval(begin, begin + seconds, begin + over_after, start))
     return [
@@ -149,7 +149,7 @@ class UnexpectedLines:
         for code in [code for code in Code if code in self._lines]:
             first, lines = self._lines[code]
             where = f"line {first:,}" if lines == 1 else f"{lines:,} lines, the first is line {first:,},"
-            yield found(code, where=where, **({"reason": self._reason} if code is Code.DAMAGED_LINE else {}))
+            yield finding(code, where=where, **({"reason": self._reason} if code is Code.DAMAGED_LINE else {}))
 
     def _count(self, code: Code, number: int) -> None:
         first, lines = self._lines.get(code, (number, 0))
@@ -267,13 +267,14 @@ class _PublishedInterval(NamedTuple):
 def _overview(intervals: list[_PublishedInterval], code: Code) -> Iterator[Finding]:
     if intervals:
         first, last = min(one.label for one in intervals), max(one.label for one in intervals)
-        yield found(code, intervals=len(intervals), when=f"at {first}" if first == last else f"from {first} to {last}")
+        when = f"at {first}" if first == last else f"from {first} to {last}"
+        yield finding(code, intervals=len(intervals), when=when)
 
 
 def _audit_repetition(intervals: list[_PublishedInterval]) -> Iterator[Finding]:
     named = len({interval.fingerprint for interval in intervals} - {None})
     if named:
-        yield found(Code.BRIDGES, bridges=named)
+        yield finding(Code.BRIDGES, bridges=named)
 
     def bridge(interval: _PublishedInterval) -> str:
         # A document without a fingerprint may be of the only bridge that has one.
@@ -290,27 +291,27 @@ def _audit_repetition(intervals: list[_PublishedInterval]) -> Iterator[Finding]:
             latest = end if latest is None else max(latest, end)
     yield from _repetition(different, same)
     if overlapping:
-        yield found(Code.OVERLAPPING, intervals=overlapping)
+        yield finding(Code.OVERLAPPING, intervals=overlapping)
 
 
 def _repetition(different: int, same: int) -> Iterator[Finding]:
     if different:
-        yield found(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=different)
+        yield finding(Code.REPEATED_WITH_OTHER_NUMBERS, intervals=different)
     if same:
-        yield found(Code.REPEATED, intervals=same)
+        yield finding(Code.REPEATED, intervals=same)
 
 
 def _audit_times(intervals: list[_PublishedInterval], now: datetime) -> Iterator[Finding]:
     unfinished = [interval.label for interval in intervals if interval.over_at > now.timestamp()]
     if unfinished:
-        yield found(Code.UNFINISHED, intervals=len(unfinished), last=max(unfinished))
+        yield finding(Code.UNFINISHED, intervals=len(unfinished), last=max(unfinished))
     seconds = [interval.end - interval.begin for interval in intervals]
     short = [length for length in seconds if length < SHORTEST]
     if short:
-        yield found(Code.PART_OF_A_DAY, intervals=len(short), shortest=min(short))
+        yield finding(Code.PART_OF_A_DAY, intervals=len(short), shortest=min(short))
     odd = sum(length != INTERVAL_SECONDS for length in seconds) - len(short)
     if odd:
-        yield found(Code.ODD_LENGTH, intervals=odd)
+        yield finding(Code.ODD_LENGTH, intervals=odd)
 
 
 def _timestamp(text: str) -> int:
