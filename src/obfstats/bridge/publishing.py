@@ -96,7 +96,7 @@ class Publisher:
         if source.is_durable:
             over = self._folder.ledger.over()
             self._waiting = {interval: _Waiting(clock.boot(), files=over[interval]) for interval in over}
-        self._in_hand: Interval | None = None
+        self._current: Interval | None = None
         self._removing = Backoff()
         self._is_busy = False
         self._reasons: set[str] = set()
@@ -128,7 +128,7 @@ class Publisher:
             if waiting.document is None and not waiting.counting.is_due(self._clock.boot()):
                 reasons.append(waiting.counting.reason)
                 continue
-            self._in_hand = interval
+            self._current = interval
             try:
                 await self._publish_interval(interval, waiting)
                 del self._waiting[interval]
@@ -137,7 +137,7 @@ class Publisher:
                 if waiting.document is None:
                     waiting.counting.fail(reasons[-1], self._clock.boot())
             finally:
-                self._in_hand = None
+                self._current = None
         return reasons
 
     async def _publish_interval(self, interval: Interval, waiting: _Waiting) -> None:
@@ -190,7 +190,7 @@ class Publisher:
 
     def _give_up_overdue(self, now: float) -> None:
         """Give up the intervals that have waited too long, except the one that is being published."""
-        waiting = {interval: each.since for interval, each in self._waiting.items() if interval != self._in_hand}
+        waiting = {interval: each.since for interval, each in self._waiting.items() if interval != self._current}
         for interval in self._source.give_up_overdue(waiting, now):
             del self._waiting[interval]
             _log.warning("the interval from %s is given up: it could not be published for too long", interval.label)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 
 
 async def run_in_thread(name: str, work: Callable[[], _Result]) -> _Result:
-    """Run a function on a thread that does not keep the program from ending (those of asyncio do).
+    """Run a function on a thread that does not keep the program from ending (those of an executor do).
 
     Args:
         name: the thread's name.
@@ -25,31 +25,20 @@ async def run_in_thread(name: str, work: Callable[[], _Result]) -> _Result:
     Raises:
         OSError: if no thread can be started, or memory is short.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[_Result] = loop.create_future()
-
-    def succeed(result: _Result) -> None:
-        if not done.cancelled():
-            done.set_result(result)
-
-    def fail(error: Exception) -> None:
-        if not done.cancelled():
-            done.set_exception(error)
+    future: Future[_Result] = Future()
+    # A running future cannot be cancelled: the thread finishes its work in any case.
+    future.set_running_or_notify_cancel()
 
     def run() -> None:
-        # When the work is done the loop may be closed, because the program ends.
-        with contextlib.suppress(RuntimeError):
-            try:
-                result = work()
-            except MemoryError:
-                loop.call_soon_threadsafe(fail, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
-            except Exception as error:  # noqa: BLE001 - it is raised where the work is awaited
-                loop.call_soon_threadsafe(fail, error)
-            else:
-                loop.call_soon_threadsafe(succeed, result)
+        try:
+            future.set_result(work())
+        except MemoryError:
+            future.set_exception(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+        except Exception as error:  # noqa: BLE001 - it is raised where the work is awaited
+            future.set_exception(error)
 
     try:
         threading.Thread(target=run, name=name, daemon=True).start()
     except (RuntimeError, MemoryError):
         raise OSError(errno.EAGAIN, "no thread can be started") from None
-    return await done
+    return await asyncio.wrap_future(future)
