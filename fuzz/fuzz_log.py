@@ -1,14 +1,14 @@
-"""Fuzz the log's two readers: formats/logline.py and publish/simple.py take the same lines for good, and never fail.
+"""Fuzz the log's two grammars: formats/logline.py and publish/simple.py accept the same lines, and never fail.
 
 Run it with libFuzzer's arguments:
 
     .venv/bin/python -m fuzz.fuzz_log -max_total_time=60 [corpus folder]
 
-Noise alone is never a line. So every input is tried twice: as a log of its own, and as an accident to a good log:
+Random bytes are never a line. So every input is tried twice: as a log, and as damage to a good log:
 
-    byte 0      where in the good log it happens
-    byte 1      how many bytes of the good log are lost there
-    the rest    what stands there instead
+    byte 0      the offset of the damage
+    byte 1      how many bytes of the good log are missing there
+    the rest    the bytes that replace them
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fuzz.target import run, watched
 with watched(__name__, "obfstats.formats", "obfstats.publish"):
     from obfstats.formats.logline import LineError, LogLine, is_cut_short, parse_line, write_line
     from obfstats.publish import simple
+    from obfstats.publish.report import find_damage
 
 GOOD_LOG = b"""\
 2012-02-07 14:01:04 de 1234567890123456789012345678901234567890 obfs3 v6
@@ -29,10 +30,10 @@ GOOD_LOG = b"""\
 
 
 def check(data: bytes) -> None:
-    """Hold one input against the invariants.
+    """Check the invariants for one input.
 
     Raises:
-        AssertionError: the readers differ, or what was read is not what would be written.
+        AssertionError: the grammars differ, or a line that was read would be written differently.
     """
     _check_log(data)
     if len(data) >= 2:
@@ -41,18 +42,22 @@ def check(data: bytes) -> None:
 
 
 def _check_log(log: bytes) -> None:
-    """Let both read it, and compare what would be published."""
+    """Read it by both grammars, and compare the reasons for damage and the numbers."""
     good = []
     lines = io.BytesIO(log).readlines()
-    for line in lines:
-        value = _parse(line)
+    first_damage = ""
+    for number, line in enumerate(lines, start=1):
+        value, reason = _parse(line), find_damage(line)
+        assert (value is None) == bool(reason), "a damaged line without a reason, or a good line with one"
         if value is not None:
             good.append(value)
+        elif not first_damage:
+            first_damage = f"line {number}: {reason}"
     table: simple.Table = {}
     read, damaged, first = simple.read_log(io.BytesIO(log), table)
-    assert read == len(lines), "a line was lost or made"
-    assert read - damaged == len(good), "one reader takes what the other refuses"
-    assert bool(first) == bool(damaged), "damage without a word, or a word without damage"
+    assert read == len(lines), "the numbers of lines differ"
+    assert read - damaged == len(good), "one grammar accepts what the other does not"
+    assert first == first_damage, "the first damaged lines, or the reasons, differ"
     requests: dict[bytes, int] = {}
     clients: dict[bytes, set[LogLine]] = {}
     for value in good:
@@ -66,15 +71,15 @@ def _check_log(log: bytes) -> None:
 
 
 def _parse(line: bytes) -> LogLine | None:
-    """Read a line as the rest of the package does; None where it is refused."""
+    """Parse a line by the package's grammar; None where it is damaged."""
     text = line.removesuffix(b"\n")
     may_be_torn = is_cut_short(text)
     try:
         value = parse_line(line)
     except LineError:
         return None
-    assert may_be_torn, "a whole line without its newline is not taken for a torn one"
-    assert write_line(value) == text + b"\n", "read and written is not the same"
+    assert may_be_torn, "a whole line without its newline is not recognised as one that may be cut short"
+    assert write_line(value) == text + b"\n", "a line that was read is written differently"
     return value
 
 

@@ -1,4 +1,4 @@
-"""Logs are read in blocks of whole lines and line by line, with bounded memory, whatever the lines are."""
+"""Logs are read in blocks of whole lines and line by line, with bounded memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def found(path: Path) -> LogFile:
 
 
 def cut(content: bytes, longest: int) -> list[bytes]:
-    """Split a log into its lines, those that are too long without their rest."""
+    """Split a log into lines, and cut those that are too long."""
     return [line if len(line) <= longest else line[:longest] for line in io.BytesIO(content)]
 
 
@@ -38,7 +38,7 @@ lines = st.lists(
 
 @given(lines, st.booleans(), st.integers(10, 60), st.sampled_from((bytes, gzip.compress, lzma.compress)))
 def test_blocks_have_all_lines(written: list[bytes], ends: bool, size: int, compress: type[bytes]) -> None:  # noqa: FBT001 - drawn
-    """Every block ends with a line's end; nothing is lost but what follows in a line that is longer than a block."""
+    """Blocks and lines have all of a log but the rest of lines that are too long."""
     content = b"\n".join(written) + b"\n" * ends
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"
@@ -51,7 +51,7 @@ def test_blocks_have_all_lines(written: list[bytes], ends: bool, size: int, comp
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])
 def test_the_progress_adds_up(compress: type[bytes], tmp_path: Path) -> None:
-    """The bytes that `advance` takes are those of the file, as it is on disk."""
+    """The bytes that `advance` takes add up to the file's size, compressed or not."""
     path = tmp_path / "log"
     path.write_bytes(compress(os.urandom(300_000)))
     read = list[int]()
@@ -63,7 +63,7 @@ def test_the_progress_adds_up(compress: type[bytes], tmp_path: Path) -> None:
 
 
 def test_a_giant_line_is_not_held(tmp_path: Path) -> None:
-    """A disk fault can leave gigabytes without a newline: memory stays that of a block."""
+    """Gigabytes without a newline, which a disk fault can leave, take no more memory than a block."""
     path = tmp_path / "log"
     with path.open("wb") as file:
         file.write(b"first\n")
@@ -78,8 +78,8 @@ def test_a_giant_line_is_not_held(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_what_is_appended_later_is_not_read(tmp_path: Path) -> None:
-    """A log has the same lines when it is read again, so a log that grows does not change what is counted."""
+def test_lines_that_are_appended_are_not_read(tmp_path: Path) -> None:
+    """A log that grows has the same lines when it is read again."""
     path = tmp_path / "log"
     path.write_bytes(b"one\n")
     log = found(path)
@@ -88,7 +88,7 @@ def test_what_is_appended_later_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
-    """It has no size, and `advance` takes the bytes that came out of it."""
+    """A pipe has no size; `advance` takes the bytes that were read from it."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_bytes, args=(b"one\ntwo",))
@@ -100,7 +100,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 def test_an_iterator_that_is_closed_closes_the_file(tmp_path: Path) -> None:
-    """Reading may stop anywhere."""
+    """A reader may stop after any line."""
     path = tmp_path / "log"
     path.write_bytes(b"one\ntwo\n")
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -110,7 +110,7 @@ def test_an_iterator_that_is_closed_closes_the_file(tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
-    """Half a log is not taken for a whole one."""
+    """A part of a compressed log is not taken for the whole log."""
     path = tmp_path / "log.gz"
     path.write_bytes(gzip.compress(os.urandom(1000))[:-20])
     with pytest.raises(LogFileError, match="corrupt or truncated"):

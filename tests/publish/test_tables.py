@@ -1,4 +1,4 @@
-"""The contract: the tables are, byte for byte, what the ticket's own shell pipeline makes of the log."""
+"""The contract: the tables are those of the ticket's own shell pipeline, byte for byte."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.publish.programs import convert, run_pipeline
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NO_ROWS = b"Daily rounded total requests by country\nDaily rounded unique IPs by country\n"
 
-# A batch is a large example by its nature, and making it smaller takes minutes of pipelines: instead, the smallest log
-# of a batch is looked at first.
+# Hypothesis would run the pipeline for minutes to make a failing batch smaller. Instead, a batch's logs are checked in
+# the order of their sizes.
 batches = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
@@ -51,7 +51,7 @@ def made_by_cli(*paths: Path) -> bytes:
 @given(st.lists(logs(), min_size=25, max_size=25, unique=True))
 @settings(batches, max_examples=100)
 def test_tables_equal_the_tickets_pipeline(batch: list[bytes]) -> None:
-    """2,500 logs, few of them alike: whatever order, countries, columns and counts around the multiples of 8."""
+    """2,500 different logs: any order, countries and columns, with numbers next to multiples of 8."""
     with tempfile.TemporaryDirectory() as folder:
         for number, tables in enumerate(run_pipeline(sorted(batch, key=len), Path(folder))):
             log = Path(folder) / str(number) / "data"
@@ -62,7 +62,7 @@ def test_tables_equal_the_tickets_pipeline(batch: list[bytes]) -> None:
 @given(st.lists(logs(), min_size=1, max_size=5))
 @settings(batches, max_examples=20)
 def test_several_logs_are_counted_as_one(several: list[bytes]) -> None:
-    """The programs, given several logs, make what the pipeline makes of all their lines."""
+    """Several logs have the tables of one log with all their lines."""
     whole = b"".join(log if log.endswith(b"\n") or not log else log + b"\n" for log in several)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"clients.log.{number}" for number in range(len(several))]
@@ -81,7 +81,7 @@ def test_several_logs_are_counted_as_one(several: list[bytes]) -> None:
 def test_numbers_are_rounded_up_to_multiples_of_8(
     clients: int, rounded_requests: int, rounded_clients: int, tmp_path: Path
 ) -> None:
-    """One client gives 8, eight give 8, nine give 16; each of them came twice."""
+    """One client gives 8, eight give 8, nine give 16; each of them connected twice."""
     log = tmp_path / "clients.log"
     log.write_bytes(b"".join(line(client=client) for client in range(clients)) * 2)
     assert made_by_simple(log).decode().splitlines() == [
@@ -93,7 +93,7 @@ def test_numbers_are_rounded_up_to_multiples_of_8(
 
 
 def test_a_client_counts_once_in_each_country_interval_and_column(tmp_path: Path) -> None:
-    """Unique are whole lines, as in the pipeline, not hashes."""
+    """The second table counts different lines, as the pipeline does, and not different hashes."""
     log = tmp_path / "clients.log"
     kinds = [line(), line(country="??"), line(start="2012-02-08 14:01:04"), *(line(end=f" x{n} v4") for n in range(8))]
     log.write_bytes(b"".join(kinds * 3))
@@ -110,7 +110,7 @@ def test_a_client_counts_once_in_each_country_interval_and_column(tmp_path: Path
 
 
 def test_an_empty_log_gives_two_headings(tmp_path: Path) -> None:
-    """Nobody came: that is no error."""
+    """A day without clients is not an error."""
     log = tmp_path / "clients.log"
     log.touch()
     assert made_by_simple(log) == made_by_cli(log) == NO_ROWS == run_pipeline([b""], tmp_path)[0]

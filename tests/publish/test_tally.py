@@ -1,4 +1,4 @@
-"""The fast path counts what plain reading counts, whatever the log and wherever its blocks end."""
+"""tally gives exact numbers for every log: those of sets, of simple.py and of the ticket's pipeline."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 
 class Sizes(TypedDict):
-    """What numbers must not depend on: see `tally`."""
+    """Arguments of `tally` that must not change any number."""
 
     block_size: int
     quiet_lines: int
 
 
 TINY = Sizes(block_size=101, quiet_lines=3)
-"""Blocks of hardly more than a line, and intervals that are over at once."""
+"""Blocks of one line or two, and intervals that are counted at once."""
 
 USUAL = Sizes(block_size=BLOCK_SIZE, quiet_lines=QUIET_LINES)
 
@@ -51,7 +51,7 @@ sizes = st.builds(
 
 
 def counted(*logs: bytes, sizes: Sizes = TINY) -> tuple[list[Counts], list[Report]]:
-    """Count logs that are files."""
+    """Write logs to files, and count them."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"clients.log.{number}" for number in range(len(logs))]
         for path, log in zip(paths, logs, strict=True):
@@ -62,7 +62,7 @@ def counted(*logs: bytes, sizes: Sizes = TINY) -> tuple[list[Counts], list[Repor
 
 
 def same_as_simple(log: bytes, counts: Sequence[Counts], report: Report) -> None:
-    """See that the simple script finds as many lines, as much damage, the same first one, and the same two tables."""
+    """Check that simple.py gives the same report and the same numbers."""
     table: simple.Table = {}
     assert (report.lines, report.damaged, report.first) == simple.read_log(io.BytesIO(log), table)
     assert {begin.decode(): (len(clients), len(set(clients))) for begin, clients in table.items()} == {
@@ -72,13 +72,13 @@ def same_as_simple(log: bytes, counts: Sequence[Counts], report: Report) -> None
     }
 
 
-# Whatever the log
+# Any log
 
 
 @given(logs(), sizes)
 @settings(deadline=None, max_examples=200)
 def test_good_logs(log: bytes, sizes: Sizes) -> None:
-    """All numbers are those of sets, wherever blocks end, and whenever intervals are over."""
+    """All numbers are those of sets, for any size of blocks, and whenever intervals are counted."""
     counts, (report,) = counted(log, sizes=sizes)
     assert [numbers_of(one) for one in counts] == by_hand(log)
     same_as_simple(log, counts, report)
@@ -87,7 +87,7 @@ def test_good_logs(log: bytes, sizes: Sizes) -> None:
 @given(st.lists(hit_lines() | written_lines() | st.sampled_from(sorted(DAMAGE.values())), max_size=12), sizes)
 @settings(deadline=None, max_examples=300)
 def test_damaged_logs(lines: list[bytes], sizes: Sizes) -> None:
-    """The same lines are left out as by the simple script, in the same words."""
+    """The same lines are left out as by simple.py, for the same reason."""
     log = b"".join(lines)
     counts, (report,) = counted(log, sizes=sizes)
     assert [numbers_of(one) for one in counts] == by_hand(log)
@@ -97,7 +97,7 @@ def test_damaged_logs(lines: list[bytes], sizes: Sizes) -> None:
 @given(st.binary(max_size=300), sizes)
 @settings(deadline=None)
 def test_noise(noise: bytes, sizes: Sizes) -> None:
-    """What is no log has damaged lines only. It does not begin as an archive does."""
+    """Random bytes are damaged lines. The newline keeps them from being taken for compressed data."""
     log = b"\n" + noise
     counts, (report,) = counted(log, sizes=sizes)
     same_as_simple(log, counts, report)
@@ -106,7 +106,7 @@ def test_noise(noise: bytes, sizes: Sizes) -> None:
 @given(st.integers(0, 62), st.integers(0, 255), st.integers(0, 99))
 @settings(deadline=None, max_examples=300)
 def test_every_byte_of_a_line_counts(place: int, byte: int, number: int) -> None:
-    """One wrong byte anywhere in a line of a block that is whole otherwise."""
+    """One byte is changed anywhere in one line of an otherwise good block."""
     lines = [line(client=client) for client in range(100)]
     lines[number] = lines[number][:place] + bytes((byte,)) + lines[number][place + 1 :]
     log = b"".join(lines)
@@ -118,7 +118,7 @@ def test_every_byte_of_a_line_counts(place: int, byte: int, number: int) -> None
 @given(st.lists(logs(), min_size=25, max_size=25, unique=True))
 @settings(batches, max_examples=10)
 def test_the_tickets_pipeline_agrees(batch: list[bytes]) -> None:
-    """The contract, byte for byte."""
+    """The tables are the pipeline's, byte for byte."""
     with tempfile.TemporaryDirectory() as folder:
         for log, tables in zip(batch, run_pipeline(batch, Path(folder)), strict=True):
             assert tables_of(counted(log)[0]) == tables
@@ -140,7 +140,7 @@ def tables_of(counts: Sequence[Counts]) -> bytes:
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_line_in_the_middle(kind: str) -> None:
-    """Behind each kind of damage the lines stand elsewhere, and are counted."""
+    """Lines after the damage have other offsets in their block, and are counted."""
     good = [line(client=client % 50) for client in range(1000)]
     log = b"".join([*good[:500], DAMAGE[kind], *good[500:]])
     counts, (report,) = counted(log, sizes=Sizes(block_size=6400, quiet_lines=QUIET_LINES))
@@ -150,7 +150,7 @@ def test_a_damaged_line_in_the_middle(kind: str) -> None:
 
 
 def test_a_giant_line_is_never_held() -> None:
-    """Of a line of many blocks its beginning is looked at, in a file and in a stream."""
+    """A line that is longer than many blocks is one damaged line, in a plain and in a compressed file."""
     log = line(client=1) + line()[:-1] + b"x" * 10_000 + b"\n" + line(client=2) + b"y" * 5_000
     for packed in (log, gzip.compress(log)):
         counts, (report,) = counted(packed)
@@ -161,29 +161,30 @@ def test_a_giant_line_is_never_held() -> None:
 # Exactness
 
 
-def digits(number: int, places: Iterable[int]) -> str:
-    """Write a number in hexadecimal digits at some places of forty, and zeros elsewhere."""
+def digits(number: int, offsets: Iterable[int]) -> str:
+    """Write a hash with a number's hex digits at some offsets, and zeros elsewhere."""
     written = ["0"] * 40
-    for place in places:
-        written[place] = f"{number & 15:x}"
+    for offset in offsets:
+        written[offset] = f"{number & 15:x}"
         number >>= 4
     return "".join(written)
 
 
-# Where in the hash the digits of each word stand, and of the bits that the sorted word has.
-WORDS = {
-    "the first word differs": range(1, 17),
-    "the second word differs": range(17, 33),
-    "the third word differs": (0, *range(33, 40)),
-    "the last digits differ": range(37, 40),
-    "the first digits differ": range(3),
+# The digits of a hash that rows are sorted by, those that choose the bucket, and the others.
+DIGITS = {
+    "sorted digits": range(8),
+    "few sorted digits": range(3),
+    "the first word's other digits": range(8, 16),
+    "the second word": range(16, 32),
+    "the third word": range(32, 38),
+    "the bucket's digits": range(37, 40),
 }
 
 
-@pytest.mark.parametrize("places", WORDS.values(), ids=WORDS)
-def test_hashes_that_differ_a_little_are_different_clients(places: Sequence[int]) -> None:
-    """However alike two hashes are, the numbers are exact: hundreds that have all but a few digits in common."""
-    hashes = [digits(number, places) for number in range(512)]
+@pytest.mark.parametrize("offsets", DIGITS.values(), ids=DIGITS)
+def test_similar_hashes_are_different_clients(offsets: Sequence[int]) -> None:
+    """Hundreds of hashes that differ in a few digits are counted exactly."""
+    hashes = [digits(number, offsets) for number in range(512)]
     log = "".join(f"{STARTS[0]} {country} {one}\n" for country in ("de", "??") for one in hashes * 2).encode()
     (counts,), _ = counted(log, sizes=USUAL)
     assert counts.requests == {"de": 1024, "??": 1024}
@@ -205,7 +206,7 @@ def test_hashes_that_differ_a_little_are_different_clients(places: Sequence[int]
 )
 @settings(deadline=None, max_examples=200)
 def test_rows_alike_in_some_words(rows: list[tuple[str, int, int, int, str]], sizes: Sizes) -> None:
-    """Rows that have a word or two in common, and different columns: no two are mixed up, none is parted."""
+    """Lines of the same hash are one client; lines whose hashes have one or two equal words are not."""
     log = b"".join(
         f"{STARTS[0]} {country} {hexadecimal(first, second, third)}{end}\n".encode()
         for country, first, second, third, end in rows
@@ -214,8 +215,8 @@ def test_rows_alike_in_some_words(rows: list[tuple[str, int, int, int, str]], si
 
 
 def hexadecimal(first: int, second: int, third: int) -> str:
-    """Make a hash whose digits in each of the three words are a number's, beginning with the ones that are sorted."""
-    return f"{third:x}{first:016x}{second:016x}{third:07x}"
+    """Make a hash of three words."""
+    return f"{first:016x}{second:016x}{third:08x}"
 
 
 # Several logs
@@ -224,7 +225,7 @@ def hexadecimal(first: int, second: int, third: int) -> str:
 @given(st.lists(logs(), min_size=1, max_size=4), sizes)
 @settings(deadline=None, max_examples=100)
 def test_several_logs_are_counted_as_one(several: list[bytes], sizes: Sizes) -> None:
-    """In whatever order they are named, and however their intervals are mixed."""
+    """Their order does not matter, nor whether they have lines of the same interval."""
     whole = b"".join(log if log.endswith(b"\n") or not log else log + b"\n" for log in several)
     counts, reports = counted(*several, sizes=sizes)
     assert [numbers_of(one) for one in counts] == by_hand(whole)
@@ -232,15 +233,15 @@ def test_several_logs_are_counted_as_one(several: list[bytes], sizes: Sizes) -> 
         assert report.lines == log.count(b"\n") + (not log.endswith(b"\n") and bool(log))
 
 
-def test_an_interval_that_comes_again_is_still_one() -> None:
-    """Days of two bridges, one file behind the other: each client of both is counted once."""
+def test_an_interval_that_was_counted_too_early_is_counted_again() -> None:
+    """Two bridges' logs with the same intervals, concatenated: each client is counted once."""
     days = [b"".join(line(start, client=client) for client in range(20)) for start in STARTS[:3]]
     log = b"".join(days + days)
     assert [numbers_of(one) for one in counted(log)[0]] == by_hand(log)
 
 
 def test_the_progress_adds_up(tmp_path: Path) -> None:
-    """What is said to have been read is the file's size, compressed or not, and also where all begins again."""
+    """The bytes that `advance` takes add up to the file's size, compressed or not, also if the file is read twice."""
     days = [b"".join(line(start, client=client) for client in range(20)) for start in STARTS[:3]]
     for name, log in {"once": b"".join(days), "again": b"".join(days + days)}.items():
         for path, packed in {name: log, f"{name}.gz": gzip.compress(log), f"{name}.xz": lzma.compress(log)}.items():
@@ -251,18 +252,18 @@ def test_the_progress_adds_up(tmp_path: Path) -> None:
             assert (min(read) < 0) == (name == "again")
 
 
-# What it is read from
+# Any file
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
 def test_compressed_logs(compress: type[bytes]) -> None:
-    """They are counted as what they are unpacked."""
+    """A compressed log has the numbers of its content."""
     log = b"".join(line(start, client=client) for start in STARTS[:2] for client in range(200))
     assert [numbers_of(one) for one in counted(compress(log))[0]] == by_hand(log)
 
 
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:
-    """Even where an interval comes again: nothing of it is forgotten before the end."""
+    """Intervals are kept to the end, so that one that appears again is counted as one."""
     log = b"".join(line(start, client=client) for start in STARTS[:3] * 2 for client in range(20))
     path = tmp_path / "pipe"
     os.mkfifo(path)
@@ -274,8 +275,8 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     assert report.lines == 120
 
 
-def test_a_log_that_is_gone_ends_with_a_sentence(tmp_path: Path) -> None:
-    """Found, and removed before it was read."""
+def test_a_removed_log_is_an_error(tmp_path: Path) -> None:
+    """It was removed after it was found."""
     path = tmp_path / "clients.log"
     path.write_bytes(line())
     logs = find([str(path)])
@@ -284,16 +285,16 @@ def test_a_log_that_is_gone_ends_with_a_sentence(tmp_path: Path) -> None:
         tally(logs)
 
 
-def test_a_broken_archive_ends_with_a_sentence(tmp_path: Path) -> None:
-    """Half a file is not counted as if it were whole."""
+def test_a_truncated_log_is_an_error(tmp_path: Path) -> None:
+    """A part of a compressed log is not counted as if it were whole."""
     path = tmp_path / "clients.log.gz"
     path.write_bytes(gzip.compress(b"".join(line(client=client) for client in range(200)))[:-20])
     with pytest.raises(LogFileError, match="corrupt or truncated"):
         tally(find([str(path)]))
 
 
-def test_a_log_that_grows_is_read_as_far_as_it_was(tmp_path: Path) -> None:
-    """What comes later is left for the next time."""
+def test_lines_that_are_appended_are_not_read(tmp_path: Path) -> None:
+    """A log is read up to the size that it had when it was found."""
     path = tmp_path / "clients.log"
     path.write_bytes(line())
     logs = find([str(path)])
@@ -302,7 +303,7 @@ def test_a_log_that_grows_is_read_as_far_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_log_that_shrinks_is_read_to_its_end(tmp_path: Path) -> None:
-    """Somebody empties it after it was found."""
+    """It was truncated after it was found."""
     path = tmp_path / "clients.log"
     path.write_bytes(line() * 2)
     logs = find([str(path)])
@@ -311,6 +312,6 @@ def test_a_log_that_shrinks_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 def test_no_logs_no_lines() -> None:
-    """Nothing is nothing."""
+    """There are no numbers without lines."""
     assert tally([]) == ([], [])
     assert counted(b"")[0] == []

@@ -1,4 +1,4 @@
-"""Memory is that of an interval, and not that of the log."""
+"""Memory is bounded by the longest interval, and not by the log."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 FIRST_START = datetime.fromisoformat("2012-02-07 14:01:04")
 CLIENTS = 200_000
-"""Of an interval: so many that the one before is over."""
+"""Clients of an interval: enough lines for the interval before to be counted."""
 
 
 def convert(log: bytes | Path) -> tuple[bytes, int]:
-    """Convert a log from standard input or from a file; give the tables, and how many KiB the program had at most."""
+    """Convert a log from standard input or from a file; give the tables, and the program's peak memory in KiB."""
     name = "-" if isinstance(log, bytes) else log
     program = (
         f"import resource, subprocess, sys; subprocess.run([{OBFSTATS!r}, 'convert', {str(name)!r}], check=True); "
@@ -36,7 +36,7 @@ def convert(log: bytes | Path) -> tuple[bytes, int]:
 
 
 def write_days(path: Path, days: int) -> None:
-    """Write a log of days that each have other clients."""
+    """Write a log of some days, each with different clients."""
     with path.open("wb") as file:
         for day in range(days):
             begin = f"{FIRST_START + timedelta(days=day)} de ".encode()
@@ -56,12 +56,12 @@ def test_a_long_log_takes_no_more_memory_than_its_longest_interval(tmp_path: Pat
 
 
 def scattered(count: int) -> bytes:
-    """Lines that each are of an interval of their own."""
+    """Give lines, each of another interval."""
     return b"".join(line(f"{FIRST_START + timedelta(minutes=number)}") for number in range(count))
 
 
-def test_a_new_interval_with_every_line_is_counted_as_well(tmp_path: Path) -> None:
-    """No bridge writes such a log."""
+def test_a_new_interval_with_every_line_is_counted(tmp_path: Path) -> None:
+    """No bridge writes such a log; its numbers are exact all the same."""
     log = tmp_path / "clients.log"
     log.write_bytes(scattered(10_000))
     read = list[int]()
@@ -69,8 +69,8 @@ def test_a_new_interval_with_every_line_is_counted_as_well(tmp_path: Path) -> No
     assert sum(read) == log.stat().st_size
 
 
-def test_many_intervals_in_a_pipe_are_not_much_in_memory() -> None:
-    """What can be read only once keeps all its intervals until the end, each as large as it is."""
+def test_many_intervals_of_a_pipe_take_little_memory() -> None:
+    """A pipe's intervals are kept to the end, and each takes as much memory as its rows."""
     tables, peak = convert(scattered(8_000))
     assert tables.count(b"\n") == 2 * 8_000 + 2
     assert peak < 200_000

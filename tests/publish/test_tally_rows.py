@@ -1,4 +1,4 @@
-"""The clients of an interval are counted exactly, however many rows there are and however similar their hashes are."""
+"""The clients of an interval are counted exactly, for any number of rows and for hashes as similar as can be."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MANY = 200_000
 
 
 def pack(table: Table) -> NDArray[np.uint64]:
-    """Make rows of a table: the first 8, the next 8 and the last 4 bytes of a hash, country's and suffix's numbers."""
+    """Pack a table's rows: the first 8, next 8 and last 4 bytes of a hash, and the numbers of country and suffix."""
     rows = np.empty((len(table), ROW_WORDS), np.uint64)
     rows[:, :2] = table[:, :2]
     rows[:, 2] = table[:, 2] | table[:, 3] << np.uint64(32) | table[:, 4] << np.uint64(32 + COUNTRY_BITS)
@@ -38,7 +38,7 @@ def pack(table: Table) -> NDArray[np.uint64]:
 
 
 def check(table: Table, chunk: int) -> None:
-    """Count a table's rows in both ways, chunk by chunk here, in sets there."""
+    """Compare the numbers of a table's rows, added in chunks, with those of sets."""
     rows = IntervalRows()
     for first in range(0, len(table), chunk):
         rows.add(pack(table[first : first + chunk]))
@@ -58,7 +58,7 @@ small = st.integers(0, 2)
 @given(st.lists(st.tuples(*[small] * 5), min_size=1, max_size=50), st.integers(1, 60))
 @settings(max_examples=200, deadline=None)
 def test_few_rows(table: list[tuple[int, ...]], chunk: int) -> None:
-    """Whatever two rows have in common, only a client's own rows are counted as one client."""
+    """Rows are one client only if hash and country are equal."""
     check(np.array(table, np.uint64).reshape(-1, 5), chunk)
 
 
@@ -82,14 +82,14 @@ def test_few_rows(table: list[tuple[int, ...]], chunk: int) -> None:
     ],
 )  # fmt: skip
 def test_many_rows(highest: Sequence[int]) -> None:
-    """A third of the rows are of clients that came before."""
+    """More rows than are sorted at once; many are of clients that occurred before."""
     random = np.random.default_rng(5047)
     table = np.stack([random.integers(0, high, MANY * 2 // 3, np.uint64) for high in highest], axis=1)
     check(table[random.integers(0, len(table), MANY)], 1 << 15)
 
 
 def test_clients_with_several_transports() -> None:
-    """Each client is in one class, that of all its transports, in whatever order they came."""
+    """Each client is in the class of all its transports, in any order of its lines."""
     random = np.random.default_rng(5047)
     table = np.stack([random.integers(0, high, 30_000, np.uint64) for high in (2**63, 2**63, 2**32, 4, 4)], axis=1)
     table = np.concatenate([table] * 4)
@@ -98,5 +98,5 @@ def test_clients_with_several_transports() -> None:
 
 
 def test_a_row_is_24_bytes() -> None:
-    """The hash as it is, and its kind: this is how much memory a line takes."""
+    """A line takes the memory of its hash, and four bytes."""
     assert ROW.itemsize == 8 * ROW_WORDS == 24

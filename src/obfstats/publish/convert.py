@@ -6,9 +6,7 @@ load; long ones by tally/, where numpy is installed. Both give the same numbers.
 
 from __future__ import annotations
 
-import gc
 import os
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -25,7 +23,7 @@ from obfstats.publish.rounding import write_tables
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import GeoIpSource
@@ -155,28 +153,15 @@ def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[lis
     is_short = all(log.is_plain for log in logs) and sum(log.size or 0 for log in logs) <= _SHORT
     if is_short:
         return plain.count(logs, advance)
-    # numpy would start a thread for each processor, to multiply matrices; there are none here, and it takes a while.
+    # OpenBLAS, which numpy loads, would start a thread for each processor to multiply matrices. There are none here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with _without_cycle_search():
-        try:
-            import_module("numpy")
-        except ImportError:
-            return plain.count(logs, advance)
-        from obfstats.publish.tally import tally  # noqa: PLC0415 - an extra, which takes a while to load
-
-        return tally(logs, advance)
-
-
-@contextmanager
-def _without_cycle_search() -> Iterator[None]:
-    """Turn the search for reference cycles off: it takes long where numpy is loaded, and counting makes no cycles."""
-    was_enabled = gc.isenabled()
-    gc.disable()
     try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+        import_module("numpy")
+    except ImportError:
+        return plain.count(logs, advance)
+    from obfstats.publish.tally import tally  # noqa: PLC0415 - an extra, which takes a while to load
+
+    return tally(logs, advance)
 
 
 def _judge(logs: Sequence[LogFile], reports: Sequence[Report], warn: Callable[[str], None], *, force: bool) -> int:
