@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.publish.convert import convert
 from obfstats.publish.intervals import Selection
-from obfstats.publish.progress import Progress
 from obfstats.publish.render import Output
 
 if TYPE_CHECKING:
@@ -58,7 +57,6 @@ def made(
         force=force,
         out=out,
         warn=said.append,
-        progress=Progress(),
     )
     return Made(status, out.getvalue().decode("ascii"), said)
 

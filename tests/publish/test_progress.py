@@ -10,7 +10,7 @@ import sys
 from contextlib import redirect_stderr
 from typing import TYPE_CHECKING
 
-from obfstats.publish.progress import PATIENCE, Progress
+from obfstats.publish.progress import PATIENCE, show_progress
 from peers.program import OBFSTATS
 from tests.publish.logs import line
 from tests.publish.programs import ENVIRONMENT
@@ -43,7 +43,7 @@ class Stopwatch:
 def test_short_work_shows_nothing() -> None:
     """Work of less than a second shows no bar."""
     clock, terminal = Stopwatch(), Terminal()
-    with redirect_stderr(terminal), Progress(clock).of(1000) as advance:
+    with redirect_stderr(terminal), show_progress(1000, clock) as advance:
         for _ in range(9):
             advance(100)
             clock.now += PATIENCE / 10
@@ -54,7 +54,7 @@ def test_long_work_shows_how_much_is_done(monkeypatch: pytest.MonkeyPatch) -> No
     """After a second, including what was done before; the line is erased at the end."""
     monkeypatch.setenv("TERM", "xterm")
     clock, terminal = Stopwatch(), Terminal()
-    with redirect_stderr(terminal), Progress(clock).of(1_000_000) as advance:
+    with redirect_stderr(terminal), show_progress(1_000_000, clock) as advance:
         advance(500_000)
         clock.now += PATIENCE
         advance(250_000)
@@ -65,7 +65,7 @@ def test_long_work_shows_how_much_is_done(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_goes_to_a_file_has_no_bar() -> None:
     """No escape codes in a file."""
     clock, shown = Stopwatch(), io.StringIO()
-    with redirect_stderr(shown), Progress(clock).of(1000) as advance:
+    with redirect_stderr(shown), show_progress(1000, clock) as advance:
         clock.now += 10
         advance(100)
     assert shown.getvalue() == ""
@@ -75,7 +75,7 @@ def test_a_closed_standard_error_is_no_error(monkeypatch: pytest.MonkeyPatch) ->
     """Python has None there."""
     monkeypatch.setattr(sys, "stderr", None)
     done = []
-    with Progress().of(1000) as advance:
+    with show_progress(1000) as advance:
         advance(100)
         done.append(True)
     assert done == [True]

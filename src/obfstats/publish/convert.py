@@ -18,7 +18,7 @@ from obfstats.publish import plain
 from obfstats.publish.commands import LEDGER_NAME, TABLES
 from obfstats.publish.intervals import Selection, select_finished, select_for_documents
 from obfstats.publish.logfiles import STANDARD_INPUT, LogFileError, find
-from obfstats.publish.progress import Progress
+from obfstats.publish.progress import show_progress
 from obfstats.publish.rounding import write_tables
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run_convert(options: argparse.Namespace, open_geoip: OpenGeoIp) -> int:
     output = None if options.format == TABLES else _output(options, open_geoip)
     with open_standard_output() as out:
         warn = partial(print_error, "obfstats convert")
-        return convert(options.logs, selection, output, force=options.force, out=out, warn=warn, progress=Progress())
+        return convert(options.logs, selection, output, force=options.force, out=out, warn=warn)
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -118,7 +118,6 @@ def convert(
     force: bool,
     out: BinaryIO,
     warn: Callable[[str], None],
-    progress: Progress,
 ) -> int:
     """Read the logs and write what may be published of them.
 
@@ -129,7 +128,6 @@ def convert(
         force: whether the exit status is 0 even if much of a log is damaged.
         out: the result is written here, as bytes.
         warn: gets sentences for the operator. They never contain a byte of a log, except an interval's start.
-        progress: shows how much has been read.
 
     Returns:
         The exit status: 0; 1 if more than 1 % of a log is damaged (the result is written anyway); 2 if a log cannot be
@@ -137,7 +135,7 @@ def convert(
     """
     try:
         logs = find(names)
-        with progress.of(sum(log.size or 0 for log in logs)) as advance:
+        with show_progress(sum(log.size or 0 for log in logs)) as advance:
             counts, reports = _count(logs, advance)
         status = _judge(logs, reports, warn, force=force)
         text = _write(counts, selection, output, warn)

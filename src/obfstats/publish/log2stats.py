@@ -22,7 +22,7 @@ from obfstats.publish.oldlogs.clients import CountingContext
 from obfstats.publish.oldlogs.counting import IntervalCounting
 from obfstats.publish.oldlogs.notes import Notes
 from obfstats.publish.oldlogs.reading import OldLog, distinct_files, merge_old_logs
-from obfstats.publish.progress import Progress
+from obfstats.publish.progress import show_progress
 from obfstats.publish.render import Output, render
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run_log2stats(options: argparse.Namespace, context: CountingContext, origins
     with open_standard_output() as out:
         try:
             logs = find(options.logs)
-            with Progress().of(sum(log.size or 0 for log in logs)) as advance:
+            with show_progress(sum(log.size or 0 for log in logs)) as advance:
                 found = count_old_logs(
                     logs, context, utc_offset=options.utc_offset, empty=options.empty, advance=advance
                 )

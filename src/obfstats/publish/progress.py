@@ -15,44 +15,34 @@ PATIENCE = 1.0
 """Seconds of work before the bar appears."""
 
 
-class Progress:
-    """Shows progress on standard error."""
+@contextmanager
+def show_progress(total: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[int], None]]:
+    """Show the progress of one piece of work on standard error.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Show nothing yet.
+    Args:
+        total: its size in bytes; 0 if it is unknown.
+        clock: monotonic time in seconds.
 
-        Args:
-            clock: monotonic time in seconds.
-        """
-        self._clock = clock
+    Yields:
+        A function that takes the number of bytes done since its last call.
+    """
+    if sys.stderr is None or not sys.stderr.isatty() or find_spec("rich") is None:
+        yield lambda _size: None
+        return
+    show_at = clock() + PATIENCE
+    done = 0
+    update: Callable[[int], None] | None = None
+    with ExitStack() as bar:
 
-    @contextmanager
-    def of(self, total: int) -> Iterator[Callable[[int], None]]:
-        """Show the progress of one piece of work.
+        def advance(size: int) -> None:
+            nonlocal done, update
+            done += size
+            if update is None and clock() >= show_at:
+                update = _show_bar(total, bar)
+            if update is not None:
+                update(done)
 
-        Args:
-            total: its size in bytes; 0 if it is unknown.
-
-        Yields:
-            A function that takes the number of bytes done since its last call.
-        """
-        if sys.stderr is None or not sys.stderr.isatty() or find_spec("rich") is None:
-            yield lambda _size: None
-            return
-        show_at = self._clock() + PATIENCE
-        done = 0
-        update: Callable[[int], None] | None = None
-        with ExitStack() as bar:
-
-            def advance(size: int) -> None:
-                nonlocal done, update
-                done += size
-                if update is None and self._clock() >= show_at:
-                    update = _show_bar(total, bar)
-                if update is not None:
-                    update(done)
-
-            yield advance
+        yield advance
 
 
 def _show_bar(total: int, stack: ExitStack) -> Callable[[int], None]:

@@ -14,7 +14,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from obfstats.commandline import open_standard_output, print_error
 from obfstats.formats.document import MAX_DOCUMENT_LENGTH, TYPE
@@ -24,7 +24,7 @@ from obfstats.publish.audit.log import audit_log
 from obfstats.publish.audit.published import KEYWORDS, TITLES, TOR_KEYWORDS, audit_documents, audit_tables
 from obfstats.publish.logfiles import LogFileError, find, reading_error
 from obfstats.publish.logreader import read_lines
-from obfstats.publish.progress import Progress
+from obfstats.publish.progress import show_progress
 
 if TYPE_CHECKING:
     import argparse
@@ -44,36 +44,25 @@ class UnknownFileError(Exception):
 
 
 def run_audit(options: argparse.Namespace) -> int:
-    """Run the command; give its exit status."""
-    with open_standard_output() as out:
-        return print_audit(options.file, out=out, warn=partial(print_error, "obfstats audit"), progress=Progress())
-
-
-def print_audit(name: str, *, out: BinaryIO, warn: Callable[[str], None], progress: Progress) -> int:
-    """Audit a file and print what was found.
-
-    Args:
-        name: the file: a path, a pattern that matches one file, or `-`.
-        out: the findings are written here.
-        warn: gets a sentence for the operator where there is nothing to audit.
-        progress: shows how much has been read.
+    """Run the command.
 
     Returns:
         The exit status: 0 where nothing speaks against publishing the file; 1 where it should not leave the machine;
         2 where it cannot be read or audited.
     """
+    warn = partial(print_error, "obfstats audit")
     try:
-        files = find([name])
+        files = find([options.file])
         if len(files) != 1:
             warn(f"{len(files)} files match that pattern; name one")
             return 2
-        with progress.of(files[0].size or 0) as advance:
+        with show_progress(files[0].size or 0) as advance:
             result = audit(files[0], now=datetime.now(UTC), advance=advance)
     except (LogFileError, UnknownFileError) as error:
         warn(str(error))
         return 2
-    out.writelines(f"{line}\n".encode() for line in describe(result))
-    out.flush()
+    with open_standard_output() as out:
+        out.writelines(f"{line}\n".encode() for line in describe(result))
     return 1 if result.has_alarm else 0
 
 
