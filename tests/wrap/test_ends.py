@@ -16,7 +16,7 @@ from obfstats.wire.extorport import Command, pack_message
 from peers import stand_in, wrapped
 from peers.destinations import TIMEOUT, digest
 from tests.proxy.visiting import HELLO
-from tests.wrap.carrying import CLIENT, bridge, receive_all
+from tests.wrap.bridges import CLIENT, bridge, receive_all
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from peers import extended, stand_in, wrapped
 from peers.destinations import TIMEOUT, digest
 from peers.extended import Conduct
 from tests.proxy.visiting import HELLO
-from tests.wrap.carrying import CLIENT, bridge, receive_all
+from tests.wrap.bridges import CLIENT, bridge, receive_all
 
 if TYPE_CHECKING:
     from pathlib import Path

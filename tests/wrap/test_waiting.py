@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from peers.destinations import TIMEOUT
 from tests.proxy.honest import resident
-from tests.wrap.carrying import CLIENT, bridge
+from tests.wrap.bridges import CLIENT, bridge
 
 if TYPE_CHECKING:
     from pathlib import Path
