@@ -1,1 +1,1 @@
-"""Tests of `obfstats wrap` without a tor."""
+"""Tests of `obfstats wrap`, with a stub of tor."""

@@ -1,4 +1,4 @@
-"""A bridge that is shared by all tests of a file that do it no harm."""
+"""A bridge that all tests of a file share unless they harm it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
-    """One bridge for all the tests that neither move its clock nor end it."""
+    """One bridge for all tests that neither move its clock nor end it."""
     folder = tmp_path_factory.mktemp("bridge")
     log = folder / "log"
     with extended.orport(folder) as tor, wrapped.server(folder, tor, *managed.counting(log)) as bridge:

@@ -1,4 +1,4 @@
-"""Programs that a wrap runs to their end, as a bridge's tor would have it started."""
+"""Programs that a wrap runs to their end, under the environment of a bridge's tor."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOWHERE = ("127.0.0.1", 9)
-"""An ORPort for programs to which no client comes."""
+"""An ORPort for programs that get no client."""
 
 SHELL = "/bin/sh"
 
 QUIET = ("--no-stats", "--no-log")
-"""A wrap that says nothing of its own."""
+"""A wrap that logs nothing."""
 
 
 def environment(folder: Path, *transports: str) -> dict[str, str]:
-    """Give what a bridge's tor sets for transports, or for one, with their state below a folder."""
+    """Return the variables that a bridge's tor sets for transports, with their state below a folder."""
     return managed.server_environment(folder / "pt_state", NOWHERE, transports=transports or [wrapped.NAME])
 
 
@@ -39,10 +39,10 @@ def run(
 
     Args:
         folder: the state folder is made in it.
-        program: what stands behind the two dashes.
+        program: its command line, after the two dashes.
         options: the wrap's.
-        under: what stands before the whole command line.
-        told: variables beside those that tor sets, or in place of them; None for what is not there at all.
+        under: a command that runs the wrap.
+        told: further variables; None unsets one.
         given: what is on standard input.
     """
     variables = {**os.environ, **environment(folder), **(told or {})}

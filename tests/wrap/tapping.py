@@ -1,4 +1,4 @@
-"""Somebody between the wrap and tor, who passes everything on and keeps what tor is told."""
+"""A tap between the wrap and tor, which forwards everything and keeps what tor is sent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROOF = 1 + 32 + 32
-"""Bytes that a transport sends before its first message: how it authenticates, its nonce, its hash."""
+"""Bytes that a transport sends before its first message: authentication type, nonce, hash."""
 
 
 class Tap:
-    """What was said to tor.
+    """What tor was sent.
 
     Attributes:
         address: where to connect in tor's place.
@@ -31,7 +31,7 @@ class Tap:
         self.heard: list[bytearray] = []
 
     def last(self) -> list[tuple[int, bytes]]:
-        """Give the messages of the last connection up to DONE."""
+        """Return the messages of the last connection up to DONE."""
         held = bytes(self.heard[-1][PROOF:])
         messages: list[tuple[int, bytes]] = []
         while not messages or messages[-1][0] != stand_in.DONE:
@@ -43,7 +43,7 @@ class Tap:
 
 @contextlib.contextmanager
 def tapped(to: tuple[str, int], chunk: int = 1 << 16) -> Iterator[Tap]:
-    """Pass connections on until the block ends.
+    """Forward connections until the block ends.
 
     Args:
         to: where tor is.

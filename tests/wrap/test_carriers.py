@@ -1,4 +1,4 @@
-"""What carries bytes between two sockets, by splice and without, and what a shortage leaves of it."""
+"""Carriers between two sockets, with splice and without, and during shortages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pairs() -> Iterator[tuple[socket.socket, socket.socket, socket.socket, socke
 def test_bytes_are_carried_as_they_are(
     pairs: tuple[socket.socket, socket.socket, socket.socket, socket.socket], kind: Callable[[], Carrier]
 ) -> None:
-    """What is taken, what is held, what is given; then there is nothing, and then the end."""
+    """It takes, holds and gives bytes; then there are none, and then the end of file."""
     peer, source, sink, other = pairs
     carrier = kind()
     data = os.urandom(5000)
@@ -53,10 +53,10 @@ def test_bytes_are_carried_as_they_are(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_slow_peer_does_not_take_is_held(
+def test_what_a_slow_peer_does_not_accept_is_held(
     pairs: tuple[socket.socket, socket.socket, socket.socket, socket.socket], kind: Callable[[], Carrier]
 ) -> None:
-    """Until the peer reads again; not a byte is lost or comes twice."""
+    """Until the peer reads again; no byte is lost or repeated."""
     peer, source, sink, other = pairs
     carrier = kind()
     data, arrived, sent = os.urandom(MUCH), bytearray(), 0
@@ -83,12 +83,12 @@ def test_what_a_slow_peer_does_not_take_is_held(
 
 
 def test_this_kernel_splices() -> None:
-    """Linux does; where it does not, nothing else here would notice."""
+    """Linux lets it; without splice no other test would notice."""
     assert can_splice()
 
 
 def test_pipes_are_lent_again_and_buffers_are_not() -> None:
-    """A pipe is dear to make; a buffer would keep what somebody sent."""
+    """A pipe is costly to make; a buffer would keep a client's bytes."""
     carriers = Carriers(max_pipes=1)
     pipe, buffer = carriers.lend(), carriers.lend()
     assert (type(pipe), type(buffer)) == (Pipe, Buffer)
@@ -99,8 +99,8 @@ def test_pipes_are_lent_again_and_buffers_are_not() -> None:
     carriers.close()
 
 
-def test_what_still_holds_something_is_not_lent_again() -> None:
-    """Or it would reach somebody else."""
+def test_a_carrier_that_holds_bytes_is_not_lent_again() -> None:
+    """Or it would reach another client."""
     carriers = Carriers(max_pipes=1)
     pipe = carriers.lend()
     ours, theirs = socket.socketpair()
@@ -116,7 +116,7 @@ def test_what_still_holds_something_is_not_lent_again() -> None:
 
 
 def test_a_shortage_of_descriptors_leaves_nothing_behind() -> None:
-    """Buffers serve while there are none; once there are, pipes of full size do."""
+    """Buffers serve during the shortage, and pipes of full size after it."""
     carriers = Carriers(max_pipes=8)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
@@ -135,7 +135,7 @@ def test_a_shortage_of_descriptors_leaves_nothing_behind() -> None:
 
 
 def test_with_many_on_loan_each_takes_little() -> None:
-    """Thousands of clients that do not read must not take gigabytes; when they are gone, all is as before."""
+    """Thousands of clients that do not read must not take gigabytes; after them everything is as before."""
     carriers = Carriers(max_pipes=0)
     lent = [carriers.lend() for _ in range(MANY_LENT - 1)]
     assert carriers.most == SIZE

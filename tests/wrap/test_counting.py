@@ -1,4 +1,4 @@
-"""Who is counted: every client whom tor has taken, at that moment, and nobody else."""
+"""Which clients count: all that tor has accepted, at that moment, and no others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def answer(connection: socket.socket) -> int | None:
-    """Give the wrap's verdict, and see that it closes behind DENY; None where it just closes."""
+    """Return the wrap's answer, and check that it closes after DENY; None where it just closes."""
     with connection:
         try:
             command = stand_in.verdict(connection)
@@ -40,14 +40,14 @@ def answer(connection: socket.socket) -> int | None:
 
 
 def test_every_client_is_a_line_with_its_country(counting: Counting) -> None:
-    """Three countries and none, each address a hash of its own."""
+    """Three countries and an unknown one; each address has its own hash."""
     for country in ("de", "tr", "ir", "??", "de"):
         counting.visitors.come(country=country)
     assert countries(counting.log) == counting.visitors.counted()
 
 
 def test_a_client_that_comes_again_has_the_same_hash(tmp_path: Path) -> None:
-    """By another port and another transport: within a day it is one address."""
+    """From another port and by another transport: within a day it is one address."""
     log = tmp_path / "log"
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge:
         client = canary.address()
@@ -58,8 +58,8 @@ def test_a_client_that_comes_again_has_the_same_hash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("conduct", extended.UNWILLING)
-def test_whom_tor_does_not_take_is_denied_and_not_counted(counting: Counting, conduct: Conduct) -> None:
-    """The program hears DENY, as if tor had said it; those before and behind are served and counted."""
+def test_a_client_that_tor_does_not_accept_is_denied_and_not_counted(counting: Counting, conduct: Conduct) -> None:
+    """The program gets DENY, as if from tor; clients before and after it are served and counted."""
     counting.tor.expect(Conduct.HONEST, conduct)
     counting.visitors.come()
     assert answer(counting.bridge.entrance.ask(f"{canary.address('ir')}:5678")) == stand_in.DENY
@@ -68,8 +68,8 @@ def test_whom_tor_does_not_take_is_denied_and_not_counted(counting: Counting, co
     assert not any("internal error" in line for line in counting.bridge.said())
 
 
-def test_a_client_counts_when_tor_has_said_okay(tmp_path: Path) -> None:
-    """Not when it comes, and not with DONE."""
+def test_a_client_counts_at_tors_okay(tmp_path: Path) -> None:
+    """Not when it connects, and not at DONE."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path, Conduct.HONEST, Conduct.LATE) as tor,
@@ -86,8 +86,8 @@ def test_a_client_counts_when_tor_has_said_okay(tmp_path: Path) -> None:
             assert countries(log) == {"de": 1}
 
 
-def test_a_client_that_goes_while_tor_is_asked_is_not_counted(tmp_path: Path) -> None:
-    """The wrap hangs up on tor as well, before tor has said a word."""
+def test_a_client_that_disconnects_before_tors_okay_is_not_counted(tmp_path: Path) -> None:
+    """The wrap closes tor's connection too, before tor has answered."""
     log = tmp_path / "log"
     with extended.orport(tmp_path) as tor, socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(TIMEOUT)
@@ -103,7 +103,7 @@ def test_a_client_that_goes_while_tor_is_asked_is_not_counted(tmp_path: Path) ->
 
 
 def test_with_a_plain_orport_a_client_counts_when_it_is_connected(tmp_path: Path) -> None:
-    """Nobody is told anything, and the statistics have country and transport all the same."""
+    """Tor is told nothing, and the statistics still have country and transport."""
     log = tmp_path / "log"
     with serve(echo) as address:
         options = ["--stats-columns", "transport", *managed.counting(log)]
@@ -116,8 +116,8 @@ def test_with_a_plain_orport_a_client_counts_when_it_is_connected(tmp_path: Path
     ]
 
 
-def test_one_without_an_address_counts_as_tor_counts_it(tmp_path: Path) -> None:
-    """As 127.0.0.1, of no country; without a transport's name, or with one that no line can have, by `<??>`."""
+def test_a_client_without_an_address_counts_as_tor_counts_it(tmp_path: Path) -> None:
+    """As 127.0.0.1 of an unknown country; without a transport's name, or with one that no line can have, as `<??>`."""
     log = tmp_path / "log"
     options = ["--stats-columns", "transport,family", *managed.counting(log)]
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *options) as bridge:
@@ -137,8 +137,8 @@ def test_one_without_an_address_counts_as_tor_counts_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("conduct", [Program.WEBTUNNEL, Program.SNOWFLAKE, Program.NO_ADDRESS, Program.NO_TRANSPORT])
-def test_the_ways_of_other_transports_are_served_and_counted(counting: Counting, conduct: Program) -> None:
-    """Made-up ports, and less than there is to say."""
+def test_other_transports_messages_are_served_and_counted(counting: Counting, conduct: Program) -> None:
+    """With made-up ports, or without one of the messages."""
     before = countries(counting.log).total()
     counting.bridge.program.expect(conduct)
     with counting.visitors.ask() as client:
@@ -150,8 +150,8 @@ def test_the_ways_of_other_transports_are_served_and_counted(counting: Counting,
     assert countries(counting.log) == counting.visitors.counted()
 
 
-def test_a_tor_whose_words_come_in_pieces_is_understood(tmp_path: Path) -> None:
-    """A byte at a time, each in a packet of its own, with something to say at once behind its OKAY."""
+def test_what_tor_sends_may_arrive_in_pieces(tmp_path: Path) -> None:
+    """A byte at a time, each in its own packet, with bytes for the client right after OKAY."""
     log = tmp_path / "log"
     with extended.orport(tmp_path, greeting=b"220 welcome") as tor, tapped(tor.address, chunk=1) as tap:
         place = {"TOR_PT_EXTENDED_SERVER_PORT": str(Endpoint(*tap.address))}
@@ -170,7 +170,7 @@ def test_tor_on_ipv6_is_reached(tmp_path: Path) -> None:
 
 
 def test_many_at_once_are_all_counted(tmp_path: Path) -> None:
-    """Twenty who come again and again, while twenty more stay."""
+    """Twenty that connect again and again, while twenty more stay connected."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -186,8 +186,8 @@ def test_many_at_once_are_all_counted(tmp_path: Path) -> None:
         assert countries(log).total() == len(visitors.served) - 1 == 119
 
 
-def test_a_days_lines_are_written_when_it_is_over(tmp_path: Path) -> None:
-    """Few clients, many lines held back: within ten minutes of the day's end all are there."""
+def test_an_intervals_lines_are_written_when_it_has_ended(tmp_path: Path) -> None:
+    """Few clients, so all lines are in the buffer: within ten minutes of the interval's end they are in the log."""
     time, log = Time(tmp_path), tmp_path / "log"
     options = managed.counting(log, buffer=100)
     with extended.orport(tmp_path) as tor:
@@ -204,8 +204,8 @@ def test_a_days_lines_are_written_when_it_is_over(tmp_path: Path) -> None:
         assert len({line.start for line in lines(log)}) == 1
 
 
-def test_nothing_is_counted_where_nobody_wants_it(tmp_path: Path) -> None:
-    """--no-stats: clients are passed on, and no file is made."""
+def test_without_statistics_nothing_is_counted(tmp_path: Path) -> None:
+    """--no-stats: clients are forwarded, and no file is made."""
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, "--no-stats") as bridge:
         Visitors(bridge.methods[wrapped.NAME], "dummy").come(3)
         assert list(bridge.state.iterdir()) == bridge.folders()

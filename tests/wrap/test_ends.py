@@ -1,4 +1,4 @@
-"""How a connection ends: each direction by itself, or both at once where one end is lost."""
+"""How a connection ends: each direction by itself, or both at once if one end is lost."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 FALL = b"f"
-"""What a client says to have tor reset its connection."""
+"""A client sends this to have tor reset its connection."""
 
 SERVED = pack_message(Command.OKAY) + hashlib.sha256(b"").digest()
-"""What a program hears whose client has said nothing."""
+"""What the stub answers to a client that has sent nothing."""
 
 RESET = struct.pack("ii", 1, 0)
 """Makes a socket reset its connection as it closes."""
 
 
 def test_tor_may_end_first(tmp_path: Path) -> None:
-    """Its end arrives at once, and what the client says behind that still reaches it."""
+    """Its end arrives at once, and what the client sends after that still reaches it."""
     arrived = queue.Queue[bytes]()
 
     def end_and_listen(connection: socket.socket) -> None:
@@ -52,16 +52,16 @@ def test_tor_may_end_first(tmp_path: Path) -> None:
         assert arrived.get(timeout=TIMEOUT) == HELLO * 3
 
 
-def test_an_end_with_the_first_words_is_kept(tmp_path: Path) -> None:
-    """The program has said all before the wrap looks behind its OKAY."""
+def test_an_end_that_arrives_with_the_first_bytes_is_kept(tmp_path: Path) -> None:
+    """The program has sent everything before the wrap reads on after OKAY."""
     with bridge(tmp_path, handle=digest) as running, running.entrance.enter(CLIENT) as connection:
         connection.sendall(HELLO)
         connection.shutdown(socket.SHUT_WR)
         assert receive_all(connection) == hashlib.sha256(HELLO).digest()
 
 
-def test_an_end_before_okay_is_not_forgotten(tmp_path: Path) -> None:
-    """A program that has said DONE and will say no more: it is hung up on, as tor does, or served to the end."""
+def test_an_end_before_okay_is_kept(tmp_path: Path) -> None:
+    """A program that ends its direction after DONE: it is disconnected, as tor does, or served to the end."""
     with bridge(tmp_path, handle=digest) as running:
         # Both may come at once, or one by one.
         for _ in range(20):
@@ -73,7 +73,7 @@ def test_an_end_before_okay_is_not_forgotten(tmp_path: Path) -> None:
                 assert receive_all(connection) in {b"", SERVED}
 
 
-def test_a_client_who_says_nothing_and_ends_is_an_end_for_tor(tmp_path: Path) -> None:
+def test_a_client_that_sends_only_its_end_ends_tors_connection(tmp_path: Path) -> None:
     """No byte in either direction but tor's answer."""
     with bridge(tmp_path, handle=digest) as running, running.entrance.enter(CLIENT) as connection:
         connection.shutdown(socket.SHUT_WR)
@@ -82,7 +82,7 @@ def test_a_client_who_says_nothing_and_ends_is_an_end_for_tor(tmp_path: Path) ->
 
 @pytest.mark.parametrize("who", ["program", "tor"])
 def test_a_connection_that_is_reset_ends_at_its_other_end(tmp_path: Path, who: str) -> None:
-    """Half of it is of no use to anybody; others stay."""
+    """The other half is closed too; other connections stay."""
     ended = threading.Event()
 
     def echo_or_reset(connection: socket.socket) -> None:
@@ -110,7 +110,7 @@ def test_a_connection_that_is_reset_ends_at_its_other_end(tmp_path: Path, who: s
 
 
 def is_open_at_last(connection: socket.socket) -> bool:
-    """Wait until something comes, or an end; tell whether it was not an end."""
+    """Wait for bytes or the end of file; tell whether there were bytes."""
     try:
         return connection.recv(1) != b""
     except ConnectionError:

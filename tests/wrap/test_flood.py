@@ -1,4 +1,4 @@
-"""More connections than there is room for, and many that come to nothing: honest ones are served and counted."""
+"""More connections than the limit, and many that never finish: honest ones are served and counted."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ NAME = wrapped.NAME
 
 FLOOD = 1000
 MANY = 4096
-"""Descriptors that this process needs for its end of it, with some to spare."""
+"""Descriptors that this process needs for its own ends, with some to spare."""
 
 PATIENCE = 5.0
-"""Seconds within which an honest client must be served, on a machine that is busy."""
+"""Seconds within which an honest client must be served, on a busy machine."""
 
 MEMORY = 32 << 20
 """Bytes by which the wrap may grow: 32 KiB for each of the flood."""
@@ -40,7 +40,7 @@ OPENING = 10
 """Seconds from a program's connection to tor's OKAY."""
 
 A_MOMENT = 0.3
-"""Seconds in which a connection would be answered many times over."""
+"""Seconds in which a connection would certainly be answered."""
 
 PLACES = 8
 
@@ -81,15 +81,15 @@ STOPS: tuple[Callable[[Entrance, socket.socket], None], ...] = (
 
 
 def come_in_good_time(visitors: Visitors, number: int) -> None:
-    """Have visitors come, none of whom waits for long."""
+    """Have visitors connect, none of which waits for long."""
     for _ in range(number):
         began = time.monotonic()
         visitors.come()
         assert time.monotonic() - began < PATIENCE
 
 
-def test_a_thousand_half_open_ones_keep_nobody_out(tmp_path: Path) -> None:
-    """They have their ten seconds, count for nothing, and take no more memory than they may."""
+def test_a_thousand_half_open_connections_keep_no_client_out(tmp_path: Path) -> None:
+    """Each has ten seconds, is not counted, and takes bounded memory."""
     moved, log = Time(tmp_path), tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -122,8 +122,8 @@ def test_a_thousand_half_open_ones_keep_nobody_out(tmp_path: Path) -> None:
     assert any(f"{FLOOD} " in sentence for sentence in warnings(bridge))
 
 
-def test_beyond_the_cap_connections_wait_for_those_who_go(tmp_path: Path) -> None:
-    """Eight are in and are served all the time; further ones hear nothing until one goes, and are then served."""
+def test_beyond_the_cap_connections_wait_until_others_close(tmp_path: Path) -> None:
+    """Eight are connected and served all the time; further ones wait until one closes, and are then served."""
     log = tmp_path / "log"
     options = ["--max-connections", str(PLACES), *managed.counting(log)]
     with (
@@ -146,8 +146,8 @@ def test_beyond_the_cap_connections_wait_for_those_who_go(tmp_path: Path) -> Non
         assert countries(log) == visitors.counted()
 
 
-def test_those_who_never_say_who_comes_make_room_for_others(tmp_path: Path) -> None:
-    """Half of all places are for them, and beyond that the oldest are cut off: clients come in at any time."""
+def test_sessions_that_never_finish_are_closed_for_new_ones(tmp_path: Path) -> None:
+    """They may take half of the connections; beyond that the oldest are closed, so clients always get in."""
     log = tmp_path / "log"
     options = ["--max-connections", str(2 * PLACES), *managed.counting(log)]
     with (
@@ -168,7 +168,7 @@ def test_those_who_never_say_who_comes_make_room_for_others(tmp_path: Path) -> N
 
 
 def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
-    """Who is there stays, who comes waits and is served when there are some again."""
+    """Connected clients stay; new ones wait and are served after the shortage."""
     moved, log = Time(tmp_path), tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,

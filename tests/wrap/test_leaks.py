@@ -1,4 +1,4 @@
-"""Connections that end, in whichever way, leave nothing behind: no descriptor, no place, no memory to speak of."""
+"""Connections that end, in whichever way, leave no descriptor, no slot and hardly any memory."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 CLIENT = "192.0.2.7:5678"
 
 EACH = 40
-"""How often everything happens."""
+"""How often each way is repeated."""
 
 KEPT = 32
-"""Descriptors of pipes that wait for the next connection."""
+"""Descriptors of the pipes that are kept for the next connection."""
 
 MEMORY = 4 << 20
-"""Bytes by which the wrap may grow at most, of 64 KiB for each connection."""
+"""Bytes by which the wrap may grow; each connection receives 64 KiB."""
 
 RESET = struct.pack("ii", 1, 0)
 """Makes a socket reset its connection as it closes."""
@@ -51,7 +51,7 @@ def _reset(bridge: Wrapped, _: ExtendedOrPort) -> None:
 
 
 def _unread(bridge: Wrapped, _: ExtendedOrPort) -> None:
-    """The answer is on its way when the client goes."""
+    """The client disconnects before the answer arrives."""
     with bridge.entrance.enter(CLIENT) as connection:
         connection.sendall(bytes(1 << 18))
 
@@ -101,8 +101,8 @@ def descriptors(pid: int) -> int:
 
 
 @only_root
-def test_of_connections_nothing_is_left(tmp_path: Path) -> None:
-    """Every way to end, again and again: hardly more descriptors than at first, and no more memory than a few take."""
+def test_connections_leave_nothing_behind(tmp_path: Path) -> None:
+    """Every way to end, again and again: hardly more descriptors than at first, and memory for a few connections."""
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, "--no-stats") as bridge:
         pid = bridge.child.pid
         idle = descriptors(pid)

@@ -1,4 +1,4 @@
-"""Debian's obfs4proxy behind the wrap: a program that knows nothing of it."""
+"""Debian's obfs4proxy in the wrap: a program that was not written for it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def program() -> str:
-    """Where it is, as torrc must have it."""
+    """Its path, for torrc."""
     need(obfs4proxy.PACKAGE, obfs4proxy.PROGRAM)
     return shutil.which(obfs4proxy.PROGRAM) or ""
 
 
-def test_its_clients_are_told_to_tor_and_counted(tmp_path: Path, program: str) -> None:
+def test_its_clients_are_introduced_to_tor_and_counted(tmp_path: Path, program: str) -> None:
     """obfs2 and obfs3, from the clients' own addresses."""
     log = tmp_path / "log"
     argv = wrapped.argv("--stats-columns", "transport", *managed.counting(log), program=[program])
@@ -46,7 +46,7 @@ def test_its_clients_are_told_to_tor_and_counted(tmp_path: Path, program: str) -
 
 
 def test_obfs4_passes_from_end_to_end(tmp_path: Path, program: str) -> None:
-    """Its arguments for bridge lines reach tor, and its own client gets through: a wrap at both ends."""
+    """Its arguments for bridge lines reach tor, and its own client connects: a wrap at both ends."""
     argv = wrapped.argv("--no-stats", program=[program])
     with (
         extended.orport(tmp_path) as tor,

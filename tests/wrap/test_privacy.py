@@ -1,4 +1,4 @@
-"""Nobody but tor learns who came: not the log, not the statistics, not whoever looks into the process."""
+"""No client's address is in a log, in the statistics, or readable in the process by other users; tor alone gets it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NAME = wrapped.NAME
 
 
 @pytest.mark.parametrize("severity", ["info", "debug"])
-def test_no_address_is_said_or_written(tmp_path: Path, severity: str) -> None:
-    """Whatever tor and the program do: not to tor, not in a log at its most talkative, not in the statistics."""
+def test_no_address_is_logged_or_recorded(tmp_path: Path, severity: str) -> None:
+    """Whatever tor and the program do: not in lines to tor, not in a log at level debug, not in the statistics."""
     said = tmp_path / "said"
     options = ["--log-file", str(said), "--log-min-severity", severity, *managed.counting(tmp_path / "log")]
     conducts = [conduct for conduct in Conduct if conduct is not Conduct.SILENCE]
@@ -41,7 +41,7 @@ def test_no_address_is_said_or_written(tmp_path: Path, severity: str) -> None:
     assert source not in bridge.child.stdout + bridge.child.stderr
 
 
-def test_by_default_nothing_is_said_of_a_client(tmp_path: Path) -> None:
+def test_by_default_no_client_is_logged(tmp_path: Path) -> None:
     """A line for each would date its visit."""
     said = tmp_path / "said"
     with (
@@ -56,7 +56,7 @@ def test_by_default_nothing_is_said_of_a_client(tmp_path: Path) -> None:
 
 
 def test_where_safe_logging_is_off_addresses_are_shown(tmp_path: Path) -> None:
-    """And tor is told that it is off, but no address."""
+    """Tor gets a warning that it is off, but no address."""
     said = tmp_path / "said"
     options = ["--no-safe-logging", "--log-file", str(said), "--log-min-severity", "info", "--no-stats"]
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *options) as bridge:
@@ -67,8 +67,8 @@ def test_where_safe_logging_is_off_addresses_are_shown(tmp_path: Path) -> None:
     assert "safe logging is off" in bridge.child.stdout
 
 
-def test_every_line_of_its_log_is_one(tmp_path: Path) -> None:
-    """Date, severity, sentence: in its file, and as the specification has it to tor."""
+def test_every_log_record_is_one_line(tmp_path: Path) -> None:
+    """Date, severity, sentence in its file; the specification's form for tor."""
     said = tmp_path / "said"
     options = ["--log-file", str(said), "--log-min-severity", "debug", *managed.counting(tmp_path / "log")]
     with extended.orport(tmp_path, Conduct.DENY) as tor, wrapped.server(tmp_path, tor, *options) as bridge:
@@ -86,7 +86,7 @@ def test_every_line_of_its_log_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that is not dumpable")
 def test_the_wrap_leaves_no_core_and_is_not_dumpable(tmp_path: Path) -> None:
-    """It holds S; the kernel's own view of it: no core file, memory that belongs to root alone."""
+    """It holds S: the kernel makes no core file, and only root may read its memory."""
     options = managed.counting(tmp_path / "log")
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *options) as bridge:
         limits = Path(f"/proc/{bridge.child.pid}/limits").read_text()
@@ -97,8 +97,8 @@ def test_the_wrap_leaves_no_core_and_is_not_dumpable(tmp_path: Path) -> None:
     assert any({"lo", "dd", "dc"} <= set(line.split()) for line in mapped.splitlines() if line.startswith("VmFlags"))
 
 
-def test_the_cookie_stands_on_no_command_line_and_in_no_log(tmp_path: Path) -> None:
-    """Who has it may name any client."""
+def test_the_cookie_is_on_no_command_line_and_in_no_log(tmp_path: Path) -> None:
+    """A process that knows it may name any client."""
     said = tmp_path / "said"
     options = ["--log-file", str(said), "--log-min-severity", "debug", "--no-stats"]
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *options) as bridge:

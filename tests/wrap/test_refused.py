@@ -1,4 +1,4 @@
-"""A program that does wrong at the wrap's extended ORPort is hung up on; its other clients are served and counted."""
+"""A program's faulty connection to the extended ORPort is closed; its other clients are served and counted."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ OPENING = 10
 @pytest.mark.parametrize(
     "conduct", [Conduct.WRONG_HASH, Conduct.NONSENSE, Conduct.OVERLONG, Conduct.HOST_NAME, Conduct.EAGER]
 )
-def test_a_client_for_whom_the_program_does_wrong_is_not_counted(counting: Counting, conduct: Conduct) -> None:
-    """It is hung up on; tor is not even asked."""
+def test_a_client_with_a_faulty_introduction_is_not_counted(counting: Counting, conduct: Conduct) -> None:
+    """It is closed; tor is not asked."""
     visitors = counting.visitors
     visitors.come()
     asked = len(counting.tor.visits)
@@ -48,7 +48,7 @@ def test_a_client_for_whom_the_program_does_wrong_is_not_counted(counting: Count
 
 
 def _wrong_hash(entrance: Entrance, connection: socket.socket) -> None:
-    """Tor's own answer: 00, and the end."""
+    """Tor's own answer: 00 and the end of file."""
     with pytest.raises(ConnectionError, match="refused the cookie"):
         stand_in.authenticate(connection, entrance.cookie_file, rightly=False)
 
@@ -80,8 +80,10 @@ def _endless(_: Entrance, connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     "misbehave", [_wrong_hash, _another_way, _giant_message, _giant_unknown_message, _no_name, _endless]
 )
-def test_it_is_hung_up_on_at_once(counting: Counting, misbehave: Callable[[Entrance, socket.socket], None]) -> None:
-    """Without waiting for more of it."""
+def test_a_faulty_connection_is_closed_at_once(
+    counting: Counting, misbehave: Callable[[Entrance, socket.socket], None]
+) -> None:
+    """Without waiting for the rest."""
     entrance = counting.bridge.entrance
     with entrance.open() as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -92,7 +94,7 @@ def test_it_is_hung_up_on_at_once(counting: Counting, misbehave: Callable[[Entra
 
 
 def ends(connection: socket.socket) -> bool:
-    """Wait until the wrap hangs up; tell whether it does long before it would in any case."""
+    """Wait until the wrap closes; tell whether it does so long before the deadline."""
     connection.settimeout(OPENING / 2)
     try:
         while connection.recv(1 << 10):
@@ -104,8 +106,8 @@ def ends(connection: socket.socket) -> bool:
     return True
 
 
-def test_what_comes_in_small_pieces_is_understood(counting: Counting) -> None:
-    """A byte at a time, each in a packet of its own; commands that nobody knows are passed over."""
+def test_messages_may_arrive_in_small_pieces(counting: Counting) -> None:
+    """A byte at a time, each in its own packet; unknown commands are ignored."""
     entrance = counting.bridge.entrance
     with entrance.open() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -133,7 +135,7 @@ def trickle(connection: socket.socket, data: bytes) -> None:
 
 
 def test_one_byte_a_second_is_cut_off(tmp_path: Path) -> None:
-    """Every second an honest client is served; the slow one has ten seconds, counted from when it came."""
+    """An honest client is served every second; the slow one has ten seconds from its connection."""
     time, log = Time(tmp_path), tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -157,8 +159,8 @@ def test_one_byte_a_second_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("options", "number"), [((EXACT,), "3"), ((), "8")])
-def test_it_is_said_later_with_a_number(tmp_path: Path, options: tuple[str, ...], number: str) -> None:
-    """Within ten minutes, at a moment of its own and rounded up to 8; after a minute where numbers may be exact."""
+def test_failures_are_reported_later_as_a_number(tmp_path: Path, options: tuple[str, ...], number: str) -> None:
+    """Within ten minutes, at a random moment and rounded up to 8; after a minute where numbers may be exact."""
     time = Time(tmp_path)
     wrong = [Conduct.WRONG_HASH.name] * 3
     counting = managed.counting(tmp_path / "log")
@@ -177,8 +179,8 @@ def test_it_is_said_later_with_a_number(tmp_path: Path, options: tuple[str, ...]
     assert re.findall(r"\b[0-9]+\b", sentence) == [number]
 
 
-def test_of_a_client_whose_program_never_says_done_nothing_is_left(tmp_path: Path) -> None:
-    """After ten seconds it is hung up on, with the program's own connection."""
+def test_a_client_whose_program_never_sends_done_leaves_nothing_behind(tmp_path: Path) -> None:
+    """After ten seconds it is closed, with the program's own connection."""
     time, log = Time(tmp_path), tmp_path / "log"
     silent = [Conduct.SILENT.name]
     with (

@@ -31,7 +31,7 @@ def come(running: Wrapped) -> socket.socket:
 
 
 def test_all_bytes_reach_tor_and_the_answer_comes_back(tmp_path: Path) -> None:
-    """Through the program and the wrap: one direction has ended before the other one begins."""
+    """Through the program and the wrap: one direction ends before the other begins."""
     data = os.urandom(MUCH)
     with bridge(tmp_path, handle=digest) as running, come(running) as client:
         client.sendall(data)
@@ -39,8 +39,8 @@ def test_all_bytes_reach_tor_and_the_answer_comes_back(tmp_path: Path) -> None:
         assert receive_all(client) == hashlib.sha256(data).digest()
 
 
-def test_all_bytes_of_tors_reach_the_client(tmp_path: Path) -> None:
-    """They begin in one piece with OKAY."""
+def test_all_of_tors_bytes_reach_the_client(tmp_path: Path) -> None:
+    """They arrive together with OKAY."""
     data = os.urandom(MUCH)
 
     def end(connection: socket.socket) -> None:
@@ -51,7 +51,7 @@ def test_all_bytes_of_tors_reach_the_client(tmp_path: Path) -> None:
 
 
 def test_both_directions_at_once(tmp_path: Path) -> None:
-    """Each end sends without reading first, as tors do."""
+    """Each end sends without reading first, as tor does."""
     data, arrived = os.urandom(MUCH), queue.Queue[bytes]()
 
     def swap(connection: socket.socket) -> None:
@@ -73,8 +73,8 @@ def test_both_directions_at_once(tmp_path: Path) -> None:
         sender.join(TIMEOUT)
 
 
-def test_bytes_pass_where_there_is_not_even_a_descriptor_for_a_pipe(tmp_path: Path) -> None:
-    """There is a limit on them, and it has been reached; those who are in stay in."""
+def test_bytes_pass_without_a_descriptor_for_a_pipe(tmp_path: Path) -> None:
+    """At the user's limit on pipes; open connections stay."""
     data = os.urandom(MUCH)
 
     def reverse(connection: socket.socket) -> None:
@@ -98,7 +98,7 @@ def test_bytes_pass_where_there_is_not_even_a_descriptor_for_a_pipe(tmp_path: Pa
 
 
 def test_nothing_reaches_tor_before_its_okay(tmp_path: Path) -> None:
-    """A tor that takes its time; a program that is quick is no quicker than that."""
+    """A slow tor; a fast program has to wait for it."""
     with (
         extended.orport(tmp_path, Conduct.LATE) as tor,
         wrapped.server(tmp_path, tor, "--no-stats") as running,

@@ -1,4 +1,4 @@
-"""The stand-in for a transport's program, held against the stub of tor's extended ORPort: no wrap between them."""
+"""The stand-in for a transport's program, against the stub of tor's extended ORPort, without a wrap."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def running(folder: Path, tor: ExtendedOrPort, *arguments: str, host: str = "127.0.0.1") -> Iterator[Managed]:
-    """Run it by itself until the block ends."""
+    """Run it alone until the block ends."""
     argv = [*wrapped.STAND_IN, *arguments]
     bind = {wrapped.NAME: f"[{host}]:0" if ":" in host else f"{host}:0"}
     with managed.server(folder, tor, argv=argv, transports=[wrapped.NAME], binds=bind) as program:
@@ -34,7 +34,7 @@ def running(folder: Path, tor: ExtendedOrPort, *arguments: str, host: str = "127
 
 
 def come(program: Managed, source: str | None = None) -> tuple[bytes, int]:
-    """Come as a client; give the answer, and the port that one came from."""
+    """Connect as a client; return the answer and the client's port."""
     place = (source, 0) if source else None
     with socket.create_connection(program.methods[wrapped.NAME], TIMEOUT, place) as client:
         port = client.getsockname()[1]
@@ -47,8 +47,8 @@ def come(program: Managed, source: str | None = None) -> tuple[bytes, int]:
 @pytest.mark.parametrize(
     ("conduct", "port"), [(Conduct.HONEST, None), (Conduct.WEBTUNNEL, 60000), (Conduct.SNOWFLAKE, 1)]
 )
-def test_tor_is_told_who_comes(tmp_path: Path, conduct: Conduct, port: int | None) -> None:
-    """With the client's port, or with the made-up one of a transport that does not know it."""
+def test_tor_is_sent_the_clients_address(tmp_path: Path, conduct: Conduct, port: int | None) -> None:
+    """With the client's port, or with a made-up one."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, conduct.name) as program:
         source = canary.address()
         answer, own = come(program, source)
@@ -57,8 +57,8 @@ def test_tor_is_told_who_comes(tmp_path: Path, conduct: Conduct, port: int | Non
         assert tor.refused == []
 
 
-def test_it_may_say_less_than_there_is_to_say(tmp_path: Path) -> None:
-    """No address, no transport, no brackets; all are let in."""
+def test_it_may_leave_messages_out(tmp_path: Path) -> None:
+    """No address, no transport, no brackets: all are accepted."""
     conducts = [Conduct.NO_ADDRESS.name, Conduct.NO_TRANSPORT.name, Conduct.BARE.name]
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, *conducts, host="::1") as program:
         answers, ports = zip(*[come(program) for _ in conducts], strict=True)
@@ -78,7 +78,7 @@ def test_it_may_say_less_than_there_is_to_say(tmp_path: Path) -> None:
         (Conduct.EAGER, "the transport sent bytes before it was let in"),
     ],
 )
-def test_what_it_does_wrong_is_what_tor_hangs_up_on(tmp_path: Path, conduct: Conduct, reason: str) -> None:
+def test_its_faults_are_those_that_tor_closes_on(tmp_path: Path, conduct: Conduct, reason: str) -> None:
     """Once; its next client is served."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, conduct.name) as program:
         assert [come(program)[0] for _ in range(2)] == [b"", HELLO]
@@ -86,7 +86,7 @@ def test_what_it_does_wrong_is_what_tor_hangs_up_on(tmp_path: Path, conduct: Con
 
 
 def test_it_may_keep_tor_waiting(tmp_path: Path) -> None:
-    """Without DONE nothing happens, for as long as nobody ends it."""
+    """Without DONE nothing happens until it ends."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, Conduct.SILENT.name) as program:
         with pytest.raises(TimeoutError):
             visit(program.methods[wrapped.NAME], "dummy", timeout=0.2)
@@ -95,7 +95,7 @@ def test_it_may_keep_tor_waiting(tmp_path: Path) -> None:
 
 
 def test_bytes_pass_whole_and_a_half_close_is_kept(tmp_path: Path) -> None:
-    """From a client of IPv6 as well; the cookie of the day is used."""
+    """Also from an IPv6 client; each time with the current cookie."""
     data = os.urandom(3 << 20)
     with extended.orport(tmp_path, handle=digest) as tor, running(tmp_path, tor, host="::1") as program:
         tor.renew_cookie()
@@ -107,7 +107,7 @@ def test_bytes_pass_whole_and_a_half_close_is_kept(tmp_path: Path) -> None:
 
 
 def ends(program: Managed, number: signal.Signals) -> int:
-    """Send a signal; give the exit status."""
+    """Send a signal; return the exit status."""
     program.child.send_signal(number)
     return program.child.wait()
 
@@ -116,13 +116,13 @@ def ends(program: Managed, number: signal.Signals) -> int:
     ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, -signal.SIGHUP)]
 )
 def test_signals_end_it(tmp_path: Path, number: signal.Signals, status: int) -> None:
-    """As they end obfs4proxy."""
+    """Like obfs4proxy."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor) as program:
         assert ends(program, number) == status
 
 
 def test_at_sigint_it_ends_with_its_last_connection(tmp_path: Path) -> None:
-    """Who is there is served to the end; nobody else comes in."""
+    """Connected clients are served to the end; no new one is accepted."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor) as program:
         with socket.create_connection(program.methods[wrapped.NAME], TIMEOUT) as client:
             client.sendall(HELLO)
@@ -136,7 +136,7 @@ def test_at_sigint_it_ends_with_its_last_connection(tmp_path: Path) -> None:
 
 
 def come_in_vain(program: Managed) -> bool:
-    """Tell whether nobody listens any more."""
+    """Tell whether it has stopped listening."""
     try:
         socket.create_connection(program.methods[wrapped.NAME], TIMEOUT).close()
     except ConnectionRefusedError:
@@ -145,7 +145,7 @@ def come_in_vain(program: Managed) -> bool:
 
 
 def test_it_stays_where_it_is_told_to(tmp_path: Path) -> None:
-    """Each signal is said, and it goes on until its standard input ends."""
+    """It reports each signal, and goes on until its standard input ends."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, "--stays") as program:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             program.child.send_signal(number)

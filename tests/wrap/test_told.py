@@ -1,4 +1,4 @@
-"""What tor is told of a client: byte for byte what the program has told the wrap."""
+"""What tor is sent about a client: byte for byte what the program has sent to the wrap."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Listening(NamedTuple):
-    """A bridge, and somebody who listens between it and tor.
+    """A bridge, and a tap between it and tor.
 
     Attributes:
         bridge: the wrap with the stand-in.
@@ -60,8 +60,8 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
         ("[::ffff:192.0.2.7]:443", None),
     ],
 )
-def test_an_address_is_passed_on_as_it_was_said(listening: Listening, address: str, told: str | None) -> None:
-    """Both families, made-up ports, any spelling; an old transport's IPv6 address gets its brackets."""
+def test_an_address_is_forwarded_as_it_was_sent(listening: Listening, address: str, told: str | None) -> None:
+    """Both families, made-up ports, any spelling; an IPv6 address without brackets gets them."""
     with listening.bridge.entrance.enter(address, "obfs4") as connection:
         connection.sendall(HELLO)
         assert stand_in.read(connection, len(HELLO)) == HELLO
@@ -72,15 +72,15 @@ def test_an_address_is_passed_on_as_it_was_said(listening: Listening, address: s
 
 
 @pytest.mark.parametrize("transport", ["webtunnel", "_", "X9", "x" * 100, "v4"])
-def test_a_transports_name_is_passed_on_as_it_was_said(listening: Listening, transport: str) -> None:
-    """Whichever it is: tor alone knows what it has asked for."""
+def test_a_transports_name_is_forwarded_as_it_was_sent(listening: Listening, transport: str) -> None:
+    """Any name: tor knows which ones it has asked for."""
     with listening.bridge.entrance.enter("192.0.2.7:5678", transport):
         assert (stand_in.TRANSPORT, transport.encode()) in listening.tap.last()
     assert listening.tor.refused == []
 
 
-def test_what_was_not_said_is_not_made_up(listening: Listening) -> None:
-    """No address, no transport, neither: tor counts as it does without a wrap."""
+def test_messages_that_were_left_out_stay_out(listening: Listening) -> None:
+    """No address, no transport, or neither: tor counts as it does without a wrap."""
     for address, transport in ((None, "obfs4"), ("192.0.2.7:5678", None), (None, None)):
         with listening.bridge.entrance.enter(address, transport):
             said = {command for command, _ in listening.tap.last()}
@@ -92,7 +92,7 @@ def test_what_was_not_said_is_not_made_up(listening: Listening) -> None:
     ("conduct", "port"), [(Conduct.HONEST, None), (Conduct.WEBTUNNEL, 60000), (Conduct.SNOWFLAKE, 1)]
 )
 def test_a_clients_own_address_reaches_tor(listening: Listening, conduct: Conduct, port: int | None) -> None:
-    """All the way from where it comes: with its port, or with what webtunnel and Snowflake say in place of that."""
+    """From the client's socket to tor: with its port, or with the one that webtunnel and Snowflake make up."""
     listening.bridge.program.expect(conduct)
     place = (canary.address(), 0)
     with socket.create_connection(listening.bridge.methods[wrapped.NAME], TIMEOUT, place) as client:
@@ -106,8 +106,8 @@ def test_a_clients_own_address_reaches_tor(listening: Listening, conduct: Conduc
     "address",
     ["localhost:5678", "192.0.2.7:0", "192.0.2.7", "", "192.0.2.7:65536", "192.0.2.7:5678\0", "[192.0.2.7]:1"],
 )
-def test_what_tor_would_hang_up_on_is_hung_up_on(listening: Listening, address: str) -> None:
-    """A host name, no port, nothing: tor hears nothing of it, and the next client is served."""
+def test_what_tor_would_close_on_is_closed(listening: Listening, address: str) -> None:
+    """A host name, no port, an empty text: tor is sent nothing, and the next client is served."""
     heard = len(listening.tap.heard)
     with pytest.raises(ConnectionError):
         listening.bridge.entrance.enter(address)

@@ -1,4 +1,4 @@
-"""Two sockets tied together, each end of which may be slow, half closed, or lost."""
+"""A tunnel between two sockets, each of which may be slow, half closed or lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Tied(NamedTuple):
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
-    """Give both ends of a connection on loopback, which do not block."""
+    """Return both ends of a connection on loopback, which do not block."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         ours = socket.create_connection(listening.getsockname())
         theirs, _ = listening.accept()
@@ -50,7 +50,7 @@ def connected() -> tuple[socket.socket, socket.socket]:
 
 @contextmanager
 def tied(pipes: int) -> Iterator[Tied]:
-    """Tie two connections together, with so many pipes to carry their bytes."""
+    """Join two connections, with so many pipes to carry their bytes."""
     (near, near_end), (far, far_end) = connected(), connected()
     poll, carriers, gone = Poll(), Carriers(pipes), asyncio.Event()
     tunnel = Tunnel(near_end, far_end, poll, carriers, lambda _: gone.set())
@@ -65,7 +65,7 @@ def tied(pipes: int) -> Iterator[Tied]:
 
 
 async def fill(peer: socket.socket) -> int:
-    """Send until nobody takes any more; give how much that was."""
+    """Send until no more is accepted; return how much that was."""
     sent = 0
     for _ in range(50):
         try:
@@ -87,7 +87,7 @@ both = pytest.mark.parametrize("pipes", [8, 0], ids=["splice", "buffers"])
 
 @both
 def test_both_directions_at_once_with_half_closes(pipes: int) -> None:
-    """Each side says much, ends its direction, and gets all of the other's."""
+    """Each side sends much, ends its direction, and gets all of the other's."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -115,8 +115,8 @@ def test_both_directions_at_once_with_half_closes(pipes: int) -> None:
 
 
 @both
-def test_held_up_both_ways_and_lost_at_both_ends_it_is_gone_at_once(pipes: int) -> None:
-    """Nobody is left who could get what it holds."""
+def test_a_tunnel_stalled_both_ways_and_lost_at_both_ends_closes_at_once(pipes: int) -> None:
+    """No peer is left to receive what it holds."""
 
     async def run() -> None:
         with tied(pipes) as peers:
@@ -131,8 +131,8 @@ def test_held_up_both_ways_and_lost_at_both_ends_it_is_gone_at_once(pipes: int) 
 
 
 @both
-def test_what_one_end_has_said_before_it_was_lost_still_arrives(pipes: int) -> None:
-    """A slow reader gets what the tunnel holds for it, and then an end."""
+def test_what_one_peer_sent_before_it_was_lost_still_arrives(pipes: int) -> None:
+    """A slow reader gets what the tunnel holds for it, and then the end of file."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -155,8 +155,8 @@ def test_what_one_end_has_said_before_it_was_lost_still_arrives(pipes: int) -> N
 
 
 @both
-def test_half_closed_first_and_lost_afterwards_it_is_gone(pipes: int) -> None:
-    """Whoever has said all can still be lost, and the other end learns of it."""
+def test_a_half_closed_connection_that_is_lost_closes(pipes: int) -> None:
+    """A peer that has ended its direction can still be lost, and the other one's connection is closed."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Who sends to one that does not read has to wait, and in the end everything arrives."""
+"""A sender whose peer does not read has to wait, and in the end everything arrives."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 POURED = 64 << 20
-"""Bytes for a reader that does not read: what two sockets and a pipe hold is less."""
+"""More bytes than two sockets and a pipe hold."""
 
 MEMORY = 8 << 20
 """Bytes by which the wrap may grow meanwhile."""
 
 POUR = b"p"
-"""What a client says to have tor send it that much."""
+"""A client sends this to have tor send it that much."""
 
 
 def random_bytes(length: int) -> bytes:
-    """Give many bytes: a million of them again and again, each time with another number before them."""
+    """Yield many bytes: a million again and again, each time after another number."""
     once = os.urandom((1 << 20) - 8)
     return b"".join(struct.pack("q", number) + once for number in range(length >> 20))
 
 
 def pour(connection: socket.socket, data: bytes, stuck: threading.Event) -> None:
-    """Send it all, however long that takes; say when for a second nothing was taken."""
+    """Send it all, however long that takes; report when nothing was accepted for a second."""
     left = memoryview(data)
     connection.settimeout(1.0)
     while left:
@@ -48,15 +48,15 @@ def pour(connection: socket.socket, data: bytes, stuck: threading.Event) -> None
 
 
 def digest_of(connection: socket.socket) -> bytes:
-    """Read to the end; give the SHA-256 of it all."""
+    """Read to the end; return the SHA-256 of it all."""
     received = hashlib.sha256()
     while data := connection.recv(1 << 16):
         received.update(data)
     return received.digest()
 
 
-def test_who_sends_to_a_tor_that_does_not_read_has_to_wait(tmp_path: Path) -> None:
-    """Within bounded memory; others are let in meanwhile, and when there is reading again all arrives."""
+def test_a_program_has_to_wait_for_a_tor_that_does_not_read(tmp_path: Path) -> None:
+    """Within bounded memory; others are served meanwhile, and once the peer reads, everything arrives."""
     data, stuck, go = random_bytes(POURED), threading.Event(), threading.Event()
     arrived = queue.Queue[bytes]()
 

@@ -1,4 +1,4 @@
-"""Tor is started anew, or away, or does not answer: its clients are denied and not counted, and all is well later."""
+"""Tor restarts, is down or does not answer: clients are denied and not counted, and served again later."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _NUMBER = re.compile(r"\b[0-9]+\b")
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port that nobody else takes while nobody listens there: it is bound all the time."""
+    """A port that stays bound, so that no other program takes it while tor is down."""
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((HOST, 0))
         yield bound.getsockname()[1]
 
 
-def test_a_tor_that_is_started_anew_is_found_again(tmp_path: Path, port: int) -> None:
-    """Gone with its port, back with another cookie: three are served, five denied, three served; the log has six."""
+def test_a_restarted_tor_is_used_again(tmp_path: Path, port: int) -> None:
+    """Down, then back with another cookie: three are served, five denied, three served; the log has six."""
     log = tmp_path / "log"
     with contextlib.ExitStack() as until_it_goes:
         tor = until_it_goes.enter_context(extended.orport(tmp_path, port=port))
@@ -56,7 +56,7 @@ def test_a_tor_that_is_started_anew_is_found_again(tmp_path: Path, port: int) ->
 
 
 def test_a_cookie_that_is_replaced_is_used_for_the_next_client(tmp_path: Path) -> None:
-    """Three times another one; a client that came by the first stays to the end."""
+    """Three new ones; a client that connected under the first stays to the end."""
     log = tmp_path / "log"
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge:
         visitors = Visitors(bridge.methods[NAME], "dummy")
@@ -74,7 +74,7 @@ def _missing(path: Path) -> None:
 
 
 def _device(path: Path) -> None:
-    """It never ends."""
+    """The wrap does not end."""
     path.unlink()
     path.symlink_to("/dev/zero")
 
@@ -85,7 +85,7 @@ def _cut_short(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_missing, _device, _cut_short])
 def test_without_tors_cookie_clients_are_denied(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    """Who was there before is served all the time, and who comes after it was mended, too."""
+    """Earlier clients are served all the time, and later ones after the repair."""
     log = tmp_path / "log"
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge:
         visitors = Visitors(bridge.methods[NAME], "dummy")
@@ -102,8 +102,8 @@ def test_without_tors_cookie_clients_are_denied(tmp_path: Path, spoil: Callable[
         assert countries(log) == visitors.counted()
 
 
-def test_one_that_hangs_is_given_its_time(tmp_path: Path) -> None:
-    """Two hear nothing at all, two no verdict: others are served meanwhile, and only the others are counted."""
+def test_a_tor_that_does_not_answer_has_ten_seconds(tmp_path: Path) -> None:
+    """Two get no answer at all, two no OKAY: others are served meanwhile, and only those are counted."""
     time, log = Time(tmp_path), tmp_path / "log"
     with (
         extended.orport(tmp_path, *[Conduct.SILENCE] * 2, *[Conduct.LATE] * 2) as tor,
@@ -126,8 +126,8 @@ def test_one_that_hangs_is_given_its_time(tmp_path: Path) -> None:
     assert [_NUMBER.findall(sentence) for sentence in warnings(bridge)] == [["4"]]
 
 
-def test_that_it_is_away_is_said_with_a_number_and_no_address(tmp_path: Path, port: int) -> None:
-    """Once a minute where numbers may be exact, and only for a minute in which it was away."""
+def test_that_tor_is_down_is_reported_with_a_number_and_no_address(tmp_path: Path, port: int) -> None:
+    """Once a minute where numbers may be exact, and only for a minute in which tor was down."""
     time = Time(tmp_path)
     with contextlib.ExitStack() as until_it_goes:
         tor = until_it_goes.enter_context(extended.orport(tmp_path, port=port))
