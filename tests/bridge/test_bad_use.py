@@ -14,6 +14,7 @@ import pytest
 
 from obfstats.bridge.obfsproxy import main
 from peers.program import ARGV
+from tests.bridge.unusable import unusable_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,24 +157,7 @@ def test_without_standard_error_it_is_still_status_2(tmp_path: Path) -> None:
     assert subprocess.run(["sh", "-c", f"{command} 2>&-"], timeout=30, check=False, cwd=tmp_path).returncode == 2
 
 
-def _symlink(log: Path) -> None:
-    log.symlink_to("/etc/passwd")
-
-
-def _loose(log: Path) -> None:
-    log.touch()
-    log.chmod(0o644)
-
-
-def _no_log(log: Path) -> None:
-    log.write_text("#!/bin/sh\necho this is no log\n")
-    log.chmod(0o600)
-
-
-@pytest.mark.parametrize(
-    ("make", "sentence"),
-    [(_symlink, "is a symbolic link"), (_loose, "chmod 600"), (_no_log, "something else than a statistics log")],
-)
+@unusable_logs
 def test_a_log_that_must_not_be_used_is_left_alone(tmp_path: Path, make: Callable[[Path], None], sentence: str) -> None:
     """Status 2, one line, the file as it was."""
     log = tmp_path / "clients.log"

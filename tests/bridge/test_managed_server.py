@@ -25,6 +25,7 @@ from peers.destinations import echo, serve
 from peers.network import Ports
 from peers.obfuscated import ObfuscatedClient
 from tests import canary
+from tests.bridge.unusable import unusable_logs
 from tests.proxy.visiting import HELLO, countries, refuse_in, visit, wait_until
 
 if TYPE_CHECKING:
@@ -268,16 +269,7 @@ def test_the_operator_says_where_statistics_go(
         assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == made
 
 
-def _link(log: Path) -> None:
-    log.symlink_to("/etc/passwd")
-
-
-def _loose(log: Path) -> None:
-    log.touch()
-    log.chmod(0o644)
-
-
-@pytest.mark.parametrize(("make", "sentence"), [(_link, "is a symbolic link"), (_loose, "run: chmod 600")])
+@unusable_logs
 def test_with_an_unusable_log_no_transport_is_served(
     tmp_path: Path, make: Callable[[Path], None], sentence: str
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from peers import extended, managed, wrapped
 from peers.child import START_SECONDS
 from peers.program import OBFSTATS
+from tests.bridge.unusable import unusable_logs
 from tests.proxy.honest import Visitors
 from tests.wrap.running import SHELL, environment, run
 
@@ -148,16 +149,7 @@ def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def _link(log: Path) -> None:
-    log.symlink_to("/etc/passwd")
-
-
-def _loose(log: Path) -> None:
-    log.touch()
-    log.chmod(0o644)
-
-
-@pytest.mark.parametrize(("make", "sentence"), [(_link, "is a symbolic link"), (_loose, "run: chmod 600")])
+@unusable_logs
 def test_where_statistics_cannot_be_kept_no_transport_is_served(
     tmp_path: Path, make: Callable[[Path], None], sentence: str
 ) -> None:

@@ -100,7 +100,7 @@ def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Cl
         transport = make_transport(external.transport, shared_secret=external.shared_secret)
         addresses = () if external.destination is None else _resolve(external.destination)
     except TransportError as error:
-        return fail(NAME, str(error))
+        return fail(NAME, str(error).rstrip("."))
     except (OSError, UnicodeError) as error:
         host = "" if external.destination is None else external.destination.host
         return fail(NAME, f"no such host as {host}: {_reason(error)}; give --dest another")
