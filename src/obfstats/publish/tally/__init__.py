@@ -1,12 +1,11 @@
-"""Logs to numbers with numpy, for logs of any length: as plain.py counts, some ten times as fast.
+"""Logs to numbers with numpy, for logs of any length: the numbers of plain.py, about ten times as fast.
 
-Blocks of lines are packed into rows (packing.py), which are kept by interval and counted when it is over
-(interval_rows.py). A recorder writes one interval after the other, so an interval is counted as soon as no line of it
-has come for a while: memory holds the rows of an interval or two, and not of the log.
+Blocks of lines are packed into rows (packing.py). Rows are kept by interval, and counted when it is over
+(interval_rows.py). A recorder writes one interval after the other, so an interval is counted when the last 131,072
+lines had none of it: memory holds the rows of an interval or two, and not those of the log.
 
-Where lines of an interval are found after it was counted (logs of several bridges in one file, or a log that is named
-twice) everything is read again, and no interval is counted before the end. A pipe can only be read once, so its
-intervals are kept to the end from the beginning.
+If a line of a counted interval occurs (logs of several bridges in one file, or a log that is named twice), everything
+is read again, and all intervals are kept to the end. A pipe cannot be read again, so its intervals are always kept.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ BLOCK_SIZE = 1 << 21
 """Bytes of lines that are packed at once."""
 
 QUIET_LINES = 1 << 17
-"""Lines of other intervals after which an interval is taken to be over."""
+"""Lines of other intervals after which an interval is counted."""
 
-_REUSED_SIZE = 1 << 24
+_KEPT_SIZE = 1 << 24
 
 
 class _CountedTooEarlyError(Exception):
-    """A line belongs to an interval that was counted already, so it was not over."""
+    """A line is of an interval that has been counted."""
 
 
 def tally(
@@ -58,7 +57,7 @@ def tally(
         advance: takes the number of bytes of a file that have been read since the last call; a negative number where
             everything is read again.
         block_size: bytes of lines that are packed at once; more than any good line has.
-        quiet_lines: lines of other intervals after which an interval is taken to be over.
+        quiet_lines: lines of other intervals after which an interval is counted.
 
     Returns:
         Every interval, sorted by start, and a report on each log.
@@ -66,10 +65,10 @@ def tally(
     Raises:
         LogFileError: if one cannot be read, or its transports are too many to be a bridge's.
     """
-    # The C library gives large blocks of memory back to the system when they are freed, and new ones must be cleared,
-    # which takes a fifth of the time. It keeps blocks that are not larger than the largest that was freed so far.
-    np.empty(_REUSED_SIZE, np.uint8)
-    # Of rotated logs the newest is often named first, and an interval may go on from one log to another.
+    # glibc returns freed blocks of memory to the system if they are larger than any that was freed before, and the
+    # system must clear new ones: for the arrays of each block of lines, that would be a fifth of the time.
+    np.empty(_KEPT_SIZE, np.uint8)
+    # Of rotated logs the newest is often named first; an interval may begin in one log and end in the next one.
     order = sorted(range(len(logs)), key=lambda number: _first_label(logs[number]) if len(logs) > 1 else b"")
     counting = _Counting(advance, block_size, None if any(log.is_read_once for log in logs) else quiet_lines)
     try:
@@ -82,7 +81,7 @@ def tally(
 
 
 def _first_label(log: LogFile) -> bytes:
-    """Give the label of a log's first line; nothing if reading the line would use it up."""
+    """Give the label of a log's first line; nothing if the log can be read only once."""
     if log.is_read_once:
         return b""
     with closing(read_lines(log, MAX_LINE_LENGTH)) as lines:
@@ -160,11 +159,11 @@ class _Counting:
 
 
 def _describe_first(block: memoryview[int], before: int) -> str:
-    """Describe the first damaged line of a block, which is one that has damaged lines.
+    """Give number and reason of the first damaged line in a block that has one.
 
     Args:
-        block: whole lines.
-        before: lines of the log before the block.
+        block: the block.
+        before: number of the log's lines before the block.
     """
     damages = (
         f"line {number}: {reason}"

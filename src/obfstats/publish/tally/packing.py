@@ -4,12 +4,11 @@ r"""Log lines to rows of 24 bytes, a block of many thousand lines at once.
     0                   20 23                                      63
 
 In most blocks every line is good, has 64 bytes and is of the same interval. Such a block is an array of lines, and each
-check looks at one column of it. Any other block is split at its newlines first, and its lines are grouped by suffix and
-by interval.
+check reads one column of it. Any other block is split at its newlines first, and its lines are grouped by suffix and by
+interval.
 
-The grammar is that of formats/logline.py, which is asked about every different time, country and suffix. Checked here,
-for all lines at once, are only the hex digits of the hashes, and which lines have equal parts. A line that does not
-pass is damaged and left out.
+The grammar is that of formats/logline.py, which checks every different time, country and suffix. Here all lines at once
+are only compared with each other, and their hashes are decoded. Lines that are not of the grammar are left out.
 
 A row is the 20 bytes of a hash and 32 bits for country and suffix (interval_rows.py), which are numbered as they occur.
 """
@@ -54,18 +53,18 @@ _NEWLINE = np.uint8(ord("\n"))
 _HASH_LENGTH = SUFFIX_OFFSET - HASH_OFFSET
 _PARTS = np.dtype([("prefix", f"V{HASH_OFFSET}"), ("hash", f"V{_HASH_LENGTH}"), ("end", "V1")])
 _IS_NO_DIGIT = bytes(byte not in HEX_DIGITS for byte in range(256))
-# Set in all of 0 to 9 and a to f, and in none of A to F.
+# The bit of each byte that is set in 0 to 9 and a to f, and not in A to F.
 _LOWER_CASE = np.uint64(0x2020202020202020)
 
-# The third eight bytes of a line, `:04 de 1`: the country, and everything else of the prefix.
+# In the third eight bytes of a line, `:04 de 1`: the country, and the rest of the prefix.
 _COUNTRY_SHIFT, _COUNTRY_CODE = np.uint64(32), np.uint64(0xFFFF)
 _NOT_COUNTRY = np.uint64(0x00FF0000FFFFFFFF)
 
 _UNKNOWN = 0xFFFFFFFF
-"""The number of what is not of the grammar, or has no number yet."""
+"""Stands for a country or suffix that is not of the grammar, and for a country that has no number yet."""
 
 _FEW_SUFFIXES = 30
-"""Different suffixes of one length that are looked for in all lines at once; further ones are rare."""
+"""Different suffixes of one length that are compared with all lines at once; a bridge has hardly more."""
 
 
 class Run(NamedTuple):
@@ -127,7 +126,7 @@ class Packer:
         return len(ends), self._pack_lines(lines, suffixes[is_good])
 
     def _pack_lines(self, lines: Bytes, suffixes: Numbers) -> list[Run]:
-        """Pack those of the lines that are good, by their first 63 bytes; suffixes are given by their numbers."""
+        """Pack those lines whose first 63 bytes are good; `suffixes` are the numbers of their suffixes."""
         hashes = lines.view(_PARTS)["hash"].tobytes()
         digests = _decode(hashes)
         if digests is None:
@@ -162,22 +161,25 @@ class Packer:
         """Give the number of the suffix that begins at each offset; `_UNKNOWN` where it is not of the grammar."""
         numbers = np.zeros(len(begins), np.uint32)
         for length in np.flatnonzero(np.bincount(lengths)).tolist():
-            if not length:
-                continue
-            left = np.flatnonzero(lengths == length)
-            suffixes = _gather(text, begins[left], length)
-            # Of the same length, two texts are equal if they are without the NULs at their ends, which S leaves out.
-            texts = suffixes.view(f"S{length}")
-            offsets = np.arange(len(left))
-            for _ in range(_FEW_SUFFIXES):
-                if not len(offsets):
-                    break
-                first = offsets[0]
-                is_same = texts[offsets] == texts[first]
-                numbers[left[offsets[is_same]]] = self._suffix_number(suffixes[first].tobytes())
-                offsets = offsets[~is_same]
-            for offset in offsets.tolist():
-                numbers[left[offset]] = self._suffix_number(suffixes[offset].tobytes())
+            if length:
+                has_length = lengths == length
+                numbers[has_length] = self._number_suffixes(_gather(text, begins[has_length], length))
+        return numbers
+
+    def _number_suffixes(self, suffixes: NDArray[np.void]) -> Numbers:
+        """Give the number of each of some suffixes of the same length."""
+        numbers = np.empty(len(suffixes), np.uint32)
+        # This type ignores NULs at the end of a text. Texts of one length are equal if they are equal without them.
+        texts = suffixes.view(f"S{suffixes.itemsize}")
+        left = np.arange(len(suffixes))
+        for _ in range(_FEW_SUFFIXES):
+            if not len(left):
+                break
+            is_same = texts[left] == texts[left[0]]
+            numbers[left[is_same]] = self._suffix_number(suffixes[left[0]].tobytes())
+            left = left[~is_same]
+        for offset in left.tolist():
+            numbers[offset] = self._suffix_number(suffixes[offset].tobytes())
         return numbers
 
     def _suffix_number(self, suffix: bytes) -> int:
@@ -209,16 +211,16 @@ def _by_interval(lines: Bytes) -> Iterable[tuple[bytes, Offsets | slice]]:
     if not len(lines):
         return
     words = lines.view("<u8")
-    thirds = words[:, 2] & _NOT_COUNTRY
-    is_same = (words[:, 0] == words[0, 0]).all() and (words[:, 1] == words[0, 1]).all() and (thirds == thirds[0]).all()
-    groups: list[Offsets | slice] = [slice(None)]
-    if not is_same:
-        order = np.lexsort((thirds, words[:, 1], words[:, 0]))
-        is_first = (words[order[1:], :2] != words[order[:-1], :2]).any(axis=1)
-        is_first |= thirds[order[1:]] != thirds[order[:-1]]
-        groups = list(np.split(order, np.flatnonzero(is_first) + 1))
-    for group in groups:
-        prefix = lines[group][0, :HASH_OFFSET].tobytes()
+    columns = words[:, 0], words[:, 1], words[:, 2] & _NOT_COUNTRY
+    groups: list[tuple[int, Offsets | slice]] = [(0, slice(None))]
+    if not all((column == column[0]).all() for column in columns):
+        order = np.lexsort(columns)
+        is_first = np.zeros(len(order) - 1, np.bool_)
+        for column in columns:
+            is_first |= column[order[1:]] != column[order[:-1]]
+        groups = [(group[0], group) for group in np.split(order, np.flatnonzero(is_first) + 1)]
+    for first, group in groups:
+        prefix = lines[first, :HASH_OFFSET].tobytes()
         if is_prefix(prefix):
             yield prefix[:LABEL_LENGTH], group
 
