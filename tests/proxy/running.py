@@ -1,4 +1,4 @@
-"""A service on a loop in a thread of this process, with its surroundings in the test's hands."""
+"""A bridge's service on a loop in a thread of this process; the test provides its context."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def server(
     deadline: float = 30.0,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
 ) -> Iterator[tuple[str, int]]:
-    """Serve until the block ends; gives where it listens.
+    """Serve until the block ends; yields where it listens.
 
     Args:
-        destination: HOST:PORT to pass on to.
+        destination: HOST:PORT to forward to.
         name: the transport.
-        recorder: who counts.
+        recorder: counts clients.
         limits: how much at once; a hundred connections if None.
         deadline: seconds that every handshake has, in place of the random ones.
         new_loop: makes the event loop.

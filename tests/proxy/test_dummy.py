@@ -1,4 +1,4 @@
-"""The transport that hides nothing: everything around a transport, with bytes that a test can read."""
+"""The transport dummy: everything around a transport, with bytes that a test can read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOTH_LOOPS = pytest.mark.parametrize("new_loop", running.LOOPS, ids=["uvloop", "
 
 
 @BOTH_LOOPS
-def test_what_a_client_says_arrives_as_it_is(new_loop: NewLoop) -> None:
+def test_a_clients_bytes_arrive_unchanged(new_loop: NewLoop) -> None:
     """No handshake before it, nothing added, a half-close kept: five megabytes from a plain socket."""
     sent = os.urandom(5_000_000)
     with (
@@ -44,7 +44,7 @@ def test_what_a_client_says_arrives_as_it_is(new_loop: NewLoop) -> None:
 
 @BOTH_LOOPS
 def test_a_destination_that_speaks_first_is_heard(new_loop: NewLoop) -> None:
-    """By a client that has not said a byte."""
+    """By a client that has not sent a byte."""
     with (
         serve(speak_first) as destination,
         running.server(destination, name="dummy", new_loop=new_loop) as address,
@@ -54,8 +54,8 @@ def test_a_destination_that_speaks_first_is_heard(new_loop: NewLoop) -> None:
 
 
 @BOTH_LOOPS
-def test_whoever_connects_is_a_client(tmp_path: Path, new_loop: NewLoop) -> None:
-    """There is nothing that a probe would not know: each one counts, once the destination has taken it."""
+def test_every_connection_is_a_client(tmp_path: Path, new_loop: NewLoop) -> None:
+    """There is no handshake: each connection counts once the destination has accepted it."""
     bench = Bench(tmp_path / "log", buffer=1)
     with (
         serve(echo) as destination,
@@ -69,7 +69,7 @@ def test_whoever_connects_is_a_client(tmp_path: Path, new_loop: NewLoop) -> None
 
 
 def test_by_hand_it_serves_at_both_ends(tmp_path: Path, geoip: Path) -> None:
-    """A server that counts, and a client that leads to it."""
+    """A server that counts, and a client in front of it."""
     log = tmp_path / "log"
     with (
         serve(echo) as destination,
@@ -84,7 +84,7 @@ def test_by_hand_it_serves_at_both_ends(tmp_path: Path, geoip: Path) -> None:
 
 
 def test_tor_may_ask_for_it_at_both_ends(tmp_path: Path) -> None:
-    """What it writes in between is what was said."""
+    """The bytes between both are the client's."""
     with (
         serve(echo) as destination,
         managed.server(tmp_path, parse_endpoint(destination), transports=["dummy"]) as server,
@@ -95,7 +95,7 @@ def test_tor_may_ask_for_it_at_both_ends(tmp_path: Path) -> None:
 
 
 def test_it_takes_no_option(tmp_path: Path) -> None:
-    """A secret would be none: tor is told so, and the other transport is served."""
+    """Tor gets an error line, and the other transport is served."""
     environment = {"TOR_PT_SERVER_TRANSPORT_OPTIONS": "dummy:shared-secret=hunter2"}
     with (
         serve(echo) as destination,

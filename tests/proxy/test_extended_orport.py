@@ -1,4 +1,4 @@
-"""Tor's extended ORPort: what it is told, what waits for its OKAY, what becomes of clients that it does not take."""
+"""Tor's extended ORPort: what it is sent, what waits for its OKAY, and clients that it does not accept."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ ALL = ("dummy", *managed.TRANSPORTS)
 
 
 def connect(proxy: Managed, name: str = "obfs3", source: str | None = None) -> ObfuscatedClient:
-    """Come as a client that stays."""
+    """Connect as a client that stays."""
     return ObfuscatedClient(make_transport(name), proxy.methods[name], source)
 
 
 def origin(client: ObfuscatedClient) -> str:
-    """Give where a client comes from, as tor should hear it."""
+    """Return a client's address and port, as tor should get them."""
     return str(Endpoint(*client.socket.getsockname()[:2]))
 
 
 class Counting(NamedTuple):
-    """A bridge that counts: each client's line is written when the next one comes.
+    """A bridge that counts: each client's line is written when the next one arrives.
 
     Attributes:
         tor: the stub behind it.
@@ -52,7 +52,7 @@ class Counting(NamedTuple):
 
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
-    """One bridge for all the tests that do it no harm, on both families."""
+    """One bridge for all tests that do not harm it, on both families."""
     folder = tmp_path_factory.mktemp("bridge")
     argv, binds = managed.ours(*managed.counting(folder / "log")), {"obfs2": "[::1]:0"}
     with (
@@ -63,7 +63,7 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_tor_is_told_the_clients_address_and_transport(counting: Counting, name: str) -> None:
+def test_tor_gets_the_clients_address_and_transport(counting: Counting, name: str) -> None:
     """USERADDR with the client's own port, IPv6 in brackets; TRANSPORT as tor named it."""
     with connect(counting.proxy, name, None if name == "obfs2" else canary.address()) as client:
         client.sendall(HELLO)
@@ -89,8 +89,8 @@ def test_a_client_of_ipv4_on_a_listener_of_ipv6_is_one_of_ipv4(tmp_path: Path) -
         assert log.read_text().split()[2::2] == ["tr", "v4"]
 
 
-def test_nothing_of_the_clients_is_there_before_tors_okay(tmp_path: Path) -> None:
-    """A client that does not wait, and a tor that takes its time: others are served meanwhile, and then it is, too."""
+def test_no_byte_of_the_clients_arrives_before_tors_okay(tmp_path: Path) -> None:
+    """A client that does not wait and a slow tor: others are served meanwhile, and then this client too."""
     sent = bytes(range(256)) * 300
     with (
         extended.orport(tmp_path, Conduct.LATE) as tor,
@@ -108,8 +108,8 @@ def test_nothing_of_the_clients_is_there_before_tors_okay(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_tor_says_behind_its_okay_reaches_the_client(tmp_path: Path, name: str) -> None:
-    """In one piece with OKAY: it is the client's, obfuscated as all the rest."""
+def test_what_tor_sends_with_its_okay_reaches_the_client(tmp_path: Path, name: str) -> None:
+    """In one packet with OKAY: it is for the client, obfuscated like everything else."""
     with (
         extended.orport(tmp_path, greeting=b"220 welcome\r\n") as tor,
         managed.server(tmp_path, tor, transports=[name]) as proxy,
@@ -121,7 +121,7 @@ def test_what_tor_says_behind_its_okay_reaches_the_client(tmp_path: Path, name: 
 
 
 def test_a_half_close_is_kept_through_it(tmp_path: Path) -> None:
-    """A client that has said all before tor's OKAY still gets its answer."""
+    """A client that has ended its direction before tor's OKAY still gets its answer."""
     with (
         extended.orport(tmp_path, Conduct.LATE, handle=digest) as tor,
         managed.server(tmp_path, tor) as proxy,
@@ -134,8 +134,8 @@ def test_a_half_close_is_kept_through_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("conduct", extended.UNWILLING)
-def test_whom_tor_does_not_take_is_closed_and_not_counted(counting: Counting, conduct: Conduct) -> None:
-    """A fault costs the one client that met it; those before and behind it are served and counted."""
+def test_a_client_that_tor_does_not_accept_is_closed_and_not_counted(counting: Counting, conduct: Conduct) -> None:
+    """A fault costs only its own client; those before and after it are served and counted."""
     proxy, before = counting.proxy, len(countries(counting.log))
     counting.tor.expect(Conduct.HONEST, conduct)
     origins = ["de", "tr", "de", "ir"]
@@ -146,7 +146,7 @@ def test_whom_tor_does_not_take_is_closed_and_not_counted(counting: Counting, co
     assert not any("internal error" in line for line in proxy.said())
 
 
-def test_whom_tor_keeps_waiting_is_closed_and_not_counted(tmp_path: Path) -> None:
+def test_a_client_that_tor_keeps_waiting_is_closed_and_not_counted(tmp_path: Path) -> None:
     """Silence from the start, and silence in place of OKAY: five seconds, in which others are served."""
     log = tmp_path / "log"
     with (
@@ -167,15 +167,15 @@ def test_whom_tor_keeps_waiting_is_closed_and_not_counted(tmp_path: Path) -> Non
 
 
 def answer(client: ObfuscatedClient) -> bytes:
-    """What a client gets before its connection is closed, in whichever way."""
+    """What a client receives before its connection is closed in any way."""
     try:
         return client.receive_all()
     except ConnectionError:
         return b""
 
 
-def test_a_client_counts_when_tor_has_said_okay(tmp_path: Path) -> None:
-    """Not with its handshake, and not with DONE."""
+def test_a_client_counts_at_tors_okay(tmp_path: Path) -> None:
+    """Not at its handshake, and not at DONE."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path, Conduct.HONEST, Conduct.LATE) as tor,
@@ -193,7 +193,7 @@ def test_a_client_counts_when_tor_has_said_okay(tmp_path: Path) -> None:
 
 
 def test_without_an_extended_orport_the_plain_one_is_told_nothing(tmp_path: Path) -> None:
-    """TOR_PT_EXTENDED_SERVER_PORT is set and empty, as tor does it: the client's bytes come first of all."""
+    """TOR_PT_EXTENDED_SERVER_PORT is empty, as tor sets it: the client's bytes are the first ones."""
     with serve(echo) as address, managed.server(tmp_path, parse_endpoint(address)) as proxy:
         assert visit(proxy.methods["obfs3"]) == HELLO
 
@@ -206,7 +206,7 @@ def test_tor_on_ipv6_is_reached(tmp_path: Path) -> None:
 
 
 def test_a_tor_that_ends_its_direction_with_its_okay_has_accepted_the_client(tmp_path: Path) -> None:
-    """What it says with it arrives, and the client counts, as it does for tor."""
+    """What it sends with it arrives, and the client counts, as it does for tor."""
     log = tmp_path / "log"
     argv = managed.ours(*managed.counting(log))
     with (
@@ -232,7 +232,7 @@ REASONS = [
 
 
 def test_the_operator_finds_every_reason_in_the_log(tmp_path: Path) -> None:
-    """Tor itself never denies, it hangs up: that must be said, too."""
+    """Tor itself never denies but closes: that is reported too."""
     said = tmp_path / "said"
     argv = managed.ours("--no-stats", "--log-file", str(said), "--log-min-severity", "info")
     with (
@@ -245,8 +245,8 @@ def test_the_operator_finds_every_reason_in_the_log(tmp_path: Path) -> None:
     assert failures == [f"[scrubbed]: connection to [scrubbed] failed: {reason}" for _, reason in REASONS]
 
 
-def test_no_address_of_a_client_is_told_to_anybody_else(tmp_path: Path) -> None:
-    """Whatever tor does: not in tor's log, not in the program's at its most talkative, not in the statistics."""
+def test_no_client_address_goes_anywhere_else(tmp_path: Path) -> None:
+    """Whatever tor does: not in tor's log, not in the program's at level debug, not in the statistics."""
     said = tmp_path / "said"
     argv = managed.ours("--log-file", str(said), "--log-min-severity", "debug", *managed.counting(tmp_path / "log"))
     conducts = [conduct for conduct in Conduct if conduct is not Conduct.SILENCE]

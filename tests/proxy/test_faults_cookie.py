@@ -1,4 +1,4 @@
-"""The extended ORPort's cookie changes, or is of no use for a while: clients stay, and come again once it is right."""
+"""The extended ORPort's cookie changes, or is unusable for a while: clients stay, and new ones are served later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_a_cookie_that_is_replaced_is_used_for_the_next_client(tmp_path: Path) -> None:
-    """Three times another one; a client that came by the first stays to the end."""
+    """Three new ones; a client that connected under the first stays to the end."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -39,19 +39,19 @@ def _missing(path: Path) -> None:
 
 
 def _unreadable(path: Path) -> None:
-    """Root may read everything, so a mode would not do."""
+    """Root may read everything, so a mode would not be enough."""
     path.unlink()
     path.mkdir()
 
 
 def _pipe(path: Path) -> None:
-    """Nobody writes to it: whoever just opens it waits for ever."""
+    """No process writes to it: opening it would wait for ever."""
     path.unlink()
     os.mkfifo(path)
 
 
 def _device(path: Path) -> None:
-    """It never ends."""
+    """An endless file."""
     path.unlink()
     path.symlink_to("/dev/zero")
 
@@ -87,7 +87,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 def test_without_its_cookie_clients_are_closed_and_not_counted(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    """Three find it spoilt; who was there before is served all the time, and who comes after it was mended, too."""
+    """Three clients meet it; earlier ones are served all the time, and later ones after the repair."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -107,7 +107,7 @@ def test_without_its_cookie_clients_are_closed_and_not_counted(tmp_path: Path, s
     assert len(tor.visits) == len(visitors.served)
 
 
-def test_what_is_wrong_with_it_is_said_once_a_minute(tmp_path: Path) -> None:
+def test_its_faults_are_reported_once_a_minute(tmp_path: Path) -> None:
     """Missing, spoilt and another tor's within one minute: a sentence for each, with a number and no path."""
     time = Time(tmp_path)
     argv = managed.ours(EXACT, *managed.counting(tmp_path / "log"))

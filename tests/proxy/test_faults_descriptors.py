@@ -1,4 +1,4 @@
-"""There are no more file descriptors: clients beyond wait in the kernel's queue, and are served when others go."""
+"""Without file descriptors, clients wait in the kernel's queue, and are served when others leave."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LIMIT, ROOM = 80, 8
 UNDER_THE_LIMIT = ("sh", "-c", f'ulimit -n {LIMIT}; exec "$@"', "sh")
 
 A_MOMENT = 0.3
-"""Seconds in which a client would be served many times over."""
+"""Seconds in which a client would certainly be served."""
 
 
 @contextlib.contextmanager
 def waiting(visitors: Visitors, number: int) -> Iterator[list[threading.Thread]]:
-    """Have so many visitors come at once, none of whom is served for a moment; gives who waits for each."""
+    """Let so many visitors connect at once, none of which is served for a moment; return the futures of all."""
     before = len(visitors.served)
     threads = [threading.Thread(target=visitors.come, daemon=True) for _ in range(number)]
     for thread in threads:
@@ -44,7 +44,7 @@ def waiting(visitors: Visitors, number: int) -> Iterator[list[threading.Thread]]
 
 @contextlib.contextmanager
 def running(folder: Path, time: Time, *under: str) -> Iterator[Managed]:
-    """Run a bridge that lets as many clients of one network in as there are."""
+    """Run a bridge without a cap for one network."""
     ours = managed.ours(EXACT, "--max-per-network", "1000", *managed.counting(folder / "log"))
     # Not for what runs it in turn: libfaketime leaves something behind in a process that becomes another program.
     clock = [f"{name}={value}" for name, value in time.environment.items()]
@@ -53,8 +53,8 @@ def running(folder: Path, time: Time, *under: str) -> Iterator[Managed]:
         yield bridge
 
 
-def test_under_a_low_limit_clients_wait_for_those_who_go(tmp_path: Path) -> None:
-    """Eight are there, and are served all the time; ten more have their turn when one goes; it is said once."""
+def test_under_a_low_limit_clients_wait_until_others_leave(tmp_path: Path) -> None:
+    """Eight are served all the time; ten more are served when others leave; it is reported once."""
     time = Time(tmp_path)
     with running(tmp_path, time, *UNDER_THE_LIMIT) as bridge, contextlib.ExitStack() as stack:
         visitors = Visitors(bridge.methods["obfs3"])
@@ -73,7 +73,7 @@ def test_under_a_low_limit_clients_wait_for_those_who_go(tmp_path: Path) -> None
 
 
 def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
-    """Who is there stays, who comes waits and is served when there are some again; it is said once."""
+    """Connected clients stay; new ones wait and are served after the shortage; it is reported once."""
     time = Time(tmp_path)
     with running(tmp_path, time) as bridge, contextlib.ExitStack() as stack:
         visitors = Visitors(bridge.methods["obfs3"])

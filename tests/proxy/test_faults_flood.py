@@ -123,7 +123,7 @@ def test_a_thousand_half_open_handshakes_keep_nobody_out(tmp_path: Path, name: s
     assert warnings(bridge) == []
 
 
-def test_a_flood_from_one_network_cuts_off_itself(tmp_path: Path) -> None:
+def test_a_flood_from_one_network_closes_its_own_handshakes(tmp_path: Path) -> None:
     """Whoever else is in the middle of a handshake stays, and clients of other networks get through."""
     moved = Time(tmp_path)
     with running(tmp_path, moved, "--max-handshakes", "100") as bridge, contextlib.ExitStack() as stack:

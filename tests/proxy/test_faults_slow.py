@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose: one byte a second, or nothing is ever read. Nobody else notices."""
+"""Clients that are slow on purpose: one byte a second, or no reading at all. Other clients notice nothing."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ DEADLINES = (30, 60)
 """Seconds that a handshake has: each connection draws its own."""
 
 A_LITTLE = 5.0
-"""Seconds that the test itself may take besides, on a machine that is busy."""
+"""Further seconds that the test itself may take on a busy machine."""
 
 READERS_OF_NOTHING = 8
 POURED = 64 << 20
-"""Bytes that each of them is sent, if anybody takes them."""
+"""Bytes that each of them is sent as far as they are accepted."""
 
 MEMORY = 64 << 20
-"""Bytes by which the program may grow, of half a GiB that it could be made to hold."""
+"""Bytes by which the program may grow, of half a GiB that is sent."""
 
 POUR = b"pour"
 
 
 @pytest.mark.parametrize("name", ["obfs2", "obfs3"])
 def test_one_byte_a_second_is_cut_off_at_its_deadline(tmp_path: Path, name: str) -> None:
-    """Every second an honest client is served; the slow one is hung up on within its minute, and never counted."""
+    """An honest client is served every second; the slow one is closed within its minute, and never counted."""
     moved = Time(tmp_path)
     argv = managed.ours(*managed.counting(tmp_path / "log"))
     with (
@@ -61,8 +61,8 @@ def test_one_byte_a_second_is_cut_off_at_its_deadline(tmp_path: Path, name: str)
     assert warnings(bridge) == []
 
 
-def test_those_who_read_nothing_stop_their_own_connection_only(tmp_path: Path) -> None:
-    """What they were to be sent is held back at its source; others are served meanwhile, and afterwards."""
+def test_clients_that_do_not_read_stop_only_their_own_connections(tmp_path: Path) -> None:
+    """The destination's bytes wait at their source; others are served meanwhile and afterwards."""
     stuck = threading.Semaphore(0)
 
     def handle(connection: socket.socket) -> None:

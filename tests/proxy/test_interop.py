@@ -35,7 +35,7 @@ def destination() -> Iterator[str]:
 
 
 def fetch_megabyte(connection: socket.socket) -> tuple[str, str]:
-    """Send a megabyte while it comes back; give the digests of both."""
+    """Send a megabyte while it is echoed; return both digests."""
     sent = os.urandom(MEGABYTE)
     received = hashlib.sha256()
     left = MEGABYTE

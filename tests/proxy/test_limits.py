@@ -1,4 +1,4 @@
-"""What a flood may take: room for everybody, a share for each network, the oldest handshake first."""
+"""Limits on floods: connections in all, a share for each network, the oldest handshake first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def client(address: str) -> ClientAddress:
 
 
 def enter_all(gate: Gate, addresses: list[str]) -> list[bool]:
-    """Let clients in, one after the other; tells who got in."""
+    """Admit clients one after the other; return which were admitted."""
     return [gate.admit(client(address)) is not None for address in addresses]
 
 
@@ -37,14 +37,14 @@ def enter_all(gate: Gate, addresses: list[str]) -> list[bool]:
         ("fe80::1%lo", "fe80::2%lo", "2001:db8::1"),
     ],
 )
-def test_a_network_with_its_share_is_turned_away_and_others_are_not(first: str, same: str, other: str) -> None:
+def test_only_a_network_with_its_share_is_refused(first: str, same: str, other: str) -> None:
     """IPv4 by /24, IPv6 by /48, IPv4-mapped as IPv4."""
     gate = Gate(Limits(network=2))
     assert enter_all(gate, [first, same, same, first, other]) == [True, True, False, False, True]
 
 
-def test_a_share_that_is_given_back_can_be_had_again() -> None:
-    """Who leaves makes room for the same network."""
+def test_a_released_share_can_be_used_again() -> None:
+    """A connection that closes makes space for its network."""
     gate = Gate(Limits(network=1))
     leave = gate.admit(client("192.0.2.7"))
     assert leave is not None
@@ -54,12 +54,12 @@ def test_a_share_that_is_given_back_can_be_had_again() -> None:
 
 
 def test_without_a_cap_for_networks_one_may_take_all() -> None:
-    """As for the programs of the same machine."""
+    """As for programs of the same machine."""
     assert all(enter_all(Gate(Limits(network=None)), ["127.0.0.1"] * 100))
 
 
-def test_whoever_waits_for_room_is_called_once_there_is() -> None:
-    """Full at two; the one who asked is called when one leaves, and only once."""
+def test_a_full_gate_calls_back_once_when_a_connection_closes() -> None:
+    """Full at two; the callback runs when one closes, and only once."""
     gate = Gate(Limits(connections=2))
     called: list[str] = []
     leave = gate.admit(client("192.0.2.7"))
@@ -74,8 +74,8 @@ def test_whoever_waits_for_room_is_called_once_there_is() -> None:
     assert called == ["now"]
 
 
-def test_one_handshake_too_many_cuts_off_the_oldest() -> None:
-    """The newcomers go on; a handshake that is done is none any more."""
+def test_one_handshake_too_many_closes_the_oldest() -> None:
+    """New ones go on; finished ones do not count."""
     gate = Gate(Limits(handshakes=2))
     cut: list[str] = []
     with contextlib.ExitStack() as stack:
@@ -90,8 +90,8 @@ def test_one_handshake_too_many_cuts_off_the_oldest() -> None:
     assert cut == ["first", "second"]
 
 
-def test_what_was_shed_is_said_once_and_without_an_address() -> None:
-    """Numbers, then nothing until something new happens."""
+def test_refusals_are_reported_once_and_without_an_address() -> None:
+    """Numbers, then nothing until the next refusal."""
     gate = Gate(Limits(connections=3, handshakes=1, network=1))
     enter_all(gate, ["192.0.2.7", "192.0.2.8", "192.0.2.9", "198.51.100.1", "203.0.113.1"])
     gate.is_full(lambda: None)
@@ -103,8 +103,8 @@ def test_what_was_shed_is_said_once_and_without_an_address() -> None:
     assert gate.report(Show(safe=False)) == []
 
 
-def test_a_flood_from_one_network_cuts_off_itself() -> None:
-    """Beyond its share the network's own oldest handshake goes, however many others have been waiting for longer."""
+def test_a_flood_from_one_network_closes_its_own_handshakes() -> None:
+    """Beyond its share the network loses its own oldest handshake, however long others have been waiting."""
     gate = Gate(Limits(handshakes=8, network=100))
     cut: list[str] = []
     with contextlib.ExitStack() as stack:
@@ -116,15 +116,15 @@ def test_a_flood_from_one_network_cuts_off_itself() -> None:
 
 
 def test_with_safe_logging_numbers_are_rounded_up() -> None:
-    """An exact number that grows by one would date somebody's coming."""
+    """An exact number that grows by one would date a client's visit."""
     gate = Gate(Limits(network=1))
     enter_all(gate, ["192.0.2.7"] * 3)
     assert gate.report(Show(safe=True)) == ["8 connections turned away: their network had its share already"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=200))
-def test_nothing_is_left_of_those_who_are_gone(story: list[tuple[int, bool]]) -> None:
-    """Whoever comes and goes in whatever order: in the end no network is remembered, and there is room again."""
+def test_closed_connections_leave_nothing_behind(story: list[tuple[int, bool]]) -> None:
+    """Whatever the order of opening and closing: in the end no network is kept, and there is space again."""
     gate = Gate(Limits(connections=5, network=3))
     inside: list[Callable[[], None]] = []
     for network, leaves in story:

@@ -1,4 +1,4 @@
-"""Accepting, and not accepting: the cap, and a lack of descriptors."""
+"""Accepting and pausing: at the cap, and without descriptors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOTH_LOOPS = pytest.mark.parametrize("new_loop", running.LOOPS, ids=["uvloop", "
 
 @BOTH_LOOPS
 def test_beyond_the_cap_clients_wait_and_are_served_later(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """The third of two waits in the kernel's queue, and has its turn when one goes."""
+    """With a cap of two the third waits in the kernel's queue, and is served when one leaves."""
     transport = make_transport("obfs2")
     with (
         serve(echo) as destination,
@@ -55,7 +55,7 @@ def test_beyond_the_cap_clients_wait_and_are_served_later(new_loop: Callable[[],
 
 @BOTH_LOOPS
 def test_without_descriptors_accepting_pauses_and_resumes(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """A client that comes while there is none is not hung up on; it is served once there is one again."""
+    """A client that connects meanwhile is not closed, and is served after the shortage."""
     transport = make_transport("obfs2")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with serve(echo) as destination, running.server(destination, name="obfs2", new_loop=new_loop) as address:

@@ -1,4 +1,4 @@
-"""Connections that are lost at the worst moment leave nothing behind: no socket, no place under the cap, no job."""
+"""Connections that are lost at the worst moment leave nothing behind: no socket, no slot, no job."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], new_loop: NewLoop) -> Non
 
 
 async def connected(protocol: asyncio.BufferedProtocol) -> tuple[asyncio.Transport, socket.socket]:
-    """Give a transport under a protocol, and the socket at its other end."""
+    """Return a transport under a protocol, and the socket at its other end."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, ours)
@@ -49,8 +49,8 @@ def wait_until(happened: Callable[[], int]) -> None:
 
 
 @BOTH_LOOPS
-def test_an_end_that_comes_after_its_other_has_gone_can_still_be_cut_off(new_loop: NewLoop) -> None:
-    """The near side is lost while the destination is being dialed: the destination's connection is closed too."""
+def test_an_end_that_is_attached_after_the_other_is_lost_can_be_aborted(new_loop: NewLoop) -> None:
+    """The near side is lost while the destination is being connected: its connection is closed too."""
 
     async def main() -> None:
         near, far = RelayEnd(Scratch()), RelayEnd(Scratch())
@@ -72,8 +72,8 @@ def test_an_end_that_comes_after_its_other_has_gone_can_still_be_cut_off(new_loo
 
 
 @BOTH_LOOPS
-def test_the_job_of_a_lost_connection_is_not_done(new_loop: NewLoop) -> None:
-    """One busy worker, fifty probes that go away: none of their jobs is left for honest clients to wait behind."""
+def test_the_job_of_a_lost_connection_is_cancelled(new_loop: NewLoop) -> None:
+    """One busy worker and fifty probes that disconnect: no honest client waits for their jobs."""
 
     async def main() -> None:
         busy, begun = threading.Event(), threading.Event()
@@ -105,6 +105,6 @@ def test_the_job_of_a_lost_connection_is_not_done(new_loop: NewLoop) -> None:
     run(main, new_loop)
 
 
-def test_an_endpoint_is_written_as_people_write_it() -> None:
+def test_an_endpoint_is_formatted_as_it_is_parsed() -> None:
     """IPv6 addresses in brackets."""
     assert (str(Endpoint("::1", 80)), str(Endpoint("127.0.0.1", 80))) == ("[::1]:80", "127.0.0.1:80")

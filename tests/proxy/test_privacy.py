@@ -1,4 +1,4 @@
-"""What the process promises about its memory and about its own mistakes."""
+"""What the process guarantees about its memory and its error reports."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ fail()
 """
 
 
-def test_no_mistake_of_ours_tells_an_address() -> None:
-    """Callback, task, thread, destructor, warning, forgotten socket, main: each says its class and place only."""
+def test_no_internal_error_shows_an_address() -> None:
+    """Callback, task, thread, destructor, warning, unclosed socket, main: each report has a class and a line only."""
     address = canary.address()
     result = subprocess.run(
         [sys.executable, "-X", "dev", "-c", MISTAKEN_PROCESS],
@@ -70,8 +70,8 @@ def test_no_mistake_of_ours_tells_an_address() -> None:
     assert all("ValueError at obfstats.wire.endpoint:" in line for line in reports)
 
 
-def test_a_peer_that_goes_away_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
-    """Connection errors that reach the loop are everyday life and make no noise; others are said."""
+def test_a_peer_that_disconnects_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Connection errors that reach the loop are not reported; others are."""
     loop = asyncio.new_event_loop()
     with caplog.at_level(logging.DEBUG):
         process._report_from_loop(loop, {"exception": ConnectionResetError("192.0.2.7"), "message": "192.0.2.7"})
@@ -82,14 +82,14 @@ def test_a_peer_that_goes_away_is_no_mistake(caplog: pytest.LogCaptureFixture) -
 
 
 def test_an_error_is_described_without_its_text() -> None:
-    """The class and, where it came from our code, the place."""
+    """The class and, if it came from this package, the line."""
     assert describe_error(ValueError("192.0.2.7")) == "ValueError"
     assert describe_error(None) == "unknown error"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that is not dumpable")
 def test_the_running_program_leaves_no_core_and_is_not_dumpable(tmp_path: Path) -> None:
-    """The kernel's own view of the process: no core file, memory that belongs to root alone."""
+    """The kernel makes no core file, and only root may read the memory."""
     with obfsproxy(
         "--data-dir", str(tmp_path / "data"), "obfs3", "--dest", "127.0.0.1:9", "server", "127.0.0.1:0"
     ) as server:

@@ -1,4 +1,4 @@
-"""Those who are no clients: nothing is said to them, nothing is counted, nobody else notices."""
+"""Probes: they get no answer, are not counted, and other clients notice nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _silence(probe: socket.socket) -> None:
-    """Say nothing at all."""
+    """No byte at all."""
 
 
 def _noise(probe: socket.socket) -> None:
@@ -45,7 +45,7 @@ def _hang_up_halfway(probe: socket.socket) -> None:
 
 
 def _replayed_obfs2_head(probe: socket.socket) -> None:
-    """A true seed, and then a head that does not fit it."""
+    """A valid seed, and then a head that does not match it."""
     probe.sendall(bytes(24) + os.urandom(8192))
 
 
@@ -53,7 +53,7 @@ PROBES = [_silence, _noise, _much_noise, _words, _hang_up_halfway, _replayed_obf
 
 
 def everything(connection: socket.socket) -> bytes:
-    """What arrives until the connection ends, in whichever way."""
+    """What arrives until the connection ends in any way."""
     received = b""
     try:
         while chunk := connection.recv(1 << 16):
@@ -72,7 +72,7 @@ def test_a_probe_learns_nothing_and_is_not_counted(
     behave: Callable[[socket.socket], None],
     new_loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    """Its connection stays open while an honest client is served, and ends at its drawn moment; one line is written."""
+    """Its connection stays open while an honest client is served, and ends at its deadline; one line is written."""
     bench = Bench(tmp_path / "log", buffer=1)
     with (
         serve(echo) as destination,
@@ -101,8 +101,8 @@ def test_a_probe_learns_nothing_and_is_not_counted(
 
 
 @pytest.mark.parametrize("name", ["obfs2", "obfs3"])
-def test_a_thousand_who_reset_in_mid_handshake_leave_nothing_behind(tmp_path: Path, name: str) -> None:
-    """Connections that break off free their places at once: the cap is never reached."""
+def test_a_thousand_resets_during_handshakes_leave_nothing_behind(tmp_path: Path, name: str) -> None:
+    """Reset connections free their slots at once: the cap is never reached."""
     bench = Bench(tmp_path / "log", buffer=1)
     linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
     with (
@@ -122,7 +122,7 @@ def test_a_thousand_who_reset_in_mid_handshake_leave_nothing_behind(tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["obfs2", "obfs3"])
 def test_one_byte_at_a_time_is_slow_but_honest(name: str) -> None:
-    """A client on the worst of links is served as long as it makes its deadline, handshake and all."""
+    """A client on the worst of links is served if it meets the deadline."""
     with (
         serve(echo) as destination,
         running.server(destination, name=name) as address,
@@ -133,7 +133,7 @@ def test_one_byte_at_a_time_is_slow_but_honest(name: str) -> None:
 
 
 class DrippingClient(ObfuscatedClient):
-    """Writes every byte by itself."""
+    """Writes each byte by itself."""
 
     def write(self, data: bytes) -> None:
         """Send one byte at a time."""

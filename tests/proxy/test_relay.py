@@ -1,4 +1,4 @@
-"""The data path: nothing lost, nothing piled up, ends passed on."""
+"""The data path: no byte is lost, memory is bounded, half-closes are passed on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_IN_FLIGHT = 40 << 20
 
 
 def write_until_stuck(connection: socket.socket, encrypt: Callable[[bytes], bytes]) -> tuple[int, str]:
-    """Write until nobody takes more for a second; give how many bytes that was, and their digest in clear."""
+    """Write until nothing is accepted for a second; return the number of bytes and their digest."""
     connection.settimeout(1.0)
     digest = hashlib.sha256()
     total = 0
@@ -53,7 +53,7 @@ def write_until_stuck(connection: socket.socket, encrypt: Callable[[bytes], byte
 @BOTH_LOOPS
 @pytest.mark.parametrize("name", ["obfs2", "obfs3"])
 def test_a_destination_that_does_not_read_stops_the_client(name: str, new_loop: NewLoop) -> None:
-    """Backpressure upstream: the client is stopped; once the destination reads, every byte is there, in order."""
+    """Backpressure upstream: the client is stopped; once the destination reads, every byte arrives in order."""
     read, results = threading.Event(), list[str]()
     done = threading.Event()
 
@@ -150,8 +150,8 @@ def test_where_many_are_stalled_each_holds_little() -> None:
 
 
 @BOTH_LOOPS
-def test_more_stalled_clients_than_that_lose_nothing(new_loop: NewLoop) -> None:
-    """Eighty clients that do not read until all of them are stuck, and then read everything."""
+def test_many_stalled_clients_lose_nothing(new_loop: NewLoop) -> None:
+    """Eighty clients that do not read until all of them are stalled, and then read everything."""
     count, size = MANY_STALLED + 16, 6 << 20
 
     def pour(connection: socket.socket) -> None:
@@ -177,7 +177,7 @@ def test_more_stalled_clients_than_that_lose_nothing(new_loop: NewLoop) -> None:
 
 @BOTH_LOOPS
 def test_a_destination_that_hangs_up_ends_the_client_too(new_loop: NewLoop) -> None:
-    """What it said before arrives first."""
+    """What it has sent before arrives first."""
 
     def curt(connection: socket.socket) -> None:
         connection.recv(1)
@@ -194,7 +194,7 @@ def test_a_destination_that_hangs_up_ends_the_client_too(new_loop: NewLoop) -> N
 
 @BOTH_LOOPS
 def test_a_client_that_vanishes_ends_the_destinations_connection(new_loop: NewLoop) -> None:
-    """A reset is passed on as an end: nothing hangs."""
+    """A reset is passed on as an end of file."""
     ended = threading.Event()
 
     def wait_for_end(connection: socket.socket) -> None:

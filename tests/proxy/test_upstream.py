@@ -1,4 +1,4 @@
-"""The way out through a proxy: as tor says (TOR_PT_PROXY), or as the operator says (`--proxy`)."""
+"""Connections through a proxy that tor names (TOR_PT_PROXY) or the operator (`--proxy`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME = "bridge.example"
 
 
 class Credentials(NamedTuple):
-    """A username and a password, as they stand in the URI and as they must arrive."""
+    """A username and a password, in the URI and as they must arrive."""
 
     scheme: Scheme
     username: str
@@ -46,14 +46,14 @@ CREDENTIALS = [
 
 @pytest.fixture(scope="module")
 def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
-    """A bridge of ours before an ORPort that sends everything back."""
+    """A bridge of ours in front of an ORPort that echoes."""
     state = tmp_path_factory.mktemp("bridge")
     with serve(echo) as address, managed.server(state, parse_endpoint(address)) as proxy:
         yield proxy
 
 
 class Way(NamedTuple):
-    """A client of ours, and the proxy that tor has told it of."""
+    """A client of ours, and its proxy from TOR_PT_PROXY."""
 
     proxy: Upstream
     client: Managed
@@ -65,7 +65,7 @@ class Way(NamedTuple):
 
 @pytest.fixture(scope="module", params=SCHEMES)
 def one_way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, bridge: Managed) -> Iterator[Way]:
-    """One way of each kind for all the tests that do it no harm; one name leads to the bridge."""
+    """One of each kind for all tests that do not harm it; one name leads to the bridge."""
     state = tmp_path_factory.mktemp("client")
     with upstream.serve(request.param, {NAME: bridge.methods["obfs3"]}) as proxy, behind(state, proxy) as client:
         yield Way(proxy, client)
@@ -73,7 +73,7 @@ def one_way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def way(one_way: Way) -> Way:
-    """The same, as if it were new."""
+    """The same, reset."""
     one_way.proxy.asked.clear()
     one_way.proxy.manner = Manner.PLAIN
     return one_way
@@ -82,13 +82,13 @@ def way(one_way: Way) -> Way:
 def behind(
     state: Path, proxy: Upstream, username: str | None = None, password: str | None = None
 ) -> AbstractContextManager[Managed]:
-    """Run a client that tor has told of a proxy."""
+    """Run a client with a proxy in TOR_PT_PROXY."""
     environment = {"TOR_PT_PROXY": proxy.uri(username, password)}
     return managed.client(state, transports=["dummy", "obfs3"], environment=environment)
 
 
 def failure(way: Way, destination: tuple[str, int]) -> int | None:
-    """Fail to connect, without a mistake of the program's own; give the SOCKS reply."""
+    """Fail to connect, without an internal error; return the SOCKS reply."""
     with pytest.raises(socks.SocksError) as raised:
         way.reach(destination)
     assert not any("internal error" in line for line in way.client.said())
@@ -102,7 +102,7 @@ def test_a_megabyte_goes_through_a_proxy_of_each_kind(way: Way, bridge: Managed)
     assert way.proxy.asked == [Asked(*bridge.methods["obfs3"])]
 
 
-def test_the_proxy_is_taken_before_a_method_is_said(tmp_path: Path) -> None:
+def test_the_proxy_is_accepted_before_the_methods(tmp_path: Path) -> None:
     """PROXY DONE, then the CMETHOD lines."""
     with upstream.serve("socks5") as proxy, behind(tmp_path, proxy, "me", "hunter2") as client:
         words = [line.split()[0] for line in client.said()]
@@ -112,7 +112,7 @@ def test_the_proxy_is_taken_before_a_method_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", CREDENTIALS, ids=[f"{number}" for number in range(len(CREDENTIALS))])
 def test_credentials_arrive_as_they_are_meant(tmp_path: Path, bridge: Managed, given: Credentials) -> None:
-    """Percent-decoded, HTTP's in UTF-8; and nothing of them is said to anybody else."""
+    """Percent-decoded, HTTP's in UTF-8; they go nowhere else."""
     place = bridge.methods["obfs3"]
     with (
         upstream.serve(given.scheme) as proxy,
@@ -123,8 +123,8 @@ def test_credentials_arrive_as_they_are_meant(tmp_path: Path, bridge: Managed, g
         assert given.password is None or given.password not in client.child.stdout + client.child.stderr
 
 
-def test_a_name_is_passed_on_and_never_looked_up_here(way: Way) -> None:
-    """The proxy gets it as it stands, and alone knows what it means."""
+def test_a_name_is_forwarded_and_never_resolved_here(way: Way) -> None:
+    """The proxy gets it as it is, and alone resolves it."""
     assert greet(way.reach((NAME, 443))) == HELLO
     assert way.proxy.asked == [Asked(NAME, 443)]
 
@@ -139,27 +139,27 @@ def test_a_bridge_on_ipv6_is_asked_for_by_its_address(way: Way) -> None:
 
 
 def test_a_proxy_on_ipv6_is_reached(tmp_path: Path, bridge: Managed) -> None:
-    """Its address stands in brackets."""
+    """Its address is in brackets."""
     with upstream.serve("socks5", host="::1") as proxy, behind(tmp_path, proxy) as client:
         assert proxy.uri() == f"socks5://{Endpoint(*proxy.address)}"
         assert greet(socks.connect(client.methods["obfs3"], bridge.methods["obfs3"])) == HELLO
 
 
 def test_an_answer_in_two_pieces_is_one_answer(way: Way, bridge: Managed) -> None:
-    """Its end does not pass for something that the bridge says."""
+    """Its second part is not taken for the bridge's bytes."""
     way.proxy.manner = Manner.IN_PIECES
     assert greet(way.reach(bridge.methods["obfs3"])) == HELLO
 
 
-def test_what_the_destination_says_together_with_the_answer_is_not_lost(way: Way) -> None:
-    """Obfs3 servers of other authors speak first; here it is a greeting in clear."""
+def test_what_the_destination_sends_with_the_answer_is_not_lost(way: Way) -> None:
+    """obfs3 servers of other authors send first; here it is a greeting in clear."""
     way.proxy.manner = Manner.TOGETHER
     with serve(speak_first) as address, way.reach(parse_endpoint(address), "dummy") as connection:
         assert connection.recv(100) == b"220 welcome\r\n"
 
 
 def test_a_proxy_that_refuses_is_a_failure(way: Way, bridge: Managed) -> None:
-    """Of this one connection: the next one, which is not refused, is served."""
+    """Only of this connection: the next one, which is not refused, is served."""
     way.proxy.manner = Manner.REFUSE
     assert failure(way, bridge.methods["obfs3"]) not in {0, None}
     way.proxy.manner = Manner.PLAIN
@@ -167,14 +167,14 @@ def test_a_proxy_that_refuses_is_a_failure(way: Way, bridge: Managed) -> None:
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64, "-"])
-def test_a_name_that_is_none_is_a_failure(way: Way, name: str) -> None:
-    """An answer in time, whoever finds that out."""
+def test_an_invalid_name_is_a_failure(way: Way, name: str) -> None:
+    """An answer in time, from us or from the proxy."""
     way.proxy.manner = Manner.REFUSE
     assert failure(way, (name, 443)) not in {0, None}
 
 
-def test_a_proxy_that_is_gone_is_a_failure(tmp_path: Path, bridge: Managed) -> None:
-    """Never a reason to go without it."""
+def test_an_unreachable_proxy_is_a_failure(tmp_path: Path, bridge: Managed) -> None:
+    """The client never connects without it."""
     with upstream.serve("socks5") as proxy:
         uri = proxy.uri()
     with managed.client(tmp_path, environment={"TOR_PT_PROXY": uri}) as client:
@@ -198,8 +198,8 @@ def test_a_proxy_that_is_gone_is_a_failure(tmp_path: Path, bridge: Managed) -> N
         "socks5://me:" + "hunter2" * 50 + "@127.0.0.1:1080",
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_said_and_ends_it(tmp_path: Path, uri: str) -> None:
-    """PROXY-ERROR, exit status 1, no method: whoever wants a proxy must not go without. No password in it."""
+def test_an_unusable_proxy_is_reported_and_ends_the_program(tmp_path: Path, uri: str) -> None:
+    """PROXY-ERROR without the password, exit status 1, no method: no connection is made without the proxy."""
     version, error = refuse_in({**managed.client_environment(tmp_path), "TOR_PT_PROXY": uri})
     assert version == "VERSION 1"
     assert error.startswith("PROXY-ERROR ")
@@ -208,7 +208,7 @@ def test_a_proxy_that_cannot_be_used_is_said_and_ends_it(tmp_path: Path, uri: st
 
 @pytest.mark.parametrize(("scheme", "role"), [("socks5", "client"), ("socks4a", "socks"), ("http", "client")])
 def test_by_hand_the_command_line_names_the_proxy(bridge: Managed, scheme: Scheme, role: str) -> None:
-    """Both roles that go out; the Python program's `--proxy`."""
+    """Both roles that connect to bridges; the Python program's `--proxy`."""
     place = bridge.methods["obfs3"]
     secret = None if scheme == "socks4a" else "hunter2"
     with upstream.serve(scheme) as proxy:
@@ -225,8 +225,8 @@ def test_by_hand_the_command_line_names_the_proxy(bridge: Managed, scheme: Schem
         assert proxy.asked == [Asked(*place, "me", secret)]
 
 
-def test_what_tor_says_goes_before_what_the_command_line_says(tmp_path: Path, bridge: Managed) -> None:
-    """TOR_PT_PROXY is used, `--proxy` holds where tor names none."""
+def test_tors_proxy_overrides_the_command_lines(tmp_path: Path, bridge: Managed) -> None:
+    """TOR_PT_PROXY is used; `--proxy` applies where tor names none."""
     place = bridge.methods["obfs3"]
     with upstream.serve("socks5") as named_by_tor, upstream.serve("http") as named_by_hand:
         argv = managed.ours("--proxy", named_by_hand.uri())
