@@ -23,6 +23,7 @@ import numpy as np
 
 from obfstats.formats.interval import LABEL_LENGTH
 from obfstats.formats.logline import (
+    COUNTRY,
     HASH_OFFSET,
     HEX_DIGITS,
     LINE_LENGTH,
@@ -55,10 +56,6 @@ _PARTS = np.dtype([("prefix", f"V{HASH_OFFSET}"), ("hash", f"V{_HASH_LENGTH}"), 
 _IS_NO_DIGIT = bytes(byte not in HEX_DIGITS for byte in range(256))
 # The bit of each byte that is set in 0 to 9 and a to f, and not in A to F.
 _LOWER_CASE = np.uint64(0x2020202020202020)
-
-# In the third eight bytes of a line, `:04 de 1`: the country, and the rest of the prefix.
-_COUNTRY_SHIFT, _COUNTRY_CODE = np.uint64(32), np.uint64(0xFFFF)
-_NOT_COUNTRY = np.uint64(0x00FF0000FFFFFFFF)
 
 _UNKNOWN = 0xFFFFFFFF
 """Stands for a country or suffix that is not of the grammar, and for a country that has no number yet."""
@@ -133,8 +130,7 @@ class Packer:
             is_hash = ~np.frombuffer(hashes.translate(_IS_NO_DIGIT), np.bool_).reshape(-1, _HASH_LENGTH).any(axis=1)
             lines, suffixes = lines[is_hash], suffixes[is_hash]
             digests = unhexlify(lines.view(_PARTS)["hash"].tobytes())
-        words = lines.view("<u8")
-        countries = self._find_countries(words[:, 2] >> _COUNTRY_SHIFT & _COUNTRY_CODE)
+        countries = self._find_countries(lines.view("<u2")[:, COUNTRY.start // 2])
         rows = np.empty((len(lines), ROW_WORDS), "<u8")
         fields = rows.view(ROW)[:, 0]
         fields["hash"] = np.frombuffer(digests, ROW["hash"])
@@ -144,17 +140,16 @@ class Packer:
             lines, rows = lines[is_good], rows[is_good]
         return [Run(label, rows[chosen]) for label, chosen in _by_interval(lines)]
 
-    def _find_countries(self, codes: NDArray[np.uint64]) -> Numbers:
-        """Give each code's number; `_UNKNOWN` where it is none."""
-        offsets = codes.view(np.int64)
-        numbers = self._country_numbers.take(offsets, mode="clip")
+    def _find_countries(self, codes: NDArray[np.uint16]) -> Numbers:
+        """Give the number of each country code; `_UNKNOWN` where it is not of the grammar."""
+        numbers = self._country_numbers.take(codes)
         if numbers.max(initial=0) == _UNKNOWN:
-            for offset in set(offsets[numbers == _UNKNOWN].tolist()):
-                code = offset.to_bytes(2, "little")
-                if is_prefix(b"2012-02-07 14:01:04 %s " % code):
-                    self._country_numbers[offset] = len(self.countries)
-                    self.countries.append(code.decode())
-            numbers = self._country_numbers.take(offsets)
+            for code in set(codes[numbers == _UNKNOWN].tolist()):
+                country = code.to_bytes(2, "little")
+                if is_prefix(b"2012-02-07 14:01:04 %s " % country):
+                    self._country_numbers[code] = len(self.countries)
+                    self.countries.append(country.decode())
+            numbers = self._country_numbers.take(codes)
         return numbers
 
     def _find_suffixes(self, text: Bytes, begins: Offsets, lengths: Offsets) -> Numbers:
@@ -210,8 +205,8 @@ def _by_interval(lines: Bytes) -> Iterable[tuple[bytes, Offsets | slice]]:
     """Give the label of every interval, and its lines; those whose time is not of the grammar are left out."""
     if not len(lines):
         return
-    words = lines.view("<u8")
-    columns = words[:, 0], words[:, 1], words[:, 2] & _NOT_COUNTRY
+    # The prefix but for the country: bytes 0 to 7, 8 to 15, 16 to 19, and 22.
+    columns = lines.view("<u8")[:, 0], lines.view("<u8")[:, 1], lines.view("<u4")[:, 4], lines[:, HASH_OFFSET - 1]
     groups: list[tuple[int, Offsets | slice]] = [(0, slice(None))]
     if not all((column == column[0]).all() for column in columns):
         order = np.lexsort(columns)
