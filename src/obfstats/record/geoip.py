@@ -64,21 +64,13 @@ class V4Table:
         """Build the table.
 
         Args:
-            ranges: first and last address as numbers, and lower-case code, in order.
-
-        Raises:
-            _UnsortedError: if a range begins before the one before it has ended.
+            ranges: first and last address as numbers, and lower-case code; sorted, without overlaps.
         """
         self.skipped = 0
         self._count = 0
         runs = _Runs()
         end = -1
         for first, last, country in ranges:
-            if first > last:
-                self.skipped += 1
-                continue
-            if first <= end:
-                raise _UnsortedError
             self._count += 1
             if first > end + 1:
                 runs.begin(end + 1, UNKNOWN_COUNTRY)
@@ -224,28 +216,18 @@ class V6Table:
         """Build the table.
 
         Args:
-            ranges: first and last address, packed in 16 bytes, and lower-case code, in order.
-
-        Raises:
-            _UnsortedError: if a range begins before the one before it has ended.
+            ranges: first and last address, packed in 16 bytes, and lower-case code; sorted, without overlaps.
         """
         self.skipped = 0
         self._firsts = array("Q"), array("Q")
         self._lasts = array("Q"), array("Q")
         self._countries: list[str] = []
-        end = b""
         for first, last, country in ranges:
-            if first > last:
-                self.skipped += 1
-                continue
-            if first <= end:
-                raise _UnsortedError
             for halves, packed in ((self._firsts, first), (self._lasts, last)):
                 upper, lower = _split_v6(packed)
                 halves[0].append(upper)
                 halves[1].append(lower)
             self._countries.append(country)
-            end = last
 
     def __len__(self) -> int:
         return len(self._countries)
@@ -272,35 +254,32 @@ _Table = TypeVar("_Table", V4Table, V6Table)
 
 def parse_v4(text: bytes) -> V4Table:
     """Read a geoip file."""
-    lines = _Lines(text, _V4_LINE)
-    table = _build(V4Table, lambda: (_v4_range(*line) for line in lines))
-    table.skipped += lines.skipped
-    return table
+    return _build(V4Table, _Lines(text, _V4_LINE), _v4_range)
 
 
 def parse_v6(text: bytes) -> V6Table:
     """Read a geoip6 file."""
-    lines = _Lines(text, _V6_LINE)
-    table = _build(V6Table, lambda: (_v6_range(*line) for line in lines))
-    table.skipped += lines.skipped
-    return table
+    return _build(V6Table, _Lines(text, _V6_LINE), _v6_range)
 
 
 def _build(
-    make: Callable[[Iterable[tuple[_End, _End, str]]], _Table], read: Callable[[], Iterable[tuple[_End, _End, str]]]
+    make: Callable[[Iterable[tuple[_End, _End, str]]], _Table],
+    lines: _Lines,
+    parse_range: Callable[[bytes, bytes, str], tuple[_End, _End, str]],
 ) -> _Table:
     """Build a table straight from a file, which is sorted as tor has it; sort the ranges only if they are not."""
+    ranges: _Ranges[_End] = _Ranges((parse_range(*line) for line in lines), sort=False)
     try:
-        return make(read())
-    except _UnsortedError:
-        ranges = _SortedRanges(read())
         table = make(ranges)
-        table.skipped += ranges.skipped
-        return table
+    except _UnsortedError:
+        ranges = _Ranges((parse_range(*line) for line in lines), sort=True)
+        table = make(ranges)
+    table.skipped = lines.skipped + ranges.skipped
+    return table
 
 
-class _SortedRanges(Generic[_End]):
-    """Ranges sorted; of those that overlap the first.
+class _Ranges(Generic[_End]):
+    """Ranges that end after they begin; sorted, of those that overlap the first, or _UnsortedError.
 
     They are sorted some thousand at a time and never freed all at once: either would block other threads.
 
@@ -308,20 +287,28 @@ class _SortedRanges(Generic[_End]):
         skipped: ranges so far that were left out.
     """
 
-    def __init__(self, ranges: Iterable[tuple[_End, _End, str]]) -> None:
-        self._ranges: Iterator[tuple[_End, _End, str]] = iter(ranges)
+    def __init__(self, ranges: Iterator[tuple[_End, _End, str]], *, sort: bool) -> None:
+        self._ranges = ranges
+        self._sort = sort
         self.skipped = 0
 
     def __iter__(self) -> Iterator[tuple[_End, _End, str]]:
         end: _End | None = None
-        parts = iter(lambda: sorted(islice(self._ranges, _SORTED_RANGES)), [])
-        # As iterators: one that is exhausted frees its list, while the others continue.
-        for item in merge(*map(iter, parts)):
-            if item[0] > item[1] or (end is not None and item[0] <= end):
+        for item in self._sorted() if self._sort else self._ranges:
+            if item[0] > item[1]:
                 self.skipped += 1
-            else:
+            elif end is None or item[0] > end:
                 end = item[1]
                 yield item
+            elif self._sort:
+                self.skipped += 1
+            else:
+                raise _UnsortedError
+
+    def _sorted(self) -> Iterator[tuple[_End, _End, str]]:
+        parts = iter(lambda: sorted(islice(self._ranges, _SORTED_RANGES)), [])
+        # As iterators: one that is exhausted frees its list, while the others continue.
+        return merge(*map(iter, parts))
 
 
 class _Lines:
