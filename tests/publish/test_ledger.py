@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import signal
-import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -28,9 +26,10 @@ from obfstats.publish.ledger import (
     parse_line,
     write_line,
 )
+from tests.lockedfiles import REFUSED, file_size_limit, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 KILLS = 12
@@ -54,24 +53,6 @@ NOISES = EPSILONS.map(lambda epsilon: f"discrete-laplace epsilon={epsilon:f}")
 WAYS = st.sampled_from(("rounded", "given up")) | NOISES
 INTERVALS = st.builds(Interval, STARTS, st.integers(1, 999_999_999))
 LINES = st.builds(LedgerLine, INTERVALS, WAYS) | st.builds(LedgerLine, INTERVALS, st.none(), st.integers(0, 99_999))
-
-
-def write(path: Path, text: bytes) -> Path:
-    """Put a ledger there as its owner would have it."""
-    path.write_bytes(text)
-    path.chmod(0o600)
-    return path
-
-
-@contextlib.contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """A disk that takes no file beyond `size` bytes: a write over it is cut short, the next one fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # What it remembers.
@@ -102,7 +83,7 @@ def test_another_start_is_another_interval(tmp_path: Path) -> None:
 
 
 def test_what_is_over_waits_until_it_is_released(tmp_path: Path) -> None:
-    """In order, across a restart; said again, it stands there once."""
+    """In order, across a restart; marked again, it is written once."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
         ledger.mark_over(NEXT, 1)
@@ -122,8 +103,8 @@ def test_what_is_over_waits_until_it_is_released(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_released_is_over_no_more(tmp_path: Path) -> None:
-    """To mark it then changes nothing."""
+def test_what_is_released_does_not_wait_any_more(tmp_path: Path) -> None:
+    """Marking it then changes nothing."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
         ledger.release(START, "rounded")
@@ -134,8 +115,8 @@ def test_what_is_released_is_over_no_more(tmp_path: Path) -> None:
 
 
 def test_the_example_is_read(tmp_path: Path) -> None:
-    """Its four lines, as they stand in the docstring; reading changes nothing."""
-    path = write(tmp_path / "ledger", EXAMPLE)
+    """Its four lines, as in the module's docstring; reading changes nothing."""
+    path = write_private(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
         assert [ledger.is_released(start) for start in (START, NEXT, THIRD)] == [True, False, True]
         assert ledger.over() == {NEXT: 1}
@@ -177,7 +158,7 @@ def test_any_history_is_remembered(tmp_path: Path, history: list[tuple[str, Inte
 
 @given(LINES)
 def test_a_line_that_is_written_is_read_again(line: LedgerLine) -> None:
-    """Every start there is, every length, every way."""
+    """Any start, any length, any method."""
     assert parse_line(write_line(line).removesuffix(b"\n")) == line
 
 
@@ -192,7 +173,7 @@ def spoiled_lines(draw: st.DrawFn) -> bytes:
 
 @given(st.binary(max_size=80) | spoiled_lines())
 def test_any_bytes_are_a_line_or_refused(text: bytes) -> None:
-    """Noise, and lines with a byte changed, taken out or put in: what is taken is given back byte for byte."""
+    """Noise, and lines with a byte changed, removed or inserted: what is parsed is written byte for byte."""
     with contextlib.suppress(ValueError):
         assert write_line(parse_line(text)) == text + b"\n"
 
@@ -225,7 +206,7 @@ def test_one_damaged_line_makes_the_ledger_refuse(tmp_path: Path, kind: str, pla
     """At the beginning, in the middle, at the end; the line is named and not quoted, and nothing is changed."""
     lines = EXAMPLE.splitlines()
     lines.insert(place, DAMAGED[kind])
-    path = write(tmp_path / "ledger", b"\n".join(lines) + b"\n")
+    path = write_private(tmp_path / "ledger", b"\n".join(lines) + b"\n")
     for _ in range(2):
         with pytest.raises(LedgerError) as refusal:
             Ledger.open(path)
@@ -238,9 +219,9 @@ def test_one_damaged_line_makes_the_ledger_refuse(tmp_path: Path, kind: str, pla
 
 @pytest.mark.parametrize("kept", range(1, len(LAST)))
 def test_a_torn_last_line_is_cut_off(tmp_path: Path, kept: int) -> None:
-    """It was never on the disk whole, so its interval was never released: a bridge starts after a power failure."""
+    """It was never written completely, so its interval was never released: a bridge starts after a power failure."""
     whole = EXAMPLE.removesuffix(LAST + b"\n")
-    path = write(tmp_path / "ledger", whole + LAST[:kept])
+    path = write_private(tmp_path / "ledger", whole + LAST[:kept])
     with Ledger.open(path) as ledger:
         assert not ledger.is_released(THIRD)
         assert path.read_bytes() == whole
@@ -249,9 +230,9 @@ def test_a_torn_last_line_is_cut_off(tmp_path: Path, kept: int) -> None:
 
 @pytest.mark.parametrize("kept", range(len(LAST) + 1))
 def test_a_line_that_a_power_failure_has_left_as_nuls_is_cut_off(tmp_path: Path, kept: int) -> None:
-    """The file had grown, and what belongs there was not on the disk yet; a line that is there to its end counts."""
+    """The file had grown, but its data was not on the disk yet; a line that is there completely counts."""
     whole = EXAMPLE.removesuffix(LAST + b"\n")
-    path = write(tmp_path / "ledger", whole + LAST[:kept] + bytes(len(LAST) + 1 - kept))
+    path = write_private(tmp_path / "ledger", whole + LAST[:kept] + bytes(len(LAST) + 1 - kept))
     with Ledger.open(path) as ledger:
         assert ledger.is_released(THIRD) == (kept == len(LAST))
         assert path.read_bytes() == (EXAMPLE if kept == len(LAST) else whole)
@@ -261,16 +242,16 @@ def test_a_line_that_a_power_failure_has_left_as_nuls_is_cut_off(tmp_path: Path,
 
 @pytest.mark.parametrize("rest", [b"torn", b"2012-02-1x", b"2012-02-10 09:22:04 (86400 s) \xff", b"0" * 500])
 def test_another_files_last_line_is_not_touched(tmp_path: Path, rest: bytes) -> None:
-    """What cannot be the beginning of a line is damage: the wrong file may have been named."""
-    path = write(tmp_path / "ledger", EXAMPLE + rest)
+    """What cannot be the beginning of a line is damaged: the wrong file may have been named."""
+    path = write_private(tmp_path / "ledger", EXAMPLE + rest)
     with pytest.raises(LedgerError, match=r"line 5 .* is damaged"):
         Ledger.open(path)
     assert path.read_bytes() == EXAMPLE + rest
 
 
 def test_a_last_line_that_only_lacks_its_newline_counts(tmp_path: Path) -> None:
-    """And gets it, so that the next is a line of its own."""
-    path = write(tmp_path / "ledger", EXAMPLE.removesuffix(b"\n"))
+    """It gets one, so that the next is a line of its own."""
+    path = write_private(tmp_path / "ledger", EXAMPLE.removesuffix(b"\n"))
     with Ledger.open(path) as ledger:
         assert ledger.is_released(THIRD)
         assert path.read_bytes() == EXAMPLE
@@ -283,10 +264,10 @@ def test_a_last_line_that_only_lacks_its_newline_counts(tmp_path: Path) -> None:
 def test_any_file_is_read_whole_or_refused(
     tmp_path: Path, lines: list[LedgerLine], others: list[bytes], place: int
 ) -> None:
-    """Good lines with anything between them: whoever opens it knows all releases, or does not get it open."""
+    """Valid lines with anything between them: an open ledger knows all releases; otherwise it is refused."""
     texts = [write_line(line) for line in lines]
     texts[place:place] = [other + b"\n" for other in others]
-    path = write(tmp_path / "ledger", b"".join(texts))
+    path = write_private(tmp_path / "ledger", b"".join(texts))
     try:
         ledger = Ledger.open(path)
     except LedgerError as refusal:
@@ -314,7 +295,7 @@ def test_any_file_is_read_whole_or_refused(
     ],
 )
 def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, seconds: int, method: str) -> None:
-    """A mistake of the program's is no line in the file."""
+    """A mistake in the program never becomes a line."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger, pytest.raises(ValueError):
         ledger.release(Interval(START.start, seconds), method)
@@ -324,68 +305,23 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, seconds: in
 # Whose file it is.
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-def test_a_new_ledger_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    """0600, neither looser nor tighter."""
-    before = os.umask(umask)
-    try:
-        Ledger.open(tmp_path / "ledger").close()
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "ledger").stat().st_mode) == 0o600
-
-
-def _link(path: Path) -> None:
-    write(path.parent / "elsewhere", EXAMPLE)
-    path.symlink_to("elsewhere")
-
-
-def _second_name(path: Path) -> None:
-    write(path, EXAMPLE)
-    path.with_name("second").hardlink_to(path)
-
-
-def _loose(path: Path) -> None:
-    path.write_bytes(EXAMPLE)
-    path.chmod(0o640)
-
-
-def _somebody_elses(path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
-    write(path, EXAMPLE)
-    os.chown(path, 65534, 65534)
-
-
-def _too_long(path: Path) -> None:
-    write(path, EXAMPLE)
+def _too_long(path: Path, content: bytes) -> None:
+    write_private(path, content)
     os.truncate(path, MAX_LEDGER_SIZE + 1)
 
 
-def _no_folder(path: Path) -> None:
+def _no_folder(path: Path, _content: bytes) -> None:
     path.parent.rmdir()
 
 
-UNFIT: list[tuple[Callable[[Path], object], str]] = [
-    (_link, "symbolic link"),
-    (_second_name, "hard link"),
-    (_loose, r"open to others \(0640\)"),
-    (_somebody_elses, "another user"),
-    (_too_long, "too long"),
-    (_no_folder, "No such file"),
-    (Path.mkdir, "Is a directory"),
-    (os.mkfifo, "not a regular file"),
-]
-
-
-@pytest.mark.parametrize(("make", "sentence"), UNFIT)
+@pytest.mark.parametrize(("make", "sentence"), [*REFUSED, (_too_long, "too long"), (_no_folder, "No such file")])
 def test_a_file_that_is_not_the_owners_alone_is_refused(
-    tmp_path: Path, make: Callable[[Path], object], sentence: str
+    tmp_path: Path, make: Callable[[Path, bytes], object], sentence: str
 ) -> None:
-    """Whoever else can write there could have any interval released again."""
+    """Another user who can write there could have any interval released again."""
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "ledger"
-    make(path)
+    make(path, EXAMPLE)
     with pytest.raises(LedgerError, match=sentence) as refusal:
         Ledger.open(path)
     assert "\n" not in str(refusal.value)
@@ -393,14 +329,14 @@ def test_a_file_that_is_not_the_owners_alone_is_refused(
 
 
 def test_two_programs_cannot_have_one_ledger(tmp_path: Path) -> None:
-    """The second is told so, and may when the first has closed it."""
+    """The second is refused until the first has closed it."""
     path = tmp_path / "ledger"
     with Ledger.open(path), pytest.raises(LedgerError, match="in use by another program"):
         Ledger.open(path)
     Ledger.open(path).close()
 
 
-def test_a_closed_ledger_takes_nothing(tmp_path: Path) -> None:
+def test_a_closed_ledger_accepts_nothing(tmp_path: Path) -> None:
     """It may be closed twice."""
     ledger = Ledger.open(tmp_path / "ledger")
     ledger.close()
@@ -410,13 +346,13 @@ def test_a_closed_ledger_takes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_ledger_that_was_moved_away_takes_nothing(tmp_path: Path, *, replace: bool) -> None:
-    """Written there it would not be found again, and another file in its place knows nothing."""
+def test_a_ledger_that_was_moved_away_accepts_nothing(tmp_path: Path, *, replace: bool) -> None:
+    """A line written there would be lost, and another file in its place knows nothing."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
         path.rename(tmp_path / "elsewhere")
         if replace:
-            write(path, EXAMPLE)
+            write_private(path, EXAMPLE)
         with pytest.raises(LedgerError, match="moved or deleted"):
             ledger.release(START, "rounded")
         with pytest.raises(LedgerError, match="moved or deleted"):
@@ -429,10 +365,10 @@ def test_a_ledger_that_was_moved_away_takes_nothing(tmp_path: Path, *, replace: 
 
 @pytest.mark.parametrize("room", [0, 1, 40])
 def test_a_full_disk_releases_nothing_and_tears_no_line(tmp_path: Path, room: int) -> None:
-    """Whether it takes a part or nothing; when there is room again the same interval can be released."""
-    path = write(tmp_path / "ledger", EXAMPLE)
+    """Whether it accepts a part or nothing; once there is space the same interval can be released."""
+    path = write_private(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
-        with room_for(len(EXAMPLE) + room), pytest.raises(LedgerError, match="cannot write the ledger"):
+        with file_size_limit(len(EXAMPLE) + room), pytest.raises(LedgerError, match="cannot write the ledger"):
             ledger.release(NEXT, "rounded")
         assert not ledger.is_released(NEXT)
         assert path.read_bytes() == EXAMPLE
@@ -441,10 +377,10 @@ def test_a_full_disk_releases_nothing_and_tears_no_line(tmp_path: Path, room: in
 
 
 def test_after_a_failed_write_the_file_decides(tmp_path: Path) -> None:
-    """A disk that says no may have taken the line all the same: then its interval is released."""
-    path = write(tmp_path / "ledger", EXAMPLE)
+    """A disk that reports an error may have the line all the same: then its interval is released."""
+    path = write_private(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
-        with room_for(len(EXAMPLE)), pytest.raises(LedgerError):
+        with file_size_limit(len(EXAMPLE)), pytest.raises(LedgerError):
             ledger.mark_over(Interval.parse("2012-02-13 09:22:04"), 1)
         with path.open("ab") as file:
             file.write(b"2012-02-11 09:22:04 (86400 s) released rounded\n")
@@ -453,10 +389,10 @@ def test_after_a_failed_write_the_file_decides(tmp_path: Path) -> None:
 
 
 def test_after_a_failed_write_what_is_left_of_the_line_is_cut_off(tmp_path: Path) -> None:
-    """What the disk did not allow to be cut off then is not written on now."""
-    path = write(tmp_path / "ledger", EXAMPLE)
+    """A part that could not be cut off then is cut off before the next line."""
+    path = write_private(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
-        with room_for(len(EXAMPLE)), pytest.raises(LedgerError):
+        with file_size_limit(len(EXAMPLE)), pytest.raises(LedgerError):
             ledger.release(NEXT, NOISY)
         with path.open("ab") as file:
             file.write(b"2012-02-11 09:2")
@@ -483,7 +419,7 @@ with Ledger.open(Path(sys.argv[1])) as ledger:
 
 
 def test_a_killed_process_never_releases_twice(tmp_path: Path) -> None:
-    """A dozen kills in a row on one ledger: no release is told twice, and each that was told is known afterwards."""
+    """A dozen kills in a row on one ledger: no release is printed twice, and each printed one is known afterwards."""
     path = tmp_path / "ledger"
     draw = random.Random(5047)
     told: list[str] = []
@@ -506,12 +442,12 @@ def test_a_killed_process_never_releases_twice(tmp_path: Path) -> None:
     lines = path.read_text("ascii").splitlines()
     assert len(told) == len(set(told)) >= KILLS
     assert len({line[:19] for line in lines}) == len(lines)
-    # What was being released when it was killed is on the disk and was never told: one at most for each kill.
+    # What was being released when it was killed is on the disk and was never printed: one at most for each kill.
     assert len(told) <= len(lines) <= len(told) + KILLS
 
 
-def test_what_was_given_up_is_over_for_good(tmp_path: Path) -> None:
-    """Neither this program nor the next is told to release it."""
+def test_what_was_given_up_stays_given_up(tmp_path: Path) -> None:
+    """Neither this program nor the next one has to release it."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
         ledger.mark_over(START, 1)

@@ -81,14 +81,14 @@ def test_the_numbers_are_those_of_the_log(
         logged.recorder.close()
 
 
-def test_an_interval_that_nobody_came_in_is_nought() -> None:
-    """Asked for all the same, it has empty numbers, with all columns."""
+def test_an_interval_without_clients_has_empty_numbers() -> None:
+    """All columns are empty, and none is missing."""
     counts = Aggregate().counts(START)
     assert (counts.requests, counts.addresses, counts.families, counts.transports) == ({}, {}, {}, {})
 
 
 def test_thousands_of_clients_are_told_apart() -> None:
-    """Over several blocks nobody is lost and nobody counts twice."""
+    """In a table of several blocks no client is lost or counted twice."""
     store = Aggregate()
     for _ in range(2):
         store.append(START, [message(client=client) for client in range(20_000)])
@@ -97,17 +97,17 @@ def test_thousands_of_clients_are_told_apart() -> None:
     assert len(store._intervals[START].clients._blocks) == 2
 
 
-def test_pages_are_overwritten_before_they_are_given_back() -> None:
-    """The kernel may hand them to nobody else, but to a swap file of before."""
+def test_pages_are_overwritten_before_they_are_unmapped() -> None:
+    """They may be in a swap file."""
 
     class Kept:
-        """Memory that is not given back, so that somebody can look at it afterwards."""
+        """Memory that is not unmapped, so that the test can read it afterwards."""
 
         def __len__(self) -> int:
             return 4096
 
         def close(self) -> None:
-            """Give nothing back."""
+            """Stay mapped."""
 
     pages = Pages(4096)
     memory = pages.memory
@@ -118,7 +118,7 @@ def test_pages_are_overwritten_before_they_are_given_back() -> None:
 
 
 def test_an_interval_that_a_set_clock_cut_short_is_wiped() -> None:
-    """Nobody will ever ask for its numbers; a clock that is set every day must not fill the memory."""
+    """Its numbers are never asked for; a clock that is set every day must not fill the memory."""
     recorder, store = in_memory(clock := MovedClock(), buffer=2)
     for day in range(5):
         for number in range(6):
@@ -130,8 +130,8 @@ def test_an_interval_that_a_set_clock_cut_short_is_wiped() -> None:
     recorder.close()
 
 
-def test_beyond_the_bound_connections_are_counted_and_clients_are_not() -> None:
-    """It says so, and takes no more memory."""
+def test_beyond_the_bound_only_connections_are_counted() -> None:
+    """There is a warning, and the table does not grow."""
     warnings: list[str] = []
     store = Aggregate(max_clients=100, warn=warnings.append)
     store.append(START, [message(client=client) for client in range(40)])
@@ -143,8 +143,8 @@ def test_beyond_the_bound_connections_are_counted_and_clients_are_not() -> None:
     assert counts.addresses == {"de": 100}
 
 
-def test_transports_without_end_take_memory_with_an_end() -> None:
-    """A transport program that makes names up: those beyond a thousand count as unnamed."""
+def test_the_number_of_transports_is_bounded() -> None:
+    """A transport program invents names: those beyond a thousand count as unnamed."""
     store = Aggregate()
     store.append(START, [message(further=f" t{number} v4") for number in range(2000)])
     transports = store.counts(START).transports
@@ -201,7 +201,7 @@ def found_in_memory(pid: int, needles: list[bytes]) -> int:
 
 
 def test_a_forked_child_counts_nothing_and_touches_nothing() -> None:
-    """Its parent's pages are not there; it ends as any other."""
+    """Its parent's pages are not mapped; it ends as any other process."""
     recorder, store = in_memory(MovedClock(), buffer=1)
     for number in range(5):
         recorder.record(f"192.0.2.{number}", "obfs3")
@@ -216,7 +216,7 @@ def test_a_forked_child_counts_nothing_and_touches_nothing() -> None:
 
 
 def test_no_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`Recorder.open(None)`: wherever a log could go by itself there is none."""
+    """`Recorder.open(None)`: there is no log in any of the default folders."""
     monkeypatch.chdir(tmp_path)
     for variable in ("HOME", "XDG_STATE_HOME", "TMPDIR"):
         monkeypatch.setenv(variable, str(tmp_path))

@@ -31,8 +31,8 @@ def test_text_is_looked_up_in_its_family(address: str, country: str) -> None:
     assert country_of(countries(), address) == country
 
 
-def test_named_files_come_first(tmp_path: Path) -> None:
-    """What the operator names is used, and said."""
+def test_named_files_are_used_first(tmp_path: Path) -> None:
+    """What the operator names is used and reported."""
     (tmp_path / "geoip").write_bytes(GEOIP)
     (tmp_path / "geoip6").write_bytes(GEOIP6)
     opened = Countries.open(tmp_path / "geoip", tmp_path / "geoip6")
@@ -50,10 +50,10 @@ def test_without_any_file_the_registries_data_answers(tmp_path: Path, monkeypatc
     assert {country_of(opened, address) for address in ("127.0.0.1", "10.0.0.1", "::1", "fe80::1")} == {"??"}
 
 
-def test_a_default_file_that_is_spoilt_is_said_and_passed_over(
+def test_a_broken_default_file_is_reported_and_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody named it, so the bridge starts all the same."""
+    """The operator did not name it, so the bridge starts all the same."""
     (tmp_path / "geoip").write_bytes(b"\x00" * 100)
     monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP", tmp_path / "geoip")
     opened = Countries.open()
@@ -64,8 +64,8 @@ def test_a_default_file_that_is_spoilt_is_said_and_passed_over(
 @pytest.mark.parametrize(
     ("content", "sentence"), [(None, "cannot read"), (b"", "holds no line"), (b"\x00\xff\n\n", "holds no line")]
 )
-def test_a_named_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
-    """Named on purpose, it must be right: an error that says what to do."""
+def test_a_named_file_that_is_no_geoip_file_is_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    """Named on purpose, it must be valid: an error that says what to do."""
     path = tmp_path / "geoip"
     if content is not None:
         path.write_bytes(content)

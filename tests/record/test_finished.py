@@ -21,7 +21,7 @@ def intervals(bench: Bench) -> list[Interval]:
 
 
 def test_an_interval_is_finished_when_its_closing_batch_is_written(tmp_path: Path) -> None:
-    """Not at its end, but at the random moment behind it; and said once."""
+    """Not at its end, but at the random moment after it; and given once."""
     bench = Bench(tmp_path / "log", delay=300.0)
     bench.fill(3)
     bench.clock.pass_time(DAY)
@@ -37,8 +37,8 @@ def test_an_interval_is_finished_when_its_closing_batch_is_written(tmp_path: Pat
     assert intervals(bench) == []
 
 
-def test_an_interval_that_nobody_came_in_is_finished_at_the_same_moment(tmp_path: Path) -> None:
-    """Or the moment would say whether somebody came."""
+def test_an_interval_without_clients_is_finished_at_the_same_moment(tmp_path: Path) -> None:
+    """Otherwise the moment would reveal whether there were clients."""
     bench = Bench(tmp_path / "log", delay=300.0)
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
@@ -80,7 +80,7 @@ def test_an_interval_that_was_given_up_is_never_finished(tmp_path: Path) -> None
 
 
 def test_after_a_sleep_of_days_one_interval_is_finished(tmp_path: Path) -> None:
-    """The one that somebody came in; there are no empty ones between it and now."""
+    """The one with a client; there are no empty ones between it and now."""
     bench = Bench(tmp_path / "log", delay=0.0)
     bench.fill(1)
     bench.clock.pass_time(3 * DAY + 5)
@@ -89,7 +89,7 @@ def test_after_a_sleep_of_days_one_interval_is_finished(tmp_path: Path) -> None:
 
 
 def test_a_finished_interval_has_the_countries_that_it_was_counted_with(tmp_path: Path) -> None:
-    """The running one may have others by now."""
+    """The running one may have other tables by then."""
     bench = Bench(tmp_path / "log", delay=0.0)
     before, after = bench.geoip, countries()
     bench.recorder.replace_countries(after)
@@ -100,8 +100,8 @@ def test_a_finished_interval_has_the_countries_that_it_was_counted_with(tmp_path
     assert finished.countries is before
 
 
-def test_lines_may_come_for_the_running_interval_and_for_what_is_not_written(tmp_path: Path) -> None:
-    """Until its closing batch is on the disk, an interval that is over is not to be touched."""
+def test_the_running_interval_and_what_is_not_written_are_unfinished(tmp_path: Path) -> None:
+    """Until its closing batch is written, lines of an interval may still be appended."""
     bench = Bench(tmp_path / "log", delay=300.0)
     assert bench.recorder.unfinished() == [START]
     bench.fill(3)
@@ -115,7 +115,7 @@ def test_lines_may_come_for_the_running_interval_and_for_what_is_not_written(tmp
     assert bench.recorder.unfinished() == [NEXT]
 
 
-def test_where_nobody_asks_nothing_piles_up(tmp_path: Path) -> None:
+def test_finished_intervals_do_not_accumulate(tmp_path: Path) -> None:
     """An embedded recorder that runs for years."""
     bench = Bench(tmp_path / "log", delay=0.0)
     for _ in range(50):
@@ -139,7 +139,7 @@ def test_a_closing_batch_that_had_to_go_early_is_not_finished_early(tmp_path: Pa
     assert intervals(bench) == [START]
 
 
-def test_a_finished_interval_says_how_many_lines_belong_to_it(tmp_path: Path) -> None:
+def test_a_finished_interval_has_its_number_of_lines(tmp_path: Path) -> None:
     """Those that were written during the day and those of the closing batch."""
     bench = Bench(tmp_path / "log", delay=0.0, buffer=5)
     bench.fill(12)

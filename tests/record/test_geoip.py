@@ -1,4 +1,4 @@
-"""Tor's GeoIP files: what is read, what is skipped, what a look-up says."""
+"""Tor's GeoIP files: what is read, what is skipped, what a look-up gives."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_no_file_is_an_error_and_no_lookup_raises(text: bytes) -> None:
 @pytest.mark.parametrize("version", [4, 6])
 @given(data=st.data())
 def test_order_does_not_matter(version: int, data: st.DataObject) -> None:
-    """A file out of order says the same as the file in order."""
+    """An unsorted file gives the same as the sorted one."""
     text, ranges = data.draw(files(version))
     parse = FAMILIES[version][1]
     lines = text.splitlines(keepends=True)
@@ -87,7 +87,7 @@ def test_order_does_not_matter(version: int, data: st.DataObject) -> None:
 
 
 def test_maxminds_quoted_form_is_read_like_tors_own() -> None:
-    """facts: both forms stand in tor's parser."""
+    """Tor's parser accepts both forms."""
     table = parse_v4(b'"16777216","16777471","AU","AUS","Australia"\n16777472,16777727,CN\n')
     assert (len(table), table.skipped) == (2, 0)
     assert table.country(bytes((1, 0, 0, 255))) == "au"
@@ -105,14 +105,14 @@ def test_comments_blanks_and_line_ends_of_dos_are_no_mistakes() -> None:
     "line",
     [b"nonsense", b"1,2", b"2,1,DE", b"1,4294967296,DE", b"1,99999999999,DE", b"1,2,DEU", b"1,2,D", b"1,2,\xff\xff"],
 )
-def test_a_line_that_does_not_fit_is_skipped_and_counted(line: bytes) -> None:
+def test_an_invalid_line_is_skipped_and_counted(line: bytes) -> None:
     """The lines around it count."""
     table = parse_v4(b"0,0,AA\n" + line + b"\n16777216,16777471,AU\n")
     assert (len(table), table.skipped) == (2, 1)
 
 
 @pytest.mark.parametrize("line", [b"::g,::1,DE", b"1.2.3.4,1.2.3.5,DE", b"::2,::1,DE", b"::1,::2,DEU"])
-def test_a_line_of_geoip6_that_does_not_fit_is_skipped_and_counted(line: bytes) -> None:
+def test_an_invalid_line_of_geoip6_is_skipped_and_counted(line: bytes) -> None:
     """The lines around it count."""
     table = parse_v6(b"::,::,AA\n" + line + b"\n2001:db8::,2001:db8::ff,JP\n")
     assert (len(table), table.skipped) == (2, 1)
@@ -126,7 +126,7 @@ def test_a_bad_line_in_a_file_out_of_order_takes_no_other_with_it(bad: bytes) ->
     assert [table.country(number.to_bytes(4, "big")) for number in (15, 25, 45)] == ["de", "fr", "tr"]
 
 
-def test_many_countries_side_by_side_are_told_apart() -> None:
+def test_many_neighbouring_countries_are_distinguished() -> None:
     """256 of them, as blocks and as single addresses."""
     codes = [f"{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(256)]
     for width in (256, 1):

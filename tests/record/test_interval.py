@@ -44,8 +44,8 @@ def test_it_is_over_exactly_24_hours_after_its_start() -> None:
 
 
 @given(boot=clocks, wall=st.floats(1e6, 4e9), passed=st.floats(INTERVAL_SECONDS, 1000 * INTERVAL_SECONDS))
-def test_it_steps_by_whole_days_to_the_one_that_now_lies_in(boot: float, wall: float, passed: float) -> None:
-    """However long nobody looked: now is less than 24 hours after the start, and the time of day is the same."""
+def test_it_steps_by_whole_days_to_the_one_that_contains_now(boot: float, wall: float, passed: float) -> None:
+    """After any time: now is less than 24 hours after the start, and the time of day is the same."""
     interval = RunningInterval(boot, wall)
     before = starts_at(interval)
     now = boot + passed
@@ -59,14 +59,14 @@ def test_it_steps_by_whole_days_to_the_one_that_now_lies_in(boot: float, wall: f
     ("by", "was_set"),
     [(0.0, False), (-CLOCK_TOLERANCE, False), (CLOCK_TOLERANCE, False), (-CLOCK_TOLERANCE - 1, True), (601.0, True)],
 )
-def test_ten_minutes_are_a_correction_and_more_is_a_clock_that_was_set(by: float, was_set: bool) -> None:  # noqa: FBT001
-    """Back or forward, whenever somebody looks."""
+def test_more_than_ten_minutes_are_a_clock_that_was_set(by: float, was_set: bool) -> None:  # noqa: FBT001
+    """Back or forward, whenever the clocks are checked; less is a correction."""
     interval = RunningInterval(BOOT, TICKETS_START)
     for passed in (0.0, 3600.0, 5 * INTERVAL_SECONDS):
         assert interval.clock_was_set(BOOT + passed, TICKETS_START + passed + by) is was_set
 
 
-def test_boot_time_before_the_start_is_no_time() -> None:
+def test_boot_time_before_the_start_is_a_clock_that_was_set() -> None:
     """A clock that runs backwards cannot keep an interval open for ever."""
     assert RunningInterval(BOOT, TICKETS_START).clock_was_set(BOOT - 1, TICKETS_START - 1)
 

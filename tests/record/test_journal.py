@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from obfstats.formats.interval import Interval
 from obfstats.formats.logline import LineError, parse_line
-from obfstats.record import RecordError
+from obfstats.record import LogInUseError, RecordError
 from obfstats.record.journal import HELD_LINES, LAST_RETRY, Backoff, Journal
+from tests.lockedfiles import REFUSED, file_size_limit, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 LINE = "2012-02-07 14:01:04 de 1234567890123456789012345678901234567890\n"
@@ -39,82 +40,20 @@ def open_journal(path: Path, warnings: list[str] | None = None) -> Journal:
     return Journal(path, warn=(warnings if warnings is not None else []).append)
 
 
-@contextlib.contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """A disk that takes no file beyond `size` bytes: a write over it is cut short, the next one fails."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+NOT_LOGS = [b"root:x:0:0:root:/root:/bin/bash\n", b"\x7fELF\x02\x01\x01\x00\x00", b"1\n2\n3\n", b"\n", b"x" * 200_000]
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-def test_a_new_log_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    """0600, neither looser nor tighter."""
-    before = os.umask(umask)
-    try:
-        open_journal(tmp_path / "log").close()
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
-
-
-def _symlink(path: Path) -> None:
-    (path.parent / "elsewhere").write_text(LINE)
-    path.symlink_to("elsewhere")
-
-
-def _hard_link(path: Path) -> None:
-    path.write_text(LINE)
-    path.chmod(0o600)
-    path.with_name("second").hardlink_to(path)
-
-
-def _loose(path: Path) -> None:
-    path.write_text(LINE)
-    path.chmod(0o640)
-
-
-def _foreign(path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
-    path.write_text(LINE)
-    path.chmod(0o600)
-    os.chown(path, 65534, 65534)
-
-
-def _text(text: bytes) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        path.write_bytes(text)
-        path.chmod(0o600)
-
-    return make
-
-
-REFUSED = [
-    (_symlink, "symbolic link"),
-    (_hard_link, "second name"),
-    (os.mkfifo, "not a regular file"),
-    (os.mkdir, "Is a directory"),
-    (_loose, "chmod 600"),
-    (_foreign, "belongs to another user"),
-    (_text(b"root:x:0:0:root:/root:/bin/bash\n"), "something else"),
-    (_text(b"\x7fELF\x02\x01\x01\x00\x00"), "something else"),
-    (_text(b"1\n2\n3\n"), "something else"),
-    (_text(b"\n"), "something else"),
-    (_text(b"x" * 200_000), "something else"),
-]
-
-
-@pytest.mark.parametrize(("make", "sentence"), REFUSED)
-def test_what_is_no_log_of_ours_is_refused_and_left_alone(
-    tmp_path: Path, make: Callable[[Path], None], sentence: str
+@pytest.mark.parametrize(
+    ("make", "content", "sentence"),
+    [(make, LINE.encode(), sentence) for make, sentence in REFUSED]
+    + [(write_private, content, "something else") for content in NOT_LOGS],
+)
+def test_a_file_that_cannot_be_our_log_is_refused_and_left_alone(
+    tmp_path: Path, make: Callable[[Path, bytes], object], content: bytes, sentence: str
 ) -> None:
     """One sentence, and nothing on disk has changed."""
     path = tmp_path / "log"
-    make(path)
+    make(path, content)
 
     def state() -> list[tuple[str, int, int, int]]:
         return [
@@ -127,14 +66,14 @@ def test_what_is_no_log_of_ours_is_refused_and_left_alone(
     assert state() == before
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    """The operator is told which, and what to do."""
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """The error names it and says what to do."""
     with pytest.raises(RecordError, match=r"No such file or directory; name another"):
         open_journal(tmp_path / "none" / "log")
 
 
 def test_a_second_program_is_refused(tmp_path: Path) -> None:
-    """One log, one writer; once that is gone the next may."""
+    """One log, one writer; once that has closed it the next may."""
     first = open_journal(tmp_path / "log")
     with pytest.raises(RecordError, match="in use by another program"):
         open_journal(tmp_path / "log")
@@ -143,7 +82,7 @@ def test_a_second_program_is_refused(tmp_path: Path) -> None:
     open_journal(tmp_path / "log").close()
 
 
-def test_a_log_of_before_is_continued(tmp_path: Path) -> None:
+def test_an_existing_log_is_continued(tmp_path: Path) -> None:
     """Lines are appended, never overwritten."""
     path = tmp_path / "log"
     for _ in range(2):
@@ -166,7 +105,7 @@ def test_a_batch_is_written_sorted(tmp_path: Path, order: list[str]) -> None:
 
 
 def test_rotation_by_rename_is_followed(tmp_path: Path) -> None:
-    """With the next tick there is a new file of the old name, 0600 and locked; the old file keeps what it has."""
+    """At the next tick there is a new file of the old name, 0600 and locked; the old file keeps its lines."""
     path = tmp_path / "log"
     journal = open_journal(path)
     append(journal, [LINE])
@@ -180,8 +119,8 @@ def test_rotation_by_rename_is_followed(tmp_path: Path) -> None:
         open_journal(path)
 
 
-def test_a_new_log_is_never_born_with_a_client(tmp_path: Path) -> None:
-    """A file keeps the moment of its birth for ever, so a batch that a client made full waits for the tick."""
+def test_a_new_log_is_never_created_in_a_clients_call(tmp_path: Path) -> None:
+    """A file keeps the time of its creation, so a batch that a client filled waits for the tick."""
     path = tmp_path / "log"
     journal = open_journal(path)
     path.rename(tmp_path / "log.1")
@@ -194,7 +133,7 @@ def test_a_new_log_is_never_born_with_a_client(tmp_path: Path) -> None:
 
 
 def test_a_rotated_file_does_not_keep_the_time_of_the_last_client(tmp_path: Path) -> None:
-    """Nobody writes it any more: its time is that of the tick at which it was left, for good."""
+    """It is not written any more: its time is that of the tick at which it was left."""
     path, old = tmp_path / "log", tmp_path / "log.1"
     journal = open_journal(path)
     append(journal, [LINE])
@@ -204,8 +143,8 @@ def test_a_rotated_file_does_not_keep_the_time_of_the_last_client(tmp_path: Path
     assert old.stat().st_mtime > 1_000_000_001
 
 
-def test_a_log_that_is_closed_does_not_keep_it_either(tmp_path: Path) -> None:
-    """A stop is the operator's moment."""
+def test_a_closed_log_does_not_keep_it_either(tmp_path: Path) -> None:
+    """It gets the time of the stop, which is the operator's."""
     path = tmp_path / "log"
     journal = open_journal(path)
     append(journal, [LINE])
@@ -214,8 +153,8 @@ def test_a_log_that_is_closed_does_not_keep_it_either(tmp_path: Path) -> None:
     assert path.stat().st_mtime > 1_000_000_001
 
 
-def test_a_crowd_before_the_next_tick_loses_nothing(tmp_path: Path) -> None:
-    """A log that nobody told of its rotation is followed at once when more wait than may: it is no client's moment."""
+def test_many_clients_before_the_next_tick_lose_nothing(tmp_path: Path) -> None:
+    """A rotated log is followed at once when more lines wait than are held: the time identifies no client."""
     path = tmp_path / "log"
     journal = open_journal(path)
     path.rename(tmp_path / "log.1")
@@ -227,8 +166,8 @@ def test_a_crowd_before_the_next_tick_loses_nothing(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == HELD_LINES + 1000
 
 
-def test_a_folder_that_is_away_is_tried_ever_more_rarely(tmp_path: Path) -> None:
-    """Ticks come all the time; one warning, and no work for each of them."""
+def test_a_missing_folder_is_tried_less_and_less_often(tmp_path: Path) -> None:
+    """One warning for many ticks, and most of them do nothing."""
     folder, warnings = tmp_path / "folder", list[str]()
     folder.mkdir()
     journal = open_journal(folder / "log", warnings)
@@ -242,7 +181,7 @@ def test_a_folder_that_is_away_is_tried_ever_more_rarely(tmp_path: Path) -> None
 
 
 def test_rotation_by_copying_and_truncating_is_followed(tmp_path: Path) -> None:
-    """Appending goes on at the new end: no hole of zeros."""
+    """Lines are appended at the new end: there is no hole of zeros."""
     path = tmp_path / "log"
     journal = open_journal(path)
     append(journal, batch(50))
@@ -251,8 +190,8 @@ def test_rotation_by_copying_and_truncating_is_followed(tmp_path: Path) -> None:
     assert path.read_text() == LINE
 
 
-def test_a_loose_file_put_in_the_place_of_the_log_gets_nothing(tmp_path: Path) -> None:
-    """Lines wait in memory and one warning is given; once the file is right they are written."""
+def test_a_file_in_its_place_that_is_open_to_others_gets_nothing(tmp_path: Path) -> None:
+    """Lines wait in memory and there is one warning; once the permissions are right they are written."""
     path, warnings = tmp_path / "log", list[str]()
     journal = open_journal(path, warnings)
     path.rename(tmp_path / "log.1")
@@ -272,7 +211,7 @@ def test_a_loose_file_put_in_the_place_of_the_log_gets_nothing(tmp_path: Path) -
 def test_a_torn_last_line_is_sealed(tmp_path: Path, cut: int) -> None:
     """What a killed program left gets a newline; what follows is whole."""
     path = tmp_path / "log"
-    _text((LINE + LINE[:cut]).encode())(path)
+    write_private(path, (LINE + LINE[:cut]).encode())
     journal = open_journal(path)
     append(journal, [LINE])
     assert path.read_text() == LINE + LINE[:cut] + "\n" + LINE
@@ -280,9 +219,9 @@ def test_a_torn_last_line_is_sealed(tmp_path: Path, cut: int) -> None:
 
 @pytest.mark.parametrize("columns", [" ob", " obfs3", " obfs3 ", " obfs3 v", " <O"])
 def test_a_line_torn_within_its_columns_is_never_read_as_whole(tmp_path: Path, columns: str) -> None:
-    """`obfs3` cut to `ob` would be another transport's name: the seal makes it unreadable."""
+    """`obfs3` cut to `ob` would be another transport's name: the line is made invalid."""
     path = tmp_path / "log"
-    _text((LINE + LINE[:-1] + columns).encode())(path)
+    write_private(path, (LINE + LINE[:-1] + columns).encode())
     open_journal(path).close()
     whole, torn = path.read_bytes().splitlines()
     assert parse_line(whole).country == "de"
@@ -291,9 +230,9 @@ def test_a_line_torn_within_its_columns_is_never_read_as_whole(tmp_path: Path, c
 
 
 def test_a_last_line_that_lacks_only_its_newline_is_kept(tmp_path: Path) -> None:
-    """With its family it cannot be anything else."""
+    """A line with its family is complete."""
     path = tmp_path / "log"
-    _text((LINE[:-1] + " obfs3 v4").encode())(path)
+    write_private(path, (LINE[:-1] + " obfs3 v4").encode())
     open_journal(path).close()
     assert parse_line(path.read_bytes()).transport == "obfs3"
 
@@ -302,7 +241,7 @@ def test_a_log_that_was_torn_in_its_first_line_is_still_a_log(tmp_path: Path) ->
     """A crash in the first minute must not stop the next start, nor the one after it."""
     path = tmp_path / "log"
     for cut in (12, 40):
-        _text(LINE[:cut].encode())(path)
+        write_private(path, LINE[:cut].encode())
         for _ in range(2):
             open_journal(path).close()
         assert path.read_text() == LINE[:cut] + "\n"
@@ -310,11 +249,11 @@ def test_a_log_that_was_torn_in_its_first_line_is_still_a_log(tmp_path: Path) ->
 
 @pytest.mark.parametrize("room", [0, 1, 63, 64, 100, 64 * 9])
 def test_a_full_disk_never_shows_a_part_of_a_batch(tmp_path: Path, room: int) -> None:
-    """A short write is cut back to the last whole line; when there is room again everything is written, once."""
+    """A short write is cut off again; once there is space everything is written, once."""
     path, warnings = tmp_path / "log", list[str]()
     journal = open_journal(path, warnings)
     append(journal, [LINE])
-    with room_for(64 + room):
+    with file_size_limit(64 + room):
         append(journal, batch(10))
         assert path.read_text() == LINE
     journal.tick(1.0)
@@ -322,12 +261,12 @@ def test_a_full_disk_never_shows_a_part_of_a_batch(tmp_path: Path, room: int) ->
     assert (journal.held, journal.dropped) == (0, 0)
 
 
-def test_a_disk_that_stays_full_is_asked_less_and_less_often(tmp_path: Path) -> None:
-    """Retries back off to ten minutes, and say so once."""
+def test_a_disk_that_stays_full_is_tried_less_and_less_often(tmp_path: Path) -> None:
+    """Retries back off to ten minutes; there is one warning."""
     warnings: list[str] = []
     journal = open_journal(tmp_path / "log", warnings)
     tries = []
-    with room_for(0):
+    with file_size_limit(0):
         append(journal, [LINE])
         for now in range(3000):
             planned = journal._backoff.at
@@ -341,7 +280,7 @@ def test_a_disk_that_stays_full_is_asked_less_and_less_often(tmp_path: Path) -> 
 def test_what_is_held_is_bounded_and_what_is_dropped_is_counted(tmp_path: Path) -> None:
     """Whole batches are dropped, so that no country is favoured; memory stays under its cap."""
     journal = open_journal(tmp_path / "log")
-    with room_for(0):
+    with file_size_limit(0):
         for _ in range(HELD_LINES // 1000 + 5):
             append(journal, batch(1000))
     assert (journal.held, journal.dropped) == (HELD_LINES, 5000)
@@ -360,7 +299,7 @@ def test_a_batch_larger_than_what_is_held_is_still_written(tmp_path: Path) -> No
 def test_closing_writes_nothing(tmp_path: Path) -> None:
     """Held lines die with the process (ticket, step 6)."""
     journal = open_journal(tmp_path / "log")
-    with room_for(0):
+    with file_size_limit(0):
         append(journal, batch(5))
     journal.close()
     assert (tmp_path / "log").read_bytes() == b""
@@ -368,7 +307,7 @@ def test_closing_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_waiting_times_double_up_to_ten_minutes() -> None:
-    """The first is a second; whoever looks in between is sent away."""
+    """The first is a second; in between, a try is not due."""
     backoff, now, waits = Backoff(), 100.0, list[float]()
     assert backoff.is_due(now)
     for _ in range(12):
@@ -390,3 +329,23 @@ def test_what_works_again_is_tried_at_once_and_begins_anew() -> None:
     assert (backoff.reason, backoff.is_due(0.0)) == ("", True)
     backoff.fail("again", 100.0)
     assert backoff.at == 101.0
+
+
+def test_of_programs_that_start_together_one_has_the_log(tmp_path: Path) -> None:
+    """A program that was a moment too late finds a log in use, not a broken one: in managed mode it uses another."""
+    barrier = threading.Barrier(4)
+
+    def begin(path: Path) -> Journal | None:
+        barrier.wait()
+        try:
+            return Journal(path, warn=lambda _: None)
+        except LogInUseError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(50):
+            journals = list(pool.map(begin, [tmp_path / str(number)] * 4))
+            assert len([journal for journal in journals if journal is not None]) == 1
+            for journal in journals:
+                if journal is not None:
+                    journal.close()

@@ -1,4 +1,4 @@
-"""SIGKILL at any point: what a real process leaves behind."""
+"""SIGKILL at any point: what a real process leaves."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_one_address_has_one_hash_within_an_interval(tmp_path: Path) -> None:
     assert len(set(bench.lines())) == 1
 
 
-def test_nobody_can_be_followed_into_the_next_interval(tmp_path: Path) -> None:
+def test_no_client_can_be_followed_into_the_next_interval(tmp_path: Path) -> None:
     """Decision 2: the same address has another hash after the step of 24 hours."""
     bench = Bench(tmp_path / "log", buffer=1)
     bench.recorder.record("192.0.2.7")
@@ -81,7 +81,7 @@ def test_exactly_24_hours_after_the_start_the_next_interval_begins_once(tmp_path
 
 
 def test_the_closing_batch_waits_for_a_random_moment_not_for_a_client(tmp_path: Path) -> None:
-    """The file's modification time tells nothing: the last lines come by timer, after the delay that was drawn."""
+    """The file's modification time reveals nothing: a tick writes the last lines, after the delay that was drawn."""
     bench = Bench(tmp_path / "log", delay=300)
     bench.fill(5)
     bench.clock.pass_time(DAY)
@@ -116,8 +116,8 @@ def test_closing_batch_and_buffer_together_hold_no_more_than_the_buffer(tmp_path
     assert [line[:22] for line in bench.lines()][6:] == ["2012-02-08 14:01:04 tr"] * 10
 
 
-def test_once_the_closing_batch_is_written_a_batch_is_full_again(tmp_path: Path) -> None:
-    """The room that it took is given back, whoever wrote it."""
+def test_once_the_closing_batch_is_written_the_buffer_has_its_whole_capacity(tmp_path: Path) -> None:
+    """The lines that it held are free again, whether a tick or a client's call wrote it."""
     bench = Bench(tmp_path / "log", buffer=10, delay=300)
     bench.fill(6)
     bench.clock.pass_time(DAY)
@@ -134,7 +134,7 @@ def test_once_the_closing_batch_is_written_a_batch_is_full_again(tmp_path: Path)
 @given(visits=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 90_000)), max_size=30))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 def test_every_batch_is_full_or_closes_an_interval(tmp_path: Path, visits: list[tuple[int, int]]) -> None:
-    """Whatever comes when: what is written at once for one interval is B lines, or the last of it."""
+    """In any order of events: what is written at once for one interval is B lines, or the last of it."""
     path = tmp_path / "log"
     path.unlink(missing_ok=True)
     bench = Bench(path, buffer=10)
@@ -158,7 +158,7 @@ def test_every_batch_is_full_or_closes_an_interval(tmp_path: Path, visits: list[
 
 
 def test_a_client_never_writes_the_closing_batch(tmp_path: Path) -> None:
-    """Its moment has come, and a client comes too: only the tick writes, so the file's time is no client's."""
+    """It is due when a client connects: only the tick writes it, so the file's time is no client's."""
     bench = Bench(tmp_path / "log", delay=300)
     bench.fill(5)
     bench.clock.pass_time(DAY)
@@ -170,7 +170,7 @@ def test_a_client_never_writes_the_closing_batch(tmp_path: Path) -> None:
     assert len(bench.lines()) == 5
 
 
-def test_after_the_clock_was_set_no_label_is_a_clients_second(tmp_path: Path) -> None:
+def test_after_the_clock_was_set_no_label_is_a_clients_time(tmp_path: Path) -> None:
     """The new interval begins at a random moment before the client that noticed."""
     bench = Bench(tmp_path / "log", buffer=1, delay=123.0)
     bench.clock.set_wall(-3600)
@@ -198,7 +198,7 @@ def test_a_forked_child_neither_writes_nor_counts(tmp_path: Path) -> None:
     assert len(bench.lines()) == 3
 
 
-def test_a_machine_that_slept_three_days_writes_one_batch_and_no_empty_interval(tmp_path: Path) -> None:
+def test_a_suspend_of_three_days_gives_one_batch_and_no_empty_interval(tmp_path: Path) -> None:
     """Step 3: TS moves on in 24-hour steps until it is less than 24 hours past."""
     bench = Bench(tmp_path / "log", buffer=2, delay=0)
     bench.fill(1)
@@ -234,7 +234,7 @@ def test_a_clock_that_is_corrected_by_minutes_changes_nothing(tmp_path: Path) ->
 
 @pytest.mark.parametrize("wall", [0.0, -5.0, 1e15])
 def test_a_machine_that_does_not_know_the_date_counts_all_the_same(tmp_path: Path, wall: float) -> None:
-    """No clock chip, 1970 or worse: an odd label, one interval, nothing dropped minute by minute."""
+    """Without a clock chip, in 1970 or before: an odd label, one interval, and nothing is dropped every minute."""
     bench = Bench(tmp_path / "log", buffer=5, clock=MovedClock(wall))
     for number in range(6):
         bench.recorder.record(f"192.0.2.{number}")
@@ -255,8 +255,8 @@ def test_a_clock_set_back_does_not_freeze_the_interval(tmp_path: Path) -> None:
     assert {line[:19] for line in bench.lines()} == {"2011-02-07 14:01:04"}
 
 
-def test_stopping_writes_nothing_and_forgets(tmp_path: Path) -> None:
-    """Step 6: B is not flushed, S is gone; stopping twice is as good as once."""
+def test_closing_writes_nothing_and_wipes(tmp_path: Path) -> None:
+    """Step 6: B is not flushed, S is wiped; it may be called twice."""
     bench = Bench(tmp_path / "log")
     bench.fill(100)
     bench.recorder.close()
@@ -302,7 +302,7 @@ def test_any_order_of_arrival_gives_the_same_bytes(tmp_path: Path, order: list[i
 
 
 def test_ten_thousand_days_share_no_hash(tmp_path: Path) -> None:
-    """One client that comes every day for 27 years leaves 10,000 hashes, none of them twice."""
+    """One client that connects every day for 27 years leaves 10,000 different hashes."""
     bench = Bench(tmp_path / "log", buffer=1, delay=0)
     for _ in range(10_000):
         bench.recorder.record("192.0.2.7")
@@ -315,7 +315,7 @@ def test_ten_thousand_days_share_no_hash(tmp_path: Path) -> None:
 
 
 def test_ipv4_mapped_ipv6_is_ipv4(tmp_path: Path) -> None:
-    """Decision 3: one client behind a dual-stack socket is one client, in the same country."""
+    """Decision 3: a client on a dual-stack socket is one client, in the same country."""
     bench = Bench(tmp_path / "log", buffer=2, columns=("family",))
     bench.recorder.record("::ffff:192.0.2.7")
     bench.recorder.record("192.0.2.7")
@@ -374,7 +374,7 @@ def test_what_is_no_address_is_not_counted_and_not_repeated(tmp_path: Path, addr
 
 
 def test_an_unknown_country_is_two_question_marks(tmp_path: Path) -> None:
-    """A client that no range holds counts all the same."""
+    """A client in no range is counted all the same."""
     bench = Bench(tmp_path / "log", buffer=1)
     bench.recorder.record("203.0.113.1")
     bench.recorder.record("203.0.113.1")
@@ -382,7 +382,7 @@ def test_an_unknown_country_is_two_question_marks(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_costs_no_client_anything(tmp_path: Path) -> None:
-    """The log's folder goes away while it runs: recording goes on, and the lines come when the folder is back."""
+    """The log's folder is moved while it runs: recording continues, and the lines are written when it is back."""
     folder = tmp_path / "folder"
     folder.mkdir()
     bench = Bench(folder / "log", buffer=5)
@@ -410,7 +410,7 @@ def test_three_lines_embed_it(tmp_path: Path) -> None:
 
 
 def test_a_refused_start_leaves_the_disk_as_it_was(tmp_path: Path) -> None:
-    """A GeoIP file that is not there: one sentence, no folder, no log."""
+    """A GeoIP file that does not exist: one sentence, no folder, no log."""
     with pytest.raises(RecordError, match="cannot read the GeoIP file"):
         Recorder.open(tmp_path / "new" / "log", geoip=tmp_path / "none", make_folder=True)
     with pytest.raises(RecordError, match="holds none"):
@@ -418,8 +418,8 @@ def test_a_refused_start_leaves_the_disk_as_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_files_times_are_a_ticks_and_never_a_clients(tmp_path: Path) -> None:
-    """A full buffer is written when a client comes; after the next tick nobody sees when that was."""
+def test_the_files_times_are_those_of_ticks_and_never_of_clients(tmp_path: Path) -> None:
+    """A full buffer is written in a client's call; after the next tick the file does not show when that was."""
     bench = Bench(tmp_path / "log", buffer=2)
     bench.fill(3)
     assert len(bench.lines()) == 2
@@ -428,7 +428,9 @@ def test_the_files_times_are_a_ticks_and_never_a_clients(tmp_path: Path) -> None
     assert bench.path.stat().st_mtime > 1_000_000_001
 
 
-def test_what_the_disk_refuses_a_client_is_said_by_a_tick(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_disk_refuses_in_a_clients_call_is_logged_by_a_tick(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The warning would date the client whose line was the last one of the batch."""
     caplog.set_level(logging.WARNING, "obfstats")
     folder = tmp_path / "folder"

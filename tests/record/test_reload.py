@@ -72,8 +72,8 @@ def defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Pat
 # Seeing it
 
 
-def test_files_that_nobody_touched_have_not_changed(geoip: Path, geoip6: Path) -> None:
-    """However often one looks, and whoever reads them."""
+def test_untouched_files_have_not_changed(geoip: Path, geoip6: Path) -> None:
+    """However often they are checked or read."""
     opened = Countries.open(geoip, geoip6)
     assert [opened.changed() for _ in range(3)] == [False] * 3
     geoip.read_bytes()
@@ -86,7 +86,7 @@ def test_files_that_nobody_touched_have_not_changed(geoip: Path, geoip6: Path) -
 def test_a_file_that_was_replaced_has_changed(
     geoip: Path, geoip6: Path, replace: Callable[[Path, bytes], None], which: str
 ) -> None:
-    """Either of the two, by a new file or in place; what was opened says what it said."""
+    """Either of the two, by a new file or in place; what was opened stays as it was."""
     opened = Countries.open(geoip, geoip6)
     path, content = (geoip, NEW_GEOIP) if which == "geoip" else (geoip6, NEW_GEOIP6)
     replace(path, content)
@@ -94,7 +94,7 @@ def test_a_file_that_was_replaced_has_changed(
     assert (country_of(opened, V4), country_of(opened, V6)) == ("de", "jp")
 
 
-def test_a_rewrite_of_the_same_length_is_seen_by_its_time(geoip: Path) -> None:
+def test_a_rewrite_of_the_same_length_is_noticed_by_its_time(geoip: Path) -> None:
     """Inode and size are as before."""
     opened = Countries.open(geoip)
     before = geoip.stat()
@@ -125,8 +125,8 @@ def test_tors_own_file_that_appears_is_a_change(defaults: tuple[Path, Path]) -> 
     assert country_of(fresh, V6) == "jp"
 
 
-def test_a_spoilt_file_of_tors_is_looked_at_again_only_when_it_changes(defaults: tuple[Path, Path]) -> None:
-    """Passed over at the start; once it is right it is used."""
+def test_a_broken_file_of_tors_is_read_again_only_when_it_changes(defaults: tuple[Path, Path]) -> None:
+    """Not used at the start; once it is valid it is used."""
     defaults[0].write_bytes(b"\0" * 100)
     opened = Countries.open()
     assert not opened.changed()
@@ -136,7 +136,7 @@ def test_a_spoilt_file_of_tors_is_looked_at_again_only_when_it_changes(defaults:
 
 
 def test_countries_without_files_never_change() -> None:
-    """Made of anybody's look-ups: there is nothing to open anew."""
+    """Made of functions: there is nothing to read again."""
     made = Countries(lambda _: "de", lambda _: "jp", ("here", "there"))
     assert not made.changed()
     assert country_of(made.reload(), V4) == "de"
@@ -150,7 +150,7 @@ def test_countries_without_files_never_change() -> None:
 def test_reloading_gives_new_countries_and_leaves_the_old_ones(
     geoip: Path, geoip6: Path, replace: Callable[[Path, bytes], None]
 ) -> None:
-    """Both families; the old ones count as looked after, the new ones notice the next change."""
+    """Both families; the old tables count as unchanged, the new ones notice the next change."""
     opened = Countries.open(geoip, geoip6)
     replace(geoip, NEW_GEOIP)
     replace(geoip6, NEW_GEOIP6)
@@ -166,7 +166,7 @@ def test_reloading_gives_new_countries_and_leaves_the_old_ones(
 
 @ways
 @pytest.mark.parametrize("spoilt", [b"", b"\0" * 1000, b"<html>503</html>\n"])
-def test_a_spoilt_replacement_is_refused_once(
+def test_a_broken_replacement_is_refused_once(
     geoip: Path, geoip6: Path, replace: Callable[[Path, bytes], None], spoilt: bytes
 ) -> None:
     """Never used, and not read again at every look; the next change is."""
@@ -185,7 +185,7 @@ def test_a_spoilt_replacement_is_refused_once(
 
 
 @ways
-def test_a_spoilt_replacement_of_tors_own_file_is_refused(
+def test_a_broken_replacement_of_tors_own_file_is_refused(
     defaults: tuple[Path, Path], replace: Callable[[Path, bytes], None]
 ) -> None:
     """The fallback would be worse than what is in use."""
@@ -199,7 +199,7 @@ def test_a_spoilt_replacement_of_tors_own_file_is_refused(
 
 
 def test_a_named_file_that_is_not_there_is_refused(geoip: Path) -> None:
-    """As at the start; when it comes back it is a change."""
+    """As at the start; when it is there again it is a change."""
     opened = Countries.open(geoip)
     geoip.unlink()
     with pytest.raises(RecordError, match="cannot read the GeoIP file"):
@@ -211,7 +211,7 @@ def test_a_named_file_that_is_not_there_is_refused(geoip: Path) -> None:
 
 
 def test_what_was_read_of_tors_own_file_outlives_it(defaults: tuple[Path, Path]) -> None:
-    """Tor-geoipdb was removed: until the next start its data goes on, while the other family's is renewed."""
+    """Tor-geoipdb was removed: its data is used until the next start, while the other family's is renewed."""
     defaults[0].write_bytes(GEOIP)
     defaults[1].write_bytes(GEOIP6)
     opened = Countries.open()
@@ -267,7 +267,7 @@ def test_digests_are_those_of_the_files_that_were_read(geoip: Path, geoip6: Path
     assert [origin.name for origin in Countries.open().origins] == ["iptocc", "iptocc"]
 
 
-def test_a_spoilt_file_of_tors_leaves_no_digest(defaults: tuple[Path, Path]) -> None:
+def test_a_broken_file_of_tors_leaves_no_digest(defaults: tuple[Path, Path]) -> None:
     """What is not used is not named; what is used has its digest."""
     defaults[0].write_bytes(b"\0" * 100)
     defaults[1].write_bytes(GEOIP6)
@@ -312,7 +312,7 @@ def test_new_countries_are_used_from_the_next_interval_on(tmp_path: Path, geoip:
 
 
 def test_the_last_replacement_of_an_interval_counts(tmp_path: Path, geoip: Path) -> None:
-    """Twice on one day: what is used tomorrow is the second."""
+    """Of two on one day the second is used on the next."""
     bench = Bench(tmp_path / "log", geoip=Countries.open(geoip))
     last = Countries.open(geoip)
     bench.recorder.replace_countries(Countries.open(geoip))
@@ -335,8 +335,8 @@ def test_an_interval_that_begins_because_the_clock_was_set_uses_them_too(tmp_pat
     assert bench.recorder.countries is fresh
 
 
-def test_after_a_spoilt_replacement_the_old_countries_go_on_for_days(tmp_path: Path, geoip: Path) -> None:
-    """As a program does it: look, try, say no; then the right file comes."""
+def test_after_a_broken_replacement_the_old_countries_stay_for_days(tmp_path: Path, geoip: Path) -> None:
+    """As a program does it: check, try, refuse; then there is a valid file."""
     bench = Bench(tmp_path / "log", buffer=1, delay=0, geoip=Countries.open(geoip))
     refused = 0
 

@@ -1,4 +1,4 @@
-"""Following a rotated log at a word (SIGHUP), instead of with the next tick."""
+"""Following a rotated log on request (SIGHUP), instead of at the next tick."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_free(path: Path) -> bool:
-    """Tell whether nobody holds a log's lock."""
+    """Tell whether a log is not locked."""
     with path.open("rb") as log:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -26,8 +26,8 @@ def is_free(path: Path) -> bool:
     return True
 
 
-def test_the_new_file_is_there_at_once_and_the_old_one_is_given_back(tmp_path: Path) -> None:
-    """Empty, 0600 and locked; whoever rotated may do with the old one what he likes."""
+def test_the_new_file_is_created_at_once_and_the_old_one_is_released(tmp_path: Path) -> None:
+    """Empty, 0600 and locked; the old one is not used any more."""
     bench = Bench(tmp_path / "log", buffer=2)
     bench.fill(3)
     old = tmp_path / "log.1"
@@ -41,7 +41,7 @@ def test_the_new_file_is_there_at_once_and_the_old_one_is_given_back(tmp_path: P
 
 
 def test_buffer_secret_and_interval_are_kept(tmp_path: Path) -> None:
-    """Nothing is flushed by it, and nobody becomes a stranger."""
+    """Nothing is flushed, and a client keeps its hash."""
     bench = Bench(tmp_path / "log", buffer=3)
     key = secret_of(bench.recorder)
     bench.recorder.record("192.0.2.1")
@@ -67,8 +67,8 @@ def test_a_log_that_was_not_rotated_stays_as_it_is(tmp_path: Path) -> None:
     assert not is_free(bench.path)
 
 
-def test_a_folder_that_is_gone_is_said_once_and_tried_again_by_itself(tmp_path: Path) -> None:
-    """Never an error; the log is back soon after its folder is, without a client and without another word."""
+def test_a_missing_folder_is_reported_once_and_tried_again(tmp_path: Path) -> None:
+    """Never an error; soon after the folder is back there is a log, without a client or another request."""
     folder = tmp_path / "folder"
     folder.mkdir()
     bench = Bench(folder / "log", buffer=2)
@@ -87,7 +87,7 @@ def test_a_folder_that_is_gone_is_said_once_and_tried_again_by_itself(tmp_path: 
 
 
 def test_lines_that_wait_for_the_disk_are_written(tmp_path: Path) -> None:
-    """Who has put the disk right says so, and need not wait for the next try."""
+    """The operator has repaired the disk, and does not wait for the next try."""
     folder = tmp_path / "folder"
     folder.mkdir()
     bench = Bench(folder / "log", buffer=2)
@@ -99,8 +99,8 @@ def test_lines_that_wait_for_the_disk_are_written(tmp_path: Path) -> None:
     assert (len(bench.lines()), bench.journal.held) == (6, 0)
 
 
-def test_a_loose_file_in_its_place_gets_nothing(tmp_path: Path) -> None:
-    """One warning, and the lines go on waiting."""
+def test_a_file_in_its_place_that_is_open_to_others_gets_nothing(tmp_path: Path) -> None:
+    """One warning, and the lines wait."""
     bench = Bench(tmp_path / "log", buffer=2)
     bench.path.rename(tmp_path / "log.1")
     bench.path.touch()
@@ -113,7 +113,7 @@ def test_a_loose_file_in_its_place_gets_nothing(tmp_path: Path) -> None:
 
 
 def test_after_closing_it_does_nothing(tmp_path: Path) -> None:
-    """No file is made, and nothing is said."""
+    """No file is created, and nothing is logged."""
     bench = Bench(tmp_path / "log")
     bench.recorder.close()
     bench.path.unlink()
@@ -122,7 +122,7 @@ def test_after_closing_it_does_nothing(tmp_path: Path) -> None:
     assert bench.warnings == []
 
 
-def test_a_second_program_may_not_take_the_new_file(tmp_path: Path) -> None:
+def test_a_second_program_cannot_open_the_new_file(tmp_path: Path) -> None:
     """One log, one writer, through every rotation."""
     bench = Bench(tmp_path / "log")
     bench.path.rename(tmp_path / "log.1")

@@ -43,7 +43,7 @@ def journal(tmp_path: Path) -> Journal:
     return opened
 
 
-def test_the_lines_that_are_to_go_are_gone_and_the_others_stay(journal: Journal) -> None:
+def test_old_lines_are_removed_and_the_others_stay(journal: Journal) -> None:
     """In their order, byte for byte; mode and lock are the log's."""
     kept = lines(journal.path)[5000:]
     rewriting = journal.rewriting()
@@ -57,8 +57,8 @@ def test_the_lines_that_are_to_go_are_gone_and_the_others_stay(journal: Journal)
     assert [one.name for one in journal.path.parent.iterdir()] == ["log"]
 
 
-def test_what_is_appended_meanwhile_is_there(journal: Journal) -> None:
-    """Lines that come between the copy and the change of files, and behind it.
+def test_what_is_appended_meanwhile_is_kept(journal: Journal) -> None:
+    """Lines that are appended between the copy and the change of files, and after it.
 
     Whatever they are labelled: somebody may have set the clock back to a day that was being forgotten.
     """
@@ -71,8 +71,8 @@ def test_what_is_appended_meanwhile_is_there(journal: Journal) -> None:
     assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7", "8", "9"]
 
 
-def test_what_is_appended_while_the_copy_is_made_is_no_old_line(journal: Journal) -> None:
-    """The clock was set back to the day that is being forgotten: its new lines are nobody's to forget."""
+def test_what_is_appended_during_the_copy_is_kept_whatever_its_label(journal: Journal) -> None:
+    """The clock was set back to the day that is being removed: its new lines stay."""
     rewriting = journal.rewriting()
     journal.append(OLD, [message(7)], 0.0)
     rewriting.copy(is_new)
@@ -81,8 +81,8 @@ def test_what_is_appended_while_the_copy_is_made_is_no_old_line(journal: Journal
     assert rewriting.removed == 5000
 
 
-def test_the_change_of_files_waits_for_no_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever appends has clients to serve; the copy, made on another thread, is on the disk by then."""
+def test_the_change_of_files_does_not_wait_for_the_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that appends serves clients; the copy, made on another thread, is on the disk by then."""
     rewriting = journal.rewriting()
     synced = list[int]()
     monkeypatch.setattr(os, "fsync", synced.append)
@@ -94,7 +94,7 @@ def test_the_change_of_files_waits_for_no_disk(journal: Journal, monkeypatch: py
 
 
 def test_a_log_that_was_rotated_away_meanwhile_stays_as_it_is(journal: Journal, tmp_path: Path) -> None:
-    """The operator keeps the old one; the new one is begun as ever, and no copy is left."""
+    """The operator keeps the old one; the new one is created as usual, and no copy is left."""
     rewriting = journal.rewriting()
     rewriting.copy(is_new)
     journal.path.rename(tmp_path / "log.1")
@@ -107,7 +107,7 @@ def test_a_log_that_was_rotated_away_meanwhile_stays_as_it_is(journal: Journal, 
     assert sorted(one.name for one in tmp_path.iterdir()) == ["log", "log.1"]
 
 
-def test_a_new_log_under_the_name_is_not_written_over(journal: Journal, tmp_path: Path) -> None:
+def test_a_new_log_under_the_name_is_not_replaced(journal: Journal, tmp_path: Path) -> None:
     """Rotated with `create`: the name leads to another file by now."""
     rewriting = journal.rewriting()
     rewriting.copy(is_new)
@@ -118,8 +118,8 @@ def test_a_new_log_under_the_name_is_not_written_over(journal: Journal, tmp_path
     assert lines(journal.path) == []
 
 
-def test_damage_stays_whole_lines_stay_whole(journal: Journal) -> None:
-    """A torn line, NULs, carriage returns and a giant line are no reason to lose a neighbour."""
+def test_damaged_lines_stay_and_whole_lines_stay_whole(journal: Journal) -> None:
+    """A torn line, NULs, carriage returns and a giant line do not affect their neighbours."""
     with journal.path.open("ab") as log:
         log.write(b"\0\r2012\r\n" + b"x" * 300_000 + b"\n" + NEW.label.encode() + b" torn")
     rewriting = journal.rewriting()
@@ -133,14 +133,14 @@ def test_damage_stays_whole_lines_stay_whole(journal: Journal) -> None:
 
 
 def test_a_copy_that_a_killed_program_left_is_removed_at_the_next_open(tmp_path: Path) -> None:
-    """It holds lines that may have been forgotten since."""
+    """It contains lines that may have been removed since."""
     (tmp_path / ".log.new").write_text("left behind")
     Journal(tmp_path / "log", warn=lambda _: None).close()
     assert [one.name for one in tmp_path.iterdir()] == ["log"]
 
 
-def test_a_disk_that_does_not_take_the_copy_changes_nothing(journal: Journal) -> None:
-    """The log is whole under its name, and is written on."""
+def test_a_disk_without_space_for_the_copy_changes_nothing(journal: Journal) -> None:
+    """The log is whole under its name, and lines are appended to it."""
     before = journal.path.read_bytes()
     rewriting = journal.rewriting()
     full = os.open("/dev/full", os.O_WRONLY)
@@ -153,10 +153,8 @@ def test_a_disk_that_does_not_take_the_copy_changes_nothing(journal: Journal) ->
     assert journal.path.read_bytes() == before + f"{NEW.label} {message(1)}\n".encode()
 
 
-def test_a_disk_that_is_nearly_full_is_left_to_the_next_lines(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The copy would take what little there is, again and again; nothing that clients bring would be written."""
+def test_the_last_space_of_a_disk_is_left_to_the_next_lines(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy would take it again and again, and no batch would be written."""
     real = os.statvfs(journal.path)
     nearly_full = os.statvfs_result([*real[:4], (1 << 19) // real.f_frsize, *real[5:]])
     rewriting = journal.rewriting()
@@ -168,7 +166,7 @@ def test_a_disk_that_is_nearly_full_is_left_to_the_next_lines(
     rewriting.abandon()
 
 
-def test_the_copy_can_be_read_by_its_owner_alone(journal: Journal) -> None:
+def test_only_its_owner_can_read_the_copy(journal: Journal) -> None:
     """Whatever the umask."""
     before = os.umask(0)
     try:
@@ -179,8 +177,8 @@ def test_the_copy_can_be_read_by_its_owner_alone(journal: Journal) -> None:
     rewriting.abandon()
 
 
-def test_a_log_that_was_emptied_meanwhile_is_not_brought_back(journal: Journal) -> None:
-    """Whoever rotates by copying has the old lines; the new ones must not get lost, nor the old ones come again."""
+def test_a_log_that_was_emptied_meanwhile_is_not_restored(journal: Journal) -> None:
+    """After copying and truncating, the new lines must not be lost, nor the old ones written again."""
     rewriting = journal.rewriting()
     rewriting.copy(lambda _start: True)
     os.truncate(journal.path, 0)

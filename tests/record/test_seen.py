@@ -1,4 +1,4 @@
-"""What a heartbeat is told: how many connections, from how many addresses, for how long."""
+"""The heartbeat's counters: how many connections, from how many addresses, in how many seconds."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def kept(sketch: Sketch) -> int:
     return sum(1 for number in sketch._numbers if number)
 
 
-def test_nobody_came(tmp_path: Path) -> None:
-    """Zeros from the first second on."""
+def test_without_clients_all_is_zero(tmp_path: Path) -> None:
+    """From the first second on."""
     bench = Bench(tmp_path / "log")
     assert bench.recorder.seen() == Seen(0.0, 0, 0)
 
 
 @pytest.mark.parametrize("buffer", [1, 2, 100])
-def test_the_running_interval_is_told_exactly(tmp_path: Path, buffer: int) -> None:
+def test_the_running_interval_is_counted_exactly(tmp_path: Path, buffer: int) -> None:
     """Three connections from two addresses, whether their lines are written or in the buffer; and again, unchanged."""
     bench = Bench(tmp_path / "log", buffer=buffer)
     for address in ("192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"):
@@ -57,8 +57,8 @@ def test_the_running_interval_is_told_exactly(tmp_path: Path, buffer: int) -> No
     assert [bench.recorder.seen() for _ in range(2)] == [Seen(HOUR, 3, 2)] * 2
 
 
-def test_an_interval_that_ended_is_told_once_and_whole(tmp_path: Path) -> None:
-    """Then the running one, where everybody is new; its predecessor's last lines, not written yet, are not in it."""
+def test_an_interval_that_ended_is_given_once_and_whole(tmp_path: Path) -> None:
+    """Then the running one, where every client is new, without the last lines of the one before."""
     bench = Bench(tmp_path / "log")
     bench.fill(5)
     bench.clock.pass_time(DAY)
@@ -70,7 +70,7 @@ def test_an_interval_that_ended_is_told_once_and_whole(tmp_path: Path) -> None:
     assert bench.recorder.seen() == Seen(HOUR, 2, 2)
 
 
-def test_an_interval_ends_for_who_asks_too(tmp_path: Path) -> None:
+def test_a_call_of_seen_ends_an_interval_too(tmp_path: Path) -> None:
     """Without a client and without a tick since."""
     bench = Bench(tmp_path / "log")
     bench.fill(3)
@@ -79,8 +79,8 @@ def test_an_interval_ends_for_who_asks_too(tmp_path: Path) -> None:
     assert bench.recorder.seen() == Seen(HOUR, 0, 0)
 
 
-def test_after_a_sleep_of_days_the_day_before_it_is_told(tmp_path: Path) -> None:
-    """Nobody was there to count the days between."""
+def test_after_a_suspend_of_days_the_day_before_it_is_given(tmp_path: Path) -> None:
+    """In the days between nothing could be counted."""
     bench = Bench(tmp_path / "log")
     bench.fill(4)
     bench.clock.pass_time(3 * DAY + HOUR)
@@ -89,8 +89,8 @@ def test_after_a_sleep_of_days_the_day_before_it_is_told(tmp_path: Path) -> None
     assert bench.recorder.seen() == Seen(HOUR, 1, 1)
 
 
-def test_idle_days_are_told_as_such(tmp_path: Path) -> None:
-    """Each day that ends under a tick is an interval, and zeros are what it counted."""
+def test_days_without_clients_are_given(tmp_path: Path) -> None:
+    """Each day that a tick ends is an interval, with zeros."""
     bench = Bench(tmp_path / "log")
     bench.fill(4)
     told = []
@@ -103,7 +103,7 @@ def test_idle_days_are_told_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jump", [-DAY, DAY])
 def test_a_clock_that_was_set_begins_new_counters(tmp_path: Path, jump: float) -> None:
-    """What was counted before it is told no more; the time runs from the new interval's start, which is no client's."""
+    """What was counted before it is dropped; the time runs from the new interval's start, which is no client's."""
     bench = Bench(tmp_path / "log", buffer=2, delay=123.0)
     bench.fill(5)
     bench.clock.set_wall(jump)
@@ -114,7 +114,7 @@ def test_a_clock_that_was_set_begins_new_counters(tmp_path: Path, jump: float) -
     assert bench.recorder.seen() == Seen(DAY, 2, 2)
 
 
-def test_an_interval_that_ended_before_the_clock_was_set_is_still_told(tmp_path: Path) -> None:
+def test_an_interval_that_ended_before_the_clock_was_set_is_still_given(tmp_path: Path) -> None:
     """Its lines are written, so its numbers hold."""
     bench = Bench(tmp_path / "log", delay=0)
     bench.fill(5)
@@ -126,7 +126,7 @@ def test_an_interval_that_ended_before_the_clock_was_set_is_still_told(tmp_path:
 
 
 def test_what_the_disk_refuses_is_counted(tmp_path: Path) -> None:
-    """The clients were there."""
+    """The heartbeat does not depend on the disk."""
     folder = tmp_path / "folder"
     folder.mkdir()
     bench = Bench(folder / "log", buffer=2)
@@ -146,7 +146,7 @@ def test_after_closing_all_is_zero(tmp_path: Path) -> None:
 
 
 def test_many_addresses_are_estimated_and_never_more_than_connections(tmp_path: Path) -> None:
-    """6,000 different ones: at no moment are there more addresses than connections, and at the end it is close."""
+    """6,000 different ones: never more addresses than connections, and the last estimate is close."""
     recorder = recorder_with_known_secret(tmp_path / "log")
     above = 0
     for number in range(6000):
@@ -180,7 +180,7 @@ def _close(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("wipe", [_end, _set_clock, _close])
-def test_what_addresses_are_counted_by_is_wiped_with_the_secret(tmp_path: Path, wipe: Callable[[Bench], None]) -> None:
+def test_the_sketch_is_wiped_with_the_secret(tmp_path: Path, wipe: Callable[[Bench], None]) -> None:
     """Zeros, in the memory where it was."""
     bench = Bench(tmp_path / "log")
     bench.fill(50)
@@ -189,8 +189,8 @@ def test_what_addresses_are_counted_by_is_wiped_with_the_secret(tmp_path: Path, 
     assert kept(bench.recorder._sketch) == 0
 
 
-def test_a_forked_child_has_nothing_to_tell(tmp_path: Path) -> None:
-    """Its counters are wiped like its secret; the parent's go on."""
+def test_a_forked_child_has_no_counters(tmp_path: Path) -> None:
+    """Its counters are wiped like its secret; the parent's are not."""
     bench = Bench(tmp_path / "log")
     bench.fill(50)
     child = os.fork()
@@ -213,8 +213,8 @@ steps: st.SearchStrategy[Step] = st.one_of(
 
 @given(st.lists(steps, max_size=60), st.integers(1, 5))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
-def test_it_says_what_counting_by_hand_says(tmp_path: Path, story: list[Step], buffer: int) -> None:
-    """Whatever comes when: days by division, clients in a bag; a day is over once somebody looks."""
+def test_it_agrees_with_counting_by_hand(tmp_path: Path, story: list[Step], buffer: int) -> None:
+    """In any order of events: days by division, clients in a bag; a day ends with the first call after it."""
     path = tmp_path / "log"
     path.unlink(missing_ok=True)
     bench = Bench(path, buffer=buffer)

@@ -53,7 +53,7 @@ def close(number: int, clients: int) -> bool:
 @given(clients=st.integers(0, SIZE - 1), again=st.lists(st.integers(0, SIZE), max_size=50), order=st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_fewer_than_1024_clients_are_counted_exactly(clients: int, again: list[int], order: int) -> None:
-    """However often each comes, in whatever order."""
+    """However often each connects, in any order."""
     visits = [digest_of(client) for client in [*range(clients), *(client for client in again if client < clients)]]
     random.Random(order).shuffle(visits)
     assert sketch_of(visits).estimate() == clients
@@ -68,7 +68,7 @@ def test_any_digest_counts_once(visits: list[str]) -> None:
 @given(clients=st.integers(SIZE - 2, SIZE + 200), seed=st.integers(0, 1000))
 @settings(max_examples=30)
 def test_it_keeps_the_smallest_numbers_in_order(clients: int, seed: int) -> None:
-    """What is in the array is what sorting all of them would put first."""
+    """The array has what sorting all of them would put first."""
     visits = [digest_of(client, seed) for client in range(clients)]
     sketch = sketch_of(visits * 2)
     expected = sorted(int(digest[:16], 16) for digest in visits)[:SIZE]
@@ -126,8 +126,8 @@ def test_memory_does_not_grow() -> None:
 
 
 @pytest.mark.parametrize("clients", [1, 700, 3000])
-def test_forgetting_leaves_zeros(clients: int) -> None:
-    """In the very memory that held the numbers; then it counts anew."""
+def test_wiping_leaves_zeros(clients: int) -> None:
+    """In the same memory that contained the numbers; then it counts again."""
     sketch = sketch_of(digest_of(client) for client in range(clients))
     address = sketch._numbers.buffer_info()
     assert any(memory_of(sketch))

@@ -268,7 +268,7 @@ def _build(
     parse_range: Callable[[bytes, bytes, str], tuple[_End, _End, str]],
 ) -> _Table:
     """Build a table straight from a file, which is sorted as tor has it; sort the ranges only if they are not."""
-    ranges: _Ranges[_End] = _Ranges((parse_range(*line) for line in lines), sort=False)
+    ranges = _Ranges((parse_range(*line) for line in lines), sort=False)
     try:
         table = make(ranges)
     except _UnsortedError:
@@ -288,7 +288,7 @@ class _Ranges(Generic[_End]):
     """
 
     def __init__(self, ranges: Iterator[tuple[_End, _End, str]], *, sort: bool) -> None:
-        self._ranges = ranges
+        self._ranges: Iterator[tuple[_End, _End, str]] = ranges
         self._sort = sort
         self.skipped = 0
 

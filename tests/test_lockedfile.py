@@ -1,0 +1,120 @@
+"""A file that one program appends to and only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError
+from tests.lockedfiles import REFUSED, file_size_limit, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONTENT = b"first\n"
+
+
+def open_file(path: Path) -> LockedFile:
+    """Open a file as its users do."""
+    return LockedFile.open(path, "notebook", "name another with --notebook")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_a_new_file_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """0600, neither looser nor tighter."""
+    path = tmp_path / "file"
+    before = os.umask(umask)
+    try:
+        file = open_file(path)
+    finally:
+        os.umask(before)
+    assert file.is_new
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("make", "sentence"), REFUSED)
+def test_a_file_that_others_have_access_to_is_refused(
+    tmp_path: Path, make: Callable[[Path, bytes], object], sentence: str
+) -> None:
+    """One sentence that names the file; no descriptor is left open."""
+    path = tmp_path / "file"
+    make(path, CONTENT)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(LockedFileError, match=sentence) as error:
+        open_file(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_error_says_what_to_do(tmp_path: Path) -> None:
+    """In the words of the one who opens the file."""
+    with pytest.raises(LockedFileError) as error:
+        open_file(tmp_path / "none" / "file")
+    expected = f"cannot open the notebook {tmp_path}/none/file: No such file or directory; name another with --notebook"
+    assert str(error.value) == expected
+
+
+def test_one_program_at_a_time_has_it(tmp_path: Path) -> None:
+    """The second may when the first has closed it; it may be closed twice."""
+    path = tmp_path / "file"
+    first = open_file(path)
+    with pytest.raises(FileInUseError, match="in use by another program"):
+        open_file(path)
+    first.close()
+    first.close()
+    assert not open_file(path).is_new
+
+
+@pytest.mark.parametrize("free", [0, 1, 6])
+def test_a_full_disk_leaves_no_part_of_what_is_appended(tmp_path: Path, free: int) -> None:
+    """What it accepted is cut off again; once there is space the same data is appended."""
+    path = write_private(tmp_path / "file", CONTENT)
+    file = open_file(path)
+    with file_size_limit(len(CONTENT) + free), pytest.raises(OSError):
+        file.append(b"second\n")
+    assert path.read_bytes() == CONTENT
+    file.append(b"second\n")
+    assert path.read_bytes() == CONTENT + b"second\n"
+
+
+def test_what_could_not_be_synced_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that accepts data and then fails has not accepted it."""
+    path = write_private(tmp_path / "file", CONTENT)
+    file = open_file(path)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError):
+        file.append(b"second\n", sync=True)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_cut_after_a_rotation_by_truncating_leaves_no_hole(tmp_path: Path) -> None:
+    """Another program emptied the file: the end of the write, not the old size, is where it is cut."""
+    path = write_private(tmp_path / "file", CONTENT * 10)
+    file = open_file(path)
+    os.truncate(path, 0)
+    with file_size_limit(3), pytest.raises(OSError):
+        file.append(CONTENT)
+    assert path.read_bytes() == b""
+
+
+def test_it_notices_when_its_name_leads_to_another_file(tmp_path: Path) -> None:
+    """Moved away, replaced by another file, replaced by a link to itself."""
+    path = write_private(tmp_path / "file", CONTENT)
+    file = open_file(path)
+    assert file.is_in_place()
+    path.rename(tmp_path / "moved")
+    assert not file.is_in_place()
+    write_private(path, CONTENT)
+    assert not file.is_in_place()
+    path.unlink()
+    path.symlink_to("moved")
+    assert not file.is_in_place()
