@@ -221,7 +221,7 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
     """Make the parser of obfsproxy's command line."""
     parser = Parser(
         prog="obfsproxy",
-        description="A pluggable transport for Tor bridges (obfs2, obfs3) that counts how many clients it helps and "
+        description="A pluggable transport for Tor bridges (obfs2, obfs3). It counts how many clients it helps and "
         "from where, never who they are.",
         epilog=_EXAMPLES,
     )
@@ -251,9 +251,9 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
         "(default: one in 4 of --max-connections)",
     )
     modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(transports))
-    modes.add_parser("managed", help="started by tor, which says the rest")
+    modes.add_parser("managed", help="started by tor, which gives all other settings")
     for name in transports:
-        _add_transport(modes.add_parser(name, help=f"use {name}"))
+        _add_transport(modes.add_parser(name, help=f"the transport {name}"))
     parser.unlisted = retired
     for name in retired:
         modes.add_parser(name, add_help=False).add_argument("rest", nargs=argparse.REMAINDER)
@@ -327,7 +327,7 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
         default="notice",
         metavar="SEVERITY",
         help="error, warn (or warning), notice, info or debug (default: notice); info has a line for each client, "
-        "with the time of its visit",
+        "with the time of its connection",
     )
     group.add_argument("--no-log", action="store_true", help="log nothing at all")
     group.add_argument(
