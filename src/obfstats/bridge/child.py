@@ -65,7 +65,9 @@ class TransportProcess:
         self._process = subprocess.Popen(  # noqa: S603 - the operator's own words
             command,
             env=environment,
+            stdin=_standard_stream(0),
             stdout=subprocess.PIPE,
+            stderr=_standard_stream(2),
             bufsize=0,
             preexec_fn=partial(_die_with_parent, os.getpid(), prctl),  # noqa: PLW1509 - there are no threads yet
         )
@@ -116,6 +118,14 @@ class TransportProcess:
         if self._has_ended is not None:
             self._has_ended.set()
         on_ended("The transport's program has ended.")
+
+
+def _standard_stream(descriptor: int) -> int | None:
+    """Return what the process inherits: the wrap's own stream (None), or /dev/null if a library has that number.
+
+    libffi opens a file when ctypes is loaded and keeps it. A stream that was closed then has its number taken.
+    """
+    return None if os.get_inheritable(descriptor) else subprocess.DEVNULL
 
 
 def _die_with_parent(parent: int, prctl: Callable[..., int]) -> None:
