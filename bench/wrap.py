@@ -201,7 +201,7 @@ def _compare_visits(plan: Plan, load: ExtOrPortLoad, relays: tuple[Server, Serve
         plan.rounds, *(partial(spend, partial(load.open_and_close, relay, plan.visits), relay.pid) for relay in relays)
     )
     rows = [
-        _row("connections a s", 0.7, both, lambda spent: plan.visits / spent.wall, digits=0, more_is_better=True),
+        _row("connections a s", 0.65, both, lambda spent: plan.visits / spent.wall, digits=0, more_is_better=True),
         _row("a connection: CPU µs", None, both, lambda spent: spent.server / plan.visits * 1e6, digits=0),
     ]
     return Outcome("connections", rows, both)
