@@ -82,7 +82,9 @@ class ExtOrPortSession:
     def begin(self) -> None:
         """Speak first, as tor does."""
         try:
-            _act(self.near, self._server.start())
+            for event in self._server.start():
+                if isinstance(event, Send):
+                    self.near.send(event.data)
         except OSError:
             self._end(None)
             return
@@ -168,10 +170,11 @@ class ExtOrPortSession:
                 return None
             # What arrives later is reported by an event of its own.
             is_all = len(data) < _CHUNK and not events & PEER_ENDED
-            result = _act(side, machine.receive(data))
-            if result is not None:
-                self.has_unread = self.has_unread or not is_all
-                return result
+            for event in machine.receive(data):
+                if not isinstance(event, Send):
+                    self.has_unread = self.has_unread or not is_all
+                    return event
+                side.send(event.data)
         return None
 
     def _ask_tor(self, asked: Asked) -> None:
@@ -197,17 +200,6 @@ class ExtOrPortSession:
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
             on_done(self, outcome)
-
-
-def _act(side: socket.socket, events: list[Event]) -> Event | None:
-    """Send what a machine sends; return its result, if there is one."""
-    result = None
-    for event in events:
-        if isinstance(event, Send):
-            side.send(event.data)
-        else:
-            result = event
-    return result
 
 
 def set_loopback_options(unconnected: socket.socket) -> None:
