@@ -82,11 +82,11 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
         (["obfs3", "--dest", "127.0.0.1:9001", "ext_server", "127.0.0.1:0"], "--ext-cookie-file"),
         (["obfs3", "--ext-cookie-file", "x", *SERVE[1:]], "goes with ext_server"),
         (["--geoip", "/none/geoip", *SERVE], "cannot read the GeoIP file /none/geoip"),
-        (["--geoip6", "/etc/passwd", *SERVE], "/etc/passwd holds no line of a GeoIP file"),
+        (["--geoip6", "/etc/passwd", *SERVE], "/etc/passwd contains no range of a GeoIP file"),
         (["--stats-log", "/none/log", *SERVE], "cannot open the log /none/log"),
         (["--stats-log", "/dev/null", *SERVE], "/dev/null is not a regular file"),
         (["--stats-log", "/etc", *SERVE], "cannot open the log /etc: Is a directory"),
-        (["--data-dir", "/dev/null/x", *SERVE], "cannot make /dev/null/x"),
+        (["--data-dir", "/dev/null/x", *SERVE], "cannot create /dev/null/x"),
         (["--stats-log", "/tmp/" + "x" * 300, *SERVE], "File name too long"),
         (["--stats-log", "/none/a\nb", *SERVE], "cannot open the log /none/a\\nb"),
         (["--stats-buffer", "9" * 5000, *SERVE], "is not a number from 1"),
@@ -129,7 +129,7 @@ def test_a_pipe_named_as_geoip_does_not_hold_it_up(tmp_path: Path) -> None:
     before = tree(tmp_path)
     result = run("--geoip", str(tmp_path / "pipe"), *SERVE, home=tmp_path)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "holds no line of a GeoIP file" in result.stderr
+    assert "contains no range of a GeoIP file" in result.stderr
     assert tree(tmp_path) == before
 
 

@@ -32,6 +32,6 @@ unusable_logs = pytest.mark.parametrize(
     [
         (make_link, "is a symbolic link"),
         (make_readable, "run: chmod 600"),
-        (make_script, "something else than a statistics log"),
+        (make_script, "is not a statistics log"),
     ],
 )

@@ -211,8 +211,8 @@ def test_one_damaged_line_makes_the_ledger_refuse(tmp_path: Path, kind: str, pla
         with pytest.raises(LedgerError) as refusal:
             Ledger.open(path)
         assert str(refusal.value) == (
-            f"line {place + 1} of the ledger {path} is damaged, so that nobody can tell what has been released; write"
-            " that line anew, or remove it if its interval was never published"
+            f"line {place + 1} of the ledger {path} is damaged, so it cannot be told what has been released;"
+            " correct that line, or remove it if its interval was never published"
         )
         assert path.read_bytes() == b"\n".join(lines) + b"\n"
 

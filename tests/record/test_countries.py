@@ -58,11 +58,11 @@ def test_a_broken_default_file_is_reported_and_not_used(
     monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP", tmp_path / "geoip")
     opened = Countries.open()
     assert opened.sources[0].startswith("iptocc")
-    assert caplog.messages == [f"{tmp_path}/geoip cannot be used: countries come from elsewhere"]
+    assert caplog.messages == [f"{tmp_path}/geoip cannot be used: countries come from another source"]
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(None, "cannot read"), (b"", "holds no line"), (b"\x00\xff\n\n", "holds no line")]
+    ("content", "sentence"), [(None, "cannot read"), (b"", "contains no range"), (b"\x00\xff\n\n", "contains no range")]
 )
 def test_a_named_file_that_is_no_geoip_file_is_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     """Named on purpose, it must be valid: an error that says what to do."""

@@ -46,7 +46,7 @@ NOT_LOGS = [b"root:x:0:0:root:/root:/bin/bash\n", b"\x7fELF\x02\x01\x01\x00\x00"
 @pytest.mark.parametrize(
     ("make", "content", "sentence"),
     [(make, LINE.encode(), sentence) for make, sentence in REFUSED]
-    + [(write_private, content, "something else") for content in NOT_LOGS],
+    + [(write_private, content, "is not a statistics log") for content in NOT_LOGS],
 )
 def test_a_file_that_cannot_be_our_log_is_refused_and_left_alone(
     tmp_path: Path, make: Callable[[Path, bytes], object], content: bytes, sentence: str

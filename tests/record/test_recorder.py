@@ -413,7 +413,7 @@ def test_a_refused_start_leaves_the_disk_as_it_was(tmp_path: Path) -> None:
     """A GeoIP file that does not exist: one sentence, no folder, no log."""
     with pytest.raises(RecordError, match="cannot read the GeoIP file"):
         Recorder.open(tmp_path / "new" / "log", geoip=tmp_path / "none", make_folder=True)
-    with pytest.raises(RecordError, match="holds none"):
+    with pytest.raises(RecordError, match="too small"):
         Recorder.open(tmp_path / "new" / "log", buffer=0, make_folder=True)
     assert list(tmp_path.iterdir()) == []
 

@@ -12,7 +12,7 @@ import pytest
 
 from obfstats.formats.document import GeoIpSource
 from obfstats.record import Countries, RecordError
-from obfstats.record.countries import Choice, Source
+from obfstats.record.countries import CountrySource, GeoIpChoice
 from obfstats.record.geoip import parse_v4
 from peers.clocks import DAY
 from tests.record.surroundings import GEOIP, GEOIP6, Bench, country_of
@@ -174,7 +174,7 @@ def test_a_broken_replacement_is_refused_once(
     replace(geoip, spoilt)
     replace(geoip6, NEW_GEOIP6)
     assert opened.changed()
-    with pytest.raises(RecordError, match="holds no line"):
+    with pytest.raises(RecordError, match="contains no range"):
         opened.reload()
     assert not opened.changed()
     assert (country_of(opened, V4), country_of(opened, V6)) == ("de", "jp")
@@ -192,7 +192,7 @@ def test_a_broken_replacement_of_tors_own_file_is_refused(
     defaults[0].write_bytes(GEOIP)
     opened = Countries.open()
     replace(defaults[0], b"\0" * 1000)
-    with pytest.raises(RecordError, match="holds no line"):
+    with pytest.raises(RecordError, match="contains no range"):
         opened.reload()
     assert not opened.changed()
     assert country_of(opened, V4) == "de"
@@ -246,7 +246,7 @@ def test_what_is_written_while_the_file_is_read_is_a_change(geoip: Path) -> None
         by_rewriting(geoip, NEW_GEOIP)
         return parse_v4(text)
 
-    source = Source.open(Choice(geoip, True, geoip, parse_slowly, AF_INET))
+    source = CountrySource.open(GeoIpChoice(geoip, True, geoip, parse_slowly, AF_INET))
     assert source.changed()
 
 

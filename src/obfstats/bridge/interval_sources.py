@@ -190,9 +190,9 @@ class LogSource:
             # Damaged lines stay: the operator has to look at them.
             return label in labels or label > newest or not _is_label(label)
 
-        if needed == self._needed and keep(_first_label(self._journal.head())):
+        if needed == self._needed and keep(_first_label(self._journal.read_head())):
             return
-        rewriting = self._journal.rewriting()
+        rewriting = self._journal.begin_rewriting()
         try:
             await threads.run_in_thread("forget", partial(rewriting.copy, keep))
         except Exception:
@@ -200,7 +200,7 @@ class LogSource:
             rewriting.abandon()
             raise
         if rewriting.removed:
-            self._journal.take_over(rewriting)
+            self._journal.finish_rewriting(rewriting)
             # Until the new name is on the disk, the old lines are.
             await threads.run_in_thread("forget", partial(sync_folder, self._journal.path.parent))
             _log.log(NOTICE, "lines of intervals up to %s are removed from the log", newest)

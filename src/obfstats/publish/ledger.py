@@ -290,8 +290,8 @@ class Ledger:
                 known = parse_line(line)
             except ValueError:
                 raise LedgerError(
-                    f"line {number} of the ledger {self._path} is damaged, so that nobody can tell what has been"
-                    " released; write that line anew, or remove it if its interval was never published"
+                    f"line {number} of the ledger {self._path} is damaged, so it cannot be told what has been"
+                    " released; correct that line, or remove it if its interval was never published"
                 ) from None
             if known.files is not None:
                 over[known.interval] = known.files

@@ -58,7 +58,7 @@ class Countries:
         self.sources = sources
         self.origins: tuple[GeoIpSource, ...] = ()
         self.codes: tuple[str, ...] | None = None
-        self._opened: tuple[Source, ...] = ()
+        self._opened: tuple[CountrySource, ...] = ()
 
     @classmethod
     def open(cls, geoip: Path | None = None, geoip6: Path | None = None) -> Countries:
@@ -72,13 +72,13 @@ class Countries:
             RecordError: if a named file cannot be read or contains no range.
         """
         return cls._of(
-            Source.open(Choice(geoip or TOR_GEOIP, geoip is not None, TOR_GEOIP, parse_v4, AF_INET)),
-            Source.open(Choice(geoip6 or TOR_GEOIP6, geoip6 is not None, TOR_GEOIP6, parse_v6, AF_INET6)),
+            CountrySource.open(GeoIpChoice(geoip or TOR_GEOIP, geoip is not None, TOR_GEOIP, parse_v4, AF_INET)),
+            CountrySource.open(GeoIpChoice(geoip6 or TOR_GEOIP6, geoip6 is not None, TOR_GEOIP6, parse_v6, AF_INET6)),
         )
 
     @classmethod
-    def _of(cls, v4: Source, v6: Source) -> Countries:
-        countries = cls(v4.lookup, v6.lookup, (v4.words, v6.words))
+    def _of(cls, v4: CountrySource, v6: CountrySource) -> Countries:
+        countries = cls(v4.lookup, v6.lookup, (v4.description, v6.description))
         countries.origins = v4.origin, v6.origin
         if v4.codes is not None and v6.codes is not None:
             countries.codes = tuple(sorted(v4.codes | v6.codes))
@@ -100,7 +100,7 @@ class Countries:
         Raises:
             RecordError: if a file cannot be read or contains no range.
         """
-        opened: list[Source] = []
+        opened: list[CountrySource] = []
         failure: RecordError | None = None
         # Both are read before an error is raised: the one that was not read would count as changed.
         for source in self._opened:
@@ -113,7 +113,7 @@ class Countries:
         return self._of(*opened) if opened else self
 
 
-class Choice(NamedTuple):
+class GeoIpChoice(NamedTuple):
     """Which file the countries of one address family come from.
 
     Attributes:
@@ -131,35 +131,35 @@ class Choice(NamedTuple):
     family: int
 
 
-class Source:
+class CountrySource:
     """The countries of one address family, from a file or from the registries' data.
 
     Attributes:
         lookup: gives the lower-case country code of a packed address, or `??`.
-        words: where they come from, for the operator.
+        description: where they come from, for the operator.
         origin: the same for a published document.
         codes: every country code that a look-up may give, `??` included; None for the registries' data.
     """
 
     def __init__(
         self,
-        choice: Choice,
+        choice: GeoIpChoice,
         state: _State | None,
         lookup: Callable[[bytes], str],
-        words: str,
+        description: str,
         origin: GeoIpSource,
         *,
         codes: frozenset[str] | None = None,
     ) -> None:
         self.lookup = lookup
-        self.words = words
+        self.description = description
         self.origin = origin
         self.codes = codes
         self._choice = choice
         self._state = state
 
     @classmethod
-    def open(cls, choice: Choice) -> Source:
+    def open(cls, choice: GeoIpChoice) -> CountrySource:
         """Read the file, or use the registries' data.
 
         Raises:
@@ -172,7 +172,7 @@ class Source:
             if choice.is_named:
                 raise
         if state is not None:
-            _log.warning("%s cannot be used: countries come from elsewhere", choice.path)
+            _log.warning("%s cannot be used: countries come from another source", choice.path)
         release = version("iptocc")
         return cls(choice, state, _registry_lookup(choice.family), f"iptocc {release}", GeoIpSource("iptocc", release))
 
@@ -181,7 +181,7 @@ class Source:
         state = _state_of(self._choice.path)
         return state is not None and state != self._state
 
-    def reload(self) -> Source:
+    def reload(self) -> CountrySource:
         """Open the same choice again; this source stays as it is.
 
         Returns:
@@ -199,7 +199,7 @@ class Source:
             return self
 
     @classmethod
-    def _read(cls, choice: Choice, state: _State | None) -> Source:
+    def _read(cls, choice: GeoIpChoice, state: _State | None) -> CountrySource:
         """Read the file; raise RecordError if it cannot be read or contains no range."""
         path = choice.path
         try:
@@ -211,12 +211,12 @@ class Source:
             ) from None
         table = choice.parse(content)
         if not len(table):
-            raise RecordError(f"{path} holds no line of a GeoIP file of tor's; name another, or leave the option out")
+            raise RecordError(f"{path} contains no range of a GeoIP file; name another, or leave the option out")
         skipped = f", {table.skipped} lines skipped" if table.skipped else ""
-        words = f"{path} ({len(table)} ranges{skipped})"
+        description = f"{path} ({len(table)} ranges{skipped})"
         digest = hashlib.sha1(content, usedforsecurity=False).hexdigest().upper()
         origin = GeoIpSource("tor" if path.absolute() == choice.tor_path else "file", digest)
-        return cls(choice, state, table.country, words, origin, codes=table.codes | {UNKNOWN_COUNTRY})
+        return cls(choice, state, table.country, description, origin, codes=table.codes | {UNKNOWN_COUNTRY})
 
 
 def _open_nonblocking(path: str, flags: int) -> int:

@@ -142,7 +142,7 @@ class Journal:
         if self._file.descriptor >= 0:
             self._write_held(now)
 
-    def head(self) -> bytes:
+    def read_head(self) -> bytes:
         """Give the first 64 KiB of the log; nothing if it was rotated away.
 
         Raises:
@@ -150,15 +150,15 @@ class Journal:
         """
         return self._file.read(_HEAD_SIZE) if self._is_in_place() else b""
 
-    def rewriting(self) -> Rewriting:
-        """Begin to remove old intervals from the log; `take_over` completes it.
+    def begin_rewriting(self) -> Rewriting:
+        """Begin to remove old intervals from the log; `finish_rewriting` completes it.
 
         Raises:
             OSError: if a new file cannot be created beside the log.
         """
         return Rewriting(self._file)
 
-    def take_over(self, rewriting: Rewriting) -> None:
+    def finish_rewriting(self, rewriting: Rewriting) -> None:
         """Replace the log by the rewritten one, with all that was appended meanwhile.
 
         Raises:
@@ -225,7 +225,7 @@ def make_folder_of(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise RecordError(f"cannot make {path.parent}: {error.strerror}; name another folder") from None
+        raise RecordError(f"cannot create {path.parent}: {error.strerror}; name another folder") from None
 
 
 def _open(path: Path) -> LockedFile:
@@ -254,7 +254,7 @@ def _check_content(file: LockedFile) -> None:
     lines = [line for line in head.split(b"\n") if line]
     is_torn = all(is_cut_short(line) for line in lines) and max(map(len, lines), default=0) >= _MIN_TORN_LENGTH
     if head and not is_torn and not any(is_line(line) for line in lines):
-        raise RecordError(f"{file.path} holds something else than a statistics log; name another file")
+        raise RecordError(f"{file.path} is not a statistics log; name another file")
 
 
 def _end_torn_line(file: LockedFile) -> None:

@@ -1,8 +1,8 @@
 """Removing old intervals from the log while it is written: what has been published need not be kept.
 
-    rewriting = journal.rewriting()
-    rewriting.copy(keep)            may take long: on a thread of its own, if you like
-    journal.take_over(rewriting)    on the thread that appends: what was appended meanwhile, then the change of files
+    rewriting = journal.begin_rewriting()
+    rewriting.copy(keep)                   may take long: on a thread of its own, if you like
+    journal.finish_rewriting(rewriting)    on the thread that appends: copies the rest, replaces the log
 
 - The log is copied without the lines that are removed, into a file beside it that only its owner can read. That file
   takes the log's name in one step, so at every moment there is a whole log under that name.
