@@ -13,11 +13,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo import screen as printed
 from demo.bridge import Bridge
 from demo.claims import check_all
 from demo.clients import MARK, Clients, Connection, connect_all, draw_strangers, geoip_text, send_noise
 from demo.observed import Day, Observed, Stop, convert, read_log, write_time
+from demo.screen import (
+    Screen,
+    show_day,
+    show_introduction,
+    show_log,
+    show_night,
+    show_start,
+    show_stop,
+    show_tables,
+)
 from obfstats.formats.logline import LINE_LENGTH
 from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER
 from obfstats.wire.transports import make_transport
@@ -52,7 +61,7 @@ _POLL_SECONDS = 0.02
 
 def run_story(*, keep: bool) -> bool:
     """Run everything; give whether every claim held."""
-    screen = printed.Screen()
+    screen = Screen()
     began = time.monotonic()
     with _folder(screen, keep=keep) as folder:
         with destinations.serve(destinations.echo) as destination, ExitStack() as running:
@@ -75,7 +84,7 @@ def run_story(*, keep: bool) -> bool:
 
 
 @contextmanager
-def _folder(screen: printed.Screen, *, keep: bool) -> Iterator[Path]:
+def _folder(screen: Screen, *, keep: bool) -> Iterator[Path]:
     """Give a folder for everything that is written."""
     folder = Path(tempfile.mkdtemp(prefix="obfstats-demo-"))
     try:
@@ -94,11 +103,11 @@ class Story:
         seen: what it saw.
     """
 
-    def __init__(self, screen: printed.Screen, folder: Path, destination: str, running: ExitStack) -> None:
+    def __init__(self, screen: Screen, folder: Path, destination: str, running: ExitStack) -> None:
         """Draw the clients.
 
         Args:
-            screen: where the story is printed.
+            screen: where the story is
             folder: where everything is written.
             destination: where the bridges pass connections on to.
             running: ends the bridges.
@@ -114,12 +123,12 @@ class Story:
         """Step 1: start both bridges."""
         seen = self.seen
         (seen.folder / "geoip").write_text(geoip_text())
-        printed.show_introduction(self._screen)
+        show_introduction(self._screen)
         for name in STARTS:
             seen.bridges[name] = self._start(name)
         for bridge in seen.bridges.values():
             bridge.wait()
-        printed.show_start(self._screen, seen.bridges.values())
+        show_start(self._screen, seen.bridges.values())
         seen.mode = seen.bridges[MAIN].log.stat().st_mode
         seen.locked = seen.bridges[MAIN].locked_memory()
         seen.note_size("started")
@@ -139,7 +148,7 @@ class Story:
         rest = self._connections(main, day[done:]) + self._connections(other, others)
         self._connect(rest, lambda number: progress(done + number))
         seen.first = {MAIN: Day(day), OTHER: Day(others)}
-        printed.show_day(self._screen, "first", seen.first, time.monotonic() - began)
+        show_day(self._screen, "first", seen.first, time.monotonic() - began)
         for address in draw_strangers(STRANGERS, seen.addresses):
             send_noise(address, main.address)
             seen.strangers += 1
@@ -165,9 +174,7 @@ class Story:
         for name, day in seen.first.items():
             _wait_for_size(seen.bridges[name].log, len(day.connections) * LINE_LENGTH)
         seen.note_size("night")
-        printed.show_night(
-            self._screen, write_time(seen.morning), NIGHT // 3600, int(CLOSING_DELAY) // 60, MORNING // 60
-        )
+        show_night(self._screen, write_time(seen.morning), NIGHT // 3600, int(CLOSING_DELAY) // 60, MORNING // 60)
         seen.second = {name: Day(connections) for name, connections in early.items()}
 
     def second_day(self) -> None:
@@ -182,7 +189,7 @@ class Story:
         seen.note_size("second buffer full")
         self._connect(self._connections(main, more[fill:]), lambda number: progress(fill + number))
         seen.second[MAIN] = Day([*seen.second[MAIN].connections, *more])
-        printed.show_day(self._screen, "second", seen.second, time.monotonic() - began)
+        show_day(self._screen, "second", seen.second, time.monotonic() - began)
 
     def stop(self) -> None:
         """Step 6: SIGTERM."""
@@ -190,7 +197,7 @@ class Story:
             before = bridge.log.stat().st_size
             seconds, status = bridge.stop()
             self.seen.stops[name] = Stop(seconds, status, before, bridge.log.stat().st_size)
-        printed.show_stop(self._screen, self.seen.stops)
+        show_stop(self._screen, self.seen.stops)
 
     def publish(self) -> None:
         """Show the main log, and what the conversion script makes of both."""
@@ -198,8 +205,8 @@ class Story:
         logs = [bridge.log for bridge in seen.bridges.values()]
         seen.logs = {name: read_log(bridge.log) for name, bridge in seen.bridges.items()}
         seen.tables, seen.remarks = convert(seen.folder, [log.name for log in logs])
-        printed.show_log(self._screen, logs[0])
-        printed.show_tables(self._screen, seen)
+        show_log(self._screen, logs[0])
+        show_tables(self._screen, seen)
 
     def start_again(self) -> None:
         """Start the main bridge again on its log, with a buffer so small that the single client's line is written."""
