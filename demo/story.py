@@ -107,7 +107,7 @@ class Story:
         """Draw the clients.
 
         Args:
-            screen: where the story is
+            screen: where the story is printed.
             folder: where everything is written.
             destination: where the bridges pass connections on to.
             running: ends the bridges.
