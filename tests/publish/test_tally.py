@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obfstats.publish import simple
+from obfstats.publish import plain, simple
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.tally import BLOCK_SIZE, QUIET_LINES, tally
 from tests.formats.lines import hit_lines, written_lines
@@ -25,10 +25,13 @@ from tests.publish.programs import run_pipeline
 from tests.publish.test_tables import batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from obfstats.formats.counts import Counts
+    from obfstats.publish.logfiles import LogFile
     from obfstats.publish.report import Report
+
+    Count = Callable[[Sequence[LogFile], Callable[[int], None]], tuple[list[Counts], list[Report]]]
 
 
 class Sizes(TypedDict):
@@ -315,3 +318,16 @@ def test_no_logs_no_lines() -> None:
     """There are no numbers without lines."""
     assert tally([]) == ([], [])
     assert counted(b"")[0] == []
+
+
+@pytest.mark.parametrize("count", [tally, plain.count], ids=["tally", "plain"])
+def test_too_many_transports_are_an_error(count: Count, tmp_path: Path) -> None:
+    """A log may name thousands, with and without families, and not more."""
+    path = tmp_path / "clients.log"
+    path.write_bytes(b"".join(line(client=number % 200, end=f" t{number}") for number in range(4095)))
+    (counts,), _ = count(find([str(path)]), lambda _: None)
+    assert counts.transports == {f"t{number}": 1 for number in range(4095)}
+    with path.open("ab") as log:
+        log.write(line(end=" another"))
+    with pytest.raises(LogFileError, match="too many transports"):
+        count(find([str(path)]), lambda _: None)

@@ -16,9 +16,8 @@ from obfstats.formats.logline import (
     SUFFIX_OFFSET,
     parse_columns,
 )
-from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.logreader import read_lines
-from obfstats.publish.report import Report, find_damage
+from obfstats.publish.report import MAX_SUFFIXES, Report, TooManyTransportsError, find_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,21 +54,21 @@ def count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list
         LogFileError: if one cannot be read, or its transports are too many to be a bridge's.
     """
     by_prefix: dict[bytes, _Lines] = {}
-    reports = [_read(log, by_prefix, advance) for log in logs]
+    suffixes = {b"\n"}
+    reports = [_read(log, by_prefix, suffixes, advance) for log in logs]
     labels = groupby(sorted(by_prefix), key=lambda prefix: prefix[:LABEL_LENGTH])
     return [_counts(label, {prefix: by_prefix[prefix] for prefix in prefixes}) for label, prefixes in labels], reports
 
 
-def _read(log: LogFile, by_prefix: dict[bytes, _Lines], advance: Callable[[int], None]) -> Report:
-    """Read one log; its good lines are added to those with the same prefix."""
+def _read(log: LogFile, by_prefix: dict[bytes, _Lines], suffixes: set[bytes], advance: Callable[[int], None]) -> Report:
+    """Read one log, and add its good lines to those of their prefix; their suffixes are added with newlines."""
     number = damaged = 0
     first = ""
-    good_suffixes = {b"\n"}
     for number, line in enumerate(read_lines(log, MAX_LINE_LENGTH, advance), start=1):
         prefix, rest = line[:HASH_OFFSET], line[HASH_OFFSET:]
         lines = by_prefix.get(prefix)
         # Nearly every line has a prefix and a suffix that were checked before.
-        if lines is None or rest[_HASH_LENGTH:] not in good_suffixes or rest[:_HASH_LENGTH].translate(None, HEX_DIGITS):
+        if lines is None or rest[_HASH_LENGTH:] not in suffixes or rest[:_HASH_LENGTH].translate(None, HEX_DIGITS):
             if reason := find_damage(line):
                 damaged += 1
                 first = first or f"line {number}: {reason}"
@@ -77,7 +76,9 @@ def _read(log: LogFile, by_prefix: dict[bytes, _Lines], advance: Callable[[int],
             lines = by_prefix.setdefault(prefix, _Lines())
             # The last line of a log may have no newline.
             rest = rest.removesuffix(b"\n") + b"\n"
-            good_suffixes.add(rest[_HASH_LENGTH:])
+            suffixes.add(rest[_HASH_LENGTH:])
+            if len(suffixes) > MAX_SUFFIXES:
+                raise TooManyTransportsError
         lines.number += 1
         lines.different.add(rest)
     return Report(log.name, number, damaged, first)
@@ -94,5 +95,5 @@ def _counts(label: bytes, by_prefix: dict[bytes, _Lines]) -> Counts:
             try:
                 counter.count_client(code + rest[:_HASH_LENGTH], country, parse_columns(rest[_HASH_LENGTH:-1]))
             except OverflowError:
-                raise LogFileError("the logs name too many transports; are they a bridge's?") from None
+                raise TooManyTransportsError from None
     return counter.counts(Interval.parse(label.decode()))

@@ -1,10 +1,22 @@
-"""What the operator is told about each log: how many lines it has, and what is damaged."""
+"""What the operator is told about the logs that were counted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET, LineError, is_hash, is_prefix, parse_columns
+from obfstats.publish.logfiles import LogFileError
+
+MAX_SUFFIXES = 4096
+"""Most different suffixes of all logs together. A bridge has a few; invented names must not fill the memory."""
+
+
+class TooManyTransportsError(LogFileError):
+    """The logs have more than MAX_SUFFIXES suffixes, or clients in too many combinations of them."""
+
+    def __init__(self) -> None:
+        """Describe it to the operator."""
+        super().__init__("the logs name too many transports; are they a bridge's?")
 
 
 @dataclass(frozen=True, slots=True)

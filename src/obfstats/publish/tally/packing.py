@@ -33,7 +33,7 @@ from obfstats.formats.logline import (
     is_prefix,
     parse_columns,
 )
-from obfstats.publish.logfiles import LogFileError
+from obfstats.publish.report import MAX_SUFFIXES, TooManyTransportsError
 from obfstats.publish.tally.interval_rows import COUNTRY_BITS, ROW, ROW_WORDS
 
 if TYPE_CHECKING:
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
     Numbers = NDArray[np.uint32]
     Offsets = NDArray[np.intp]
-
-MAX_SUFFIXES = 1 << 12
-"""Most different suffixes of all logs; a bridge with five transports has 15."""
 
 _NEWLINE = np.uint8(ord("\n"))
 _HASH_LENGTH = SUFFIX_OFFSET - HASH_OFFSET
@@ -101,7 +98,7 @@ class Packer:
             The number of lines, good or not, and the good ones by interval.
 
         Raises:
-            LogFileError: if the suffixes are too many to be a bridge's.
+            TooManyTransportsError: if there are more than MAX_SUFFIXES suffixes.
         """
         text = np.frombuffer(block, np.uint8)
         if text[-1] != _NEWLINE:
@@ -187,7 +184,7 @@ class Packer:
             number = self._suffix_numbers[suffix] = len(self.suffixes)
             self.suffixes.append(suffix)
             if number == MAX_SUFFIXES:
-                raise LogFileError("the logs name too many transports; are they a bridge's?")
+                raise TooManyTransportsError
         return number
 
 
