@@ -1,1 +1,1 @@
-"""All the sockets: accept, shake hands, count, relay; and the program `obfsproxy`."""
+"""Sockets: accept, limits, handshake, relay. It knows tor's ORPorts, and nothing of publishing."""

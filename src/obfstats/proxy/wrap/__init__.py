@@ -1,1 +1,1 @@
-"""Counting in front of another transport's program: `obfstats wrap`."""
+"""The sockets of `obfstats wrap`: tor's extended ORPort for another transport's program, and a relay that splices."""

@@ -15,6 +15,8 @@ from obfstats.proxy.wrap.carriers import Carriers, can_splice
 from obfstats.proxy.wrap.poll import Poll
 from obfstats.proxy.wrap.session import ExtOrPortSession
 from obfstats.proxy.wrap.tunnel import Tunnel
+from obfstats.wire.extorport import Granted
+from obfstats.wire.machine import Failed
 
 if TYPE_CHECKING:
     import socket
@@ -107,18 +109,18 @@ class WrapService:
         if self._poll is not None:
             self._poll.end()
 
-    def _end_session(self, session: ExtOrPortSession, outcome: bytes | str | None) -> None:
+    def _end_session(self, session: ExtOrPortSession, outcome: Granted | Failed | None) -> None:
         """Count a client that tor has accepted, and tunnel its bytes; or close its connection."""
         asked, far, poll = session.asked, session.far, self._poll
-        if not isinstance(outcome, bytes) or asked is None or far is None or poll is None:
-            self._fail(session, outcome if isinstance(outcome, str) else None)
+        if not isinstance(outcome, Granted) or asked is None or far is None or poll is None:
+            self._fail(session, outcome.reason if isinstance(outcome, Failed) else None)
             return
         transport = asked.transport or UNKNOWN_TRANSPORT
         # Before anything else can happen to the connection: tor has counted it by now.
         if self._recorder is not None:
-            self._recorder.record_packed((asked.client or UNKNOWN_CLIENT).packed, transport)
+            self._recorder.record_packed(_client_of(asked).packed, transport)
         try:
-            session.grant(outcome)
+            session.grant(outcome.early)
         except OSError:
             self._fail(session, None)
             return

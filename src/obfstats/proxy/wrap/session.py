@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from obfstats.proxy.wrap.poll import Poll
     from obfstats.wire.machine import Event, Machine
 
-    Outcome: TypeAlias = bytes | str | None
+    Outcome: TypeAlias = Granted | Failed | None
 
 _CHUNK = 1 << 12
 
@@ -66,8 +66,8 @@ class ExtOrPortSession:
             cookie: what the transport must know.
             target: tor's ORPort.
             poll: reports when sockets are ready.
-            on_done: called once, with what tor has sent after its OKAY, or the reason why the client was not let in;
-                None if the transport has disconnected.
+            on_done: called once, with Granted or with the reason why the client was not let in; with None if the
+                transport has disconnected.
         """
         self.near = near
         self.far: socket.socket | None = None
@@ -101,7 +101,7 @@ class ExtOrPortSession:
         except BlockingIOError:
             pass
         except OSError as error:
-            self._end(None if is_near else reason_of(error)[0])
+            self._end(None if is_near else Failed(reason_of(error)[0]))
 
     def grant(self, early: bytes) -> None:
         """Tell the transport that tor has accepted its client.
@@ -144,21 +144,19 @@ class ExtOrPortSession:
                     self._end(None)
                 else:
                     self._ask_tor(asked)
-            case Failed(reason):
-                self._end(reason)
+            case Failed() as failed:
+                self._end(failed)
 
     def _hear_tor(self, far: socket.socket, events: int) -> None:
         if self._client is None:
             if events & WRITABLE:
                 failure = far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 self.has_unread = True
-                self._end(errno.errorcode.get(failure, "refused") if failure else b"")
+                self._end(Failed(errno.errorcode.get(failure, "refused")) if failure else Granted(early=b""))
             return
-        match self._read(far, self._client, events):
-            case Granted(early=early):
-                self._end(early)
-            case Failed(reason):
-                self._end(reason)
+        result = self._read(far, self._client, events)
+        if isinstance(result, (Granted, Failed)):
+            self._end(result)
 
     def _read(self, side: socket.socket, machine: Machine, events: int) -> Event | None:
         """Pass what one side has sent to its machine; return the machine's result, if there is one yet."""
@@ -166,7 +164,7 @@ class ExtOrPortSession:
         while not is_all:
             data = side.recv(_CHUNK)
             if not data:
-                self._end(None if side is self.near else HUNG_UP)
+                self._end(None if side is self.near else Failed(HUNG_UP))
                 return None
             # What arrives later is reported by an event of its own.
             is_all = len(data) < _CHUNK and not events & PEER_ENDED
@@ -186,15 +184,15 @@ class ExtOrPortSession:
             set_loopback_options(far)
             failure = far.connect_ex(endpoint)
         except UnreachableError as error:
-            self._end(error.reason)
+            self._end(Failed(error.reason))
             return
         except OSError as error:
-            self._end(reason_of(error)[0])
+            self._end(Failed(reason_of(error)[0]))
             return
         if failure in {0, errno.EINPROGRESS}:
             self._poll.add(far, self)
         else:
-            self._end(errno.errorcode.get(failure, "refused"))
+            self._end(Failed(errno.errorcode.get(failure, "refused")))
 
     def _end(self, outcome: Outcome) -> None:
         on_done, self._on_done = self._on_done, None
