@@ -41,6 +41,7 @@ class Manner(Enum):
 
     PLAIN = "as soon as it is connected"
     REFUSE = "no"
+    REFUSE_FIRST = "no to the first request"
     IN_PIECES = "in two pieces"
     TOGETHER = "together with the first bytes of the destination"
 
@@ -106,7 +107,7 @@ def serve(
     def handle(connection: socket.socket) -> None:
         wanted = read(connection)
         proxy.asked.append(wanted)
-        if proxy.manner is Manner.REFUSE:
+        if proxy.manner is Manner.REFUSE or (proxy.manner is Manner.REFUSE_FIRST and len(proxy.asked) == 1):
             connection.sendall(_REFUSED[scheme])
             return
         place = (names or {}).get(wanted.host, (wanted.host, wanted.port))

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from obfstats.proxy.driver import MachineDriver
+from obfstats.proxy.outbound import Proxied, open_first
+from obfstats.proxy.relay import RelayEnd, Scratch
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from obfstats.wire.handshake import InboundReady, Side
+from obfstats.wire.transports import make_transport
+from obfstats.wire.upstream import parse_upstream
 from peers import managed, program, socks, upstream
 from peers.destinations import echo, serve, speak_first
 from peers.upstream import SCHEMES, Asked, Manner
@@ -164,6 +173,26 @@ def test_a_proxy_that_refuses_is_a_failure(way: Way, bridge: Managed) -> None:
     assert failure(way, bridge.methods["obfs3"]) not in {0, None}
     way.proxy.manner = Manner.PLAIN
     assert greet(way.reach(bridge.methods["obfs3"])) == HELLO
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_next_address_is_asked_for_after_a_refusal(scheme: Scheme) -> None:
+    """A connection that the proxy has refused leaves nothing behind that could end the next one."""
+
+    async def main(addresses: list[Endpoint], proxy: Upstream) -> None:
+        near, far = RelayEnd(Scratch()), RelayEnd(Scratch())
+        near.join(far, lambda: None)
+        handshake = MachineDriver(make_transport("dummy").handshake(Side.INITIATOR, os.urandom), far)
+        way = Proxied(parse_upstream(proxy.uri()))
+        transport = await open_first(partial(way.open, handshake), addresses)
+        assert await handshake.result(InboundReady) is not None
+        transport.abort()
+
+    with serve(echo) as address, serve(echo) as refusing, upstream.serve(scheme) as proxy:
+        served, refused = parse_endpoint(address), parse_endpoint(refusing)
+        proxy.manner = Manner.REFUSE_FIRST
+        asyncio.run(main([refused, served], proxy))
+        assert [asked.port for asked in proxy.asked] == [refused.port, served.port]
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64, "-"])

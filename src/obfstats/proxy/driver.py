@@ -32,22 +32,23 @@ class MachineDriver(asyncio.BufferedProtocol):
     """Runs a machine over one connection.
 
     Attributes:
+        end: the relay's end that takes over.
         failure: why the machine has failed, a fixed text; None if it has not.
         is_hung_up: whether the peer has closed the connection before the machine finished.
     """
 
     __slots__ = (
         "_early",
-        "_end",
         "_executor",
         "_has_ended",
         "_is_over",
         "_is_silent",
         "_job",
-        "_machines",
+        "_machine",
         "_results",
         "_transport",
         "_waiter",
+        "end",
         "failure",
         "is_hung_up",
     )
@@ -63,26 +64,22 @@ class MachineDriver(asyncio.BufferedProtocol):
             executor: runs the machine's jobs.
             is_silent: whether the peer must not notice that the machine has failed.
         """
-        self._machines = [machine]
-        self._end = end
+        self._machine = machine
+        self.end = end
         self._executor = executor
         self._is_silent = is_silent
         self._transport: asyncio.Transport | None = None
         self._job: asyncio.Future[object] | None = None
         self._results: list[Event] = []
         self._waiter: asyncio.Future[None] | None = None
-        # What has arrived after the machines have finished; None before.
+        # What has arrived after the machine has finished; None before.
         self._early: bytearray | None = None
         self._has_ended = self._is_over = False
         self.failure: str | None = None
         self.is_hung_up = False
 
-    def run_first(self, machine: Machine) -> None:
-        """Run another machine on the connection before the one given at first; call it before there is a connection."""
-        self._machines.insert(0, machine)
-
     async def result(self, kind: type[_Event]) -> _Event | None:
-        """Wait for an event of a machine's; None if there can be none any more."""
+        """Wait for an event of the machine; None if there can be none any more."""
         while True:
             for event in self._results:
                 if isinstance(event, kind):
@@ -93,23 +90,35 @@ class MachineDriver(asyncio.BufferedProtocol):
             await self._waiter
 
     def hand_over(self) -> None:
-        """Let the relay's end take over, once the machines have finished."""
-        self._end.take_over(bytes(self._early or b""), has_ended=self._has_ended)
+        """Let the relay's end take over, once the machine has finished."""
+        self.end.take_over(bytes(self._early or b""), has_ended=self._has_ended)
+
+    def hand_over_to(self, successor: MachineDriver) -> None:
+        """Let another driver take over, once the machine has finished."""
+        transport = self._transport
+        if transport is None:
+            return
+        transport.set_protocol(successor)
+        successor.connection_made(transport)
+        successor._receive(bytes(self._early or b""))
+        if self._has_ended and not successor.eof_received():
+            transport.close()
+        transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send what the machine sends unasked."""
         self._transport = cast("asyncio.Transport", transport)
-        self._end.attach(self._transport)
-        self._act(self._machines[0].start())
+        self.end.attach(self._transport)
+        self._act(self._machine.start())
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the loop's scratch buffer for one read."""
-        return self._end.get_buffer(sizehint)
+        return self.end.get_buffer(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass what was read to the machine, or keep it for the relay."""
         if self.failure is None:
-            self._receive(bytes(self._end.scratch.view[:nbytes]))
+            self._receive(bytes(self.end.scratch.view[:nbytes]))
 
     def eof_received(self) -> bool:
         """Keep the connection open for the other direction, or close it where the machine has not finished."""
@@ -123,11 +132,11 @@ class MachineDriver(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Pass on that the peer is slow."""
-        self._end.pause_writing()
+        self.end.pause_writing()
 
     def resume_writing(self) -> None:
         """Pass on that the peer has caught up."""
-        self._end.resume_writing()
+        self.end.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up, and pass on that the connection is lost."""
@@ -137,11 +146,11 @@ class MachineDriver(asyncio.BufferedProtocol):
         if exc is not None and self._early is None:
             self.is_hung_up = True
         self._end_waiting()
-        self._end.connection_lost(exc)
+        self.end.connection_lost(exc)
 
     def _receive(self, data: bytes) -> None:
         if self._early is None:
-            self._act(self._machines[0].receive(data))
+            self._act(self._machine.receive(data))
         elif self._transport is not None:
             self._early += data
             self._transport.pause_reading()
@@ -161,18 +170,10 @@ class MachineDriver(asyncio.BufferedProtocol):
                     self.failure = reason
                     if not self._is_silent:
                         self._end_waiting()
-                case Finished(early=early) if len(self._machines) > 1:
-                    self._results.append(event)
-                    del self._machines[0]
-                    self._act(self._machines[0].start())
-                    self._receive(early)
-                    self._wake()
-                case Finished(early=early):
-                    self._transport.pause_reading()
-                    self._early = bytearray(early)
-                    self._results.append(event)
-                    self._wake()
                 case _:
+                    if isinstance(event, Finished):
+                        self._transport.pause_reading()
+                        self._early = bytearray(event.early)
                     self._results.append(event)
                     self._wake()
 
@@ -181,7 +182,7 @@ class MachineDriver(asyncio.BufferedProtocol):
         self._job = None
         if not job.cancelled() and self._transport is not None:
             self._transport.resume_reading()
-            self._act(self._machines[0].computed(job.result()))
+            self._act(self._machine.computed(job.result()))
 
     def _end_waiting(self) -> None:
         """No further result comes."""

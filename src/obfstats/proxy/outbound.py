@@ -22,13 +22,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.formats.address import pack_address
+from obfstats.proxy.driver import MachineDriver
+from obfstats.proxy.relay import RelayEnd
 from obfstats.wire.machine import Finished, Machine, ProtocolError, Send
 from obfstats.wire.socks5 import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from obfstats.proxy.driver import MachineDriver
     from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.machine import Script
     from obfstats.wire.upstream import Upstream
@@ -172,12 +173,19 @@ class Proxied(WayOut):
         return transport
 
     async def _open_by_http(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
-        driver.run_first(Machine(partial(_connect_by_http, self._upstream, destination)))
-        transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: driver, *self._upstream.endpoint, local_addr=self._local
+        # An end of its own: a connection that the proxy refuses never belongs to the relay.
+        request = MachineDriver(
+            Machine(partial(_connect_by_http, self._upstream, destination)), RelayEnd(driver.end.scratch)
         )
-        if await driver.result(Finished) is None or transport.is_closing():
-            raise UnreachableError(_REFUSED)
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: request, *self._upstream.endpoint, local_addr=self._local
+        )
+        with contextlib.ExitStack() as unless_opened:
+            unless_opened.callback(transport.abort)
+            if await request.result(Finished) is None or transport.is_closing():
+                raise UnreachableError(_REFUSED)
+            unless_opened.pop_all()
+        request.hand_over_to(driver)
         return transport
 
 
