@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from obfstats.formats.address import ClientAddress
+from obfstats.formats.logline import UNNAMED_TRANSPORT
 from obfstats.proxy.service import OutcomeLog
 from obfstats.proxy.wrap.carriers import Carriers, can_splice
 from obfstats.proxy.wrap.poll import Poll
@@ -32,9 +33,6 @@ OPENING_DEADLINE = 10.0
 
 UNKNOWN_CLIENT = ClientAddress.parse("127.0.0.1", 0)
 """The client that tor assumes where a transport sends no address."""
-
-UNKNOWN_TRANSPORT = "<??>"
-"""What tor calls a transport that does not send its name."""
 
 
 class WrapService:
@@ -115,7 +113,7 @@ class WrapService:
         if not isinstance(outcome, Granted) or asked is None or far is None or poll is None:
             self._fail(session, outcome.reason if isinstance(outcome, Failed) else None)
             return
-        transport = asked.transport or UNKNOWN_TRANSPORT
+        transport = asked.transport or UNNAMED_TRANSPORT
         # Before anything else can happen to the connection: tor has counted it by now.
         if self._recorder is not None:
             self._recorder.record_packed(_client_of(asked).packed, transport)
