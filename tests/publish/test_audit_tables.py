@@ -63,6 +63,14 @@ def test_a_row_that_is_not_rounded_is_an_alarm() -> None:
     assert alarms(text) == [finding(Code.NOT_ROUNDED, numbers=2)]
 
 
+def test_intervals_are_named_by_their_starts() -> None:
+    """Tables have no other time."""
+    later = "2012-02-09 14:01:04"
+    assert values_of(Code.INTERVALS_BEGIN, tables(f"{START} de 8", f"{later} de 8")) == [
+        {"intervals": 2, "when": f"from {START} to {later}"}
+    ]
+
+
 def test_rows_sorted_by_something_else_are_an_alarm() -> None:
     """Somebody sorted them before rounding."""
     assert alarms(tables(f"{START} dk 8", f"{START} de 8")) == [finding(Code.UNORDERED, intervals=1)]
