@@ -21,7 +21,9 @@ class Pages:
 
     Attributes:
         memory: the mapping; zeros at first.
+        view: all of it. Using it after `wipe`, or in a forked child, raises ValueError.
         address: its address.
+        is_mapped: whether it is mapped: neither wiped nor in a forked child.
         locked: whether the kernel locked it, so that it is never swapped out (RLIMIT_MEMLOCK may forbid it).
     """
 
@@ -29,28 +31,33 @@ class Pages:
         """Map the pages.
 
         Args:
-            size: bytes; the kernel rounds them up to whole pages.
+            size: bytes; the kernel rounds them up to whole pages, which nothing else uses.
         """
         self.memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.memory.madvise(mmap.MADV_DONTDUMP)
         self.memory.madvise(mmap.MADV_DONTFORK)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         self.locked: bool = _libc.mlock(self.address, size) == 0
-        self._is_mapped = True
+        self.view = memoryview(self.memory)
+        self.is_mapped = True
         _living.add(self)
 
     def wipe(self) -> None:
-        """Overwrite the pages with zeros and unmap them; no view of them may be left. In a forked child: do nothing."""
-        if self._is_mapped:
-            self._is_mapped = False
+        """Overwrite the pages with zeros and unmap them, once. In a forked child: do nothing."""
+        if self.is_mapped:
+            self.abandon()
             ctypes.memset(self.address, 0, len(self.memory))
             self.memory.close()
 
+    def abandon(self) -> None:
+        """End all use without touching the memory: in a forked child nothing is mapped at the address."""
+        self.is_mapped = False
+        self.view.release()
+
 
 def _abandon_all() -> None:
-    # In a forked child nothing is mapped at the address.
     for pages in _living:
-        pages._is_mapped = False
+        pages.abandon()
 
 
 _living: weakref.WeakSet[Pages] = weakref.WeakSet()

@@ -31,9 +31,7 @@ the second up to 39 pairs of words (CPython 3.11 to 3.13, OpenSSL 3.0). With bot
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
-import weakref
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -87,12 +85,10 @@ class Secret:
         if sha256.__module__ != "_hashlib":
             raise RecordError("this Python has no SHA-256 of OpenSSL's; install one that is built with OpenSSL")
         self._fill = fill
-        self._page = Pages(mmap.PAGESIZE)
-        self._key = memoryview(self._page.memory)[: self.SIZE]
+        self._page = Pages(self.SIZE)
+        self._key = self._page.view
         self.locked = self._page.locked
-        self._is_wiped = False
         self.renew()
-        _living.add(self)
 
     def hash_address(self, packed: bytes) -> bytes:
         """Hash a client's address.
@@ -104,7 +100,7 @@ class Secret:
             20 bytes: equal for equal addresses until `renew`.
 
         Raises:
-            ValueError: after `wipe`.
+            ValueError: after `wipe`, or in a forked child.
         """
         state = sha256(packed)
         state.update(self._key)
@@ -116,30 +112,22 @@ class Secret:
         Raises:
             ValueError: after `wipe`.
         """
-        if self._is_wiped:
+        if not self._page.is_mapped:
             raise ValueError("this secret has been wiped")
         self._fill(self._page.address, self.SIZE)
         self._overwrite_remains()
 
     def wipe(self) -> None:
         """Overwrite S with zeros, and what is left of it, then unmap its page. Calling it again does nothing."""
-        if self._is_wiped:
-            return
-        self._is_wiped = True
-        ctypes.memset(self._page.address, 0, self.SIZE)
-        self._overwrite_remains()
-        self._key.release()
-        self._page.wipe()
+        if self._page.is_mapped:
+            ctypes.memset(self._page.address, 0, self.SIZE)
+            self._overwrite_remains()
+            self._page.wipe()
 
     def _overwrite_remains(self) -> None:
         # Registers first: calling anything may copy them to the stack.
         self.hash_address(bytes(4))
         _passes_on_stack(_zeros)
-
-    def _abandon(self) -> None:
-        # In a forked child the page is not mapped: never touch it, never hash with it.
-        self._is_wiped = True
-        self._key.release()
 
 
 class _Zeros(ctypes.Structure):
@@ -153,12 +141,3 @@ _passes_on_stack = ctypes.CDLL(None)["getpid"]
 _passes_on_stack.argtypes = (_Zeros,)
 _passes_on_stack.restype = ctypes.c_int
 _zeros = _Zeros()
-
-
-def _abandon_all() -> None:
-    for secret in _living:
-        secret._abandon()
-
-
-_living: weakref.WeakSet[Secret] = weakref.WeakSet()
-os.register_at_fork(after_in_child=_abandon_all)
