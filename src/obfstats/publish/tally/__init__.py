@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from obfstats.publish.logfiles import LogFile
     from obfstats.publish.tally.packing import Run
 
-BLOCK_SIZE = 1 << 21
+BLOCK_SIZE = 1 << 22
 """Bytes of lines that are packed at once."""
 
 QUIET_LINES = 1 << 17
