@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import sys
 import subprocess
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -173,6 +174,16 @@ def test_both_engines_print_the_same(limit: int, tmp_path: Path, monkeypatch: py
     log.write_bytes(LOG + b"torn\n" + line(end=" obfs3 v4") * 3)
     expected = made(log)
     monkeypatch.setattr(convert, "_SHORT", limit)
+    assert made(log) == expected
+
+
+def test_without_numpy_plain_python_counts_long_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy is an extra: a machine without it gives the same output."""
+    log = tmp_path / "log"
+    log.write_bytes(LOG)
+    expected = made(log)
+    monkeypatch.setattr(convert, "_SHORT", 0)
+    monkeypatch.setitem(sys.modules, "numpy", None)
     assert made(log) == expected
 
 
