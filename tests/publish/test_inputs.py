@@ -7,8 +7,8 @@ import gzip
 import io
 import lzma
 import os
-import sys
 import subprocess
+import sys
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -178,7 +178,7 @@ def test_both_engines_print_the_same(limit: int, tmp_path: Path, monkeypatch: py
 
 
 def test_without_numpy_plain_python_counts_long_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """numpy is an extra: a machine without it gives the same output."""
+    """Numpy is an extra; a machine without it gives the same output."""
     log = tmp_path / "log"
     log.write_bytes(LOG)
     expected = made(log)
