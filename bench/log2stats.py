@@ -23,7 +23,7 @@ from bench.report import BrokenError, Comparison, in_turn, main, progress, surro
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.oldlogs import Program
+    from bench.oldlogs import LogStyle
     from bench.process import Ran
 
 GOAL = 20
@@ -90,7 +90,7 @@ def _row(measure: str, ours: list[Reading], peer: list[Reading], figure: Callabl
 
 
 def _measure_log(
-    program: Program, size: int, rounds: int, clients: list[str]
+    program: LogStyle, size: int, rounds: int, clients: list[str]
 ) -> tuple[list[Reading], list[Reading], int]:
     """Read one log with both readers; give our runs, the peer's runs, and the size of the log in bytes."""
     core = str(min(os.sched_getaffinity(0)))

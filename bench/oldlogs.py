@@ -26,7 +26,7 @@ _SEED = 5047
 _AT_ONCE = 10_000
 
 
-class Program(NamedTuple):
+class LogStyle(NamedTuple):
     """The lines of a program.
 
     Attributes:
@@ -47,7 +47,7 @@ class Program(NamedTuple):
 _C_NEW = "{time} [info] {client} (obfs2): Successful outbound connection to '127.0.0.1:15901'.\n"
 _GO_NEW = "{time} [INFO]: obfs4({client}) - new connection\n"
 
-OBFSPROXY = Program(
+OBFSPROXY = LogStyle(
     "%Y-%m-%d %H:%M:%S",
     "{time} [notice] Starting (obfsproxy version: 0.1.4 (git-0123456789abcdef)).\n",
     "{time} [notice] Exiting.\n",
@@ -61,7 +61,7 @@ OBFSPROXY = Program(
         (0.01, "{time} [warn] {client}: protocol error\n{time} [info] EOF from {client}\n"),
     ],
 )
-OBFS4PROXY = Program(
+OBFS4PROXY = LogStyle(
     "%Y/%m/%d %H:%M:%S",
     "{time} [NOTICE]: obfs4proxy-0.0.14 - launched\n",
     "{time} [NOTICE]: obfs4proxy - terminated\n",
@@ -75,13 +75,13 @@ OBFS4PROXY = Program(
 )
 
 
-def write_log(path: Path, size: int, program: Program, addresses: Sequence[str], *, days: int = DAYS) -> None:
+def write_log(path: Path, size: int, style: LogStyle, addresses: Sequence[str], *, days: int = DAYS) -> None:
     """Write one log.
 
     Args:
         path: the file.
         size: its approximate size in bytes.
-        program: the program that wrote it.
+        style: the program that wrote it.
         addresses: the addresses of all clients.
         days: how many days it covers.
     """
@@ -89,18 +89,18 @@ def write_log(path: Path, size: int, program: Program, addresses: Sequence[str],
     with path.open("w", encoding="ascii", buffering=1 << 20) as log:
         for day in range(days):
             if day % _RUN == 0:
-                restart = program.stopped * (day > 0) + program.started
-                log.write(restart.format(time=_time(day * 86_400, program)))
-            for text in _day(random, program, addresses, day, size // days):
+                restart = style.stopped * (day > 0) + style.started
+                log.write(restart.format(time=_time(day * 86_400, style)))
+            for text in _day(random, style, addresses, day, size // days):
                 log.write(text)
-        log.write(program.stopped.format(time=_time(days * 86_400, program)))
+        log.write(style.stopped.format(time=_time(days * 86_400, style)))
 
 
-def _day(random: Random, program: Program, addresses: Sequence[str], day: int, size: int) -> Iterator[str]:
+def _day(random: Random, style: LogStyle, addresses: Sequence[str], day: int, size: int) -> Iterator[str]:
     """Write one day's lines."""
-    write = [_writer(lines) for _, lines in program.lines]
-    shares = [share for share, _ in program.lines]
-    sizes = [len(lines.replace("{time}", "x" * 19).replace("{client}", "x" * 20)) for _, lines in program.lines]
+    write = [_writer(lines) for _, lines in style.lines]
+    shares = [share for share, _ in style.lines]
+    sizes = [len(lines.replace("{time}", "x" * 19).replace("{client}", "x" * 20)) for _, lines in style.lines]
     connections = int(size / sum(share * length for share, length in zip(shares, sizes, strict=True)))
     clients = random.choices(addresses, k=connections // CONNECTIONS_OF_A_CLIENT)
     recent = random.choices(clients, k=_RECENT)
@@ -115,14 +115,14 @@ def _day(random: Random, program: Program, addresses: Sequence[str], day: int, s
             if seconds // 3600 > hour:
                 hour = seconds // 3600
                 texts.append(
-                    program.heartbeat.format(time=_time(day * 86_400 + seconds, program), hours=hour, seen=begin)
+                    program.heartbeat.format(time=_time(day * 86_400 + seconds, style), hours=hour, seen=begin)
                 )
             if random.random() < 0.5:
                 client = recent[int(random.random() * _RECENT)]
             else:
                 client = recent[(begin + index) % _RECENT] = connecting[index]
             port = 1024 + int(random.random() * 64_000)
-            texts.append(kinds[index](_time(day * 86_400 + seconds, program), f"{client}:{port}"))
+            texts.append(kinds[index](_time(day * 86_400 + seconds, style), f"{client}:{port}"))
         yield "".join(texts)
 
 
@@ -139,10 +139,10 @@ def _writer(lines: str) -> Callable[[str, str], str]:
 _times: dict[tuple[int, str], str] = {}
 
 
-def _time(seconds: int, program: Program) -> str:
+def _time(seconds: int, style: LogStyle) -> str:
     """Write a time, given in seconds after the first."""
-    key = seconds, program.time
+    key = seconds, style.time
     if key not in _times:
         _times.clear()
-        _times[key] = (_FIRST + timedelta(seconds=seconds)).strftime(program.time)
+        _times[key] = (_FIRST + timedelta(seconds=seconds)).strftime(style.time)
     return _times[key]

@@ -135,7 +135,7 @@ def _compare_statistics(plan: Plan) -> Comparison:
         log = Path(folder) / "clients.log"
         transport = ["obfs3", "--dest", "{}:{}".format(*load.destination), "server", "127.0.0.1:0"]
 
-        def cost(server: program.Program) -> float:
+        def cost(server: program.Obfsproxy) -> float:
             return connection_milliseconds(load, Server(server.child.pid, server.address), plan.connections)
 
         with (

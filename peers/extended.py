@@ -1,6 +1,6 @@
 """A stub of tor's extended ORPort on loopback, which records what it is told, and misbehaves on request.
 
-    with extended.orport(tmp_path, Conduct.DENY) as tor:
+    with extended.orport(tmp_path, OrPortConduct.DENY) as tor:
         tor.address, tor.cookie_file    what a transport's program is told
         tor.visits                      the clients that it was told of, in the order of their DONE
 
@@ -33,7 +33,7 @@ _CHUNK = 1 << 12
 _RIGHT, _WRONG = b"\1", b"\0"
 
 
-class Conduct(Enum):
+class OrPortConduct(Enum):
     """How a connection is treated; the values describe it."""
 
     HONEST = "behaves as tor"
@@ -49,13 +49,13 @@ class Conduct(Enum):
 
 
 UNWILLING = (
-    Conduct.WRONG_HASH,
-    Conduct.REFUSE,
-    Conduct.DENY,
-    Conduct.CLOSE,
-    Conduct.HANG_UP,
-    Conduct.GARBAGE,
-    Conduct.CHATTER,
+    OrPortConduct.WRONG_HASH,
+    OrPortConduct.REFUSE,
+    OrPortConduct.DENY,
+    OrPortConduct.CLOSE,
+    OrPortConduct.HANG_UP,
+    OrPortConduct.GARBAGE,
+    OrPortConduct.CHATTER,
 )
 """Every way to refuse a client except silence."""
 
@@ -82,14 +82,14 @@ class ExtendedOrPort:
         visits: what it was told, up to DONE.
         refused: why it hung up, as tor would have.
         connections: how many it has had.
-        go: releases the connections under `Conduct.LATE`.
+        go: releases the connections under `OrPortConduct.LATE`.
     """
 
     def __init__(
         self,
         listening: socket.socket,
         cookie_file: Path,
-        conducts: tuple[Conduct, ...],
+        conducts: tuple[OrPortConduct, ...],
         greeting: bytes,
         handle: Callable[[socket.socket], None],
     ) -> None:
@@ -113,7 +113,7 @@ class ExtendedOrPort:
         self._cookie = os.urandom(COOKIE_LENGTH)
         self.cookie_file.write_bytes(write_cookie(self._cookie))
 
-    def expect(self, *conducts: Conduct) -> None:
+    def expect(self, *conducts: OrPortConduct) -> None:
         """Set how the next connections are treated, after those that are set already."""
         self._conducts += conducts
 
@@ -140,7 +140,7 @@ class ExtendedOrPort:
                 with self._changed:
                     self._open.add(accepted)
                     self.connections += 1
-                conduct = self._conducts.pop(0) if self._conducts else Conduct.HONEST
+                conduct = self._conducts.pop(0) if self._conducts else OrPortConduct.HONEST
                 threading.Thread(target=self._meet, args=(accepted, conduct), daemon=True).start()
 
     def close(self) -> None:
@@ -151,30 +151,30 @@ class ExtendedOrPort:
                 open_one.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
-    def _meet(self, connection: socket.socket, conduct: Conduct) -> None:
+    def _meet(self, connection: socket.socket, conduct: OrPortConduct) -> None:
         """Serve one connection."""
         with connection, contextlib.suppress(OSError):
-            if conduct is Conduct.SILENCE:
+            if conduct is OrPortConduct.SILENCE:
                 while connection.recv(_CHUNK):
                     pass
-            elif conduct is Conduct.GARBAGE:
+            elif conduct is OrPortConduct.GARBAGE:
                 connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n" * 20)
                 while connection.recv(_CHUNK):
                     pass
-            elif conduct is not Conduct.HANG_UP and self._speak(connection, conduct):
+            elif conduct is not OrPortConduct.HANG_UP and self._speak(connection, conduct):
                 self._handle(connection)
         with self._changed:
             self._open.discard(connection)
 
-    def _speak(self, connection: socket.socket, conduct: Conduct) -> bool:
+    def _speak(self, connection: socket.socket, conduct: OrPortConduct) -> bool:
         """Play an extended ORPort up to OKAY; tell whether OKAY was sent."""
-        cookie = os.urandom(COOKIE_LENGTH) if conduct is Conduct.WRONG_HASH else self._cookie
+        cookie = os.urandom(COOKIE_LENGTH) if conduct is OrPortConduct.WRONG_HASH else self._cookie
         machine = ExtOrPortServer(cookie, os.urandom)
         events = machine.start()
         while True:
             for event in events:
                 match event:
-                    case Send(data) if conduct is Conduct.REFUSE and data == _RIGHT:
+                    case Send(data) if conduct is OrPortConduct.REFUSE and data == _RIGHT:
                         connection.sendall(_WRONG)
                         return False
                     case Send(data):
@@ -190,15 +190,15 @@ class ExtendedOrPort:
                 return False
             events = machine.receive(data)
 
-    def _answer(self, connection: socket.socket, machine: ExtOrPortServer, conduct: Conduct) -> bool:
+    def _answer(self, connection: socket.socket, machine: ExtOrPortServer, conduct: OrPortConduct) -> bool:
         """Answer DONE; tell whether the client was accepted."""
-        if conduct is Conduct.DENY:
+        if conduct is OrPortConduct.DENY:
             connection.sendall(machine.deny())
-        if conduct is Conduct.CHATTER:
+        if conduct is OrPortConduct.CHATTER:
             connection.sendall(pack_message(Command.OKAY, bytes(MAX_BODY + 1)))
-        if conduct is Conduct.LATE:
+        if conduct is OrPortConduct.LATE:
             self.go.wait(TIMEOUT)
-        if conduct not in {Conduct.HONEST, Conduct.LATE}:
+        if conduct not in {OrPortConduct.HONEST, OrPortConduct.LATE}:
             return False
         if is_readable(connection):
             self.refused.append("the transport sent data before OKAY, or left")
@@ -215,7 +215,7 @@ class ExtendedOrPort:
 @contextlib.contextmanager
 def orport(
     folder: Path,
-    *conducts: Conduct,
+    *conducts: OrPortConduct,
     greeting: bytes = b"",
     handle: Callable[[socket.socket], None] = echo,
     host: str = "127.0.0.1",

@@ -31,7 +31,7 @@ _LISTENING = r"listening on (?:\[([0-9a-f:]+)\]|([0-9.]+)):([0-9]+) for "
 
 
 @dataclass(frozen=True)
-class Program:
+class Obfsproxy:
     """A running obfsproxy.
 
     Attributes:
@@ -49,7 +49,7 @@ def obfsproxy(
     under: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     cpu: int | None = None,
-) -> Iterator[Program]:
+) -> Iterator[Obfsproxy]:
     """Run it until the block ends.
 
     Args:
@@ -63,4 +63,4 @@ def obfsproxy(
     """
     with Child([*under, *ARGV, *arguments], environment=environment, cpu=cpu) as child:
         match = child.wait_for_line("stderr", _LISTENING)
-        yield Program(child, (match[1] or match[2], int(match[3])))
+        yield Obfsproxy(child, (match[1] or match[2], int(match[3])))

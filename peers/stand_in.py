@@ -52,7 +52,7 @@ WEBTUNNELS_PORT, SNOWFLAKES_PORT = 60000, 1
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
-class Conduct(Enum):
+class ServerConduct(Enum):
     """How the program treats the extended ORPort for one client; the values describe it."""
 
     HONEST = "names the client and the transport"
@@ -135,20 +135,20 @@ def verdict(connection: socket.socket) -> int:
     return int(command)
 
 
-def introduce(conduct: Conduct, host: str, port: int, transport: str) -> bytes:
+def introduce(conduct: ServerConduct, host: str, port: int, transport: str) -> bytes:
     """Write a client's introduction under a conduct."""
-    port = {Conduct.WEBTUNNEL: WEBTUNNELS_PORT, Conduct.SNOWFLAKE: SNOWFLAKES_PORT}.get(conduct, port)
-    address: str | None = f"[{host}]:{port}" if ":" in host and conduct is not Conduct.BARE else f"{host}:{port}"
-    if conduct is Conduct.NO_ADDRESS:
+    port = {ServerConduct.WEBTUNNEL: WEBTUNNELS_PORT, ServerConduct.SNOWFLAKE: SNOWFLAKES_PORT}.get(conduct, port)
+    address: str | None = f"[{host}]:{port}" if ":" in host and conduct is not ServerConduct.BARE else f"{host}:{port}"
+    if conduct is ServerConduct.NO_ADDRESS:
         address = None
-    elif conduct is Conduct.HOST_NAME:
+    elif conduct is ServerConduct.HOST_NAME:
         address = f"localhost:{port}"
-    elif conduct is Conduct.OVERLONG:
+    elif conduct is ServerConduct.OVERLONG:
         address = "9" * 0xFFFF
-    said = introduction(address, None if conduct is Conduct.NO_TRANSPORT else transport)
-    if conduct is Conduct.SILENT:
+    said = introduction(address, None if conduct is ServerConduct.NO_TRANSPORT else transport)
+    if conduct is ServerConduct.SILENT:
         return said.removesuffix(message(DONE))
-    return said + NONSENSE if conduct is Conduct.EAGER else said
+    return said + NONSENSE if conduct is ServerConduct.EAGER else said
 
 
 def carry(source: socket.socket, sink: socket.socket) -> None:
@@ -166,7 +166,7 @@ def carry(source: socket.socket, sink: socket.socket) -> None:
 class StandIn:
     """The program while it runs."""
 
-    def __init__(self, conducts: Sequence[Conduct], *, stays: bool) -> None:
+    def __init__(self, conducts: Sequence[ServerConduct], *, stays: bool) -> None:
         self._conducts = list(conducts)
         self._stays = stays
         self._signals = _SIGNALS if stays else _SIGNALS[1:]
@@ -224,7 +224,7 @@ class StandIn:
             if word == "describe":
                 answer = {"pid": os.getpid(), "arguments": sys.argv, "environment": dict(os.environ)}
             if word == "expect":
-                self._conducts += [Conduct[name] for name in rest]
+                self._conducts += [ServerConduct[name] for name in rest]
             if word == "close_stdout":
                 os.close(1)
             if word == "write":
@@ -256,25 +256,25 @@ class StandIn:
                 client, address = listening.accept()
                 with self._lock:
                     self._open += 1
-                conduct = self._conducts.pop(0) if self._conducts else Conduct.HONEST
+                conduct = self._conducts.pop(0) if self._conducts else ServerConduct.HONEST
                 threading.Thread(target=self._meet, args=(client, address, name, conduct), daemon=True).start()
 
-    def _meet(self, client: socket.socket, address: tuple[str, int], name: str, conduct: Conduct) -> None:
+    def _meet(self, client: socket.socket, address: tuple[str, int], name: str, conduct: ServerConduct) -> None:
         with client, suppress(OSError):
             self._let_in(client, address, name, conduct)
         with self._lock:
             self._open -= 1
         self._end_with_the_last()
 
-    def _let_in(self, client: socket.socket, address: tuple[str, int], name: str, conduct: Conduct) -> None:
+    def _let_in(self, client: socket.socket, address: tuple[str, int], name: str, conduct: ServerConduct) -> None:
         host, _, port = os.environ["TOR_PT_EXTENDED_SERVER_PORT"].rpartition(":")
         with ExitStack() as stack:
             tor = stack.enter_context(socket.create_connection((host.strip("[]"), int(port))))
-            if conduct is Conduct.NONSENSE:
+            if conduct is ServerConduct.NONSENSE:
                 tor.sendall(NONSENSE)
             else:
                 cookie_file = Path(os.environ["TOR_PT_AUTH_COOKIE_FILE"])
-                authenticate(tor, cookie_file, rightly=conduct is not Conduct.WRONG_HASH)
+                authenticate(tor, cookie_file, rightly=conduct is not ServerConduct.WRONG_HASH)
                 tor.sendall(introduce(conduct, address[0], address[1], name))
             if verdict(tor) != OKAY:
                 return
@@ -292,7 +292,7 @@ def main() -> None:
     parser.add_argument("--stays", action="store_true")
     parser.add_argument("conducts", nargs="*")
     options = parser.parse_args()
-    program = StandIn([Conduct[name] for name in options.conducts], stays=options.stays)
+    program = StandIn([ServerConduct[name] for name in options.conducts], stays=options.stays)
     program.hold_signals()
     if options.control:
         control = socket.socket(socket.AF_UNIX)

@@ -2,7 +2,7 @@
 
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge:
         bridge.methods["obfs4"]             where the program listens for clients
-        bridge.program.expect(Conduct...)   how the program treats its next clients
+        bridge.program.expect(ServerConduct...)   how the program treats its next clients
         bridge.entrance.enter("192.0.2.7:5678")     the test itself plays the program
         bridge.folders()                    the folders that the wrap has made for itself
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from peers.extended import ExtendedOrPort
-    from peers.stand_in import Conduct
+    from peers.stand_in import ServerConduct
 
 STAND_IN = (sys.executable, "-P", str(Path(stand_in.__file__)))
 """The stand-in's command line."""
@@ -57,7 +57,7 @@ def argv(*options: str, program: Sequence[str]) -> tuple[str, ...]:
     return OBFSTATS, "wrap", *options, "--", *program
 
 
-class Program:
+class StandInControl:
     """The stand-in, commanded through its control socket."""
 
     def __init__(self, control: Path) -> None:
@@ -74,7 +74,7 @@ class Program:
         """The variables that it was started with."""
         return dict(self._told["environment"])
 
-    def expect(self, *conducts: Conduct) -> None:
+    def expect(self, *conducts: ServerConduct) -> None:
         """Set how it treats its next clients."""
         self._ask("expect", *(conduct.name for conduct in conducts))
 
@@ -155,7 +155,7 @@ class Wrapped(Managed):
     """
 
     state: Path
-    program: Program
+    program: StandInControl
 
     @cached_property
     def entrance(self) -> Entrance:
@@ -204,12 +204,12 @@ def server(
     """
     state, control = folder / "pt_state", folder / f"control-{'-'.join(transports)}"
     command = [*before, *argv(*options, program=[*under, *STAND_IN, "--control", str(control), *program])]
-    started: list[Program] = []
+    started: list[StandInControl] = []
     try:
         with managed.server(
             state, orport, argv=command, transports=transports, binds=binds, environment=environment
         ) as bridge:
-            started.append(Program(control))
+            started.append(StandInControl(control))
             yield Wrapped(bridge.child, bridge.methods, bridge.errors, state, started[0])
     finally:
         control.unlink(missing_ok=True)

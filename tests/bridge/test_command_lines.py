@@ -12,7 +12,7 @@ from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from peers import extended, managed, program, socks
 from peers.child import Child
 from peers.destinations import echo, serve
-from peers.extended import Conduct
+from peers.extended import OrPortConduct
 from peers.network import Ports
 from tests import canary
 from tests.proxy.visiting import HELLO, SECONDS, countries, greet, visit, wait_until
@@ -167,7 +167,7 @@ def test_an_old_command_line_serves_the_extended_orport(
 def test_by_hand_too_only_whom_tor_takes_is_counted(tmp_path: Path) -> None:
     """`ext_server` with a tor that refuses one client."""
     log = tmp_path / "log"
-    with extended.orport(tmp_path, Conduct.HONEST, Conduct.CLOSE) as tor:
+    with extended.orport(tmp_path, OrPortConduct.HONEST, OrPortConduct.CLOSE) as tor:
         words = ["obfs3", "--dest", str(Endpoint(*tor.address)), "--ext-cookie-file", str(tor.cookie_file)]
         with program.obfsproxy(*managed.counting(log), *words, "ext_server", "127.0.0.1:0") as bridge:
             origins = ["de", "tr", "ir", "de"]

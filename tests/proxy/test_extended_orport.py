@@ -11,7 +11,7 @@ from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 from peers import extended, managed
 from peers.destinations import digest, echo, serve
-from peers.extended import Conduct, Visit
+from peers.extended import OrPortConduct, Visit
 from peers.obfuscated import ObfuscatedClient
 from tests import canary
 from tests.proxy.visiting import HELLO, countries, visit, wait_until
@@ -93,7 +93,7 @@ def test_no_byte_of_the_clients_arrives_before_tors_okay(tmp_path: Path) -> None
     """A client that does not wait and a slow tor: others are served meanwhile, and then this client too."""
     sent = bytes(range(256)) * 300
     with (
-        extended.orport(tmp_path, Conduct.LATE) as tor,
+        extended.orport(tmp_path, OrPortConduct.LATE) as tor,
         managed.server(tmp_path, tor) as proxy,
         connect(proxy) as client,
     ):
@@ -123,7 +123,7 @@ def test_what_tor_sends_with_its_okay_reaches_the_client(tmp_path: Path, name: s
 def test_a_half_close_is_kept_through_it(tmp_path: Path) -> None:
     """A client that has ended its direction before tor's OKAY still gets its answer."""
     with (
-        extended.orport(tmp_path, Conduct.LATE, handle=digest) as tor,
+        extended.orport(tmp_path, OrPortConduct.LATE, handle=digest) as tor,
         managed.server(tmp_path, tor) as proxy,
         connect(proxy) as client,
     ):
@@ -134,10 +134,12 @@ def test_a_half_close_is_kept_through_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("conduct", extended.UNWILLING)
-def test_a_client_that_tor_does_not_accept_is_closed_and_not_counted(counting: Counting, conduct: Conduct) -> None:
+def test_a_client_that_tor_does_not_accept_is_closed_and_not_counted(
+    counting: Counting, conduct: OrPortConduct
+) -> None:
     """A fault costs only its own client; those before and after it are served and counted."""
     proxy, before = counting.proxy, len(countries(counting.log))
-    counting.tor.expect(Conduct.HONEST, conduct)
+    counting.tor.expect(OrPortConduct.HONEST, conduct)
     origins = ["de", "tr", "de", "ir"]
     answers = [visit(proxy.methods["obfs3"], source=canary.address(country)) for country in origins]
     assert answers == [HELLO, b"", HELLO, HELLO]
@@ -150,7 +152,7 @@ def test_a_client_that_tor_keeps_waiting_is_closed_and_not_counted(tmp_path: Pat
     """Silence from the start, and silence in place of OKAY: five seconds, in which others are served."""
     log = tmp_path / "log"
     with (
-        extended.orport(tmp_path, Conduct.SILENCE, Conduct.LATE) as tor,
+        extended.orport(tmp_path, OrPortConduct.SILENCE, OrPortConduct.LATE) as tor,
         managed.server(tmp_path, tor, argv=managed.ours(*managed.counting(log))) as proxy,
         connect(proxy, source=canary.address("tr")) as first,
     ):
@@ -178,7 +180,7 @@ def test_a_client_counts_at_tors_okay(tmp_path: Path) -> None:
     """Not at its handshake, and not at DONE."""
     log = tmp_path / "log"
     with (
-        extended.orport(tmp_path, Conduct.HONEST, Conduct.LATE) as tor,
+        extended.orport(tmp_path, OrPortConduct.HONEST, OrPortConduct.LATE) as tor,
         managed.server(tmp_path, tor, argv=managed.ours(*managed.counting(log))) as proxy,
     ):
         assert visit(proxy.methods["obfs3"], source=canary.address("de")) == HELLO
@@ -221,13 +223,13 @@ def test_a_tor_that_ends_its_direction_with_its_okay_has_accepted_the_client(tmp
 
 
 REASONS = [
-    (Conduct.WRONG_HASH, "the extended ORPort does not know the cookie"),
-    (Conduct.REFUSE, "the extended ORPort refused the cookie"),
-    (Conduct.DENY, "the extended ORPort denied the connection"),
-    (Conduct.CLOSE, "the extended ORPort hung up"),
-    (Conduct.HANG_UP, "the extended ORPort hung up"),
-    (Conduct.GARBAGE, "the extended ORPort's list of authentication types has no end"),
-    (Conduct.CHATTER, "the extended ORPort sent a message of more than 1,024 bytes"),
+    (OrPortConduct.WRONG_HASH, "the extended ORPort does not know the cookie"),
+    (OrPortConduct.REFUSE, "the extended ORPort refused the cookie"),
+    (OrPortConduct.DENY, "the extended ORPort denied the connection"),
+    (OrPortConduct.CLOSE, "the extended ORPort hung up"),
+    (OrPortConduct.HANG_UP, "the extended ORPort hung up"),
+    (OrPortConduct.GARBAGE, "the extended ORPort's list of authentication types has no end"),
+    (OrPortConduct.CHATTER, "the extended ORPort sent a message of more than 1,024 bytes"),
 ]
 
 
@@ -249,7 +251,7 @@ def test_no_client_address_goes_anywhere_else(tmp_path: Path) -> None:
     """Whatever tor does: not in tor's log, not in the program's at level debug, not in the statistics."""
     said = tmp_path / "said"
     argv = managed.ours("--log-file", str(said), "--log-min-severity", "debug", *managed.counting(tmp_path / "log"))
-    conducts = [conduct for conduct in Conduct if conduct is not Conduct.SILENCE]
+    conducts = [conduct for conduct in OrPortConduct if conduct is not OrPortConduct.SILENCE]
     with extended.orport(tmp_path, *conducts) as tor, managed.server(tmp_path, tor, argv=argv) as proxy:
         tor.go.set()
         source = canary.address()

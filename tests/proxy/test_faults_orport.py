@@ -14,7 +14,7 @@ import pytest
 
 from peers import extended, managed
 from peers.destinations import TIMEOUT, echo
-from peers.extended import Conduct
+from peers.extended import OrPortConduct
 from tests.proxy.honest import EXACT, Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
@@ -140,7 +140,7 @@ def test_one_that_hangs_is_given_five_seconds(tmp_path: Path) -> None:
     time, log = Time(tmp_path), tmp_path / "log"
     argv = managed.ours(EXACT, *managed.counting(log))
     with (
-        extended.orport(tmp_path, *[Conduct.SILENCE] * 2, *[Conduct.LATE] * 2) as tor,
+        extended.orport(tmp_path, *[OrPortConduct.SILENCE] * 2, *[OrPortConduct.LATE] * 2) as tor,
         managed.server(tmp_path / "state", tor, argv=argv, environment=time.environment) as bridge,
         contextlib.ExitStack() as stack,
     ):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from peers.extended import Conduct, ExtendedOrPort
+    from peers.extended import ExtendedOrPort, OrPortConduct
     from peers.wrapped import Wrapped
     from tests.proxy.honest import Visitors
 
@@ -38,7 +38,7 @@ class Counting(NamedTuple):
 
 @contextlib.contextmanager
 def bridge(
-    folder: Path, *conducts: Conduct, handle: Callable[[socket.socket], None], greeting: bytes = b""
+    folder: Path, *conducts: OrPortConduct, handle: Callable[[socket.socket], None], greeting: bytes = b""
 ) -> Iterator[Wrapped]:
     """Run a wrap in front of a tor that handles connections as told."""
     with (

@@ -13,8 +13,8 @@ import pytest
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from peers import extended, managed, stand_in, wrapped
 from peers.destinations import TIMEOUT, echo, serve
-from peers.extended import Conduct
-from peers.stand_in import Conduct as Program
+from peers.extended import OrPortConduct
+from peers.stand_in import ServerConduct
 from tests import canary
 from tests.proxy.honest import Visitors, countries, is_served, lines
 from tests.proxy.moved import DAY, Time
@@ -58,9 +58,11 @@ def test_a_client_that_comes_again_has_the_same_hash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("conduct", extended.UNWILLING)
-def test_a_client_that_tor_does_not_accept_is_denied_and_not_counted(counting: Counting, conduct: Conduct) -> None:
+def test_a_client_that_tor_does_not_accept_is_denied_and_not_counted(
+    counting: Counting, conduct: OrPortConduct
+) -> None:
     """The program gets DENY, as if from tor; clients before and after it are served and counted."""
-    counting.tor.expect(Conduct.HONEST, conduct)
+    counting.tor.expect(OrPortConduct.HONEST, conduct)
     counting.visitors.come()
     assert answer(counting.bridge.entrance.ask(f"{canary.address('ir')}:5678")) == stand_in.DENY
     counting.visitors.come(2)
@@ -72,7 +74,7 @@ def test_a_client_counts_at_tors_okay(tmp_path: Path) -> None:
     """Not when it connects, and not at DONE."""
     log = tmp_path / "log"
     with (
-        extended.orport(tmp_path, Conduct.HONEST, Conduct.LATE) as tor,
+        extended.orport(tmp_path, OrPortConduct.HONEST, OrPortConduct.LATE) as tor,
         wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge,
     ):
         visitors = Visitors(bridge.methods[wrapped.NAME], "dummy")
@@ -136,14 +138,16 @@ def test_a_client_without_an_address_counts_as_tor_counts_it(tmp_path: Path) -> 
     assert len({line[1] for line in found}) == 2
 
 
-@pytest.mark.parametrize("conduct", [Program.WEBTUNNEL, Program.SNOWFLAKE, Program.NO_ADDRESS, Program.NO_TRANSPORT])
-def test_other_transports_messages_are_served_and_counted(counting: Counting, conduct: Program) -> None:
+@pytest.mark.parametrize(
+    "conduct", [ServerConduct.WEBTUNNEL, ServerConduct.SNOWFLAKE, ServerConduct.NO_ADDRESS, ServerConduct.NO_TRANSPORT]
+)
+def test_other_transports_messages_are_served_and_counted(counting: Counting, conduct: ServerConduct) -> None:
     """With made-up ports, or without one of the messages."""
     before = countries(counting.log).total()
     counting.bridge.program.expect(conduct)
     with counting.visitors.ask() as client:
         assert client.recv() == HELLO
-        counting.visitors.served.append("??" if conduct is Program.NO_ADDRESS else "de")
+        counting.visitors.served.append("??" if conduct is ServerConduct.NO_ADDRESS else "de")
         assert is_served(client)
     counting.visitors.come()
     assert countries(counting.log).total() - before in {1, 2}

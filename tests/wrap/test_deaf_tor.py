@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from peers import extended, managed, wrapped
 from peers.destinations import TIMEOUT
-from peers.wrapped import NAME, Program, Reader
+from peers.wrapped import NAME, Reader, StandInControl
 from tests.proxy.honest import Visitors, countries
 from tests.proxy.visiting import wait_until
 
@@ -34,7 +34,7 @@ class Deaf(NamedTuple):
     """
 
     reader: Reader
-    program: Program
+    program: StandInControl
     visitors: Visitors
     log: Path
     said: Path
@@ -54,7 +54,7 @@ def deaf(folder: Path) -> Iterator[Deaf]:
                 lines += reader.lines(1)
             (method,) = (line for line in lines if line.startswith(b"SMETHOD "))
             address = "127.0.0.1", int(method.split()[2].rpartition(b":")[2])
-            yield Deaf(reader, Program(control), Visitors(address, "dummy"), log, said)
+            yield Deaf(reader, StandInControl(control), Visitors(address, "dummy"), log, said)
 
 
 def has_read_countries_again(bridge: Deaf) -> bool:
@@ -95,7 +95,7 @@ def test_it_ends_in_time_all_the_same(tmp_path: Path) -> None:
         assert wrapped.folders(tmp_path / "pt_state") == []
 
 
-def speak(program: Program) -> None:
+def speak(program: StandInControl) -> None:
     """Have the program write its lines, unless it ends before."""
     with contextlib.suppress(OSError, ValueError):
         program.write(b"".join(LINES))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, stand_in, wrapped
-from peers.extended import Conduct
-from peers.stand_in import Conduct as Program
+from peers.extended import OrPortConduct
+from peers.stand_in import ServerConduct
 from tests.proxy.honest import resident
 from tests.proxy.visiting import HELLO, visit, wait_until
 
@@ -66,18 +66,18 @@ def _gone_at_once(bridge: Wrapped, _: ExtendedOrPort) -> None:
 
 
 def _wrong(bridge: Wrapped, _: ExtendedOrPort) -> None:
-    bridge.program.expect(Program.WRONG_HASH)
+    bridge.program.expect(ServerConduct.WRONG_HASH)
     assert visit(bridge.methods[wrapped.NAME], "dummy") == b""
 
 
 def _denied(bridge: Wrapped, tor: ExtendedOrPort) -> None:
-    tor.expect(Conduct.CLOSE)
+    tor.expect(OrPortConduct.CLOSE)
     with bridge.entrance.ask(CLIENT) as connection, contextlib.suppress(ConnectionError):
         assert stand_in.verdict(connection) == stand_in.DENY
 
 
 def _gone_while_tor_is_asked(bridge: Wrapped, tor: ExtendedOrPort) -> None:
-    tor.expect(Conduct.SILENCE)
+    tor.expect(OrPortConduct.SILENCE)
     before = tor.connections
     with bridge.entrance.ask(CLIENT):
         assert wait_until(lambda: tor.connections > before)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from peers import extended, managed, wrapped
 from peers.child import is_readable
-from peers.wrapped import Program, Reader
+from peers.wrapped import Reader, StandInControl
 from tests.proxy.visiting import wait_until
 from tests.wrap.running import QUIET, SHELL, environment, run
 
@@ -29,20 +29,20 @@ A_LOG_LINE = rb'LOG SEVERITY=(error|warning|notice) MESSAGE="[^"]*"\n'
 
 
 @pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reader, Program]]:
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reader, StandInControl]]:
     """A tor that reads the output unchanged, and a program that writes what the test wants."""
     folder = tmp_path_factory.mktemp("speaker")
     control = folder / "control"
     command = wrapped.argv(*QUIET, program=[*wrapped.STAND_IN, "--control", str(control)])
     with Reader(environment(folder), command) as tor:
         tor.lines(3)
-        yield tor, Program(control)
+        yield tor, StandInControl(control)
 
 
 @given(lines=_LINES, cuts=st.lists(st.integers(1, 200), max_size=4))
 @settings(max_examples=60)
 def test_lines_pass_unchanged_and_in_order(
-    speaker: tuple[Reader, Program], lines: list[bytes], cuts: list[int]
+    speaker: tuple[Reader, StandInControl], lines: list[bytes], cuts: list[int]
 ) -> None:
     """Any bytes, written in any pieces."""
     tor, program = speaker

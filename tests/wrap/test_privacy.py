@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from peers import extended, managed, wrapped
-from peers.extended import Conduct
+from peers.extended import OrPortConduct
 from peers.processes import command_line, family
-from peers.stand_in import Conduct as Program
+from peers.stand_in import ServerConduct
 from tests import canary
 from tests.proxy.honest import Visitors
 from tests.proxy.visiting import HELLO, visit
@@ -24,8 +24,8 @@ def test_no_address_is_logged_or_recorded(tmp_path: Path, severity: str) -> None
     """Whatever tor and the program do: not in lines to tor, not in a log at level debug, not in the statistics."""
     said = tmp_path / "said"
     options = ["--log-file", str(said), "--log-min-severity", severity, *managed.counting(tmp_path / "log")]
-    conducts = [conduct for conduct in Conduct if conduct is not Conduct.SILENCE]
-    wrong = [conduct for conduct in Program if conduct is not Program.SILENT]
+    conducts = [conduct for conduct in OrPortConduct if conduct is not OrPortConduct.SILENCE]
+    wrong = [conduct for conduct in ServerConduct if conduct is not ServerConduct.SILENT]
     with extended.orport(tmp_path, *conducts) as tor, wrapped.server(tmp_path, tor, *options) as bridge:
         tor.go.set()
         source = canary.address()
@@ -71,7 +71,7 @@ def test_every_log_record_is_one_line(tmp_path: Path) -> None:
     """Date, severity, sentence in its file; the specification's form for tor."""
     said = tmp_path / "said"
     options = ["--log-file", str(said), "--log-min-severity", "debug", *managed.counting(tmp_path / "log")]
-    with extended.orport(tmp_path, Conduct.DENY) as tor, wrapped.server(tmp_path, tor, *options) as bridge:
+    with extended.orport(tmp_path, OrPortConduct.DENY) as tor, wrapped.server(tmp_path, tor, *options) as bridge:
         for _ in range(3):
             visit(bridge.methods[NAME], "dummy")
         bridge.child.stop()

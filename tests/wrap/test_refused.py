@@ -12,7 +12,7 @@ import pytest
 
 from peers import extended, managed, stand_in, wrapped
 from peers.destinations import TIMEOUT
-from peers.stand_in import Conduct
+from peers.stand_in import ServerConduct
 from tests import canary
 from tests.proxy.honest import EXACT, Visitors, countries, is_open, warnings
 from tests.proxy.moved import Time
@@ -32,9 +32,16 @@ OPENING = 10
 
 
 @pytest.mark.parametrize(
-    "conduct", [Conduct.WRONG_HASH, Conduct.NONSENSE, Conduct.OVERLONG, Conduct.HOST_NAME, Conduct.EAGER]
+    "conduct",
+    [
+        ServerConduct.WRONG_HASH,
+        ServerConduct.NONSENSE,
+        ServerConduct.OVERLONG,
+        ServerConduct.HOST_NAME,
+        ServerConduct.EAGER,
+    ],
 )
-def test_a_client_with_a_faulty_introduction_is_not_counted(counting: Counting, conduct: Conduct) -> None:
+def test_a_client_with_a_faulty_introduction_is_not_counted(counting: Counting, conduct: ServerConduct) -> None:
     """It is closed; tor is not asked."""
     visitors = counting.visitors
     visitors.come()
@@ -162,7 +169,7 @@ def test_one_byte_a_second_is_cut_off(tmp_path: Path) -> None:
 def test_failures_are_reported_later_as_a_number(tmp_path: Path, options: tuple[str, ...], number: str) -> None:
     """Within ten minutes, at a random moment and rounded up to 8; after a minute where numbers may be exact."""
     time = Time(tmp_path)
-    wrong = [Conduct.WRONG_HASH.name] * 3
+    wrong = [ServerConduct.WRONG_HASH.name] * 3
     counting = managed.counting(tmp_path / "log")
     with (
         extended.orport(tmp_path) as tor,
@@ -182,7 +189,7 @@ def test_failures_are_reported_later_as_a_number(tmp_path: Path, options: tuple[
 def test_a_client_whose_program_never_sends_done_leaves_nothing_behind(tmp_path: Path) -> None:
     """After ten seconds it is closed, with the program's own connection."""
     time, log = Time(tmp_path), tmp_path / "log"
-    silent = [Conduct.SILENT.name]
+    silent = [ServerConduct.SILENT.name]
     with (
         extended.orport(tmp_path) as tor,
         wrapped.server(tmp_path, tor, *managed.counting(log), program=silent, environment=time.environment) as bridge,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from peers import extended, stand_in, wrapped
 from peers.destinations import TIMEOUT, digest
-from peers.extended import Conduct
+from peers.extended import OrPortConduct
 from tests.proxy.visiting import HELLO
 from tests.wrap.bridges import CLIENT, bridge, receive_all
 
@@ -100,7 +100,7 @@ def test_bytes_pass_without_a_descriptor_for_a_pipe(tmp_path: Path) -> None:
 def test_nothing_reaches_tor_before_its_okay(tmp_path: Path) -> None:
     """A slow tor; a fast program has to wait for it."""
     with (
-        extended.orport(tmp_path, Conduct.LATE) as tor,
+        extended.orport(tmp_path, OrPortConduct.LATE) as tor,
         wrapped.server(tmp_path, tor, "--no-stats") as running,
         come(running) as client,
     ):

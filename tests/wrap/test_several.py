@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed, wrapped
-from peers.stand_in import Conduct
+from peers.stand_in import ServerConduct
 from peers.wrapped import NAME
 from tests.proxy.honest import Visitors, countries, lines
 from tests.proxy.visiting import HELLO, visit, wait_until
@@ -28,7 +28,7 @@ def test_each_transport_is_counted_by_its_name(tmp_path: Path) -> None:
     ):
         for name in names[:2] * 3:
             Visitors(bridge.methods[name], "dummy").come()
-        bridge.program.expect(Conduct.BARE)
+        bridge.program.expect(ServerConduct.BARE)
         for _ in range(2):
             assert visit(bridge.methods["snowflake"], "dummy") == HELLO
             assert (tor.visits[-1].address or "").startswith("[::1]:")

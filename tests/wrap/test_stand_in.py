@@ -12,7 +12,7 @@ import pytest
 
 from peers import extended, managed, stand_in, wrapped
 from peers.destinations import TIMEOUT, digest
-from peers.stand_in import Conduct
+from peers.stand_in import ServerConduct
 from tests import canary
 from tests.proxy.visiting import HELLO, visit, wait_until
 
@@ -45,9 +45,9 @@ def come(program: Managed, source: str | None = None) -> tuple[bytes, int]:
 
 
 @pytest.mark.parametrize(
-    ("conduct", "port"), [(Conduct.HONEST, None), (Conduct.WEBTUNNEL, 60000), (Conduct.SNOWFLAKE, 1)]
+    ("conduct", "port"), [(ServerConduct.HONEST, None), (ServerConduct.WEBTUNNEL, 60000), (ServerConduct.SNOWFLAKE, 1)]
 )
-def test_tor_is_sent_the_clients_address(tmp_path: Path, conduct: Conduct, port: int | None) -> None:
+def test_tor_is_sent_the_clients_address(tmp_path: Path, conduct: ServerConduct, port: int | None) -> None:
     """With the client's port, or with a made-up one."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, conduct.name) as program:
         source = canary.address()
@@ -59,7 +59,7 @@ def test_tor_is_sent_the_clients_address(tmp_path: Path, conduct: Conduct, port:
 
 def test_it_may_leave_messages_out(tmp_path: Path) -> None:
     """No address, no transport, no brackets: all are accepted."""
-    conducts = [Conduct.NO_ADDRESS.name, Conduct.NO_TRANSPORT.name, Conduct.BARE.name]
+    conducts = [ServerConduct.NO_ADDRESS.name, ServerConduct.NO_TRANSPORT.name, ServerConduct.BARE.name]
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, *conducts, host="::1") as program:
         answers, ports = zip(*[come(program) for _ in conducts], strict=True)
         assert answers == (HELLO,) * 3
@@ -71,14 +71,14 @@ def test_it_may_leave_messages_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("conduct", "reason"),
     [
-        (Conduct.HOST_NAME, "the transport sent an invalid client address"),
-        (Conduct.WRONG_HASH, "the transport does not know the cookie"),
-        (Conduct.NONSENSE, "the transport does not want to authenticate by cookie"),
-        (Conduct.OVERLONG, "the transport sent a message of more than 1,024 bytes"),
-        (Conduct.EAGER, "the transport sent bytes before it was let in"),
+        (ServerConduct.HOST_NAME, "the transport sent an invalid client address"),
+        (ServerConduct.WRONG_HASH, "the transport does not know the cookie"),
+        (ServerConduct.NONSENSE, "the transport does not want to authenticate by cookie"),
+        (ServerConduct.OVERLONG, "the transport sent a message of more than 1,024 bytes"),
+        (ServerConduct.EAGER, "the transport sent bytes before it was let in"),
     ],
 )
-def test_its_faults_are_those_that_tor_closes_on(tmp_path: Path, conduct: Conduct, reason: str) -> None:
+def test_its_faults_are_those_that_tor_closes_on(tmp_path: Path, conduct: ServerConduct, reason: str) -> None:
     """Once; its next client is served."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, conduct.name) as program:
         assert [come(program)[0] for _ in range(2)] == [b"", HELLO]
@@ -87,7 +87,7 @@ def test_its_faults_are_those_that_tor_closes_on(tmp_path: Path, conduct: Conduc
 
 def test_it_may_keep_tor_waiting(tmp_path: Path) -> None:
     """Without DONE nothing happens until it ends."""
-    with extended.orport(tmp_path) as tor, running(tmp_path, tor, Conduct.SILENT.name) as program:
+    with extended.orport(tmp_path) as tor, running(tmp_path, tor, ServerConduct.SILENT.name) as program:
         with pytest.raises(TimeoutError):
             visit(program.methods[wrapped.NAME], "dummy", timeout=0.2)
         assert come(program)[0] == HELLO

@@ -10,7 +10,7 @@ import pytest
 from obfstats.wire.endpoint import Endpoint
 from peers import extended, stand_in, wrapped
 from peers.destinations import TIMEOUT
-from peers.stand_in import Conduct
+from peers.stand_in import ServerConduct
 from tests import canary
 from tests.proxy.visiting import HELLO, visit
 from tests.wrap.tapping import PROOF, tapped
@@ -89,9 +89,9 @@ def test_messages_that_were_left_out_stay_out(listening: Listening) -> None:
 
 
 @pytest.mark.parametrize(
-    ("conduct", "port"), [(Conduct.HONEST, None), (Conduct.WEBTUNNEL, 60000), (Conduct.SNOWFLAKE, 1)]
+    ("conduct", "port"), [(ServerConduct.HONEST, None), (ServerConduct.WEBTUNNEL, 60000), (ServerConduct.SNOWFLAKE, 1)]
 )
-def test_a_clients_own_address_reaches_tor(listening: Listening, conduct: Conduct, port: int | None) -> None:
+def test_a_clients_own_address_reaches_tor(listening: Listening, conduct: ServerConduct, port: int | None) -> None:
     """From the client's socket to tor: with its port, or with the one that webtunnel and Snowflake make up."""
     listening.bridge.program.expect(conduct)
     place = (canary.address(), 0)

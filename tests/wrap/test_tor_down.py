@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed, stand_in, wrapped
-from peers.extended import Conduct
+from peers.extended import OrPortConduct
 from tests import canary
 from tests.proxy.honest import EXACT, Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
 from tests.proxy.moved import Time
@@ -106,7 +106,7 @@ def test_a_tor_that_does_not_answer_has_ten_seconds(tmp_path: Path) -> None:
     """Two get no answer at all, two no OKAY: others are served meanwhile, and only those are counted."""
     time, log = Time(tmp_path), tmp_path / "log"
     with (
-        extended.orport(tmp_path, *[Conduct.SILENCE] * 2, *[Conduct.LATE] * 2) as tor,
+        extended.orport(tmp_path, *[OrPortConduct.SILENCE] * 2, *[OrPortConduct.LATE] * 2) as tor,
         wrapped.server(tmp_path, tor, EXACT, *managed.counting(log), environment=time.environment) as bridge,
         contextlib.ExitStack() as stack,
     ):
