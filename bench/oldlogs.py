@@ -114,9 +114,7 @@ def _day(random: Random, style: LogStyle, addresses: Sequence[str], day: int, si
             seconds = (begin + index) * 86_000 // connections
             if seconds // 3600 > hour:
                 hour = seconds // 3600
-                texts.append(
-                    program.heartbeat.format(time=_time(day * 86_400 + seconds, style), hours=hour, seen=begin)
-                )
+                texts.append(style.heartbeat.format(time=_time(day * 86_400 + seconds, style), hours=hour, seen=begin))
             if random.random() < 0.5:
                 client = recent[int(random.random() * _RECENT)]
             else:
