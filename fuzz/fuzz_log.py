@@ -18,9 +18,8 @@ import io
 from fuzz.target import run, watched
 
 with watched(__name__, "obfstats.formats", "obfstats.publish"):
-    from obfstats.formats.logline import LineError, LogLine, is_cut_short, parse_line, write_line
+    from obfstats.formats.logline import LineError, LogLine, find_damage, is_cut_short, parse_line, write_line
     from obfstats.publish import simple
-    from obfstats.publish.report import find_damage
 
 GOOD_LOG = b"""\
 2012-02-07 14:01:04 de 1234567890123456789012345678901234567890 obfs3 v6

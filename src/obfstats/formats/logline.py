@@ -212,14 +212,25 @@ def is_transport_name(name: str) -> bool:
 
 def is_line(line: bytes) -> bool:
     """Tell whether `parse_line` takes these bytes."""
+    return not find_damage(line)
+
+
+def find_damage(line: bytes) -> str:
+    """Give the reason why a line is damaged, for the operator and without a byte of it; empty for a good line.
+
+    Args:
+        line: the line, with or without its newline.
+    """
     text = line.removesuffix(b"\n")
-    if not is_prefix(text[:HASH_OFFSET]) or not is_hash(text[HASH_OFFSET:SUFFIX_OFFSET]):
-        return False
+    if not is_prefix(text[:HASH_OFFSET]):
+        return "it does not begin with a date, a time and a country"
+    if not is_hash(text[HASH_OFFSET:SUFFIX_OFFSET]):
+        return "it has no hash of 40 hexadecimal digits"
     try:
         parse_columns(text[SUFFIX_OFFSET:])
     except LineError:
-        return False
-    return True
+        return "what follows the hash is neither a transport nor v4 or v6"
+    return ""
 
 
 def is_cut_short(line: bytes) -> bool:

@@ -14,10 +14,11 @@ from obfstats.formats.logline import (
     HEX_DIGITS,
     MAX_LINE_LENGTH,
     SUFFIX_OFFSET,
+    find_damage,
     parse_columns,
 )
 from obfstats.publish.logreader import read_lines
-from obfstats.publish.report import MAX_SUFFIXES, Report, TooManyTransportsError, find_damage
+from obfstats.publish.report import MAX_SUFFIXES, Report, TooManyTransportsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

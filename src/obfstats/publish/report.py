@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET, LineError, is_hash, is_prefix, parse_columns
 from obfstats.publish.logfiles import LogFileError
 
 MAX_SUFFIXES = 4096
@@ -35,20 +34,3 @@ class Report:
     lines: int
     damaged: int
     first: str
-
-
-def find_damage(line: bytes) -> str:
-    """Give the reason why a line is damaged, in simple.py's words; empty for a good line.
-
-    Args:
-        line: the line, with or without its newline.
-    """
-    if not is_prefix(line[:HASH_OFFSET]):
-        return "it does not begin with a date, a time and a country"
-    if not is_hash(line[HASH_OFFSET:SUFFIX_OFFSET]):
-        return "it has no hash of 40 hexadecimal digits"
-    try:
-        parse_columns(line[SUFFIX_OFFSET:].removesuffix(b"\n"))
-    except LineError:
-        return "what follows the hash is neither a transport nor v4 or v6"
-    return ""

@@ -13,11 +13,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
-from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET
+from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET, find_damage
 from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.published import has_address
 from obfstats.publish.intervals import is_over
-from obfstats.publish.report import find_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

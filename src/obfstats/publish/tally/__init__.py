@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from obfstats.formats.interval import LABEL_LENGTH, Interval
-from obfstats.formats.logline import MAX_LINE_LENGTH
+from obfstats.formats.logline import MAX_LINE_LENGTH, find_damage
 from obfstats.publish.logreader import read_blocks, read_lines
-from obfstats.publish.report import Report, find_damage
+from obfstats.publish.report import Report
 from obfstats.publish.tally.interval_rows import IntervalRows
 from obfstats.publish.tally.packing import Packer
 
