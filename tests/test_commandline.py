@@ -13,7 +13,7 @@ import obfstats
 from obfstats import cli
 from obfstats.bridge.commands import make_obfsproxy_parser
 from obfstats.commandline import Command, load
-from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE
+from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
 from obfstats.record.batches import DEFAULT_BUFFER
 from peers.program import OBFSTATS
 from tests.publish.programs import run
@@ -62,9 +62,9 @@ def test_help_names_the_defaults_that_hold() -> None:
     """The numbers in the help are those of the modules that the help does not load."""
     parser = make_obfsproxy_parser((), ())
     words = re.sub(r"\s+", " ", parser.format_help())
-    assert f"connections at once; further ones wait (default: {MOST_CONNECTIONS}," in words
-    assert f"the oldest is cut off (default: {MOST_HANDSHAKES})" in words
-    assert f"(default: one in {NETWORKS_SHARE} of --max-connections)" in words
+    assert f"connections at once; further ones wait (default: {MAX_CONNECTIONS}," in words
+    assert f"the oldest is cut off (default: {MAX_HANDSHAKES})" in words
+    assert f"(default: one in {NETWORK_DIVISOR} of --max-connections)" in words
     assert parser.parse_args([]).stats_buffer == DEFAULT_BUFFER
 
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from obfstats.bridge.heartbeat import Heartbeat
-from obfstats.proxy.privacy import Show
+from obfstats.proxy.privacy import LogFormatter
 from peers.clocks import DAY
 from tests.record.surroundings import Bench
 
@@ -27,7 +27,7 @@ class Beating:
         self._caplog = caplog
         self.bench = Bench(folder / "log")
         recorder = self.bench.recorder if counts else None
-        self.heart = Heartbeat("obfsproxy", self.bench.clock.boot(), recorder, Show(safe=safe))
+        self.heart = Heartbeat("obfsproxy", self.bench.clock.boot(), recorder, LogFormatter(safe=safe))
 
     def after(self, seconds: float) -> list[str]:
         """Move the clock; return what was logged."""

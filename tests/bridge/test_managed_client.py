@@ -284,13 +284,13 @@ def test_the_address_to_come_from_does_not_hold_for_loopback(tmp_path: Path, bri
 )
 def test_the_address_to_come_from_is_that_of_the_destinations_family(host: str, local: tuple[str, int] | None) -> None:
     """Both are given; none is used for loopback and names."""
-    assert LocalAddresses("192.0.2.1", "2001:db8::1").towards(host) == local
+    assert LocalAddresses("192.0.2.1", "2001:db8::1").bind_address_for(host) == local
 
 
 @given(st.ip_addresses().map(str))
 def test_without_an_address_to_come_from_the_kernel_chooses(host: str) -> None:
     """None is given."""
-    assert LocalAddresses().towards(host) is None
+    assert LocalAddresses().bind_address_for(host) is None
 
 
 def test_a_bridge_elsewhere_sees_the_address_to_come_from(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from obfstats.bridge.daemon import REPORT_SECONDS, Daemon, Ticker
 from obfstats.formats.address import ClientAddress
 from obfstats.proxy.limits import Gate, Limits
-from obfstats.proxy.privacy import Show
+from obfstats.proxy.privacy import LogFormatter
 from obfstats.proxy.service import Context, OutcomeLog
 from peers.clocks import MovedClock
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def context(*, safe: bool, draw: Callable[[float, float], float] = lambda low, _high: low) -> Context:
     """A context in which nothing is connected."""
-    return Context(Gate(Limits()), ThreadPoolExecutor(1), os.urandom, draw, Show(safe=safe))
+    return Context(Gate(Limits()), ThreadPoolExecutor(1), os.urandom, draw, LogFormatter(safe=safe))
 
 
 def test_reports_come_at_moments_of_their_own() -> None:
@@ -49,9 +49,9 @@ def test_one_client_who_was_refused_is_said_as_eight(
 ) -> None:
     """Unless safe logging is off, and only once."""
     caplog.set_level(logging.DEBUG, "obfstats")
-    outcomes = OutcomeLog("obfs3", Show(safe=safe))
-    outcomes.failed(ClientAddress.parse("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")
+    outcomes = OutcomeLog("obfs3", LogFormatter(safe=safe))
+    outcomes.log_failure(ClientAddress.parse("192.0.2.7", 5678), "[scrubbed]", "ECONNREFUSED")
     caplog.clear()
-    outcomes.report()
-    outcomes.report()
+    outcomes.log_summary()
+    outcomes.log_summary()
     assert caplog.messages == [f"obfs3: {number} connection(s) could not be passed on (ECONNREFUSED)"]

@@ -14,7 +14,7 @@ import uvloop
 from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.listener import Listener, listen
 from obfstats.proxy.orport import OrPortTarget
-from obfstats.proxy.privacy import Show
+from obfstats.proxy.privacy import LogFormatter
 from obfstats.proxy.server import BridgeService
 from obfstats.proxy.service import Context
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
@@ -59,7 +59,7 @@ def server(
         loop.set_exception_handler(lambda _, context: failures.append(context.get("exception") or RuntimeError()))
         with ThreadPoolExecutor(2) as executor:
             gate = Gate(limits or Limits(connections=100))
-            context = Context(gate, executor, os.urandom, lambda _low, _high: deadline, Show(safe=True))
+            context = Context(gate, executor, os.urandom, lambda _low, _high: deadline, LogFormatter(safe=True))
             target = parse_endpoint(destination)
             service = BridgeService(
                 context, make_transport(name), OrPortTarget([target], None, os.urandom), target, recorder
@@ -68,7 +68,7 @@ def server(
             started.set()
             await stop.wait()
             listener.close()
-            service.cut_off()
+            service.close_all()
             # Transports report their end at the loop's next turn.
             await asyncio.sleep(0)
 

@@ -69,7 +69,7 @@ def test_under_a_low_limit_clients_wait_until_others_leave(tmp_path: Path) -> No
             time.minute(visitors.come)
         bridge.child.stop()
     assert countries(tmp_path / "log") == visitors.counted()
-    assert warnings(bridge) == ["all 8 connections were taken for a time: others had to wait"]
+    assert warnings(bridge) == ["connection limit (8) reached; new clients waited"]
 
 
 def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
@@ -90,4 +90,4 @@ def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
             time.minute(visitors.come)
         bridge.child.stop()
     assert countries(tmp_path / "log") == visitors.counted()
-    assert warnings(bridge) == ["no room for another connection (Too many open files): accepting paused"]
+    assert warnings(bridge) == ["accepting paused: Too many open files; raise ulimit -n"]

@@ -156,7 +156,7 @@ def test_beyond_the_cap_the_oldest_handshakes_are_cut_off(tmp_path: Path) -> Non
             moved.minute(visitors.come)
         bridge.child.stop()
     assert countries(tmp_path / "log") == visitors.counted()
-    assert warnings(bridge) == ["901 unfinished handshakes cut off: too many at once"]
+    assert warnings(bridge) == ["901 unfinished handshakes closed: over the limit (--max-handshakes)"]
 
 
 def test_a_network_that_has_its_share_takes_nothing_from_others(tmp_path: Path) -> None:
@@ -181,4 +181,4 @@ def test_a_network_that_has_its_share_takes_nothing_from_others(tmp_path: Path) 
             moved.minute(partial(visitors.come, 1, "tr"))
         bridge.child.stop()
     assert countries(tmp_path / "log") == visitors.counted()
-    assert warnings(bridge) == ["11 connections turned away: their network had its share already"]
+    assert warnings(bridge) == ["11 connections refused: over the limit per network (--max-per-network)"]

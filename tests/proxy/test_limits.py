@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from obfstats.formats.address import ClientAddress
 from obfstats.proxy.limits import Gate, Limits
-from obfstats.proxy.privacy import Show
+from obfstats.proxy.privacy import LogFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,13 +80,13 @@ def test_one_handshake_too_many_closes_the_oldest() -> None:
     cut: list[str] = []
     with contextlib.ExitStack() as stack:
         for name in ("first", "second"):
-            stack.enter_context(gate.handshake(client("192.0.2.7"), lambda name=name: cut.append(name)))  # type: ignore[misc]
+            stack.enter_context(gate.count_handshake(client("192.0.2.7"), lambda name=name: cut.append(name)))  # type: ignore[misc]
         assert cut == []
-        with gate.handshake(client("192.0.2.7"), lambda: cut.append("third")):
+        with gate.count_handshake(client("192.0.2.7"), lambda: cut.append("third")):
             assert cut == ["first"]
-        stack.enter_context(gate.handshake(client("192.0.2.7"), lambda: cut.append("fourth")))
+        stack.enter_context(gate.count_handshake(client("192.0.2.7"), lambda: cut.append("fourth")))
         assert cut == ["first"]
-        stack.enter_context(gate.handshake(client("192.0.2.7"), lambda: cut.append("fifth")))
+        stack.enter_context(gate.count_handshake(client("192.0.2.7"), lambda: cut.append("fifth")))
     assert cut == ["first", "second"]
 
 
@@ -95,12 +95,13 @@ def test_refusals_are_reported_once_and_without_an_address() -> None:
     gate = Gate(Limits(connections=3, handshakes=1, network=1))
     enter_all(gate, ["192.0.2.7", "192.0.2.8", "192.0.2.9", "198.51.100.1", "203.0.113.1"])
     gate.is_full(lambda: None)
-    with gate.handshake(client("192.0.2.7"), lambda: None), gate.handshake(client("192.0.2.7"), lambda: None):
+    peer = client("192.0.2.7")
+    with gate.count_handshake(peer, lambda: None), gate.count_handshake(peer, lambda: None):
         pass
-    said = gate.report(Show(safe=False))
-    assert [sentence.split()[0] for sentence in said] == ["all", "2", "1"]
+    said = gate.pop_refusals(LogFormatter(safe=False))
+    assert [sentence.split()[0] for sentence in said] == ["connection", "2", "1"]
     assert not any("192.0.2" in sentence for sentence in said)
-    assert gate.report(Show(safe=False)) == []
+    assert gate.pop_refusals(LogFormatter(safe=False)) == []
 
 
 def test_a_flood_from_one_network_closes_its_own_handshakes() -> None:
@@ -108,9 +109,9 @@ def test_a_flood_from_one_network_closes_its_own_handshakes() -> None:
     gate = Gate(Limits(handshakes=8, network=100))
     cut: list[str] = []
     with contextlib.ExitStack() as stack:
-        stack.enter_context(gate.handshake(client("198.51.100.1"), lambda: cut.append("honest")))
+        stack.enter_context(gate.count_handshake(client("198.51.100.1"), lambda: cut.append("honest")))
         for number in range(5):
-            stack.enter_context(gate.handshake(client(f"192.0.2.{number}"), partial(cut.append, f"{number}")))
+            stack.enter_context(gate.count_handshake(client(f"192.0.2.{number}"), partial(cut.append, f"{number}")))
         assert cut == ["0", "1", "2"]
     assert gate._handshakes_by_network == {}
 
@@ -119,7 +120,9 @@ def test_with_safe_logging_numbers_are_rounded_up() -> None:
     """An exact number that grows by one would date a client's visit."""
     gate = Gate(Limits(network=1))
     enter_all(gate, ["192.0.2.7"] * 3)
-    assert gate.report(Show(safe=True)) == ["8 connections turned away: their network had its share already"]
+    assert gate.pop_refusals(LogFormatter(safe=True)) == [
+        "8 connections refused: over the limit per network (--max-per-network)"
+    ]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=200))

@@ -90,28 +90,28 @@ def test_this_kernel_splices() -> None:
 def test_pipes_are_lent_again_and_buffers_are_not() -> None:
     """A pipe is costly to make; a buffer would keep a client's bytes."""
     carriers = Carriers(max_pipes=1)
-    pipe, buffer = carriers.lend(), carriers.lend()
+    pipe, buffer = carriers.borrow(), carriers.borrow()
     assert (type(pipe), type(buffer)) == (Pipe, Buffer)
-    carriers.take_back(buffer)
-    carriers.take_back(pipe)
-    assert carriers.lend() is pipe
-    carriers.take_back(pipe)
+    carriers.release(buffer)
+    carriers.release(pipe)
+    assert carriers.borrow() is pipe
+    carriers.release(pipe)
     carriers.close()
 
 
 def test_a_carrier_that_holds_bytes_is_not_lent_again() -> None:
     """Or it would reach another client."""
     carriers = Carriers(max_pipes=1)
-    pipe = carriers.lend()
+    pipe = carriers.borrow()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.send(b"!")
         assert pipe.fill(ours.fileno(), 1) == 1
-    carriers.take_back(pipe)
-    again = carriers.lend()
+    carriers.release(pipe)
+    again = carriers.borrow()
     assert again is not pipe
     assert isinstance(again, Pipe)
-    carriers.take_back(again)
+    carriers.release(again)
     carriers.close()
 
 
@@ -121,26 +121,26 @@ def test_a_shortage_of_descriptors_leaves_nothing_behind() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
-        lent = [carriers.lend() for _ in range(4)]
+        lent = [carriers.borrow() for _ in range(4)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert {type(carrier) for carrier in lent} == {Buffer}
     for carrier in lent:
-        carriers.take_back(carrier)
-    pipe = carriers.lend()
+        carriers.release(carrier)
+    pipe = carriers.borrow()
     assert isinstance(pipe, Pipe)
     assert pipe.is_full_size
-    carriers.take_back(pipe)
+    carriers.release(pipe)
     carriers.close()
 
 
 def test_with_many_on_loan_each_takes_little() -> None:
     """Thousands of clients that do not read must not take gigabytes; after them everything is as before."""
     carriers = Carriers(max_pipes=0)
-    lent = [carriers.lend() for _ in range(MANY_LENT - 1)]
-    assert carriers.most == SIZE
-    lent.append(carriers.lend())
-    assert carriers.most == SMALL_SIZE
+    lent = [carriers.borrow() for _ in range(MANY_LENT - 1)]
+    assert carriers.fill_size == SIZE
+    lent.append(carriers.borrow())
+    assert carriers.fill_size == SMALL_SIZE
     for carrier in lent:
-        carriers.take_back(carrier)
-    assert carriers.most == SIZE
+        carriers.release(carrier)
+    assert carriers.fill_size == SIZE

@@ -61,7 +61,7 @@ def tied(pipes: int) -> Iterator[Tied]:
         yield Tied(near, far, gone)
         tunnel.abort()
     carriers.close()
-    poll.end()
+    poll.stop()
 
 
 async def fill(peer: socket.socket) -> int:

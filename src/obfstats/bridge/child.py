@@ -1,4 +1,4 @@
-"""The transport's process behind `obfstats wrap`, and the standard output that both share.
+"""The transport's process, which `obfstats wrap` runs, and the standard output that both share.
 
 The process is started as tor would start it:
 
@@ -11,8 +11,8 @@ On standard output tor gets the transport's lines unchanged, and the wrap's own 
 
 - A line is passed on when its end has been read. What a transport leaves unfinished when it ends, tor would not have
   read either.
-- No line of the wrap's own comes before the transport's first line, which is about the specification's version, nor
-  without one.
+- The wrap's own lines wait for the transport's first line, which is about the specification's version; if there is none
+  they are dropped.
 - If tor does not read, the transport's lines wait, and so does the transport; the wrap's own lines are dropped. If tor
   is gone, all are.
 """
@@ -149,7 +149,7 @@ class StdoutMux:
         self._pending = bytearray()
         # The wrap's own lines, until the transport's first line has been passed on.
         self._held_back: bytearray | None = bytearray()
-        self._is_reading = self._is_writing = self._is_over = False
+        self._is_reading = self._is_writing = self._source_has_ended = False
         self._drained = asyncio.Event()
         self._drained.set()
 
@@ -165,7 +165,7 @@ class StdoutMux:
     def write_line(self, line: str) -> None:
         """Write a line of the wrap's own."""
         pending = self._pending if self._held_back is None else self._held_back
-        if self._is_over and pending:
+        if self._source_has_ended and pending:
             # Tor may have a part of the line before.
             return
         if len(pending) < _MAX_PENDING:
@@ -175,7 +175,7 @@ class StdoutMux:
 
     async def end(self) -> None:
         """Pass on the transport's last lines, if tor reads them soon, and stop."""
-        self._is_over = True
+        self._source_has_ended = True
         self._set_reading(is_reading=False)
         with contextlib.suppress(TimeoutError, BlockingIOError):
             async with asyncio.timeout(FLUSH_SECONDS):
@@ -191,7 +191,7 @@ class StdoutMux:
     def _read_ready(self) -> None:
         try:
             if not self._read():
-                self._is_over = True
+                self._source_has_ended = True
                 self._set_reading(is_reading=False)
         except BlockingIOError:
             return
@@ -250,7 +250,7 @@ class StdoutMux:
                 loop.add_writer(STDOUT, self._flush)
             else:
                 loop.remove_writer(STDOUT)
-        self._set_reading(is_reading=not is_writing and not self._is_over)
+        self._set_reading(is_reading=not is_writing and not self._source_has_ended)
 
     def _set_reading(self, *, is_reading: bool) -> None:
         if is_reading != self._is_reading:

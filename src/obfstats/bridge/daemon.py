@@ -25,7 +25,7 @@ from obfstats import __version__
 from obfstats.bridge import logs, process
 from obfstats.bridge.heartbeat import Heartbeat
 from obfstats.proxy import privacy
-from obfstats.proxy.limits import MOST_CONNECTIONS, MOST_HANDSHAKES, NETWORKS_SHARE, Gate, Limits
+from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR, Gate, Limits
 from obfstats.proxy.listener import Listener
 from obfstats.proxy.service import Context
 
@@ -47,8 +47,8 @@ TICK_SECONDS = 30.0
 """Between two ticks. There is no timer for the end of an interval, because timers do not count while suspended."""
 
 REPORT_SECONDS = (60.0, 600.0)
-"""Between two reports of what was refused or has failed: drawn anew each time, or a report would tell the minute in
-which a client came. With safe logging off it is always the first."""
+"""Between two reports of what was refused or has failed: drawn anew each time, or a report would reveal the minute in
+which a client connected. With safe logging off it is always the first."""
 
 _SPARE_DESCRIPTORS = 64
 _STDIN = 0
@@ -58,8 +58,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
-    """A listening socket and the service that its connections get."""
+class ListeningService:
+    """A service and the socket that it listens on."""
 
     listening: socket.socket
     service: Service | WrapService
@@ -67,7 +67,7 @@ class Entrance:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What runs.
+    """The settings of a running daemon.
 
     Attributes:
         name: the program's name.
@@ -87,21 +87,21 @@ class Daemon:
     ends_with_stdin: bool = False
     child: TransportProcess | None = None
 
-    def run(self, entrances: Sequence[Entrance]) -> None:
+    def run(self, listening_services: Sequence[ListeningService]) -> None:
         """Serve until something ends the program."""
         _log.log(logs.NOTICE, "Starting (%s version: %s).", self.name, __version__)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(self, entrances))
+            runner.run(_serve(self, listening_services))
 
 
-def make_context(limits: Limits, show: privacy.Show) -> Context:
+def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
     """Make what every service shares: randomness from the kernel, and a thread for each core."""
     return Context(
         gate=Gate(limits),
         executor=ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="handshake"),
         random=os.urandom,
         draw=SystemRandom().uniform,
-        show=show,
+        formatter=formatter,
     )
 
 
@@ -113,7 +113,7 @@ def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) 
         networks: whether each network has a share: clients of a bridge do, programs of this machine do not.
         descriptors: how many a connection takes.
     """
-    connections = options.connections or MOST_CONNECTIONS
+    connections = options.connections or MAX_CONNECTIONS
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY:
@@ -124,8 +124,8 @@ def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) 
     return Limits(
         connections=connections,
         # At most half, or unfinished handshakes could take all connections.
-        handshakes=min(options.handshakes or MOST_HANDSHAKES, max(1, connections // 2)),
-        network=(options.per_network or max(1, connections // NETWORKS_SHARE)) if networks else None,
+        handshakes=min(options.handshakes or MAX_HANDSHAKES, max(1, connections // 2)),
+        network=(options.per_network or max(1, connections // NETWORK_DIVISOR)) if networks else None,
     )
 
 
@@ -144,7 +144,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _serve(daemon: Daemon, entrances: Sequence[Entrance]) -> None:
+async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService]) -> None:
     loop = asyncio.get_running_loop()
     process.scrub_error_reports(loop)
     stopped: asyncio.Future[str] = loop.create_future()
@@ -170,8 +170,8 @@ async def _serve(daemon: Daemon, entrances: Sequence[Entrance]) -> None:
     _handle_signals(daemon, stop, reload)
     if daemon.ends_with_stdin:
         _watch_stdin(loop, partial(stop, "Standard input was closed. Terminating."))
-    services = [each.service for each in entrances]
-    listeners = [Listener(each.listening, daemon.context.gate, each.service.handle) for each in entrances]
+    services = [each.service for each in listening_services]
+    listeners = [Listener(each.listening, daemon.context.gate, each.service.handle) for each in listening_services]
     if child is not None:
         child.watch(stop)
     start_job(Ticker(daemon, [*listeners, *services]).run(start_job))
@@ -186,7 +186,7 @@ async def _serve(daemon: Daemon, entrances: Sequence[Entrance]) -> None:
         for job in jobs:
             job.cancel()
         for service in services:
-            service.cut_off()
+            service.close_all()
         await asyncio.sleep(0)
         if child is not None:
             await child.end()
@@ -248,7 +248,7 @@ class Ticker:
         self._heartbeat: Heartbeat | None = None
         if daemon.has_heartbeat:
             recorder = None if daemon.statistics is None else daemon.statistics.recorder
-            self._heartbeat = Heartbeat(daemon.name, daemon.clock.boot(), recorder, daemon.context.show)
+            self._heartbeat = Heartbeat(daemon.name, daemon.clock.boot(), recorder, daemon.context.formatter)
         self._report_due = self._clock.boot() + self.draw_report_seconds()
 
     async def run(self, start_job: Callable[[Coroutine[None, None, None]], None]) -> None:
@@ -269,7 +269,7 @@ class Ticker:
 
     def draw_report_seconds(self) -> float:
         """Draw the seconds until the next report."""
-        return self._context.draw(*REPORT_SECONDS) if self._context.show.safe else REPORT_SECONDS[0]
+        return self._context.draw(*REPORT_SECONDS) if self._context.formatter.safe else REPORT_SECONDS[0]
 
     def _tick(self) -> None:
         now = self._clock.boot()
@@ -280,10 +280,10 @@ class Ticker:
             self._heartbeat.tick(now)
         if now >= self._report_due:
             self._report_due = now + self.draw_report_seconds()
-            for sentence in self._context.gate.report(self._context.show):
+            for sentence in self._context.gate.pop_refusals(self._context.formatter):
                 _log.warning("%s", sentence)
             for reporter in self._reporters:
-                reporter.report()
+                reporter.log_summary()
 
 
 async def _update(statistics: Statistics) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from obfstats.bridge.logs import NOTICE
 
 if TYPE_CHECKING:
-    from obfstats.proxy.privacy import Show
+    from obfstats.proxy.privacy import LogFormatter
     from obfstats.record import Recorder
 
 HOUR = 3600.0
@@ -31,19 +31,19 @@ _log = logging.getLogger(__name__)
 class Heartbeat:
     """The heartbeat of one program."""
 
-    def __init__(self, name: str, now: float, recorder: Recorder | None, show: Show) -> None:
+    def __init__(self, name: str, now: float, recorder: Recorder | None, formatter: LogFormatter) -> None:
         """Start the uptime.
 
         Args:
             name: the program's name.
             now: boot time in seconds.
             recorder: knows the numbers; None if nothing is counted.
-            show: rounds the numbers, or does not.
+            formatter: rounds the numbers, or does not.
         """
         self._name = name
         self._began = self._last = now
         self._recorder = recorder
-        self._show = show
+        self._formatter = formatter
 
     def tick(self, now: float) -> None:
         """Beat, if an hour has passed since the last beat was due.
@@ -71,6 +71,6 @@ class Heartbeat:
                 NOTICE,
                 "Heartbeat: During the last %d hour(s) we saw %d connection(s) from %d unique address(es).",
                 int(seconds // HOUR),
-                self._show.number(connections),
-                self._show.number(addresses),
+                self._formatter.number(connections),
+                self._formatter.number(addresses),
             )

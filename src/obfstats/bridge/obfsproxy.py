@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from obfstats import __version__
 from obfstats.bridge import logs, process
 from obfstats.bridge.commands import parse_obfsproxy
-from obfstats.bridge.daemon import Daemon, Entrance, find_limits, make_context
+from obfstats.bridge.daemon import Daemon, ListeningService, find_limits, make_context
 from obfstats.bridge.statistics import open_statistics
 from obfstats.commandline import fail
 from obfstats.proxy import privacy
@@ -117,12 +117,12 @@ def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Cl
         except RecordError as error:
             return fail(NAME, str(error))
         limits = find_limits(options.limits, networks=external.is_server)
-        context = make_context(limits, privacy.Show(safe=options.log.safe))
-        way = Direct() if options.proxy is None else Proxied(options.proxy)
-        service = _external_service(external, transport, context, way, addresses=addresses, statistics=statistics)
+        context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
+        connector = Direct() if options.proxy is None else Proxied(options.proxy)
+        service = _external_service(external, transport, context, connector, addresses=addresses, statistics=statistics)
         _log.log(logs.NOTICE, "listening on %s for %s", bound(listening), transport.name)
         daemon = Daemon(NAME, context, clock, statistics, has_heartbeat=external.is_server)
-        daemon.run([Entrance(listening, service)])
+        daemon.run([ListeningService(listening, service)])
     return 0
 
 
@@ -130,7 +130,7 @@ def _external_service(
     external: ExternalOptions,
     transport: Transport,
     context: Context,
-    way: Direct | Proxied,
+    connector: Direct | Proxied,
     *,
     addresses: tuple[Endpoint, ...],
     statistics: Statistics | None,
@@ -138,9 +138,9 @@ def _external_service(
     """Make the service that the role needs."""
     if external.destination is None:
         secret = {} if external.shared_secret is None else {"shared-secret": external.shared_secret}
-        return SocksClient(context, external.transport, way, secret)
+        return SocksClient(context, external.transport, connector, secret)
     if external.role == "client":
-        return Forwarder(context, transport, way, external.destination, addresses)
+        return Forwarder(context, transport, connector, external.destination, addresses)
     orport = OrPortTarget(addresses, external.cookie_file, context.random)
     recorder = None if statistics is None else statistics.recorder
     return BridgeService(context, transport, orport, external.destination, recorder)
@@ -161,7 +161,7 @@ def _reason(error: OSError | UnicodeError) -> str:
     return str(error.strerror) if isinstance(error, OSError) else "not a host's name"
 
 
-class _Answers(NamedTuple):
+class _TorAnswers(NamedTuple):
     """Tor's lines for servers, or for clients.
 
     Attributes:
@@ -175,11 +175,11 @@ class _Answers(NamedTuple):
     done: str
 
 
-_SERVER_ANSWERS = _Answers(lines.smethod, lines.smethod_error, lines.SMETHODS_DONE)
-_CLIENT_ANSWERS = _Answers(lines.cmethod, lines.cmethod_error, lines.CMETHODS_DONE)
+_SERVER_ANSWERS = _TorAnswers(lines.smethod, lines.smethod_error, lines.SMETHODS_DONE)
+_CLIENT_ANSWERS = _TorAnswers(lines.cmethod, lines.cmethod_error, lines.CMETHODS_DONE)
 
 
-class _Wanted(NamedTuple):
+class _RequestedTransport(NamedTuple):
     """A transport that tor asks for.
 
     Attributes:
@@ -226,36 +226,41 @@ def _run_managed_server(options: ObfsproxyOptions, environment: ServerEnvironmen
             statistics = open_statistics(options.statistics, Path(environment.state), clock, "-".join(sorted(names)))
     except RecordError as error:
         return _refuse_all(names, str(error))
-    context = make_context(find_limits(options.limits, networks=True), privacy.Show(safe=options.log.safe))
+    context = make_context(find_limits(options.limits, networks=True), privacy.LogFormatter(safe=options.log.safe))
     destination, cookie_file = environment.orports.choose()
     orport = OrPortTarget([destination], None if cookie_file is None else Path(cookie_file), context.random)
     recorder = None if statistics is None else statistics.recorder
     wanted = [
-        _Wanted(each.name, each.bind, partial(_make_bridge_service, context, each, orport, destination, recorder))
+        _RequestedTransport(
+            each.name, each.bind, partial(_make_bridge_service, context, each, orport, destination, recorder)
+        )
         for each in environment.transports
     ]
     daemon = Daemon(
         NAME, context, clock, statistics, has_heartbeat=True, ends_with_stdin=environment.exit_on_stdin_close
     )
-    return _serve_wanted(daemon, wanted, _SERVER_ANSWERS)
+    return _serve_requested(daemon, wanted, _SERVER_ANSWERS)
 
 
 def _run_managed_client(options: ObfsproxyOptions, environment: ClientEnvironment, clock: Clock) -> int:
     local = LocalAddresses(environment.outbound_v4, environment.outbound_v6)
-    way: Direct | Proxied = Direct(local)
+    connector: Direct | Proxied = Direct(local)
     if environment.proxy is not None:
         try:
-            way = Proxied(parse_upstream(environment.proxy), local)
+            connector = Proxied(parse_upstream(environment.proxy), local)
         except UpstreamError as error:
             process.tell_tor(lines.proxy_error(str(error)))
             return 1
         process.tell_tor(lines.PROXY_DONE)
     elif options.proxy is not None:
-        way = Proxied(options.proxy, local)
-    context = make_context(find_limits(options.limits, networks=False), privacy.Show(safe=options.log.safe))
-    wanted = [_Wanted(name, _LOOPBACK, partial(SocksClient, context, name, way, {})) for name in environment.transports]
+        connector = Proxied(options.proxy, local)
+    context = make_context(find_limits(options.limits, networks=False), privacy.LogFormatter(safe=options.log.safe))
+    wanted = [
+        _RequestedTransport(name, _LOOPBACK, partial(SocksClient, context, name, connector, {}))
+        for name in environment.transports
+    ]
     daemon = Daemon(NAME, context, clock, None, has_heartbeat=False, ends_with_stdin=environment.exit_on_stdin_close)
-    return _serve_wanted(daemon, wanted, _CLIENT_ANSWERS)
+    return _serve_requested(daemon, wanted, _CLIENT_ANSWERS)
 
 
 def _make_bridge_service(
@@ -269,28 +274,28 @@ def _make_bridge_service(
     return BridgeService(context, make_transport_with(wanted.name, wanted.options), orport, destination, recorder)
 
 
-def _serve_wanted(daemon: Daemon, wanted: Iterable[_Wanted], answers: _Answers) -> int:
+def _serve_requested(daemon: Daemon, wanted: Iterable[_RequestedTransport], answers: _TorAnswers) -> int:
     """Open a listener for each transport, tell tor, and serve; give the exit status."""
-    entrances = []
+    listening_services = []
     with contextlib.ExitStack() as sockets:
         for each in wanted:
-            entrance = _open_entrance(each, answers)
-            if entrance is not None:
-                sockets.callback(entrance.listening.close)
-                process.tell_tor(answers.served(each.name, bound(entrance.listening)))
-                entrances.append(entrance)
+            listening_service = _open_listener(each, answers)
+            if listening_service is not None:
+                sockets.callback(listening_service.listening.close)
+                process.tell_tor(answers.served(each.name, bound(listening_service.listening)))
+                listening_services.append(listening_service)
         process.tell_tor(answers.done)
-        if not entrances:
+        if not listening_services:
             if daemon.statistics is not None:
                 daemon.statistics.recorder.close()
             return 1
         process.unblock_stdout()
         process.tell_tor(lines.status_version(__version__, "obfstats"))
-        daemon.run(entrances)
+        daemon.run(listening_services)
         return 0
 
 
-def _open_entrance(wanted: _Wanted, answers: _Answers) -> Entrance | None:
+def _open_listener(wanted: _RequestedTransport, answers: _TorAnswers) -> ListeningService | None:
     """Open the listener of one transport; None if it cannot be served, which tor is told unless it is not known."""
     if wanted.name in RETIRED:
         process.tell_tor(answers.failed(wanted.name, RETIRED[wanted.name]))
@@ -303,7 +308,7 @@ def _open_entrance(wanted: _Wanted, answers: _Answers) -> Entrance | None:
         process.tell_tor(answers.failed(wanted.name, str(error)))
         return None
     try:
-        return Entrance(listen(wanted.bind), service)
+        return ListeningService(listen(wanted.bind), service)
     except OSError as error:
         process.tell_tor(answers.failed(wanted.name, f"cannot listen on {wanted.bind}: {error.strerror}"))
         return None

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from obfstats.bridge import logs, process
 from obfstats.bridge.child import StdoutMux, TransportProcess
 from obfstats.bridge.commands import DaemonOptions, read_wrap
-from obfstats.bridge.daemon import SIGNALS, Daemon, Entrance, descriptors_left, find_limits, make_context
+from obfstats.bridge.daemon import SIGNALS, Daemon, ListeningService, descriptors_left, find_limits, make_context
 from obfstats.bridge.statistics import open_statistics
 from obfstats.commandline import UsageError, fail
 from obfstats.proxy import privacy
@@ -170,11 +170,11 @@ def _serve(
         # After the program was started, which keeps the limits that tor has set.
         limits = find_limits(options.limits, networks=False, descriptors=_DESCRIPTORS)
         pipes = descriptors_left(limits) // 2
-        context = make_context(limits, privacy.Show(safe=options.log.safe))
+        context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
         recorder = None if statistics is None else statistics.recorder
         service = WrapService(context, cookie, tor.target, recorder, max_unfinished=limits.handshakes, max_pipes=pipes)
         daemon = Daemon(NAME, context, SystemClock(), statistics, has_heartbeat=True, child=transport)
-        daemon.run([Entrance(listening, service)])
+        daemon.run([ListeningService(listening, service)])
         return transport.status
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
     from obfstats.formats.address import ClientAddress
-    from obfstats.proxy.outbound import WayOut
+    from obfstats.proxy.outbound import Connector
     from obfstats.proxy.relay import RelayEnd
     from obfstats.wire.endpoint import Endpoint
     from obfstats.wire.handshake import Transport
@@ -38,23 +38,23 @@ class Forwarder(Service):
         self,
         context: Context,
         transport: Transport,
-        way: WayOut,
+        connector: Connector,
         destination: Endpoint,
         addresses: Sequence[Endpoint],
     ) -> None:
         """Set up.
 
         Args:
-            context: what comes in from outside.
+            context: shared by all services.
             transport: the transport, its options checked.
-            way: opens connections.
+            connector: opens connections.
             destination: where everything is forwarded, as the operator wrote it.
             addresses: its addresses, to be tried in this order.
         """
         super().__init__(context, transport.name)
         self._transport = transport
-        self._way = way
-        self._destination = context.show(destination)
+        self._connector = connector
+        self._destination = context.formatter.address(destination)
         self._addresses = addresses
 
     async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
@@ -62,9 +62,9 @@ class Forwarder(Service):
             unless_adopted.callback(accepted.close)
             handshake = self._drive_handshake(self._transport, Side.INITIATOR, far)
             try:
-                obfuscated = await open_first(partial(self._way.open, handshake), self._addresses)
+                obfuscated = await open_first(partial(self._connector.open, handshake), self._addresses)
             except UnreachableError as error:
-                self._outcomes.failed(client, self._destination, error.reason)
+                self._outcomes.log_failure(client, self._destination, error.reason)
                 return False
             with self._deadline(obfuscated):
                 outbound = await handshake.result(OutboundReady)
@@ -76,24 +76,24 @@ class Forwarder(Service):
         clear = await adopt(near, accepted)
         if clear is None or obfuscated.is_closing():
             return False
-        self._outcomes.succeeded(client, self.name, self._destination)
+        self._outcomes.log_success(client, self.name, self._destination)
         return await _relay_inbound(handshake, far, clear)
 
 
 class SocksClient(Service):
     """Forwards each connection to the destination that it asks for."""
 
-    def __init__(self, context: Context, name: str, way: WayOut, options: Mapping[str, str]) -> None:
+    def __init__(self, context: Context, name: str, connector: Connector, options: Mapping[str, str]) -> None:
         """Set up.
 
         Args:
-            context: what comes in from outside.
+            context: shared by all services.
             name: the transport's.
-            way: opens connections.
+            connector: opens connections.
             options: the transport's, where a connection's arguments do not override them.
         """
         super().__init__(context, name)
-        self._way = way
+        self._connector = connector
         self._options = options
 
     async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
@@ -106,13 +106,13 @@ class SocksClient(Service):
         if request is None:
             return False
         # A bridge that hangs up during the handshake closes this connection, with this answer.
-        near.last_words = write_reply(Reply.GENERAL_FAILURE)
-        destination = self._context.show(request.endpoint)
+        near.reply_if_other_end_lost = write_reply(Reply.GENERAL_FAILURE)
+        destination = self._context.formatter.address(request.endpoint)
         try:
             handshake, encryptor = await self._reach(request, far)
         except UnreachableError as error:
-            self._outcomes.failed(client, destination, error.reason)
-            near.last_words = b""
+            self._outcomes.log_failure(client, destination, error.reason)
+            near.reply_if_other_end_lost = b""
             if not clear.is_closing():
                 clear.write(write_reply(error.reply))
                 clear.close()
@@ -120,8 +120,8 @@ class SocksClient(Service):
         if clear.is_closing():
             return False
         near.cipher = encryptor
-        self._outcomes.succeeded(client, self.name, destination)
-        near.last_words = b""
+        self._outcomes.log_success(client, self.name, destination)
+        near.reply_if_other_end_lost = b""
         clear.write(write_reply(Reply.SUCCEEDED))
         socks.hand_over()
         return await _relay_inbound(handshake, far, clear)
@@ -138,7 +138,7 @@ class SocksClient(Service):
             # Not this error's text: it depends on the client's words, and reasons are counted by their text.
             raise UnreachableError("the bridge line's arguments do not fit the transport") from None
         handshake = self._drive_handshake(transport, Side.INITIATOR, far)
-        obfuscated = await self._way.open(handshake, request.endpoint)
+        obfuscated = await self._connector.open(handshake, request.endpoint)
         with self._deadline(obfuscated):
             outbound = await handshake.result(OutboundReady)
         if outbound is None:

@@ -41,10 +41,10 @@ class MachineDriver(asyncio.BufferedProtocol):
         "_early",
         "_executor",
         "_has_ended",
-        "_is_over",
         "_is_silent",
         "_job",
         "_machine",
+        "_no_more_results",
         "_results",
         "_transport",
         "_waiter",
@@ -74,7 +74,7 @@ class MachineDriver(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None
         # What has arrived after the machine has finished; None before.
         self._early: bytearray | None = None
-        self._has_ended = self._is_over = False
+        self._has_ended = self._no_more_results = False
         self.failure: str | None = None
         self.is_hung_up = False
 
@@ -84,7 +84,7 @@ class MachineDriver(asyncio.BufferedProtocol):
             for event in self._results:
                 if isinstance(event, kind):
                     return event
-            if self._is_over:
+            if self._no_more_results:
                 return None
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -139,7 +139,7 @@ class MachineDriver(asyncio.BufferedProtocol):
         self.end.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give up, and pass on that the connection is lost."""
+        """End the waiting for results, and pass on that the connection is lost."""
         self._transport = None
         if self._job is not None:
             self._job.cancel()
@@ -185,8 +185,8 @@ class MachineDriver(asyncio.BufferedProtocol):
             self._act(self._machine.computed(job.result()))
 
     def _end_waiting(self) -> None:
-        """No further result comes."""
-        self._is_over = True
+        """Wake the waiter: there will be no further result."""
+        self._no_more_results = True
         self._wake()
 
     def _wake(self) -> None:

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from obfstats.formats.address import ClientAddress
-    from obfstats.proxy.privacy import Show
+    from obfstats.proxy.privacy import LogFormatter
 
-MOST_CONNECTIONS = 16_384
+MAX_CONNECTIONS = 16_384
 """Cap on connections where the command line names none; fewer where file descriptors do not suffice."""
 
-MOST_HANDSHAKES = 1_024
+MAX_HANDSHAKES = 1_024
 """Cap on unfinished handshakes where the command line names none."""
 
-NETWORKS_SHARE = 4
-"""One network gets one part in so many of all connections where the command line names no number."""
+NETWORK_DIVISOR = 4
+"""One network gets at most 1/4 of the unfinished handshakes, and by default 1/4 of the connections."""
 
 _V4_NETWORK_BYTES, _V6_NETWORK_BYTES = 3, 6
 
@@ -46,8 +46,8 @@ class Limits:
         network: connections from one network; None for no such cap.
     """
 
-    connections: int = MOST_CONNECTIONS
-    handshakes: int = MOST_HANDSHAKES
+    connections: int = MAX_CONNECTIONS
+    handshakes: int = MAX_HANDSHAKES
     network: int | None = None
 
 
@@ -61,7 +61,7 @@ class Gate:
         # The oldest first; those of each network by themselves as well.
         self._handshakes: OrderedDict[int, tuple[bytes, Callable[[], None]]] = OrderedDict()
         self._handshakes_by_network: dict[bytes, OrderedDict[int, None]] = {}
-        self._share = max(1, limits.handshakes // NETWORKS_SHARE)
+        self._share = max(1, limits.handshakes // NETWORK_DIVISOR)
         self._last_number = 0
         self._waiting: list[Callable[[], None]] = []
         self._refused = self._cut_off = self._filled = 0
@@ -74,16 +74,16 @@ class Gate:
         self._waiting.append(on_free)
         return True
 
-    def admit(self, client: ClientAddress) -> Callable[[], None] | None:
+    def admit(self, peer: ClientAddress) -> Callable[[], None] | None:
         """Admit a connection.
 
         Args:
-            client: its peer.
+            peer: its other end.
 
         Returns:
             what to call, once, when the connection is closed; None if its network has its share already.
         """
-        network = self._network_of(client)
+        network = self._network_of(peer)
         count = self._by_network.get(network, 0)
         if self._limits.network is not None and count >= self._limits.network:
             self._refused += 1
@@ -93,14 +93,14 @@ class Gate:
         return partial(self._release, network)
 
     @contextlib.contextmanager
-    def handshake(self, client: ClientAddress, cut: Callable[[], None]) -> Iterator[None]:
+    def count_handshake(self, peer: ClientAddress, cut: Callable[[], None]) -> Iterator[None]:
         """Count a handshake as under way, as long as the block lasts.
 
         Args:
-            client: the connection's peer.
+            peer: the connection's other end.
             cut: closes the connection; called if this is the oldest of too many.
         """
-        network = self._network_of(client)
+        network = self._network_of(peer)
         number = self._last_number = self._last_number + 1
         self._handshakes[number] = network, cut
         neighbours = self._handshakes_by_network.setdefault(network, OrderedDict())
@@ -114,29 +114,31 @@ class Gate:
         finally:
             self._end_handshake(number)
 
-    def report(self, show: Show) -> list[str]:
-        """Return sentences about what was refused since the last report.
+    def pop_refusals(self, formatter: LogFormatter) -> list[str]:
+        """Return sentences about what was refused since the last call.
 
         Args:
-            show: rounds the numbers, or not.
+            formatter: rounds the numbers, or not.
         """
         sentences = []
         if self._filled:
-            sentences.append(f"all {self._limits.connections} connections were taken for a time: others had to wait")
+            sentences.append(f"connection limit ({self._limits.connections}) reached; new clients waited")
         if self._refused:
             sentences.append(
-                f"{show.number(self._refused)} connections turned away: their network had its share already"
+                f"{formatter.number(self._refused)} connections refused: over the limit per network (--max-per-network)"
             )
         if self._cut_off:
-            sentences.append(f"{show.number(self._cut_off)} unfinished handshakes cut off: too many at once")
+            sentences.append(
+                f"{formatter.number(self._cut_off)} unfinished handshakes closed: over the limit (--max-handshakes)"
+            )
         self._refused = self._cut_off = self._filled = 0
         return sentences
 
-    def _network_of(self, client: ClientAddress) -> bytes:
+    def _network_of(self, peer: ClientAddress) -> bytes:
         """Return the network of an address; all are one where networks have no share."""
         if self._limits.network is None:
             return b""
-        return client.packed[: _V4_NETWORK_BYTES if client.family == "v4" else _V6_NETWORK_BYTES]
+        return peer.packed[: _V4_NETWORK_BYTES if peer.family == "v4" else _V6_NETWORK_BYTES]
 
     def _cut(self, number: int) -> None:
         self._cut_off += 1

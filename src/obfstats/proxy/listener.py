@@ -1,8 +1,8 @@
 """Accepting connections, and pausing.
 
-The listening socket is read here and not by the event loop's server, because pausing is the point: at the cap on
+The listening socket is read here and not by the event loop's server, because it has to pause: at the cap on
 connections, and when the process or the machine has no file descriptors or memory left, clients wait in the kernel's
-queue until a connection closes. (Without descriptors, libuv accepts and hangs up.)
+queue until a connection closes. (Without descriptors, libuv accepts and closes.)
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ class Listener:
         self._shortage = ""
         self._resume()
 
-    def report(self) -> None:
+    def log_summary(self) -> None:
         """Log that accepting had to pause since the last report."""
         if self._shortage:
-            _log.warning("no room for another connection (%s): accepting paused", self._shortage)
+            _log.warning("accepting paused: %s", self._shortage)
             self._shortage = ""
 
     def close(self) -> None:
@@ -110,17 +110,18 @@ class Listener:
             except OSError as error:
                 if error.errno not in _SHORTAGES:
                     continue
-                self._shortage = error.strerror or type(error).__name__
+                advice = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
+                self._shortage = f"{error.strerror}{advice}"
                 self._pause()
                 self._retry = self._loop.call_later(RETRY, self._try_again)
                 return
-            client = ClientAddress.parse(*address[:2])
-            on_closed = self._gate.admit(client)
+            peer = ClientAddress.parse(*address[:2])
+            on_closed = self._gate.admit(peer)
             if on_closed is None:
                 accepted.close()
                 continue
             accepted.setblocking(False)
-            self._handle(accepted, client, on_closed)
+            self._handle(accepted, peer, on_closed)
 
     def _try_again(self) -> None:
         self._retry = None

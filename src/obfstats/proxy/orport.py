@@ -84,7 +84,7 @@ class OrPortTarget:
         if machine is None:
             connection = await open_first(partial(Direct().open, end), self.addresses)
             if connection.is_closing():
-                raise UnreachableError("hung up")
+                raise UnreachableError("the destination hung up")
             return
         introduction = MachineDriver(machine, end)
         try:

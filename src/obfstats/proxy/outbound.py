@@ -65,7 +65,7 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LocalAddresses:
-    """Where connections come from.
+    """The local addresses that connections are made from.
 
     Attributes:
         v4: the local IPv4 address; None for the kernel's choice.
@@ -75,7 +75,7 @@ class LocalAddresses:
     v4: str | None = None
     v6: str | None = None
 
-    def towards(self, host: str) -> tuple[str, int] | None:
+    def bind_address_for(self, host: str) -> tuple[str, int] | None:
         """Return the address and port to bind before connecting to a host; None for the kernel's choice."""
         if (self.v4, self.v6) == (None, None) or not _is_address(host):
             # The family of a proxy's name is not known yet.
@@ -87,7 +87,7 @@ class LocalAddresses:
         return None if local is None or mapped is not None or address.is_loopback else (local, 0)
 
 
-class WayOut(ABC):
+class Connector(ABC):
     """Opens connections."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class WayOut(ABC):
         """
 
 
-class Direct(WayOut):
+class Direct(Connector):
     """Connects to the destination itself."""
 
     def __init__(self, local: LocalAddresses | None = None) -> None:
@@ -109,7 +109,7 @@ class Direct(WayOut):
         """Connect to an address; a name is refused."""
         if not _is_address(destination.host):
             raise UnreachableError("it is a name and no address", Reply.ADDRESS_TYPE_NOT_SUPPORTED)
-        local = self._local.towards(destination.host)
+        local = self._local.bind_address_for(destination.host)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
                 transport, _ = await asyncio.get_running_loop().create_connection(
@@ -122,7 +122,7 @@ class Direct(WayOut):
         return _keep_alive(transport)
 
 
-class Proxied(WayOut):
+class Proxied(Connector):
     """Connects through a proxy."""
 
     def __init__(self, upstream: Upstream, local: LocalAddresses | None = None) -> None:
@@ -133,7 +133,7 @@ class Proxied(WayOut):
             local: where connections to it come from.
         """
         self._upstream = upstream
-        self._local = (local or LocalAddresses()).towards(upstream.endpoint.host)
+        self._local = (local or LocalAddresses()).bind_address_for(upstream.endpoint.host)
 
     async def open(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
         """Ask the proxy for the destination."""
@@ -218,7 +218,10 @@ def reason_of(error: OSError) -> tuple[str, Reply]:
 
 
 def _connect_by_http(upstream: Upstream, destination: Endpoint, held: bytearray) -> Script:
-    """Ask an HTTP proxy for a destination."""
+    """Ask an HTTP proxy for a destination: a script as in wire/machine.py.
+
+    It is not in `wire`, which may not import h11.
+    """
     # Imported here, as above.
     import h11  # noqa: PLC0415
 

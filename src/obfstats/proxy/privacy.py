@@ -22,7 +22,7 @@ SCRUBBED = "[scrubbed]"
 _log = logging.getLogger(__name__)
 
 
-class Show:
+class LogFormatter:
     """Formats addresses and numbers for a log, so that they identify no client unless the operator asks for that.
 
     Attributes:
@@ -32,7 +32,7 @@ class Show:
     def __init__(self, *, safe: bool) -> None:
         self.safe = safe
 
-    def __call__(self, address: ClientAddress | Endpoint) -> str:
+    def address(self, address: ClientAddress | Endpoint) -> str:
         """Format an address with its port."""
         if self.safe:
             return SCRUBBED

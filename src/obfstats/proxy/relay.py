@@ -71,15 +71,24 @@ class RelayEnd(asyncio.BufferedProtocol):
     Attributes:
         scratch: the buffer that this end reads into.
         cipher: is applied to what this end reads; the handshake sets it.
-        last_words: what this end's peer is sent if the other end is lost.
+        reply_if_other_end_lost: what this end's peer is sent if the other end is lost.
     """
 
-    __slots__ = ("_has_ended", "_is_stalled", "_on_closed", "_other", "_transport", "cipher", "last_words", "scratch")
+    __slots__ = (
+        "_has_ended",
+        "_is_stalled",
+        "_on_closed",
+        "_other",
+        "_transport",
+        "cipher",
+        "reply_if_other_end_lost",
+        "scratch",
+    )
 
     def __init__(self, scratch: Scratch) -> None:
         self.scratch = scratch
         self.cipher: CipherContext = PLAIN
-        self.last_words = b""
+        self.reply_if_other_end_lost = b""
         self._transport: asyncio.Transport | None = None
         self._other: RelayEnd | None = None
         self._has_ended = False
@@ -186,8 +195,8 @@ class RelayEnd(asyncio.BufferedProtocol):
         self._end_stall()
         other, on_closed = self._other, self._on_closed
         if other is not None and other._transport is not None:
-            if other.last_words and not other._transport.is_closing():
-                other._transport.write(other.last_words)
+            if other.reply_if_other_end_lost and not other._transport.is_closing():
+                other._transport.write(other.reply_if_other_end_lost)
             _close(other._transport)
         elif on_closed is not None:
             self._on_closed = None

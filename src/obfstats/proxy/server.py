@@ -38,7 +38,7 @@ class BridgeService(Service):
         """Set up.
 
         Args:
-            context: what comes in from outside.
+            context: shared by all services.
             transport: the transport, its options checked.
             orport: where clients are forwarded.
             destination: the same as the operator wrote it, for the log.
@@ -47,7 +47,7 @@ class BridgeService(Service):
         super().__init__(context, transport.name)
         self._transport = transport
         self._orport = orport
-        self._destination = context.show(destination)
+        self._destination = context.formatter.address(destination)
         self._recorder = recorder
 
     async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
@@ -55,7 +55,7 @@ class BridgeService(Service):
         obfuscated = await adopt(handshake, accepted)
         if obfuscated is None:
             return False
-        with self._context.gate.handshake(client, obfuscated.abort), self._deadline(obfuscated):
+        with self._context.gate.count_handshake(client, obfuscated.abort), self._deadline(obfuscated):
             outbound, inbound = await handshake.result(OutboundReady), await handshake.result(InboundReady)
         if outbound is None or inbound is None or obfuscated.is_closing():
             return False
@@ -65,13 +65,13 @@ class BridgeService(Service):
         except AbandonedError:
             return False
         except UnreachableError as error:
-            self._outcomes.failed(client, self._destination, error.reason)
+            self._outcomes.log_failure(client, self._destination, error.reason)
             return False
         # Before anything else can happen to the connection: tor has counted it by now.
         if self._recorder is not None:
             self._recorder.record_packed(client.packed, self.name)
         if obfuscated.is_closing():
             return False
-        self._outcomes.succeeded(client, self.name, self._destination)
+        self._outcomes.log_success(client, self.name, self._destination)
         handshake.hand_over()
         return True

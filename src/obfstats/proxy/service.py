@@ -1,4 +1,4 @@
-"""What every transport's service does with a connection: accepted, handshake done, forwarded, relayed.
+"""The steps of a connection, the same for every transport: accepted, handshake done, forwarded, relayed.
 
 A coroutine brings a connection up to its relay and ends there, so an idle connection costs no task.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from obfstats.formats.address import ClientAddress
     from obfstats.proxy.limits import Gate
-    from obfstats.proxy.privacy import Show
+    from obfstats.proxy.privacy import LogFormatter
     from obfstats.wire.handshake import Transport
     from obfstats.wire.machine import Random
 
@@ -36,52 +36,57 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What comes in from outside, the same for every service of a program.
+    """Randomness, executor, limits and log format, shared by all services of a program.
 
     Attributes:
         gate: admits connections.
         executor: runs a handshake's costly steps.
         random: returns that many random bytes.
         draw: returns a random number between two.
-        show: formats addresses and numbers for the log.
+        formatter: formats addresses and numbers for the log.
     """
 
     gate: Gate
     executor: Executor
     random: Random
     draw: Callable[[float, float], float]
-    show: Show
+    formatter: LogFormatter
 
 
 class OutcomeLog:
     """Logs the outcome of a service's connections: each one at level info, failures as sums at level warning."""
 
-    def __init__(self, name: str, show: Show) -> None:
+    def __init__(self, name: str, formatter: LogFormatter) -> None:
         """Set up.
 
         Args:
             name: of the service, for reports.
-            show: formats addresses and numbers for the log.
+            formatter: formats addresses and numbers for the log.
         """
         self._name = name
-        self._show = show
+        self._formatter = formatter
         self._failures: Counter[str] = Counter()
 
-    def failed(self, client: ClientAddress, destination: str, reason: str) -> None:
-        """Count a connection that could not be forwarded."""
+    def log_failure(self, client: ClientAddress, destination: str, reason: str) -> None:
+        """Count a connection that could not be forwarded, and log it at level info."""
         self._failures[reason] += 1
         if _log.isEnabledFor(logging.INFO):
-            _log.info("%s: connection to %s failed: %s", self._show(client), destination, reason)
+            _log.info("%s: connection to %s failed: %s", self._formatter.address(client), destination, reason)
 
-    def succeeded(self, client: ClientAddress, transport: str, destination: str) -> None:
+    def log_success(self, client: ClientAddress, transport: str, destination: str) -> None:
         """Log, in the words of the C program, that a client was forwarded."""
         if _log.isEnabledFor(logging.INFO):
-            _log.info("%s (%s): Successful outbound connection to '%s'.", self._show(client), transport, destination)
+            _log.info(
+                "%s (%s): Successful outbound connection to '%s'.",
+                self._formatter.address(client),
+                transport,
+                destination,
+            )
 
-    def report(self) -> None:
+    def log_summary(self) -> None:
         """Log how many connections have failed since the last report, and why."""
         for reason, times in self._failures.items():
-            number = self._show.number(times)
+            number = self._formatter.number(times)
             _log.warning("%s: %d connection(s) could not be passed on (%s)", self._name, number, reason)
         self._failures.clear()
 
@@ -93,7 +98,7 @@ class Service(ABC):
         """Set up.
 
         Args:
-            context: what comes in from outside.
+            context: shared by all services.
             name: the transport's.
         """
         self.name = name
@@ -101,14 +106,14 @@ class Service(ABC):
         self._scratch = Scratch()
         self._open: set[RelayEnd] = set()
         self._tasks: dict[RelayEnd, asyncio.Task[None]] = {}
-        self._outcomes = OutcomeLog(name, context.show)
+        self._outcomes = OutcomeLog(name, context.formatter)
 
-    def handle(self, accepted: socket.socket, client: ClientAddress, on_closed: Callable[[], None]) -> None:
+    def handle(self, accepted: socket.socket, peer: ClientAddress, on_closed: Callable[[], None]) -> None:
         """Serve a connection.
 
         Args:
             accepted: its socket, not blocking.
-            client: its peer.
+            peer: its other end.
             on_closed: called once, when the connection is closed.
         """
         # The ends are joined from the start: however the connection ends, they report it.
@@ -125,14 +130,14 @@ class Service(ABC):
 
         near.join(far, on_both_closed)
         self._open.add(near)
-        self._tasks[near] = asyncio.get_running_loop().create_task(self._serve(accepted, client, near, far))
+        self._tasks[near] = asyncio.get_running_loop().create_task(self._serve(accepted, peer, near, far))
         self._tasks[near].add_done_callback(lambda _: self._tasks.pop(near))
 
-    def report(self) -> None:
+    def log_summary(self) -> None:
         """Log what has failed since the last report."""
-        self._outcomes.report()
+        self._outcomes.log_summary()
 
-    def cut_off(self) -> None:
+    def close_all(self) -> None:
         """Close every connection at once; transports report it in the loop's next iteration."""
         for task in self._tasks.values():
             task.cancel()
@@ -156,7 +161,7 @@ class Service(ABC):
 
         Args:
             accepted: the accepted socket.
-            client: its peer.
+            client: its other end.
             near: the end on the accepted side.
             far: the end on the destination's side.
 

@@ -1,4 +1,4 @@
-"""What carries bytes from one socket to another: a pipe with splice(2), or a buffer where the kernel does not splice.
+"""Carriers of bytes from one socket to another: a pipe with splice(2), or a buffer where the kernel does not splice.
 
 A carrier is on loan while it holds bytes. Mostly they leave within the same callback, so few carriers serve all
 connections; a connection with a slow peer keeps its carrier until the peer has read. With splice the traffic never
@@ -38,7 +38,7 @@ class Carrier(Protocol):
 
     held: int
 
-    def fill(self, source: int, most: int) -> int:
+    def fill(self, source: int, max_bytes: int) -> int:
         """Take bytes from a socket, if none are held; return their number, 0 at the end of file.
 
         Raises:
@@ -79,9 +79,9 @@ class Pipe:
         with contextlib.suppress(OSError):
             self.is_full_size = fcntl.fcntl(self._inlet, fcntl.F_SETPIPE_SZ, SIZE) >= SIZE
 
-    def fill(self, source: int, most: int) -> int:
+    def fill(self, source: int, max_bytes: int) -> int:
         """Splice from a socket."""
-        self.held = count = os.splice(source, self._inlet, most, None, None, _FLAGS)
+        self.held = count = os.splice(source, self._inlet, max_bytes, None, None, _FLAGS)
         return count
 
     def drain(self, sink: int) -> None:
@@ -103,10 +103,10 @@ class Buffer:
         self.held = self._begin = 0
         self._view = memoryview(bytearray(SMALL_SIZE))
 
-    def fill(self, source: int, most: int) -> int:
+    def fill(self, source: int, max_bytes: int) -> int:
         """Read from a socket."""
         self._begin = 0
-        self.held = count = os.readv(source, [self._view[:most]])
+        self.held = count = os.readv(source, [self._view[:max_bytes]])
         return count
 
     def drain(self, sink: int) -> None:
@@ -121,10 +121,10 @@ class Buffer:
 
 
 class Carriers:
-    """Lends carriers.
+    """The pool of carriers.
 
     Attributes:
-        most: how many bytes to take at once.
+        fill_size: how many bytes to take from a socket at once.
     """
 
     def __init__(self, max_pipes: int) -> None:
@@ -136,13 +136,13 @@ class Carriers:
         self._pipes_left = max_pipes
         self._free: list[Pipe] = []
         self._lent = 0
-        self.most = SIZE
+        self.fill_size = SIZE
 
-    def lend(self) -> Carrier:
-        """Lend a carrier that holds nothing."""
+    def borrow(self) -> Carrier:
+        """Return a carrier that holds nothing."""
         self._lent += 1
         if self._lent == MANY_LENT:
-            self.most = SMALL_SIZE
+            self.fill_size = SMALL_SIZE
         if self._free:
             return self._free.pop()
         if self._pipes_left:
@@ -152,10 +152,10 @@ class Carriers:
                 return pipe
         return Buffer()
 
-    def take_back(self, carrier: Carrier) -> None:
-        """Take a carrier back, and drop what it still holds."""
+    def release(self, carrier: Carrier) -> None:
+        """Put a carrier back, and drop what it still holds."""
         if self._lent == MANY_LENT:
-            self.most = SIZE
+            self.fill_size = SIZE
         self._lent -= 1
         if isinstance(carrier, Pipe):
             if carrier.is_full_size and not carrier.held and len(self._free) < _MAX_FREE:

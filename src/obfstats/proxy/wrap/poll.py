@@ -40,8 +40,8 @@ _TURN = 0.003
 class Watcher(Protocol):
     """Handles the events of its sockets."""
 
-    def ready(self, descriptor: int, events: int) -> None:
-        """Handle events; a call without need must do no harm."""
+    def handle_events(self, descriptor: int, events: int) -> None:
+        """Handle events; a call without an event must do no harm."""
 
     def abort(self) -> None:
         """Close the sockets."""
@@ -68,12 +68,12 @@ class Poll:
         """Report a socket's events to another watcher."""
         self._watchers[connected.fileno()] = watcher
 
-    def again(self, connected: socket.socket) -> None:
+    def report_writable_again(self, connected: socket.socket) -> None:
         """Report WRITABLE to a socket's watcher once more, after all others have had their turn."""
         number = connected.fileno()
         self._loop.call_soon(self._report_again, number, self._watchers.get(number))
 
-    def close(self, connected: socket.socket) -> None:
+    def close_socket(self, connected: socket.socket) -> None:
         """Close a socket, which ends the watching as well."""
         self._watchers.pop(connected.fileno(), None)
         if self._to_close is None:
@@ -82,7 +82,7 @@ class Poll:
             # Its number must not be reused while fetched events may still carry it.
             self._to_close.append(connected)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop watching."""
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
@@ -98,7 +98,7 @@ class Poll:
                 for number, events in pending:
                     watcher = get(number)
                     if watcher is not None:
-                        _report(watcher, number, events)
+                        _deliver(watcher, number, events)
                 while to_close:
                     to_close.pop().close()
         finally:
@@ -108,13 +108,13 @@ class Poll:
 
     def _report_again(self, number: int, watcher: Watcher | None) -> None:
         if watcher is not None and self._watchers.get(number) is watcher:
-            _report(watcher, number, select.EPOLLOUT)
+            _deliver(watcher, number, select.EPOLLOUT)
 
 
-def _report(watcher: Watcher, number: int, events: int) -> None:
-    """Report events to a watcher; an error of ours costs this connection, and no other."""
+def _deliver(watcher: Watcher, number: int, events: int) -> None:
+    """Deliver events to a watcher; an unexpected error closes this connection, and no other."""
     try:
-        watcher.ready(number, events)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
+        watcher.handle_events(number, events)
+    except Exception as error:  # noqa: BLE001 - the other connections must go on
         privacy.report_error(error)
         watcher.abort()

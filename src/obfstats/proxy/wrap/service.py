@@ -1,7 +1,7 @@
-"""What becomes of the transport's connections: an extended ORPort session, which is counted, then a tunnel.
+"""Serves the transport's connections: an extended ORPort session, which is counted, then a tunnel.
 
-A transport sends within milliseconds whose connection it is. A session that takes longer than OPENING_DEADLINE, or that
-is the oldest of too many, will never get there: it is closed, so that new ones always find a slot.
+A transport sends within milliseconds which client a connection belongs to. A session that takes longer than
+OPENING_DEADLINE, or that is the oldest of too many, is closed, so that new ones always find a slot.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ class WrapService:
         """Set up.
 
         Args:
-            context: what comes in from outside.
+            context: randomness, executor, limits and log format, shared by all services.
             cookie: what the transport must know.
             target: tor's ORPort.
             recorder: counts clients, or None.
             max_unfinished: sessions at once that tor has not accepted yet.
             max_pipes: how many pipes may carry bytes.
         """
-        self._outcomes = OutcomeLog("wrap", context.show)
-        self._destination = context.show(target.addresses[0])
+        self._outcomes = OutcomeLog("wrap", context.formatter)
+        self._destination = context.formatter.address(target.addresses[0])
         self._cookie = cookie
         self._target = target
         self._recorder = recorder
@@ -91,11 +91,11 @@ class WrapService:
             self._timer = loop.call_later(OPENING_DEADLINE, self._close_late_sessions)
         session.begin()
 
-    def report(self) -> None:
+    def log_summary(self) -> None:
         """Log what has failed since the last report."""
-        self._outcomes.report()
+        self._outcomes.log_summary()
 
-    def cut_off(self) -> None:
+    def close_all(self) -> None:
         """Close every connection at once."""
         if self._timer is not None:
             self._timer.cancel()
@@ -105,7 +105,7 @@ class WrapService:
             tunnel.abort()
         self._carriers.close()
         if self._poll is not None:
-            self._poll.end()
+            self._poll.stop()
 
     def _end_session(self, session: ExtOrPortSession, outcome: Granted | Failed | None) -> None:
         """Count a client that tor has accepted, and tunnel its bytes; or close its connection."""
@@ -122,7 +122,7 @@ class WrapService:
         except OSError:
             self._fail(session, None)
             return
-        self._outcomes.succeeded(_client_of(asked), transport, self._destination)
+        self._outcomes.log_success(_client_of(asked), transport, self._destination)
         _, on_closed = self._sessions.pop(session)
         tunnel = Tunnel(session.near, far, poll, self._carriers, self._on_tunnel_closed)
         self._tunnels[tunnel] = on_closed
@@ -134,7 +134,7 @@ class WrapService:
     def _fail(self, session: ExtOrPortSession, reason: str | None) -> None:
         """Close a session that gets no tunnel; None where the transport has disconnected, which is no failure."""
         if reason is not None:
-            self._outcomes.failed(_client_of(session.asked), self._destination, reason)
+            self._outcomes.log_failure(_client_of(session.asked), self._destination, reason)
         self._close(session, reason)
 
     def _close(self, session: ExtOrPortSession, reason: str | None) -> None:

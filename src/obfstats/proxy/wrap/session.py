@@ -10,7 +10,9 @@
 - Nothing goes to tor before the transport has proved that it knows the cookie and sent DONE, and no byte of the
   client's before OKAY.
 - Where tor has no extended ORPort, its plain one is told nothing, and accepts a client by accepting the connection.
-- Whatever fails, the transport is sent DENY if it has sent DONE, both sides are closed, and no client is counted.
+- If anything fails before tor's OKAY, the transport is sent DENY if it has sent DONE, both sides are closed, and no
+  client is counted. After OKAY the client is counted even if the transport has disconnected, because tor has counted
+  it.
 """
 
 from __future__ import annotations
@@ -66,8 +68,7 @@ class ExtOrPortSession:
             cookie: what the transport must know.
             target: tor's ORPort.
             poll: reports when sockets are ready.
-            on_done: called once, with Granted or with the reason why the client was not let in; with None if the
-                transport has disconnected.
+            on_done: called once, with Granted, or Failed with the reason; with None if the transport has disconnected.
         """
         self.near = near
         self.far: socket.socket | None = None
@@ -80,28 +81,28 @@ class ExtOrPortSession:
         self._on_done: Callable[[ExtOrPortSession, Outcome], None] | None = on_done
 
     def begin(self) -> None:
-        """Speak first, as tor does."""
+        """Send first, as tor does."""
         try:
             for event in self._server.start():
                 if isinstance(event, Send):
                     self.near.send(event.data)
         except OSError:
-            self._end(None)
+            self._report_outcome(None)
             return
         self._poll.add(self.near, self)
 
-    def ready(self, descriptor: int, events: int) -> None:
+    def handle_events(self, descriptor: int, events: int) -> None:
         """Go on with the side that has sent something."""
         is_near = descriptor == self.near.fileno()
         try:
             if is_near:
-                self._hear_transport(events)
+                self._read_transport(events)
             elif self.far is not None:
-                self._hear_tor(self.far, events)
+                self._read_tor(self.far, events)
         except BlockingIOError:
             pass
         except OSError as error:
-            self._end(None if is_near else Failed(reason_of(error)[0]))
+            self._report_outcome(None if is_near else Failed(reason_of(error)[0]))
 
     def grant(self, early: bytes) -> None:
         """Tell the transport that tor has accepted its client.
@@ -117,46 +118,46 @@ class ExtOrPortSession:
             raise BlockingIOError(errno.EAGAIN, "the transport does not read")
 
     def abort(self) -> None:
-        """Give up, as if the transport had disconnected."""
-        self._end(None)
+        """End as if the transport had disconnected."""
+        self._report_outcome(None)
 
     def close(self, reason: str | None = None) -> None:
-        """Give up and close both sides."""
+        """Close both sides, and send DENY if the transport waits for an answer and there is a reason."""
         self._on_done = None
         if self.asked is not None and reason is not None:
             with contextlib.suppress(OSError):
                 self.near.send(self._server.deny())
-        self._poll.close(self.near)
+        self._poll.close_socket(self.near)
         if self.far is not None:
-            self._poll.close(self.far)
+            self._poll.close_socket(self.far)
 
-    def _hear_transport(self, events: int) -> None:
+    def _read_transport(self, events: int) -> None:
         if self.asked is not None:
             # What the client sends meanwhile waits in the kernel.
             self.has_unread = self.has_unread or bool(events & READABLE)
             if events & PEER_ENDED:
-                self._end(None)
+                self._report_outcome(None)
             return
         match self._read(self.near, self._server, events):
             case Asked() as asked:
                 self.asked = asked
                 if events & PEER_ENDED:
-                    self._end(None)
+                    self._report_outcome(None)
                 else:
                     self._ask_tor(asked)
             case Failed() as failed:
-                self._end(failed)
+                self._report_outcome(failed)
 
-    def _hear_tor(self, far: socket.socket, events: int) -> None:
+    def _read_tor(self, far: socket.socket, events: int) -> None:
         if self._client is None:
             if events & WRITABLE:
                 failure = far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 self.has_unread = True
-                self._end(Failed(errno.errorcode.get(failure, "refused")) if failure else Granted(early=b""))
+                self._report_outcome(Failed(errno.errorcode.get(failure, "refused")) if failure else Granted(early=b""))
             return
         result = self._read(far, self._client, events)
         if isinstance(result, (Granted, Failed)):
-            self._end(result)
+            self._report_outcome(result)
 
     def _read(self, side: socket.socket, machine: Machine, events: int) -> Event | None:
         """Pass what one side has sent to its machine; return the machine's result, if there is one yet."""
@@ -164,7 +165,7 @@ class ExtOrPortSession:
         while not is_all:
             data = side.recv(_CHUNK)
             if not data:
-                self._end(None if side is self.near else Failed(HUNG_UP))
+                self._report_outcome(None if side is self.near else Failed(HUNG_UP))
                 return None
             # What arrives later is reported by an event of its own.
             is_all = len(data) < _CHUNK and not events & PEER_ENDED
@@ -184,17 +185,17 @@ class ExtOrPortSession:
             set_loopback_options(far)
             failure = far.connect_ex(endpoint)
         except UnreachableError as error:
-            self._end(Failed(error.reason))
+            self._report_outcome(Failed(error.reason))
             return
         except OSError as error:
-            self._end(Failed(reason_of(error)[0]))
+            self._report_outcome(Failed(reason_of(error)[0]))
             return
         if failure in {0, errno.EINPROGRESS}:
             self._poll.add(far, self)
         else:
-            self._end(Failed(errno.errorcode.get(failure, "refused")))
+            self._report_outcome(Failed(errno.errorcode.get(failure, "refused")))
 
-    def _end(self, outcome: Outcome) -> None:
+    def _report_outcome(self, outcome: Outcome) -> None:
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
             on_done(self, outcome)

@@ -1,4 +1,4 @@
-"""Two connected sockets, and a direction from each to the other.
+"""A tunnel: two connected sockets, and a direction from each to the other.
 
 Rules:
 
@@ -36,16 +36,16 @@ class _Direction:
     Attributes:
         carrier: holds what the sink has not accepted yet, or None.
         has_ended: whether the source has ended this direction, or was lost.
-        is_over: whether the sink has been told so.
+        end_is_passed_on: whether the sink has been told that it has ended.
     """
 
-    __slots__ = ("carrier", "has_ended", "is_over", "sink", "source")
+    __slots__ = ("carrier", "end_is_passed_on", "has_ended", "sink", "source")
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
         self.sink = sink
         self.carrier: Carrier | None = None
-        self.has_ended = self.is_over = False
+        self.has_ended = self.end_is_passed_on = False
 
 
 class Tunnel:
@@ -67,7 +67,7 @@ class Tunnel:
             near: one end; not blocking.
             far: the other; not blocking.
             poll: reports when they are ready.
-            carriers: lends what carries the bytes.
+            carriers: the pool of carriers.
             on_closed: called once, when both are closed.
         """
         self._from_near = _Direction(near, far)
@@ -90,7 +90,7 @@ class Tunnel:
             if self._on_closed is not None:
                 self._carry(self._from_far)
 
-    def ready(self, descriptor: int, events: int) -> None:
+    def handle_events(self, descriptor: int, events: int) -> None:
         """Carry what has arrived at a socket, and what waits for space in it."""
         is_near = self._from_near.source.fileno() == descriptor
         outgoing, incoming = (self._from_far, self._from_near) if is_near else (self._from_near, self._from_far)
@@ -98,7 +98,7 @@ class Tunnel:
             self._carry(outgoing)
         if self._on_closed is None:
             return
-        if events & RESET and (incoming.carrier is not None or incoming.is_over):
+        if events & RESET and (incoming.carrier is not None or incoming.end_is_passed_on):
             self._lose_source(incoming)
         elif events & READABLE and incoming.carrier is None:
             self._carry(incoming)
@@ -109,23 +109,23 @@ class Tunnel:
         if on_closed is None:
             return
         for direction in (self._from_near, self._from_far):
-            self._give_back(direction)
-            self._poll.close(direction.source)
+            self._release_carrier(direction)
+            self._poll.close_socket(direction.source)
         on_closed(self)
 
     def _carry(self, direction: _Direction) -> None:
         """Carry until the source has nothing, or the sink has no space."""
-        if direction.is_over:
+        if direction.end_is_passed_on:
             return
         carriers = self._carriers
         source, sink = direction.source.fileno(), direction.sink.fileno()
-        carrier = direction.carrier or carriers.lend()
+        carrier = direction.carrier or carriers.borrow()
         direction.carrier = carrier
         try:
             for _ in range(MAX_FILLS):
                 while carrier.held:
                     carrier.drain(sink)
-                if direction.has_ended or not carrier.fill(source, carriers.most):
+                if direction.has_ended or not carrier.fill(source, carriers.fill_size):
                     direction.has_ended = True
                     break
         except BlockingIOError:
@@ -137,16 +137,16 @@ class Tunnel:
             return
         else:
             if carrier.held:
-                self._poll.again(direction.sink)
+                self._poll.report_writable_again(direction.sink)
                 return
-        self._give_back(direction)
+        self._release_carrier(direction)
         if direction.has_ended:
-            self._end(direction)
+            self._pass_end_on(direction)
 
-    def _end(self, direction: _Direction) -> None:
+    def _pass_end_on(self, direction: _Direction) -> None:
         """Pass the end of a direction on."""
-        direction.is_over = True
-        if self._opposite(direction).is_over:
+        direction.end_is_passed_on = True
+        if self._opposite(direction).end_is_passed_on:
             self.abort()
             return
         try:
@@ -157,20 +157,20 @@ class Tunnel:
     def _lose_source(self, direction: _Direction) -> None:
         """Close both ends, a lost source's sink after the bytes that are held for it."""
         opposite = self._opposite(direction)
-        if direction.is_over or direction.carrier is None or not direction.carrier.held:
+        if direction.end_is_passed_on or direction.carrier is None or not direction.carrier.held:
             self.abort()
             return
         if self._is_lingering:
             return
         self._is_lingering = True
-        direction.has_ended = opposite.has_ended = opposite.is_over = True
+        direction.has_ended = opposite.has_ended = opposite.end_is_passed_on = True
         # The lost peer cannot receive any more.
-        self._give_back(opposite)
+        self._release_carrier(opposite)
         asyncio.get_running_loop().call_later(LINGER, self.abort)
 
-    def _give_back(self, direction: _Direction) -> None:
+    def _release_carrier(self, direction: _Direction) -> None:
         if direction.carrier is not None:
-            self._carriers.take_back(direction.carrier)
+            self._carriers.release(direction.carrier)
             direction.carrier = None
 
     def _opposite(self, direction: _Direction) -> _Direction:
