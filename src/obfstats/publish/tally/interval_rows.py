@@ -7,7 +7,7 @@ interval takes as much memory as its rows, until it is counted.
   fit into the processor's cache. Sorting millions of rows at once would wait for memory most of the time.
 - They are sorted by the first four bytes of the hash with numpy's radix sort of 16-bit integers, which takes the same
   time on every processor. Neighbours are then compared as a whole.
-- The numbers are exact, whatever the hashes are. Where neighbours have the same four bytes but are not equal (a client
+- The numbers are exact for any hashes. Where neighbours have the same four bytes but are not equal (a client
   with several transports, or similar hashes), their rows are counted in a dict.
 """
 
@@ -71,6 +71,7 @@ class IntervalRows:
             suffixes: the suffixes, by number.
         """
         size = len(suffixes) << COUNTRY_BITS
+        # Floats, as bincount gives them for booleans; they are exact up to 2**53.
         lines, single = np.zeros((2, size))
         clients = Counter[tuple[int, frozenset[int]]]()
         for some_rows in self._some_buckets():
