@@ -137,7 +137,7 @@ def write_log(
         countries,
         secret=Secret(keys.fill),
         clock=clock,
-        closing_delay=lambda: random.uniform(0.0, CLOSING_DELAY),
+        draw_delay=lambda: random.uniform(0.0, CLOSING_DELAY),
         buffer=buffer,
     )
     with closing(recorder):

@@ -18,7 +18,7 @@ import io
 from fuzz.target import run, watched
 
 with watched(__name__, "obfstats.formats", "obfstats.publish"):
-    from obfstats.formats.logline import LineError, LogLine, find_damage, is_cut_short, parse_line, write_line
+    from obfstats.formats.logline import LineError, LogLine, find_damage, is_torn, parse_line, write_line
     from obfstats.publish import simple
 
 GOOD_LOG = b"""\
@@ -72,7 +72,7 @@ def _check_log(log: bytes) -> None:
 def _parse(line: bytes) -> LogLine | None:
     """Parse a line by the package's grammar; None where it is damaged."""
     text = line.removesuffix(b"\n")
-    may_be_torn = is_cut_short(text)
+    may_be_torn = is_torn(text)
     try:
         value = parse_line(line)
     except LineError:

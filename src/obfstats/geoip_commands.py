@@ -29,7 +29,7 @@ def run_log2stats(options: argparse.Namespace) -> int:
         countries.v4, countries.v6, secret.renew, secret.hash_address
     )
     try:
-        status: int = load("obfstats.publish.log2stats:run_log2stats")(options, context, countries.origins)
+        status: int = load("obfstats.publish.log2stats:run_log2stats")(options, context, countries.geoip_sources)
     finally:
         secret.wipe()
     return status
@@ -37,7 +37,7 @@ def run_log2stats(options: argparse.Namespace) -> int:
 
 def _open_geoip(geoip: Path | None, geoip6: Path | None) -> tuple[Sequence[GeoIpSource], Sequence[str] | None]:
     countries = _open_countries(geoip, geoip6)
-    return countries.origins, countries.codes
+    return countries.geoip_sources, countries.codes
 
 
 def _open_countries(geoip: Path | None, geoip6: Path | None) -> Countries:

@@ -14,7 +14,7 @@ from obfstats.formats.logline import (
     MAX_LINE_LENGTH,
     LineError,
     LogLine,
-    is_cut_short,
+    is_torn,
     parse_line,
     write_line,
 )
@@ -146,13 +146,13 @@ def test_an_error_never_quotes_the_line(line: bytes) -> None:
 @given(written_lines(), st.data())
 def test_every_beginning_of_a_line_may_be_cut_short(line: bytes, data: st.DataObject) -> None:
     """A write that was torn anywhere leaves something that is recognised."""
-    assert is_cut_short(line[: data.draw(st.integers(0, len(line) - 1), label="torn at")])
+    assert is_torn(line[: data.draw(st.integers(0, len(line) - 1), label="torn at")])
 
 
 @given(hit_lines() | st.binary(max_size=5))
 def test_a_beginning_of_a_beginning_may_be_cut_short(line: bytes) -> None:
     """Whatever may be a torn line may be one as well that was torn a byte earlier."""
-    assert not is_cut_short(line) or is_cut_short(line[:-1])
+    assert not is_torn(line) or is_torn(line[:-1])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_beginning_of_a_beginning_may_be_cut_short(line: bytes) -> None:
 )  # fmt: skip
 def test_what_cannot_become_a_line_is_not_cut_short(line: bytes) -> None:
     """Something else than a torn line is not taken for one."""
-    assert not is_cut_short(line)
+    assert not is_torn(line)
 
 
 @pytest.mark.parametrize("family", [None, "v4", "v6"])

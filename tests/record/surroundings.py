@@ -54,7 +54,7 @@ class Bench:
             self.journal,
             self.geoip,
             clock=self.clock,
-            closing_delay=lambda: self.delay,
+            draw_delay=lambda: self.delay,
             buffer=self.buffer,
             columns=self.columns,
         )

@@ -45,7 +45,7 @@ def in_memory(clock: MovedClock, buffer: int = 100) -> tuple[Recorder, Aggregate
     """A recorder that writes no log."""
     store = Aggregate()
     recorder = Recorder(
-        store, countries(), clock=clock, closing_delay=lambda: 300.0, buffer=buffer, columns=("transport", "family")
+        store, countries(), clock=clock, draw_delay=lambda: 300.0, buffer=buffer, columns=("transport", "family")
     )
     return recorder, store
 

@@ -37,7 +37,7 @@ def test_named_files_are_used_first(tmp_path: Path) -> None:
     (tmp_path / "geoip6").write_bytes(GEOIP6)
     opened = Countries.open(tmp_path / "geoip", tmp_path / "geoip6")
     assert (country_of(opened, "192.0.2.1"), country_of(opened, "2001:db8::1")) == ("de", "jp")
-    assert opened.sources == (f"{tmp_path}/geoip (2 ranges)", f"{tmp_path}/geoip6 (1 ranges)")
+    assert opened.descriptions == (f"{tmp_path}/geoip (2 ranges)", f"{tmp_path}/geoip6 (1 ranges)")
 
 
 def test_without_any_file_the_registries_data_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_without_any_file_the_registries_data_answers(tmp_path: Path, monkeypatc
     monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP", tmp_path / "none")
     monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP6", tmp_path / "none")
     opened = Countries.open()
-    assert [source.split()[0] for source in opened.sources] == ["iptocc", "iptocc"]
+    assert [source.split()[0] for source in opened.descriptions] == ["iptocc", "iptocc"]
     assert (country_of(opened, "1.0.16.1"), country_of(opened, "2001:200::1")) == ("jp", "jp")
     assert {country_of(opened, address) for address in ("127.0.0.1", "10.0.0.1", "::1", "fe80::1")} == {"??"}
 
@@ -57,7 +57,7 @@ def test_a_broken_default_file_is_reported_and_not_used(
     (tmp_path / "geoip").write_bytes(b"\x00" * 100)
     monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP", tmp_path / "geoip")
     opened = Countries.open()
-    assert opened.sources[0].startswith("iptocc")
+    assert opened.descriptions[0].startswith("iptocc")
     assert caplog.messages == [f"{tmp_path}/geoip cannot be used: countries come from another source"]
 
 

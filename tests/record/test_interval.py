@@ -36,11 +36,11 @@ def test_it_may_have_begun_a_while_ago() -> None:
 def test_it_is_over_exactly_24_hours_after_its_start() -> None:
     """Not a tick of the clock before; one step then is one day, and the next is not over."""
     interval = RunningInterval(BOOT, TICKETS_START)
-    assert not interval.is_over(BOOT + INTERVAL_SECONDS - 0.001)
-    assert interval.is_over(BOOT + INTERVAL_SECONDS)
+    assert not interval.has_ended(BOOT + INTERVAL_SECONDS - 0.001)
+    assert interval.has_ended(BOOT + INTERVAL_SECONDS)
     interval.step(BOOT + INTERVAL_SECONDS)
     assert (interval.began, interval.interval.label) == (BOOT + INTERVAL_SECONDS, "2012-02-08 14:01:04")
-    assert not interval.is_over(BOOT + INTERVAL_SECONDS)
+    assert not interval.has_ended(BOOT + INTERVAL_SECONDS)
 
 
 @given(boot=clocks, wall=st.floats(1e6, 4e9), passed=st.floats(INTERVAL_SECONDS, 1000 * INTERVAL_SECONDS))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from obfstats.formats.interval import Interval
 from obfstats.formats.logline import LineError, parse_line
 from obfstats.record import LogInUseError, RecordError
-from obfstats.record.journal import HELD_LINES, LAST_RETRY, Backoff, Journal
+from obfstats.record.backoff import LAST_RETRY, Backoff
+from obfstats.record.journal import HELD_LINES, Journal
 from tests.lockedfiles import REFUSED, file_size_limit, write_private
 
 if TYPE_CHECKING:

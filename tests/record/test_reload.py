@@ -120,8 +120,8 @@ def test_tors_own_file_that_appears_is_a_change(defaults: tuple[Path, Path]) -> 
     defaults[1].write_bytes(GEOIP6)
     assert opened.changed()
     fresh = opened.reload()
-    assert fresh.sources[0].startswith("iptocc")
-    assert fresh.sources[1] == f"{defaults[1]} (1 ranges)"
+    assert fresh.descriptions[0].startswith("iptocc")
+    assert fresh.descriptions[1] == f"{defaults[1]} (1 ranges)"
     assert country_of(fresh, V6) == "jp"
 
 
@@ -140,7 +140,7 @@ def test_countries_without_files_never_change() -> None:
     made = Countries(lambda _: "de", lambda _: "jp", ("here", "there"))
     assert not made.changed()
     assert country_of(made.reload(), V4) == "de"
-    assert made.origins == ()
+    assert made.geoip_sources == ()
 
 
 # Reading it
@@ -157,7 +157,7 @@ def test_reloading_gives_new_countries_and_leaves_the_old_ones(
     fresh = opened.reload()
     assert (country_of(opened, V4), country_of(opened, V6)) == ("de", "jp")
     assert (country_of(fresh, V4), country_of(fresh, V6)) == ("fr", "kr")
-    assert fresh.sources == (f"{geoip} (3 ranges)", f"{geoip6} (2 ranges)")
+    assert fresh.descriptions == (f"{geoip} (3 ranges)", f"{geoip6} (2 ranges)")
     assert (opened.changed(), fresh.changed()) == (False, False)
     replace(geoip, GEOIP)
     assert (opened.changed(), fresh.changed()) == (True, True)
@@ -219,7 +219,7 @@ def test_what_was_read_of_tors_own_file_outlives_it(defaults: tuple[Path, Path])
     by_renaming(defaults[1], NEW_GEOIP6)
     fresh = opened.reload()
     assert (country_of(fresh, V4), country_of(fresh, V6)) == ("de", "kr")
-    assert fresh.origins[0] == opened.origins[0]
+    assert fresh.geoip_sources[0] == opened.geoip_sources[0]
     assert not fresh.changed()
     defaults[0].write_bytes(NEW_GEOIP)
     assert fresh.changed()
@@ -258,13 +258,13 @@ def test_digests_are_those_of_the_files_that_were_read(geoip: Path, geoip6: Path
     digests = [hashlib.sha1(content).hexdigest().upper() for content in (GEOIP, GEOIP6, NEW_GEOIP)]
     expected = [GeoIpSource("file", digest) for digest in digests]
     opened = Countries.open(geoip, geoip6)
-    assert opened.origins == (expected[0], expected[1])
+    assert opened.geoip_sources == (expected[0], expected[1])
     by_renaming(geoip, NEW_GEOIP)
-    assert opened.reload().origins == (expected[2], expected[1])
-    assert opened.origins == (expected[0], expected[1])
+    assert opened.reload().geoip_sources == (expected[2], expected[1])
+    assert opened.geoip_sources == (expected[0], expected[1])
     only_v4 = Countries.open(geoip)
-    assert (only_v4.origins[0], only_v4.origins[1].name) == (expected[2], "iptocc")
-    assert [origin.name for origin in Countries.open().origins] == ["iptocc", "iptocc"]
+    assert (only_v4.geoip_sources[0], only_v4.geoip_sources[1].name) == (expected[2], "iptocc")
+    assert [origin.name for origin in Countries.open().geoip_sources] == ["iptocc", "iptocc"]
 
 
 def test_a_broken_file_of_tors_leaves_no_digest(defaults: tuple[Path, Path]) -> None:
@@ -272,7 +272,7 @@ def test_a_broken_file_of_tors_leaves_no_digest(defaults: tuple[Path, Path]) -> 
     defaults[0].write_bytes(b"\0" * 100)
     defaults[1].write_bytes(GEOIP6)
     digest = hashlib.sha1(GEOIP6).hexdigest().upper()
-    spoilt, used = Countries.open().origins
+    spoilt, used = Countries.open().geoip_sources
     assert (spoilt.name, used) == ("iptocc", GeoIpSource("tor", digest))
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.record import RecordError
-from obfstats.record.journal import LAST_RETRY, Journal
+from obfstats.record.backoff import LAST_RETRY
+from obfstats.record.journal import Journal
 from tests.record.surroundings import Bench, secret_of
 
 if TYPE_CHECKING:

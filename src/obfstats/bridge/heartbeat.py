@@ -65,7 +65,7 @@ class Heartbeat:
         )
         if self._recorder is None:
             return
-        seconds, connections, addresses = self._recorder.seen()
+        seconds, connections, addresses = self._recorder.pop_counters()
         if addresses:
             _log.log(
                 NOTICE,

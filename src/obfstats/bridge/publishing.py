@@ -29,7 +29,7 @@ from obfstats.publish.ledger import LedgerError, write_method
 from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.release import ReleaseError, ReleaseFolder
 from obfstats.record import RecordError
-from obfstats.record.journal import Backoff
+from obfstats.record.backoff import Backoff
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from obfstats.formats.interval import Interval
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
-    from obfstats.record.recorder import Finished
+    from obfstats.record.recorder import EndedInterval
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class _Waiting:
     """
 
     since: float
-    finished: Finished | None = None
+    finished: EndedInterval | None = None
     files: int | None = None
     document: Document | None = None
     counting: Backoff = field(default_factory=Backoff)
@@ -105,7 +105,7 @@ class Publisher:
     async def publish_due(self) -> None:
         """Publish what is over and remove what is old. While an earlier call hangs, only note what is over."""
         now = self._clock.boot()
-        for finished in self._recorder.pop_finished():
+        for finished in self._recorder.pop_written():
             self._waiting[finished.interval] = _Waiting(now, finished)
         self._give_up_overdue(now)
         if self._is_busy:
@@ -158,10 +158,11 @@ class Publisher:
         path = await threads.run_in_thread("publish", partial(self._release, interval, waiting.document, waiting.files))
         _log.log(NOTICE, "the interval from %s is published: %s", interval.label, path)
 
-    def _make_document(self, counts: Counts, finished: Finished | None) -> Document:
+    def _make_document(self, counts: Counts, finished: EndedInterval | None) -> Document:
         """Round the numbers, or draw noise."""
         options, countries = self._options, None if finished is None else finished.countries
-        heading = DocumentOptions(options.fingerprint, options.extended, *(countries.origins if countries else ()))
+        geoip_sources = () if countries is None else countries.geoip_sources
+        heading = DocumentOptions(options.fingerprint, options.extended, *geoip_sources)
         if options.epsilon is None:
             return rounded_document(counts, heading)
         codes = (countries or self._recorder.countries).codes or ()
@@ -181,7 +182,7 @@ class Publisher:
         if not self._removing.is_due(now):
             return [self._removing.reason]
         try:
-            await self._source.remove_old({*self._waiting, *self._recorder.unfinished()})
+            await self._source.remove_old({*self._waiting, *self._recorder.not_fully_written()})
         except OSError as error:
             self._removing.fail(_reason(error), now)
             return [self._removing.reason]

@@ -109,7 +109,7 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
         _log.log(NOTICE, "statistics are kept in memory alone")
     else:
         _log.log(NOTICE, "statistics go to %s, %d connections at a time", log, options.buffer)
-    _log.log(NOTICE, "countries come from %s and %s", *recorder.countries.sources)
+    _log.log(NOTICE, "countries come from %s and %s", *recorder.countries.descriptions)
     return recorder
 
 
@@ -163,4 +163,4 @@ class GeoIpReloader:
             _log.warning("countries stay as they were: %s", error)
             return
         self._recorder.replace_countries(countries)
-        _log.log(NOTICE, "from the next interval on countries come from %s and %s", *countries.sources)
+        _log.log(NOTICE, "from the next interval on countries come from %s and %s", *countries.descriptions)

@@ -233,7 +233,7 @@ def find_damage(line: bytes) -> str:
     return ""
 
 
-def is_cut_short(line: bytes) -> bool:
+def is_torn(line: bytes) -> bool:
     """Tell whether these bytes, without a newline, can be the beginning of a line whose rest was never written."""
     is_whole = len(line) >= SUFFIX_OFFSET
     completions = _SUFFIX_COMPLETIONS if is_whole else tuple(whole[len(line) :] for whole in _COMPLETIONS)

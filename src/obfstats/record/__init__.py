@@ -2,6 +2,6 @@
 
 from obfstats.record.countries import Countries
 from obfstats.record.errors import LogInUseError, RecordError
-from obfstats.record.recorder import Recorder, Seen
+from obfstats.record.recorder import IntervalCounters, Recorder
 
-__all__ = ["Countries", "LogInUseError", "RecordError", "Recorder", "Seen"]
+__all__ = ["Countries", "IntervalCounters", "LogInUseError", "RecordError", "Recorder"]

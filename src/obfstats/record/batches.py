@@ -6,7 +6,7 @@
 - Every batch but the closing one has exactly as many lines as the capacity: no client is written alone.
 - Both together hold at most that many lines: that is what a crash can lose.
 - A tick writes the closing batch, after a random delay; a client's call does so only if closing batch and buffer are
-  full together. So the time of writing does not date a client. In that case, too, its interval is reported as finished
+  full together. So the time of writing does not date a client. In that case, too, its interval is reported as written
   only after the delay, because what is then published must not date a client either.
 - A full buffer is written when one more client arrives. Every tick sets the file's times, so that they do not keep that
   moment (journal.py).
@@ -29,8 +29,8 @@ DEFAULT_BUFFER = 100
 CLOSING_DELAY = 600.0
 """Seconds after an interval's end within which its last lines are written."""
 
-MAX_FINISHED = 10
-"""Finished intervals that are remembered until they are asked for."""
+MAX_ENDED = 10
+"""Ended intervals that are remembered until `pop_written` gives them."""
 
 
 class Batches:
@@ -60,7 +60,7 @@ class Batches:
         self._closing: list[str] = []
         self._closing_interval: Interval | None = None
         self._closing_due = 0.0
-        self._finished: deque[tuple[Interval, float]] = deque(maxlen=MAX_FINISHED)
+        self._fully_written: deque[tuple[Interval, float]] = deque(maxlen=MAX_ENDED)
 
     @property
     def connections(self) -> int:
@@ -94,11 +94,11 @@ class Batches:
         if now >= self._closing_due:
             self._write_closing(now)
 
-    def pop_finished(self, now: float) -> list[Interval]:
+    def pop_written(self, now: float) -> list[Interval]:
         """Give the intervals whose last lines are written and whose moment has passed, each once."""
-        finished = [interval for interval, due in self._finished if now >= due]
-        self._finished = deque(((each, due) for each, due in self._finished if now < due), maxlen=MAX_FINISHED)
-        return finished
+        written = [interval for interval, due in self._fully_written if now >= due]
+        self._fully_written = deque(((each, due) for each, due in self._fully_written if now < due), maxlen=MAX_ENDED)
+        return written
 
     def drop_all(self) -> None:
         """Drop every line (step 6)."""
@@ -111,7 +111,7 @@ class Batches:
             return
         if self._closing:
             self._append(self._closing_interval, self._closing, now)
-        self._finished.append((self._closing_interval, self._closing_due))
+        self._fully_written.append((self._closing_interval, self._closing_due))
         self._closing.clear()
         self._closing_interval = None
         self.capacity = self._total_capacity

@@ -73,13 +73,13 @@ class RunningInterval:
         """Tell by what the clocks read now whether the interval's start in UTC is wrong."""
         return abs(_clamped(wall) - boot - self._difference) > CLOCK_TOLERANCE or boot < self.began
 
-    def is_over(self, boot: float) -> bool:
+    def has_ended(self, boot: float) -> bool:
         """Tell whether its 24 hours have passed."""
         return boot - self.began >= INTERVAL_SECONDS
 
     def step(self, boot: float) -> None:
         """Step by whole intervals to the one that contains now (step 3)."""
-        while self.is_over(boot):
+        while self.has_ended(boot):
             self.began += INTERVAL_SECONDS
             self._start += INTERVAL_SECONDS
         self.interval = _interval_from(self._start)

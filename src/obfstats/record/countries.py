@@ -47,16 +47,16 @@ class Countries:
     Attributes:
         v4: gives the lower-case country code of a packed IPv4 address (4 bytes), or `??`.
         v6: the same for a packed IPv6 address (16 bytes).
-        sources: where the two come from, in words for the operator.
-        origins: the same for a published document; empty if it is not known.
+        descriptions: where the two come from, for the operator.
+        geoip_sources: the same for a published document; empty if it is not known.
         codes: every country code that a look-up may give, `??` included, sorted; None if that is not known.
     """
 
-    def __init__(self, v4: Callable[[bytes], str], v6: Callable[[bytes], str], sources: tuple[str, str]) -> None:
+    def __init__(self, v4: Callable[[bytes], str], v6: Callable[[bytes], str], descriptions: tuple[str, str]) -> None:
         self.v4 = v4
         self.v6 = v6
-        self.sources = sources
-        self.origins: tuple[GeoIpSource, ...] = ()
+        self.descriptions = descriptions
+        self.geoip_sources: tuple[GeoIpSource, ...] = ()
         self.codes: tuple[str, ...] | None = None
         self._opened: tuple[CountrySource, ...] = ()
 
@@ -79,7 +79,7 @@ class Countries:
     @classmethod
     def _of(cls, v4: CountrySource, v6: CountrySource) -> Countries:
         countries = cls(v4.lookup, v6.lookup, (v4.description, v6.description))
-        countries.origins = v4.origin, v6.origin
+        countries.geoip_sources = v4.geoip_source, v6.geoip_source
         if v4.codes is not None and v6.codes is not None:
             countries.codes = tuple(sorted(v4.codes | v6.codes))
         countries._opened = v4, v6
@@ -137,7 +137,7 @@ class CountrySource:
     Attributes:
         lookup: gives the lower-case country code of a packed address, or `??`.
         description: where they come from, for the operator.
-        origin: the same for a published document.
+        geoip_source: the same for a published document.
         codes: every country code that a look-up may give, `??` included; None for the registries' data.
     """
 
@@ -147,13 +147,13 @@ class CountrySource:
         state: _State | None,
         lookup: Callable[[bytes], str],
         description: str,
-        origin: GeoIpSource,
+        geoip_source: GeoIpSource,
         *,
         codes: frozenset[str] | None = None,
     ) -> None:
         self.lookup = lookup
         self.description = description
-        self.origin = origin
+        self.geoip_source = geoip_source
         self.codes = codes
         self._choice = choice
         self._state = state
@@ -215,8 +215,8 @@ class CountrySource:
         skipped = f", {table.skipped} lines skipped" if table.skipped else ""
         description = f"{path} ({len(table)} ranges{skipped})"
         digest = hashlib.sha1(content, usedforsecurity=False).hexdigest().upper()
-        origin = GeoIpSource("tor" if path.absolute() == choice.tor_path else "file", digest)
-        return cls(choice, state, table.country, description, origin, codes=table.codes | {UNKNOWN_COUNTRY})
+        geoip_source = GeoIpSource("tor" if path.absolute() == choice.tor_path else "file", digest)
+        return cls(choice, state, table.country, description, geoip_source, codes=table.codes | {UNKNOWN_COUNTRY})
 
 
 def _open_nonblocking(path: str, flags: int) -> int:

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from obfstats.formats.logline import MAX_LINE_LENGTH, SUFFIX_OFFSET, is_cut_short, is_line
+from obfstats.formats.logline import MAX_LINE_LENGTH, SUFFIX_OFFSET, is_line, is_torn
 from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError
+from obfstats.record.backoff import Backoff
 from obfstats.record.errors import LogInUseError, RecordError
 from obfstats.record.rewriting import Rewriting, remove_copy
 
@@ -34,42 +35,9 @@ if TYPE_CHECKING:
 HELD_LINES = 20_000
 """Lines kept in memory, some 2 MB, while the disk accepts none."""
 
-FIRST_RETRY, LAST_RETRY = 1.0, 600.0
-"""Seconds until the next try, doubled at each failure up to the second."""
-
 _HEAD_SIZE = 1 << 16
 # A shorter beginning of a line could be that of any text.
 _MIN_TORN_LENGTH = len("2012-")
-
-
-class Backoff:
-    """When to try something again that failed, less and less often.
-
-    Attributes:
-        reason: why the last try failed; empty if it did not.
-        at: boot time in seconds, when to try next.
-    """
-
-    def __init__(self) -> None:
-        """Start without a failure."""
-        self.reason = ""
-        self._delay = 0.0
-        self.at = float("-inf")
-
-    def is_due(self, now: float) -> bool:
-        """Tell whether to try, at this boot time in seconds."""
-        return now >= self.at
-
-    def fail(self, reason: str, now: float) -> None:
-        """Plan the next try after a failure at this boot time in seconds."""
-        self.reason = reason
-        self._delay = min(self._delay * 2 or FIRST_RETRY, LAST_RETRY)
-        self.at = now + self._delay
-
-    def succeed(self) -> None:
-        """Forget the failures."""
-        self.reason = ""
-        self._delay, self.at = 0.0, float("-inf")
 
 
 class Journal:
@@ -252,8 +220,8 @@ def _check_content(file: LockedFile) -> None:
     """Refuse a file whose first 64 KiB contain neither a whole line nor only torn beginnings of lines."""
     head = file.read(_HEAD_SIZE)
     lines = [line for line in head.split(b"\n") if line]
-    is_torn = all(is_cut_short(line) for line in lines) and max(map(len, lines), default=0) >= _MIN_TORN_LENGTH
-    if head and not is_torn and not any(is_line(line) for line in lines):
+    are_torn = all(is_torn(line) for line in lines) and max(map(len, lines), default=0) >= _MIN_TORN_LENGTH
+    if head and not are_torn and not any(is_line(line) for line in lines):
         raise RecordError(f"{file.path} is not a statistics log; name another file")
 
 

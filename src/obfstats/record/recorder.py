@@ -12,9 +12,10 @@ Rules:
 - An interval lasts 24 hours (clock.py). When it ends, S is renewed at once, and its last lines are written later, at a
   moment that depends on no client (batches.py). A new S with every interval leaves every published number as it is,
   and no client can be followed into the next day (decision 2).
-- Where somebody set the clock, the label is wrong: the buffer is dropped, S renewed and a new interval begun, as of a
-  random moment before now, because a client's call may have noticed it.
-- What is counted for the operator (`seen`) begins anew with every S, and the hashes it is counted from are wiped.
+- Where the clock was set, the label is wrong: the buffer is dropped, S renewed and a new interval begun. Its start is
+  dated back by a random time, because a client's call may have noticed the change.
+- The counters for the operator (`pop_counters`) begin anew with every S, and the hashes they were counted from are
+  wiped.
 - Countries change with the interval, never within it: an address has one country as long as it has one hash.
 - `close` writes nothing and wipes S (step 6, decision 6).
 - Disks, clocks and addresses never make `record` and `tick` raise. One thread at a time may call.
@@ -41,7 +42,7 @@ from obfstats.formats.logline import (
     write_columns,
 )
 from obfstats.record.aggregate import Aggregate
-from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER, MAX_FINISHED, Batches
+from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER, MAX_ENDED, Batches
 from obfstats.record.clock import Clock, RunningInterval, SystemClock
 from obfstats.record.countries import Countries
 from obfstats.record.errors import RecordError
@@ -64,7 +65,7 @@ CLOCK_CHECK_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Seen(NamedTuple):
+class IntervalCounters(NamedTuple):
     """Counters of one interval, for the operator's heartbeat. They are exact: they must never be published like this.
 
     Attributes:
@@ -78,13 +79,13 @@ class Seen(NamedTuple):
     addresses: int
 
 
-class Finished(NamedTuple):
-    """An interval that is over and completely written.
+class EndedInterval(NamedTuple):
+    """An interval that has ended.
 
     Attributes:
         interval: the interval.
         countries: the tables that its addresses were looked up in.
-        connections: how many were counted: so many lines were written. Not rounded.
+        connections: how many were counted, not rounded. The log may have fewer lines, if the disk refused some.
     """
 
     interval: Interval
@@ -108,7 +109,7 @@ class Recorder:
         *,
         secret: Secret | None = None,
         clock: Clock | None = None,
-        closing_delay: Callable[[], float] | None = None,
+        draw_delay: Callable[[], float] | None = None,
         buffer: int = DEFAULT_BUFFER,
         columns: Sequence[Column] = (),
     ) -> None:
@@ -119,7 +120,8 @@ class Recorder:
             countries: tables of countries.
             secret: S; drawn from the kernel if None.
             clock: the clocks; the machine's own if None.
-            closing_delay: draws the seconds that a closing batch waits; the kernel's randomness if None.
+            draw_delay: draws seconds below CLOSING_DELAY: how long a closing batch waits, and how far the start of an
+                interval is dated back after the clock was set; the kernel's randomness if None.
             buffer: capacity in lines, at least 1.
             columns: the further columns of each line.
         """
@@ -131,21 +133,21 @@ class Recorder:
         self._hash_address = self._secret.hash_address
         self._clock: Clock = SystemClock() if clock is None else clock
         self._boot = self._clock.boot
-        self._closing_delay = closing_delay or partial(SystemRandom().uniform, 0.0, CLOSING_DELAY)
+        self._draw_delay = draw_delay or partial(SystemRandom().uniform, 0.0, CLOSING_DELAY)
         self._columns = frozenset(columns)
-        self._batches = Batches(store.append, buffer, self._closing_delay)
+        self._batches = Batches(store.append, buffer, self._draw_delay)
         self._buffer = self._batches.buffer
         self._sketch = Sketch()
         self._sketch_bound = self._sketch.bound
-        self._ended: Seen | None = None
-        self._finishing: deque[Finished] = deque(maxlen=MAX_FINISHED)
+        self._ended_counters: IntervalCounters | None = None
+        self._ended_unwritten: deque[EndedInterval] = deque(maxlen=MAX_ENDED)
         self._clock_was_set = False
         self._warnings: list[str] = []
         self._is_open = True
         _living.add(self)
         now = self._boot()
         self._running = RunningInterval(now, self._clock.wall())
-        self._plan(now)
+        self._cache_next_check(now)
 
     @classmethod
     def open(
@@ -228,7 +230,7 @@ class Recorder:
         buffer = self._buffer
         if len(buffer) >= self._capacity:
             self._batches.write_full(self._running.interval, now)
-            self._plan(now)
+            self._cache_next_check(now)
         digest = self._hash_address(packed).hex()
         if digest < self._sketch_bound:
             self._sketch_bound = self._sketch.add(digest)
@@ -251,32 +253,32 @@ class Recorder:
             self.store.tick(now)
         while self._warnings:
             _log.warning("%s", self._warnings.pop(0))
-        self._plan(now)
+        self._cache_next_check(now)
 
-    def seen(self) -> Seen:
+    def pop_counters(self) -> IntervalCounters:
         """Give the counters of the interval that ended since the last call, if one has; else of the running one.
 
-        Of several that ended these are the last one's in which `record`, `tick` or `seen` was called. Lines that were
-        dropped because the clock was set are not counted. After `close` all is zero.
+        If several ended, these are the counters of the last one in which `record`, `tick` or `pop_counters` was called.
+        Lines that were dropped because the clock was set are not counted. After `close` all is zero.
         """
         if not self._is_open:
-            return Seen(0.0, 0, 0)
+            return IntervalCounters(0.0, 0, 0)
         now = self._boot()
         self._check_clocks(now)
-        ended, self._ended = self._ended, None
-        return self._count_seen(now - self._running.began) if ended is None else ended
+        ended, self._ended_counters = self._ended_counters, None
+        return self._read_counters(now - self._running.began) if ended is None else ended
 
-    def pop_finished(self) -> list[Finished]:
-        """Give the intervals that are over and completely written, each once."""
-        written = [] if self.store.held else self._batches.pop_finished(self._boot())
-        finished = [each for each in self._finishing if each.interval in written]
-        for each in finished:
-            self._finishing.remove(each)
-        return finished
+    def pop_written(self) -> list[EndedInterval]:
+        """Give the intervals that have ended and of which no more lines will be written, each once."""
+        written = [] if self.store.held else self._batches.pop_written(self._boot())
+        popped = [each for each in self._ended_unwritten if each.interval in written]
+        for each in popped:
+            self._ended_unwritten.remove(each)
+        return popped
 
-    def unfinished(self) -> list[Interval]:
+    def not_fully_written(self) -> list[Interval]:
         """Give the intervals of which lines may still be written."""
-        return [self._running.interval, *(each.interval for each in self._finishing)]
+        return [self._running.interval, *(each.interval for each in self._ended_unwritten)]
 
     def reopen(self) -> None:
         """Follow a rotated log now (SIGHUP), instead of at the next tick; S and TS stay."""
@@ -308,16 +310,17 @@ class Recorder:
             if isinstance(self.store, Aggregate):
                 self.store.wipe_interval(self._running.interval)
             self._renew()
-            self._running = RunningInterval(now, wall, ago=self._closing_delay())
-        elif self._running.is_over(now):
+            # The start is dated back by a random time, so that it does not date the client whose call noticed this.
+            self._running = RunningInterval(now, wall, ago=self._draw_delay())
+        elif self._running.has_ended(now):
             self._end_interval(now)
-        self._plan(now)
+        self._cache_next_check(now)
 
     def _end_interval(self, now: float) -> None:
         """Step 3: the lines that are left are written later; TS steps on."""
         interval = self._running.interval
-        self._ended = self._count_seen(INTERVAL_SECONDS)
-        self._finishing.append(Finished(interval, self.countries, self._batches.connections))
+        self._ended_counters = self._read_counters(INTERVAL_SECONDS)
+        self._ended_unwritten.append(EndedInterval(interval, self.countries, self._batches.connections))
         self._batches.end_interval(interval, now)
         self._renew()
         self._running.step(now)
@@ -330,11 +333,11 @@ class Recorder:
         self.countries = self._next_countries
         self._country_v4, self._country_v6 = self.countries.v4, self.countries.v6
 
-    def _count_seen(self, seconds: float) -> Seen:
+    def _read_counters(self, seconds: float) -> IntervalCounters:
         connections = self._batches.connections
-        return Seen(seconds, connections, min(self._sketch.estimate(), connections))
+        return IntervalCounters(seconds, connections, min(self._sketch.estimate(), connections))
 
-    def _plan(self, now: float) -> None:
+    def _cache_next_check(self, now: float) -> None:
         """Work out when the clocks are checked next, and keep the buffer's capacity where `record` needs it."""
         self._due = min(self._running.end, now + CLOCK_CHECK_SECONDS)
         self._capacity = self._batches.capacity

@@ -17,7 +17,7 @@ NEXT = Interval.parse("2012-02-08 14:01:04")
 
 def intervals(bench: Bench) -> list[Interval]:
     """What is finished since the last call."""
-    return [finished.interval for finished in bench.recorder.pop_finished()]
+    return [finished.interval for finished in bench.recorder.pop_written()]
 
 
 def test_an_interval_is_finished_when_its_closing_batch_is_written(tmp_path: Path) -> None:
@@ -96,23 +96,23 @@ def test_a_finished_interval_has_the_countries_that_it_was_counted_with(tmp_path
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
     assert bench.recorder.countries is after
-    (finished,) = bench.recorder.pop_finished()
+    (finished,) = bench.recorder.pop_written()
     assert finished.countries is before
 
 
 def test_the_running_interval_and_what_is_not_written_are_unfinished(tmp_path: Path) -> None:
     """Until its closing batch is written, lines of an interval may still be appended."""
     bench = Bench(tmp_path / "log", delay=300.0)
-    assert bench.recorder.unfinished() == [START]
+    assert bench.recorder.not_fully_written() == [START]
     bench.fill(3)
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
-    assert bench.recorder.unfinished() == [NEXT, START]
+    assert bench.recorder.not_fully_written() == [NEXT, START]
     bench.clock.pass_time(301)
     bench.recorder.tick()
-    assert bench.recorder.unfinished() == [NEXT, START]
+    assert bench.recorder.not_fully_written() == [NEXT, START]
     assert intervals(bench) == [START]
-    assert bench.recorder.unfinished() == [NEXT]
+    assert bench.recorder.not_fully_written() == [NEXT]
 
 
 def test_finished_intervals_do_not_accumulate(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_finished_intervals_do_not_accumulate(tmp_path: Path) -> None:
     for _ in range(50):
         bench.clock.pass_time(DAY)
         bench.recorder.tick()
-    assert len(bench.recorder.pop_finished()) == 10
+    assert len(bench.recorder.pop_written()) == 10
 
 
 def test_a_closing_batch_that_had_to_go_early_is_not_finished_early(tmp_path: Path) -> None:
@@ -145,5 +145,5 @@ def test_a_finished_interval_has_its_number_of_lines(tmp_path: Path) -> None:
     bench.fill(12)
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
-    (finished,) = bench.recorder.pop_finished()
+    (finished,) = bench.recorder.pop_written()
     assert finished.connections == 12

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from obfstats.record import Recorder, Seen
+from obfstats.record import IntervalCounters, Recorder
 from obfstats.record.journal import Journal
 from obfstats.record.secret import Secret
 from obfstats.record.sketch import SIZE, Sketch
@@ -43,7 +43,7 @@ def kept(sketch: Sketch) -> int:
 def test_without_clients_all_is_zero(tmp_path: Path) -> None:
     """From the first second on."""
     bench = Bench(tmp_path / "log")
-    assert bench.recorder.seen() == Seen(0.0, 0, 0)
+    assert bench.recorder.pop_counters() == IntervalCounters(0.0, 0, 0)
 
 
 @pytest.mark.parametrize("buffer", [1, 2, 100])
@@ -54,7 +54,7 @@ def test_the_running_interval_is_counted_exactly(tmp_path: Path, buffer: int) ->
         bench.recorder.record(address)
     bench.recorder.record("no address")
     bench.clock.pass_time(HOUR)
-    assert [bench.recorder.seen() for _ in range(2)] == [Seen(HOUR, 3, 2)] * 2
+    assert [bench.recorder.pop_counters() for _ in range(2)] == [IntervalCounters(HOUR, 3, 2)] * 2
 
 
 def test_an_interval_that_ended_is_given_once_and_whole(tmp_path: Path) -> None:
@@ -64,19 +64,19 @@ def test_an_interval_that_ended_is_given_once_and_whole(tmp_path: Path) -> None:
     bench.clock.pass_time(DAY)
     bench.fill(2)
     bench.clock.pass_time(HOUR)
-    assert bench.recorder.seen() == Seen(DAY, 5, 5)
-    assert bench.recorder.seen() == Seen(HOUR, 2, 2)
+    assert bench.recorder.pop_counters() == IntervalCounters(DAY, 5, 5)
+    assert bench.recorder.pop_counters() == IntervalCounters(HOUR, 2, 2)
     bench.recorder.tick()
-    assert bench.recorder.seen() == Seen(HOUR, 2, 2)
+    assert bench.recorder.pop_counters() == IntervalCounters(HOUR, 2, 2)
 
 
-def test_a_call_of_seen_ends_an_interval_too(tmp_path: Path) -> None:
+def test_a_call_of_pop_counters_ends_an_interval_too(tmp_path: Path) -> None:
     """Without a client and without a tick since."""
     bench = Bench(tmp_path / "log")
     bench.fill(3)
     bench.clock.pass_time(DAY + HOUR)
-    assert bench.recorder.seen() == Seen(DAY, 3, 3)
-    assert bench.recorder.seen() == Seen(HOUR, 0, 0)
+    assert bench.recorder.pop_counters() == IntervalCounters(DAY, 3, 3)
+    assert bench.recorder.pop_counters() == IntervalCounters(HOUR, 0, 0)
 
 
 def test_after_a_suspend_of_days_the_day_before_it_is_given(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_after_a_suspend_of_days_the_day_before_it_is_given(tmp_path: Path) -> N
     bench.fill(4)
     bench.clock.pass_time(3 * DAY + HOUR)
     bench.fill(1)
-    assert bench.recorder.seen() == Seen(DAY, 4, 4)
-    assert bench.recorder.seen() == Seen(HOUR, 1, 1)
+    assert bench.recorder.pop_counters() == IntervalCounters(DAY, 4, 4)
+    assert bench.recorder.pop_counters() == IntervalCounters(HOUR, 1, 1)
 
 
 def test_days_without_clients_are_given(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_days_without_clients_are_given(tmp_path: Path) -> None:
     for _ in range(3):
         bench.clock.pass_time(DAY)
         bench.recorder.tick()
-        told.append(bench.recorder.seen())
-    assert told == [Seen(DAY, 4, 4), Seen(DAY, 0, 0), Seen(DAY, 0, 0)]
+        told.append(bench.recorder.pop_counters())
+    assert told == [IntervalCounters(DAY, 4, 4), IntervalCounters(DAY, 0, 0), IntervalCounters(DAY, 0, 0)]
 
 
 @pytest.mark.parametrize("jump", [-DAY, DAY])
@@ -109,9 +109,9 @@ def test_a_clock_that_was_set_begins_new_counters(tmp_path: Path, jump: float) -
     bench.clock.set_wall(jump)
     bench.clock.pass_time(61)
     bench.fill(2)
-    assert bench.recorder.seen() == Seen(123.0, 2, 2)
+    assert bench.recorder.pop_counters() == IntervalCounters(123.0, 2, 2)
     bench.clock.pass_time(DAY)
-    assert bench.recorder.seen() == Seen(DAY, 2, 2)
+    assert bench.recorder.pop_counters() == IntervalCounters(DAY, 2, 2)
 
 
 def test_an_interval_that_ended_before_the_clock_was_set_is_still_given(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_an_interval_that_ended_before_the_clock_was_set_is_still_given(tmp_path
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
     bench.clock.set_wall(-DAY)
-    assert bench.recorder.seen() == Seen(DAY, 5, 5)
+    assert bench.recorder.pop_counters() == IntervalCounters(DAY, 5, 5)
     assert len(bench.lines()) == 5
 
 
@@ -132,7 +132,7 @@ def test_what_the_disk_refuses_is_counted(tmp_path: Path) -> None:
     bench = Bench(folder / "log", buffer=2)
     folder.rename(tmp_path / "gone")
     bench.fill(7)
-    assert bench.recorder.seen() == Seen(0.0, 7, 7)
+    assert bench.recorder.pop_counters() == IntervalCounters(0.0, 7, 7)
 
 
 def test_after_closing_all_is_zero(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_after_closing_all_is_zero(tmp_path: Path) -> None:
     bench.clock.pass_time(DAY)
     bench.recorder.tick()
     bench.recorder.close()
-    assert bench.recorder.seen() == Seen(0.0, 0, 0)
+    assert bench.recorder.pop_counters() == IntervalCounters(0.0, 0, 0)
 
 
 def test_many_addresses_are_estimated_and_never_more_than_connections(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_many_addresses_are_estimated_and_never_more_than_connections(tmp_path: 
     above = 0
     for number in range(6000):
         recorder.record(f"2001:db8::{number:x}")
-        seen = recorder.seen()
+        seen = recorder.pop_counters()
         assert seen.connections == number + 1
         assert seen.addresses <= seen.connections
         above += recorder._sketch.estimate() > seen.connections
@@ -160,7 +160,7 @@ def test_many_addresses_are_estimated_and_never_more_than_connections(tmp_path: 
     assert above
     for number in range(6000):
         recorder.record(f"2001:db8::{number:x}")
-    seen = recorder.seen()
+    seen = recorder.pop_counters()
     assert seen.connections == 12_000
     assert abs(seen.addresses - 6000) <= 4 * 6000 * (SIZE - 2) ** -0.5
 
@@ -195,10 +195,10 @@ def test_a_forked_child_has_no_counters(tmp_path: Path) -> None:
     bench.fill(50)
     child = os.fork()
     if child == 0:
-        nothing = bench.recorder.seen() == Seen(0.0, 0, 0) and kept(bench.recorder._sketch) == 0
+        nothing = bench.recorder.pop_counters() == IntervalCounters(0.0, 0, 0) and kept(bench.recorder._sketch) == 0
         os._exit(0 if nothing else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert bench.recorder.seen() == Seen(0.0, 50, 50)
+    assert bench.recorder.pop_counters() == IntervalCounters(0.0, 50, 50)
 
 
 Step = tuple[Literal["come", "pass", "tick", "ask"], int]
@@ -219,7 +219,7 @@ def test_it_agrees_with_counting_by_hand(tmp_path: Path, story: list[Step], buff
     path.unlink(missing_ok=True)
     bench = Bench(path, buffer=buffer)
     clients: Counter[int] = Counter()
-    ended: Seen | None = None
+    ended: IntervalCounters | None = None
     now, day = 0, 0
     for what, number in story:
         if what == "pass":
@@ -227,7 +227,7 @@ def test_it_agrees_with_counting_by_hand(tmp_path: Path, story: list[Step], buff
             bench.clock.pass_time(number)
             continue
         if now // int(DAY) > day:
-            ended, day = Seen(DAY, clients.total(), len(clients)), now // int(DAY)
+            ended, day = IntervalCounters(DAY, clients.total(), len(clients)), now // int(DAY)
             clients.clear()
         if what == "come":
             clients[number] += 1
@@ -235,7 +235,7 @@ def test_it_agrees_with_counting_by_hand(tmp_path: Path, story: list[Step], buff
         elif what == "tick":
             bench.recorder.tick()
         else:
-            expected = ended or Seen(now - day * DAY, clients.total(), len(clients))
+            expected = ended or IntervalCounters(now - day * DAY, clients.total(), len(clients))
             ended = None
-            assert bench.recorder.seen() == expected
+            assert bench.recorder.pop_counters() == expected
     bench.recorder.close()
