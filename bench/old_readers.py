@@ -21,8 +21,8 @@ from socket import inet_aton
 from typing import TYPE_CHECKING
 
 from bench.clients import need_geoip
-from obfstats.publish.log2stats import CountingContext, count_old_logs
 from obfstats.publish.logfiles import find
+from obfstats.publish.oldlogs.log2stats import CountingContext, count_old_logs
 from obfstats.record.countries import Countries
 from obfstats.record.secret import Secret
 

@@ -30,7 +30,7 @@ from bench.simulation import (
 )
 from obfstats.publish.logfiles import find
 from obfstats.publish.noise import add_noise, discrete_laplace, parse_epsilon, write_epsilon
-from obfstats.publish.plain import count
+from obfstats.publish.plain import count_logs
 from obfstats.publish.rounding import round_up
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def _days(folder: Path, clients: int, days: int) -> list[Counts]:
 
 def _counted(log: Path) -> list[Counts]:
     """Count a log."""
-    counts, reports = count(find([str(log)]), lambda _: None)
+    counts, reports = count_logs(find([str(log)]), lambda _: None)
     if any(report.damaged for report in reports):
         raise BrokenError("the recorder wrote a damaged line")
     return counts

@@ -86,7 +86,7 @@ class Bridge:
     def stop(self) -> None:
         """End it."""
         self.recorder.close()
-        self.publisher._folder.close()
+        self.publisher._folder.ledger.close()
 
     def visit(self, number: int, network: str = "192.0.2", transport: str = "obfs3") -> None:
         """Record so many clients."""

@@ -52,7 +52,7 @@ def logs(draw: st.DrawFn) -> list[bytes]:
 
 def of_convert(paths: list[Path]) -> Counts | None:
     """Return what convert counts of the first interval; None if it has no line."""
-    counts, _ = plain.count([log for path in paths for log in find([str(path)])], lambda _: None)
+    counts, _ = plain.count_logs([log for path in paths for log in find([str(path)])], lambda _: None)
     return next((one for one in counts if one.interval.label == START), None)
 
 

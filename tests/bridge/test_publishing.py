@@ -12,8 +12,8 @@ import pytest
 from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.interval_sources import MemorySource
 from obfstats.bridge.publishing import Publisher
-from obfstats.publish.documents import DocumentOptions
 from obfstats.publish.intervals import Selection
+from obfstats.publish.making_documents import DocumentOptions
 from obfstats.publish.render import Output
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError

@@ -148,7 +148,7 @@ def test_noise_covers_every_country_of_the_list(tmp_path: Path) -> None:
     assert document.epsilon == "0.5"
     assert set(document.ips or {}) == {"??", "DE", "JP", "TR"}
     assert (document.requests, document.ip_versions, document.ip_transports) == (None, None, None)
-    bridge.publisher._folder.close()
+    bridge.publisher._folder.ledger.close()
     with Ledger.open(bridge.folder / ".ledger") as ledger:
         assert ledger.is_released(Interval.parse("2012-02-07 14:01:04"))
 

@@ -13,7 +13,7 @@ from obfstats.publish.intervals import Selection
 from obfstats.publish.render import Output
 
 if TYPE_CHECKING:
-    from obfstats.publish.documents import DocumentOptions
+    from obfstats.publish.making_documents import DocumentOptions
     from obfstats.publish.render import OutputFormat
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)

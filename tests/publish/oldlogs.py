@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from obfstats.publish.log2stats import CountingContext, OldLogCounts, count_old_logs
 from obfstats.publish.logfiles import find
+from obfstats.publish.oldlogs.log2stats import CountingContext, OldLogCounts, count_old_logs
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from obfstats.formats.document import Document, write_document
 from obfstats.publish.audit.findings import Code, finding
-from obfstats.publish.documents import DocumentOptions
+from obfstats.publish.making_documents import DocumentOptions
 from obfstats.publish.render import OutputFormat
 from tests.formats.documents import EXTENDED, NOISY, TICKETS, documents
 from tests.formats.lines import EXAMPLE

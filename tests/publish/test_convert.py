@@ -82,7 +82,7 @@ def test_an_interval_is_left_out_until_its_last_line_is_written(log: Path, now: 
 def test_the_closing_batch_of_every_recorder_is_in_before_its_interval_counts_as_over() -> None:
     """The recorder's times and the converter's, which share only files, are compared."""
     assert (
-        simple.OVER_AFTER.total_seconds()
+        simple.COMPLETE_AFTER.total_seconds()
         >= INTERVAL_SECONDS + CLOCK_TOLERANCE + CLOSING_DELAY + 2 * CLOCK_CHECK_SECONDS
     )
 

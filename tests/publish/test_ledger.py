@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from obfstats.formats.interval import Interval
 from obfstats.publish.ledger import (
     MAX_LEDGER_SIZE,
-    AlreadyReleasedError,
     Ledger,
     LedgerError,
     LedgerLine,
@@ -65,11 +64,11 @@ def test_an_interval_is_released_once(tmp_path: Path) -> None:
         assert not ledger.is_released(START)
         ledger.release(START, "rounded")
         assert ledger.is_released(START)
-        with pytest.raises(AlreadyReleasedError, match=START.label):
+        with pytest.raises(LedgerError, match=f"{START.label} was released before"):
             ledger.release(START, NOISY)
     with Ledger.open(path) as ledger:
         assert ledger.is_released(START)
-        with pytest.raises(AlreadyReleasedError):
+        with pytest.raises(LedgerError, match="was released before"):
             ledger.release(Interval(START.start, 3600), "rounded")
     assert path.read_bytes() == b"2012-02-10 09:22:04 (86400 s) released rounded\n"
 
@@ -86,15 +85,15 @@ def test_what_is_over_waits_until_it_is_released(tmp_path: Path) -> None:
     """In order, across a restart; marked again, it is written once."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
-        ledger.mark_over(NEXT, 1)
-        ledger.mark_over(START, 1)
-        ledger.mark_over(NEXT, 1)
-        assert ledger.over() == {START: 1, NEXT: 1}
+        ledger.mark_complete(NEXT, 1)
+        ledger.mark_complete(START, 1)
+        ledger.mark_complete(NEXT, 1)
+        assert ledger.unreleased() == {START: 1, NEXT: 1}
     with Ledger.open(path) as ledger:
-        assert ledger.over() == {START: 1, NEXT: 1}
-        ledger.mark_over(START, 1)
+        assert ledger.unreleased() == {START: 1, NEXT: 1}
+        ledger.mark_complete(START, 1)
         ledger.release(NEXT, NOISY)
-        assert ledger.over() == {START: 1}
+        assert ledger.unreleased() == {START: 1}
         assert not ledger.is_released(START)
     assert path.read_text() == (
         "2012-02-11 09:22:04 (86400 s) over (files: 1)\n"
@@ -109,8 +108,8 @@ def test_what_is_released_does_not_wait_any_more(tmp_path: Path) -> None:
     with Ledger.open(path) as ledger:
         ledger.release(START, "rounded")
         before = path.read_bytes()
-        ledger.mark_over(START, 1)
-        assert ledger.over() == {}
+        ledger.mark_complete(START, 1)
+        assert ledger.unreleased() == {}
         assert path.read_bytes() == before
 
 
@@ -119,7 +118,7 @@ def test_the_example_is_read(tmp_path: Path) -> None:
     path = write_private(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
         assert [ledger.is_released(start) for start in (START, NEXT, THIRD)] == [True, False, True]
-        assert ledger.over() == {NEXT: 1}
+        assert ledger.unreleased() == {NEXT: 1}
     assert path.read_bytes() == EXAMPLE
 
 
@@ -140,15 +139,15 @@ def test_any_history_is_remembered(tmp_path: Path, history: list[tuple[str, Inte
             ledger.close()
             ledger = Ledger.open(path)
         elif what == "mark":
-            ledger.mark_over(start, 1)
+            ledger.mark_complete(start, 1)
             over.add(start)
         elif start in released:
-            with pytest.raises(AlreadyReleasedError):
+            with pytest.raises(LedgerError, match="was released before"):
                 ledger.release(start, NOISY)
         else:
             ledger.release(start, NOISY)
             released.add(start)
-        assert list(ledger.over()) == sorted(over - released)
+        assert list(ledger.unreleased()) == sorted(over - released)
         assert {start for start in (START, NEXT, THIRD) if ledger.is_released(start)} == released
     ledger.close()
 
@@ -356,7 +355,7 @@ def test_a_ledger_that_was_moved_away_accepts_nothing(tmp_path: Path, *, replace
         with pytest.raises(LedgerError, match="moved or deleted"):
             ledger.release(START, "rounded")
         with pytest.raises(LedgerError, match="moved or deleted"):
-            ledger.mark_over(START, 1)
+            ledger.mark_complete(START, 1)
     assert (tmp_path / "elsewhere").read_bytes() == b""
 
 
@@ -381,10 +380,10 @@ def test_after_a_failed_write_the_file_decides(tmp_path: Path) -> None:
     path = write_private(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
         with file_size_limit(len(EXAMPLE)), pytest.raises(LedgerError):
-            ledger.mark_over(Interval.parse("2012-02-13 09:22:04"), 1)
+            ledger.mark_complete(Interval.parse("2012-02-13 09:22:04"), 1)
         with path.open("ab") as file:
             file.write(b"2012-02-11 09:22:04 (86400 s) released rounded\n")
-        with pytest.raises(AlreadyReleasedError):
+        with pytest.raises(LedgerError, match="was released before"):
             ledger.release(NEXT, NOISY)
 
 
@@ -450,11 +449,11 @@ def test_what_was_given_up_stays_given_up(tmp_path: Path) -> None:
     """Neither this program nor the next one has to release it."""
     path = tmp_path / "ledger"
     with Ledger.open(path) as ledger:
-        ledger.mark_over(START, 1)
+        ledger.mark_complete(START, 1)
         ledger.give_up(START)
-        ledger.mark_over(START, 1)
-        assert ledger.over() == {}
+        ledger.mark_complete(START, 1)
+        assert ledger.unreleased() == {}
     with Ledger.open(path) as ledger:
-        assert ledger.over() == {}
+        assert ledger.unreleased() == {}
         assert not ledger.is_released(START)
     assert path.read_text() == f"{START.label} (86400 s) over (files: 1)\n{START.label} (86400 s) given up\n"

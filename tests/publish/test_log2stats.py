@@ -10,8 +10,8 @@ import pytest
 
 from obfstats.formats.counts import Pairs
 from obfstats.formats.document import write_document
-from obfstats.publish.documents import DocumentOptions, hash_fingerprint, rounded_document
-from obfstats.publish.log2stats import NoTimestampsError
+from obfstats.publish.making_documents import DocumentOptions, hash_fingerprint, rounded_document
+from obfstats.publish.oldlogs.log2stats import NoTimestampsError
 from tests.publish.oldlogs import (
     DAY,
     FIRST,

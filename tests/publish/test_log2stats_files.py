@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.publish.log2stats import count_old_logs
 from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.oldlogs.log2stats import count_old_logs
 from tests.publish.oldlogs import DAY, FIRST, NOW, RecordingContext, c, connected, go, text, v4
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from obfstats.formats.counts import Counts
-    from obfstats.publish.log2stats import OldLogCounts
+    from obfstats.publish.oldlogs.log2stats import OldLogCounts
 
 DAYS = [
     "".join(connected(FIRST + day * DAY + second * 60, f"192.0.2.{day}:{second + 1}") for second in range(1, 100))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.publish.log2stats import count_old_logs
 from obfstats.publish.logfiles import find
+from obfstats.publish.oldlogs.log2stats import count_old_logs
 from peers import extended, managed, obfs4proxy, socks
 from peers.missing import need
 from tests import canary

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obfstats.publish.log2stats import NoTimestampsError
+from obfstats.publish.oldlogs.log2stats import NoTimestampsError
 from obfstats.publish.oldlogs.reading import BLOCK_SIZE
 from tests.formats.test_oldlog import KNOWN
 from tests.publish.naive_oldlogs import naive

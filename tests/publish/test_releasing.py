@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.formats.document import Document, read_documents
-from obfstats.publish.documents import write_within_limit
+from obfstats.publish.making_documents import write_within_limit
 from peers.program import OBFSTATS
 from tests.publish.logs import line
 from tests.publish.programs import run

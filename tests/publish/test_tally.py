@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obfstats.publish import plain, simple
+from obfstats.publish import plain, simple, tally
 from obfstats.publish.logfiles import LogFileError, find
-from obfstats.publish.tally import BLOCK_SIZE, QUIET_LINES, tally
+from obfstats.publish.tally import BLOCK_SIZE, QUIET_LINES
 from tests.formats.lines import hit_lines, written_lines
 from tests.publish.logs import COUNTRIES, DAMAGE, ENDS, STARTS, line, logs
 from tests.publish.numbers import by_hand, numbers_of
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from obfstats.formats.counts import Counts
     from obfstats.publish.logfiles import LogFile
-    from obfstats.publish.report import Report
+    from obfstats.publish.plain import Report
 
     Count = Callable[[Sequence[LogFile], Callable[[int], None]], tuple[list[Counts], list[Report]]]
 
 
 class Sizes(TypedDict):
-    """Arguments of `tally` that must not change any number."""
+    """Arguments of `count_logs` that must not change any number."""
 
     block_size: int
     quiet_lines: int
@@ -59,7 +59,7 @@ def counted(*logs: bytes, sizes: Sizes = TINY) -> tuple[list[Counts], list[Repor
         paths = [Path(folder) / f"clients.log.{number}" for number in range(len(logs))]
         for path, log in zip(paths, logs, strict=True):
             path.write_bytes(log)
-        counts, reports = tally(find([str(path) for path in paths]), **sizes)
+        counts, reports = tally.count_logs(find([str(path) for path in paths]), **sizes)
         assert [report.name for report in reports] == [str(path) for path in paths]
         return counts, reports
 
@@ -250,7 +250,7 @@ def test_the_progress_adds_up(tmp_path: Path) -> None:
         for path, packed in {name: log, f"{name}.gz": gzip.compress(log), f"{name}.xz": lzma.compress(log)}.items():
             (tmp_path / path).write_bytes(packed)
             read: list[int] = []
-            tally(find([str(tmp_path / path)]), read.append, **TINY)
+            tally.count_logs(find([str(tmp_path / path)]), read.append, **TINY)
             assert sum(read) == len(packed)
             assert (min(read) < 0) == (name == "again")
 
@@ -272,7 +272,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_bytes, args=(log,))
     writer.start()
-    counts, (report,) = tally(find([str(path)]), **TINY)
+    counts, (report,) = tally.count_logs(find([str(path)]), **TINY)
     writer.join()
     assert [numbers_of(one) for one in counts] == by_hand(log)
     assert report.lines == 120
@@ -285,7 +285,7 @@ def test_a_removed_log_is_an_error(tmp_path: Path) -> None:
     logs = find([str(path)])
     path.unlink()
     with pytest.raises(LogFileError, match="No such file or directory"):
-        tally(logs)
+        tally.count_logs(logs)
 
 
 def test_a_truncated_log_is_an_error(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_truncated_log_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "clients.log.gz"
     path.write_bytes(gzip.compress(b"".join(line(client=client) for client in range(200)))[:-20])
     with pytest.raises(LogFileError, match="corrupt or truncated"):
-        tally(find([str(path)]))
+        tally.count_logs(find([str(path)]))
 
 
 def test_lines_that_are_appended_are_not_read(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_lines_that_are_appended_are_not_read(tmp_path: Path) -> None:
     path.write_bytes(line())
     logs = find([str(path)])
     path.write_bytes(line() * 2)
-    assert tally(logs)[1][0].lines == 1
+    assert tally.count_logs(logs)[1][0].lines == 1
 
 
 def test_a_log_that_shrinks_is_read_to_its_end(tmp_path: Path) -> None:
@@ -311,16 +311,16 @@ def test_a_log_that_shrinks_is_read_to_its_end(tmp_path: Path) -> None:
     path.write_bytes(line() * 2)
     logs = find([str(path)])
     path.write_bytes(line())
-    assert tally(logs)[1][0].lines == 1
+    assert tally.count_logs(logs)[1][0].lines == 1
 
 
 def test_no_logs_no_lines() -> None:
     """There are no numbers without lines."""
-    assert tally([]) == ([], [])
+    assert tally.count_logs([]) == ([], [])
     assert counted(b"")[0] == []
 
 
-@pytest.mark.parametrize("count", [tally, plain.count], ids=["tally", "plain"])
+@pytest.mark.parametrize("count", [tally.count_logs, plain.count_logs], ids=["tally", "plain"])
 def test_too_many_transports_are_an_error(count: Count, tmp_path: Path) -> None:
     """A log may name thousands, with and without families, and not more."""
     path = tmp_path / "clients.log"

@@ -8,9 +8,8 @@ import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from obfstats.publish import plain
+from obfstats.publish import plain, tally
 from obfstats.publish.logfiles import find
-from obfstats.publish.tally import tally
 from peers.program import OBFSTATS
 from tests.publish.logs import line
 
@@ -65,7 +64,7 @@ def test_a_new_interval_with_every_line_is_counted(tmp_path: Path) -> None:
     log = tmp_path / "clients.log"
     log.write_bytes(scattered(10_000))
     read = list[int]()
-    assert tally(find([str(log)]), read.append) == plain.count(find([str(log)]), lambda _: None)
+    assert tally.count_logs(find([str(log)]), read.append) == plain.count_logs(find([str(log)]), lambda _: None)
     assert sum(read) == log.stat().st_size
 
 

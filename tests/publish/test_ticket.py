@@ -14,8 +14,8 @@ from hypothesis import given, settings
 
 from obfstats.formats.document import GeoIpSource, read_documents
 from obfstats.formats.logline import LogLine, parse_line
-from obfstats.publish.documents import DocumentOptions, hash_fingerprint
 from obfstats.publish.intervals import Selection
+from obfstats.publish.making_documents import DocumentOptions, hash_fingerprint
 from obfstats.publish.render import Output
 from peers.program import OBFSTATS
 from tests.publish.converting import NOW, count_rounded, made, made_of

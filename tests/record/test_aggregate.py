@@ -52,7 +52,7 @@ def in_memory(clock: MovedClock, buffer: int = 100) -> tuple[Recorder, Aggregate
 
 def of_log(path: Path) -> list[Counts]:
     """The numbers that a log gives."""
-    return plain.count(find([str(path)]), lambda _: None)[0]
+    return plain.count_logs(find([str(path)]), lambda _: None)[0]
 
 
 @given(visits, visits, st.sampled_from((1, 3, 100)))

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 from obfstats.bridge import threads
 from obfstats.bridge.interval_sources import IntervalLostError
 from obfstats.bridge.logs import NOTICE
-from obfstats.publish.documents import DocumentOptions, noisy_document, rounded_document
 from obfstats.publish.ledger import LedgerError, write_method
 from obfstats.publish.logfiles import LogFileError
+from obfstats.publish.making_documents import DocumentOptions, noisy_document, rounded_document
 from obfstats.publish.release import ReleaseError, ReleaseFolder
 from obfstats.record import RecordError
 from obfstats.record.backoff import Backoff
@@ -94,7 +94,7 @@ class Publisher:
         self._clock = clock
         self._waiting: dict[Interval, _Waiting] = {}
         if source.is_durable:
-            over = self._folder.ledger.over()
+            over = self._folder.ledger.unreleased()
             self._waiting = {interval: _Waiting(clock.boot(), files=over[interval]) for interval in over}
         self._current: Interval | None = None
         self._removing = Backoff()
@@ -171,9 +171,9 @@ class Publisher:
     def _release(self, interval: Interval, document: Document, files: int | None) -> Path:
         """Write a document, or do what is left of that; on a thread."""
         if self._folder.ledger.is_released(interval):
-            return self._folder.finish_release(document, self._warn_once)
+            return self._folder.complete_release(document, self._warn_once)
         if files is not None:
-            self._folder.ledger.mark_over(interval, files)
+            self._folder.ledger.mark_complete(interval, files)
         return self._folder.release(document, write_method(self._options.epsilon), self._warn_once)
 
     async def _remove_old(self) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FORMATS = ("ticket", "tor", "json", "csv")
 TABLES = "tables"
 
-LEDGER_NAME = ".obfstats.ledger"
+CONVERT_LEDGER_NAME = ".obfstats.ledger"
 """A hidden file, so that no pattern of logs matches it."""
 
 _MAX_OFFSET = timedelta(hours=14)
@@ -59,7 +59,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         "--ledger",
         type=Path,
         metavar="FILE",
-        help=f"records which intervals were released with noise (default: {LEDGER_NAME} in the logs' folder)",
+        help=f"records which intervals were released with noise (default: {CONVERT_LEDGER_NAME} in the logs' folder)",
     )
     noise.add_argument(
         "--geoip",
@@ -105,7 +105,7 @@ def add_document(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
     """Add the options for what documents contain beside numbers."""
     parser.add_argument(
         "--fingerprint",
-        type=argument_type("obfstats.publish.documents:hash_fingerprint"),
+        type=argument_type("obfstats.publish.making_documents:hash_fingerprint"),
         metavar="HEX",
         help="the bridge's fingerprint, 40 hex digits; its hash is printed, as for Tor's own statistics",
     )
@@ -154,7 +154,7 @@ COMMANDS = (
         purpose="turn a bridge's statistics log into tables or documents that may be published (ticket 5047)",
         example="obfstats convert clients.log > tables.txt",
         add_options=add_convert,
-        run="obfstats.geoip_commands:run_convert",
+        run="obfstats.geoip_commands:convert_with_geoip",
         notes="  obfstats convert --format ticket --extended 'clients.log*' > documents.txt\n",
     ),
     Command(
@@ -162,7 +162,7 @@ COMMANDS = (
         purpose="turn the log of an old obfsproxy, of obfs4proxy or of lyrebird into documents (ticket 5047)",
         example="obfstats log2stats --utc-offset +01:00 obfsproxy.log > documents.txt",
         add_options=add_log2stats,
-        run="obfstats.geoip_commands:run_log2stats",
+        run="obfstats.geoip_commands:log2stats_with_geoip",
     ),
     Command(
         name="audit",

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
 from obfstats.publish import plain
-from obfstats.publish.commands import LEDGER_NAME, TABLES
-from obfstats.publish.intervals import Selection, select_finished, select_for_documents
+from obfstats.publish.commands import CONVERT_LEDGER_NAME, TABLES
+from obfstats.publish.intervals import Selection, select_for_documents, select_for_tables
 from obfstats.publish.logfiles import STANDARD_INPUT, LogFileError, find
 from obfstats.publish.progress import show_progress
 from obfstats.publish.rounding import write_tables
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import GeoIpSource
     from obfstats.publish.logfiles import LogFile
+    from obfstats.publish.plain import Report
     from obfstats.publish.render import Output
-    from obfstats.publish.report import Report
 
     OpenGeoIp: TypeAlias = Callable[[Path | None, Path | None], tuple[Sequence[GeoIpSource], Sequence[str] | None]]
 
@@ -79,15 +79,15 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
     """Choose what documents contain. Only given GeoIP files are named: the bridge may have others than this machine."""
-    from obfstats.publish.documents import DocumentOptions  # noqa: PLC0415 - tables do not need them
-    from obfstats.publish.render import Noise, Output  # noqa: PLC0415
+    from obfstats.publish.making_documents import DocumentOptions  # noqa: PLC0415 - tables do not need them
+    from obfstats.publish.render import NoiseOptions, Output  # noqa: PLC0415
 
-    origins: Sequence[GeoIpSource] = ()
+    geoip_sources: Sequence[GeoIpSource] = ()
     codes: Sequence[str] | None = None
     if options.geoip or options.geoip6 or options.epsilon:
-        origins, codes = open_geoip(options.geoip, options.geoip6)
-    geoip = origins[0] if options.geoip else None
-    geoip6 = origins[1] if options.geoip6 else None
+        geoip_sources, codes = open_geoip(options.geoip, options.geoip6)
+    geoip = geoip_sources[0] if options.geoip else None
+    geoip6 = geoip_sources[1] if options.geoip6 else None
     document = DocumentOptions(options.fingerprint, options.extended, geoip, geoip6)
     if not options.epsilon:
         return Output(options.format, document)
@@ -95,7 +95,7 @@ def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
         raise UsageError(
             "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
         )
-    return Output(options.format, document, Noise(options.epsilon, codes, _ledger(options)))
+    return Output(options.format, document, NoiseOptions(options.epsilon, codes, _ledger(options)))
 
 
 def _ledger(options: argparse.Namespace) -> Path:
@@ -107,7 +107,7 @@ def _ledger(options: argparse.Namespace) -> Path:
         raise UsageError("standard input has no folder to keep a ledger in: give --ledger FILE")
     if len(folders) > 1 or not os.path.isdir(*folders):
         raise UsageError("the logs are not in one folder that exists, for the ledger: give --ledger FILE")
-    return Path(*folders, LEDGER_NAME)
+    return Path(*folders, CONVERT_LEDGER_NAME)
 
 
 def convert(
@@ -150,16 +150,16 @@ def convert(
 def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list[Counts], list[Report]]:
     is_short = all(log.is_plain for log in logs) and sum(log.size or 0 for log in logs) <= _SHORT
     if is_short:
-        return plain.count(logs, advance)
+        return plain.count_logs(logs, advance)
     # OpenBLAS, which numpy loads, would start a thread for each processor to multiply matrices. There are none here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         import_module("numpy")
     except ImportError:
-        return plain.count(logs, advance)
-    from obfstats.publish.tally import tally  # noqa: PLC0415 - an extra, which takes a while to load
+        return plain.count_logs(logs, advance)
+    from obfstats.publish import tally  # noqa: PLC0415 - an extra, which takes a while to load
 
-    return tally(logs, advance)
+    return tally.count_logs(logs, advance)
 
 
 def _judge(logs: Sequence[LogFile], reports: Sequence[Report], warn: Callable[[str], None], *, force: bool) -> int:
@@ -186,7 +186,7 @@ def _judge(logs: Sequence[LogFile], reports: Sequence[Report], warn: Callable[[s
 
 def _write(counts: Sequence[Counts], selection: Selection, output: Output | None, warn: Callable[[str], None]) -> bytes:
     if output is None:
-        return write_tables(select_finished(counts, selection, warn))
+        return write_tables(select_for_tables(counts, selection, warn))
     # The tables need none of this and are written before it would be loaded.
     from obfstats.publish.ledger import LedgerError  # noqa: PLC0415
     from obfstats.publish.render import render  # noqa: PLC0415

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from obfstats.formats.counts import Counts
 
-OVER_AFTER = timedelta(hours=24, minutes=30)
+COMPLETE_AFTER = timedelta(hours=24, minutes=30)
 """How long after its start an interval counts as over.
 
 A bridge writes an interval's last lines up to ten minutes late, at a random moment, so that the file's time reveals no
@@ -35,22 +35,22 @@ class Selection:
     """Which intervals are published beside whole ones that are over.
 
     Attributes:
-        now: the time, UTC.
+        as_of: the time at which they are published, UTC.
         unfinished: whether to include intervals that are not over, with the length that they have now.
         partial: whether to include intervals that were cut short, with the length that they had.
     """
 
-    now: datetime
+    as_of: datetime
     unfinished: bool = False
     partial: bool = False
 
 
-def is_over(start: datetime, now: datetime) -> bool:
+def has_all_lines(start: datetime, now: datetime) -> bool:
     """Tell whether the interval that began then has all its lines; one that begins in the future is not over."""
-    return now - start >= OVER_AFTER
+    return now - start >= COMPLETE_AFTER
 
 
-def select_finished(counts: Sequence[Counts], selection: Selection, warn: Callable[[str], None]) -> list[Counts]:
+def select_for_tables(counts: Sequence[Counts], selection: Selection, warn: Callable[[str], None]) -> list[Counts]:
     """Leave out the intervals that are not over.
 
     Args:
@@ -60,9 +60,9 @@ def select_finished(counts: Sequence[Counts], selection: Selection, warn: Callab
     """
     if selection.unfinished:
         return list(counts)
-    unfinished = [one for one in counts if not is_over(one.interval.start, selection.now)]
+    unfinished = [one for one in counts if not has_all_lines(one.interval.start, selection.as_of)]
     _report(unfinished, "not over yet", "--all", warn)
-    return [one for one in counts if is_over(one.interval.start, selection.now)]
+    return [one for one in counts if has_all_lines(one.interval.start, selection.as_of)]
 
 
 def select_for_documents(counts: Sequence[Counts], selection: Selection, warn: Callable[[str], None]) -> list[Counts]:
@@ -79,12 +79,12 @@ def select_for_documents(counts: Sequence[Counts], selection: Selection, warn: C
         replace(one, interval=Interval(one.interval.start, seconds))
         for one, seconds in zip(counts, interval_lengths([one.interval.start for one in counts]), strict=True)
     ]
-    finished = select_finished(measured, selection, warn)
+    finished = select_for_tables(measured, selection, warn)
     if not selection.partial:
         short = [one for one in finished if one.interval.seconds < INTERVAL_SECONDS]
         _report(short, "cut short by a restart", "--keep-partial", warn)
         finished = [one for one in finished if one.interval.seconds == INTERVAL_SECONDS]
-    until_now = [_end_by(one, selection.now) for one in finished]
+    until_now = [_end_by(one, selection.as_of) for one in finished]
     return [one for one in until_now if one is not None]
 
 

@@ -1,6 +1,6 @@
 """The ledger: which intervals have been released, so that none is released twice.
 
-    2012-02-10 09:22:04 (86400 s) over (files: 1)                             over, not released yet
+    2012-02-10 09:22:04 (86400 s) over (files: 1)                             complete, not released yet
     2012-02-10 09:22:04 (86400 s) released rounded
     2012-02-11 09:22:04 (86400 s) released discrete-laplace epsilon=0.5
     2012-02-12 09:22:04 (86400 s) given up                                    never to be released: lines are missing
@@ -21,8 +21,8 @@ Rules:
   again before the next.
 - A ledger that was moved or deleted while it was open accepts nothing more.
 
-The first field of a line is the interval's start, UTC, as in the log. Of an interval that is over, the number of files
-with its lines is kept: the log, and the files that it was rotated into. So a later program notices when a file has
+The first field of a line is the interval's start, UTC, as in the log. Of a complete interval, the number of files with
+its lines is kept: the log, and the files that it was rotated into. So a later program notices when a file has
 gone, and the ledger does not tell how many lines there were. The grammar is strict and the same in both directions:
 `parse_line` takes what `write_line` gives, and `write_line` gives back what `parse_line` takes.
 
@@ -57,7 +57,7 @@ ROUNDED = "rounded"
 GIVEN_UP = "given up"
 """In place of a method: the interval will never be released."""
 
-NOISE = "discrete-laplace epsilon="
+NOISE_METHOD = "discrete-laplace epsilon="
 """How an interval was released: with noise; epsilon follows."""
 
 _LINE = re.compile(
@@ -73,18 +73,14 @@ class LedgerError(Exception):
     """A ledger cannot be used. Its text is one sentence for the operator: what is wrong and what to do."""
 
 
-class AlreadyReleasedError(LedgerError):
-    """This interval has been released before."""
-
-
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
     """One line.
 
     Attributes:
         interval: the interval.
-        method: ROUNDED; NOISE and epsilon; GIVEN_UP; None for an interval that is over and not released yet.
-        files: how many files have lines of an interval that is over and not released yet; else None.
+        method: ROUNDED; NOISE_METHOD and epsilon; GIVEN_UP; None for a complete interval that is not released yet.
+        files: how many files have lines of a complete interval that is not released yet; else None.
     """
 
     interval: Interval
@@ -108,8 +104,8 @@ def parse_line(line: bytes) -> LedgerLine:
     if match[4] is not None:
         return LedgerLine(interval, GIVEN_UP)
     method = match[5].decode("ascii")
-    if method.startswith(NOISE):
-        parse_epsilon(method.removeprefix(NOISE))
+    if method.startswith(NOISE_METHOD):
+        parse_epsilon(method.removeprefix(NOISE_METHOD))
     elif method != ROUNDED:
         raise ValueError("unknown method to release an interval")
     return LedgerLine(interval, method)
@@ -130,7 +126,7 @@ def write_line(line: LedgerLine) -> bytes:
 
 def write_method(epsilon: Fraction | None) -> str:
     """Write how an interval is released: rounded if epsilon is None, else with noise."""
-    return ROUNDED if epsilon is None else f"{NOISE}{write_epsilon(epsilon)}"
+    return ROUNDED if epsilon is None else f"{NOISE_METHOD}{write_epsilon(epsilon)}"
 
 
 class Ledger:
@@ -146,7 +142,7 @@ class Ledger:
         self._file = file
         self._path = file.path
         self._has_failed = False
-        self._over: dict[Interval, int] = {}
+        self._complete: dict[Interval, int] = {}
         self._released: set[datetime] = set()
         self._given_up: set[datetime] = set()
         self._read()
@@ -208,13 +204,13 @@ class Ledger:
         except OSError as error:
             raise LedgerError(f"cannot read the ledger {self._path}: {error.strerror}; start again") from None
 
-    def over(self) -> dict[Interval, int]:
-        """Give the intervals that are over and neither released nor given up, in order, and their numbers of files."""
-        ended = self._released | self._given_up
-        return {interval: files for interval, files in sorted(self._over.items()) if interval.start not in ended}
+    def unreleased(self) -> dict[Interval, int]:
+        """Give the complete intervals that are neither released nor given up, in order, and their numbers of files."""
+        settled = self._released | self._given_up
+        return {interval: files for interval, files in sorted(self._complete.items()) if interval.start not in settled}
 
-    def mark_over(self, interval: Interval, files: int) -> None:
-        """Write down that an interval is over and has to be released, unless that is known.
+    def mark_complete(self, interval: Interval, files: int) -> None:
+        """Write down that an interval is complete and has to be released, unless that is known.
 
         Args:
             interval: the interval.
@@ -226,9 +222,9 @@ class Ledger:
         """
         line = write_line(LedgerLine(interval, None, files))
         self.check()
-        if interval not in self._over and interval.start not in self._released:
+        if interval not in self._complete and interval.start not in self._released:
             self._append(line)
-            self._over[interval] = files
+            self._complete[interval] = files
 
     def give_up(self, interval: Interval) -> None:
         """Write down that an interval will never be released, so that no later program tries.
@@ -250,14 +246,14 @@ class Ledger:
             method: what `write_method` gives.
 
         Raises:
-            AlreadyReleasedError: if it has been released before.
-            LedgerError: if it could not be written; the interval must not be released then, and may be tried again.
+            LedgerError: if it has been released before, or could not be written. The interval must not be released
+                then; after a failed write it may be tried again.
             ValueError: if it could not be read again.
         """
         line = write_line(LedgerLine(interval, method))
         self.check()
         if self.is_released(interval):
-            raise AlreadyReleasedError(
+            raise LedgerError(
                 f"the ledger {self._path} records that the interval from {interval.label} was released before;"
                 " leave it out"
             )
@@ -282,7 +278,7 @@ class Ledger:
             raise LedgerError(f"{self._path} is too long for a ledger; name another file")
         *lines, last = self._file.read(size).split(b"\n")
         nuls = len(last) - len(last := last.rstrip(b"\0"))
-        over: dict[Interval, int] = {}
+        complete: dict[Interval, int] = {}
         released: set[datetime] = set()
         given_up: set[datetime] = set()
         for number, line in enumerate([*lines, last] if last and not _is_torn(last) else lines, 1):
@@ -294,7 +290,7 @@ class Ledger:
                     " released; correct that line, or remove it if its interval was never published"
                 ) from None
             if known.files is not None:
-                over[known.interval] = known.files
+                complete[known.interval] = known.files
             else:
                 (given_up if known.method == GIVEN_UP else released).add(known.interval.start)
         cut = nuls + (len(last) if _is_torn(last) else 0)
@@ -302,7 +298,7 @@ class Ledger:
             self._file.truncate(size - cut)
         if last and not _is_torn(last):
             self._file.append(b"\n", sync=True)
-        self._over, self._released, self._given_up = over, released, given_up
+        self._complete, self._released, self._given_up = complete, released, given_up
         self._has_failed = False
 
 

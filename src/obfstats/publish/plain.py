@@ -1,4 +1,8 @@
-"""Logs to numbers in plain Python: for short logs, and where numpy is not installed. tally/ gives the same, faster."""
+"""Logs to numbers in plain Python: for short logs, and where numpy is not installed. tally/ gives the same, faster.
+
+Both tell the operator how many lines of each log are damaged, and refuse logs that name more transports than a bridge
+has.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +21,44 @@ from obfstats.formats.logline import (
     find_damage,
     parse_columns,
 )
+from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.logreader import read_lines
-from obfstats.publish.report import MAX_SUFFIXES, Report, TooManyTransportsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from obfstats.publish.logfiles import LogFile
 
+MAX_SUFFIXES = 4096
+"""Most different suffixes of all logs together. A bridge has a few; invented names must not fill the memory."""
+
 _HASH_LENGTH = SUFFIX_OFFSET - HASH_OFFSET
+
+
+class TooManyTransportsError(LogFileError):
+    """The logs have more than MAX_SUFFIXES suffixes, or clients in too many combinations of them."""
+
+    def __init__(self) -> None:
+        """Describe it to the operator."""
+        super().__init__("the logs name too many transports; are they a bridge's?")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the reading of one log went.
+
+    Attributes:
+        name: what the log is called; printable.
+        lines: lines in it.
+        damaged: lines left out because they are not of the grammar.
+        first: place and reason of the first damage, as in `line 3: it has no hash of 40 hexadecimal digits`;
+            empty if there is none. No byte of the log is in it.
+    """
+
+    name: str
+    lines: int
+    damaged: int
+    first: str
 
 
 @dataclass(slots=True)
@@ -41,7 +74,7 @@ class _Lines:
     different: set[bytes] = field(default_factory=set)
 
 
-def count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list[Counts], list[Report]]:
+def count_logs(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list[Counts], list[Report]]:
     """Count several logs as if they were one.
 
     Args:

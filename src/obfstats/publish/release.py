@@ -21,10 +21,9 @@ import stat
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import DocumentError, read_documents
-from obfstats.formats.interval import Interval, parse_time
 from obfstats.lockedfile import sync_folder
-from obfstats.publish.documents import write_within_limit
 from obfstats.publish.ledger import Ledger
+from obfstats.publish.making_documents import write_within_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from obfstats.formats.document import Document
 
-LEDGER_NAME = ".ledger"
+RELEASE_LEDGER_NAME = ".ledger"
 
 _SUFFIX = "-obfsproxy-stats"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,7 +42,7 @@ class ReleaseError(Exception):
 
 
 class ReleaseFolder:
-    """A folder of documents and its ledger. One program at a time may use it.
+    """A folder of documents and its ledger, which stays open, and so locked, until the program ends.
 
     Attributes:
         path: where the documents are.
@@ -51,7 +50,7 @@ class ReleaseFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the folder, or make it; finish what a killed program has started.
+        """Open the folder, or make it; complete the releases that a killed program has begun.
 
         Raises:
             ReleaseError: if documents cannot be written there.
@@ -62,19 +61,19 @@ class ReleaseFolder:
             path.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
             raise ReleaseError(f"cannot write to {path}: {error.strerror}; give --publish another folder") from None
-        self.ledger = Ledger.open(path / LEDGER_NAME)
+        self.ledger = Ledger.open(path / RELEASE_LEDGER_NAME)
         try:
-            self._finish_all()
+            self._complete_all()
         except OSError as error:
             self.ledger.close()
             raise ReleaseError(f"cannot write to {path}: {error.strerror}; give --publish another folder") from None
 
-    def release(self, document: Document, how: str, warn: Callable[[str], None]) -> Path:
+    def release(self, document: Document, method: str, warn: Callable[[str], None]) -> Path:
         """Release a document.
 
         Args:
             document: of an interval that was never released before.
-            how: how its numbers were made, for the ledger.
+            method: how its numbers were made, for the ledger.
             warn: takes a sentence for the operator about what is left out of the document.
 
         Returns:
@@ -86,10 +85,10 @@ class ReleaseFolder:
         """
         self.ledger.check()
         self._write_hidden(document, warn)
-        self.ledger.release(_interval(document), how)
-        return self._show(document)
+        self.ledger.release(document.interval, method)
+        return self._make_public(document)
 
-    def finish_release(self, document: Document, warn: Callable[[str], None]) -> Path:
+    def complete_release(self, document: Document, warn: Callable[[str], None]) -> Path:
         """Give a document its name, where `release` could do no more than tell the ledger.
 
         Args:
@@ -104,24 +103,20 @@ class ReleaseFolder:
         """
         if not self._hidden_path(document).is_file() and not self._path(document).is_file():
             self._write_hidden(document, warn)
-        return self._show(document)
+        return self._make_public(document)
 
-    def close(self) -> None:
-        """Close the ledger."""
-        self.ledger.close()
-
-    def _finish_all(self) -> None:
+    def _complete_all(self) -> None:
         """Give documents their names if the ledger knows of their release, and delete the others."""
         failure = None
         for hidden in self.path.glob(f".*{_SUFFIX}.new"):
             try:
-                self._finish(hidden)
+                self._complete_or_delete(hidden)
             except OSError as error:
                 failure = failure or error
         if failure is not None:
             raise failure
 
-    def _finish(self, hidden: Path) -> None:
+    def _complete_or_delete(self, hidden: Path) -> None:
         # Reading a pipe with that name would never end.
         if not stat.S_ISREG(hidden.lstat().st_mode):
             return
@@ -130,21 +125,21 @@ class ReleaseFolder:
         except (DocumentError, ValueError):
             hidden.unlink()
             return
-        if hidden == self._hidden_path(document) and self.ledger.is_released(_interval(document)):
-            self._show(document)
+        if hidden == self._hidden_path(document) and self.ledger.is_released(document.interval):
+            self._make_public(document)
         else:
             hidden.unlink()
 
-    def _show(self, document: Document) -> Path:
+    def _make_public(self, document: Document) -> Path:
         """Give a document its name; if one with that name exists, that one stays."""
-        hidden, shown = self._hidden_path(document), self._path(document)
-        if shown.is_file():
+        hidden, public = self._hidden_path(document), self._path(document)
+        if public.is_file():
             hidden.unlink(missing_ok=True)
         else:
             hidden.chmod(0o644)
-            hidden.rename(shown)
+            hidden.rename(public)
         sync_folder(self.path)
-        return shown
+        return public
 
     def _write_hidden(self, document: Document, warn: Callable[[str], None]) -> None:
         hidden = self._hidden_path(document)
@@ -158,10 +153,6 @@ class ReleaseFolder:
 
     def _hidden_path(self, document: Document) -> Path:
         return self.path / f".{self._path(document).name}.new"
-
-
-def _interval(document: Document) -> Interval:
-    return Interval.ending(parse_time(document.end), document.seconds)
 
 
 def _write_through(path: Path, text: bytes) -> None:

@@ -38,14 +38,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from obfstats.formats.document import in_canonical_order, sorted_by_size
 from obfstats.formats.interval import format_time
-from obfstats.publish.documents import (
+from obfstats.publish.ledger import Ledger, write_method
+from obfstats.publish.making_documents import (
     FAMILIES,
     DocumentOptions,
     noisy_document,
     rounded_document,
     write_within_limit,
 )
-from obfstats.publish.ledger import Ledger, write_method
 from obfstats.publish.rounding import round_up
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ _DISTRIBUTION = "discrete-laplace"
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
+class NoiseOptions:
     """How noise is added.
 
     Attributes:
@@ -92,7 +92,7 @@ class Output:
 
     format: OutputFormat = "ticket"
     options: DocumentOptions = field(default_factory=DocumentOptions)
-    noise: Noise | None = None
+    noise: NoiseOptions | None = None
 
 
 def render(counts: Sequence[Counts], output: Output, warn: Callable[[str], None]) -> bytes:
@@ -145,7 +145,7 @@ def to_csv(documents: Sequence[Document]) -> bytes:
 
 
 def _add_noise(
-    counts: Iterable[Counts], options: DocumentOptions, noise: Noise, warn: Callable[[str], None]
+    counts: Iterable[Counts], options: DocumentOptions, noise: NoiseOptions, warn: Callable[[str], None]
 ) -> list[Document]:
     """Make noisy documents of the intervals that were never released before."""
     documents = []

@@ -41,7 +41,7 @@ from typing import BinaryIO
 # A bridge writes the last lines of an interval up to ten minutes late, at a random moment, so that the file's time
 # shows nothing about a client, and its clock may be corrected by up to ten minutes in the meantime. Tables of an
 # earlier time would miss lines, and a second run would show which clients those belong to.
-OVER_AFTER = timedelta(hours=24, minutes=30)
+COMPLETE_AFTER = timedelta(hours=24, minutes=30)
 
 # The parts of a line. Nothing else is accepted, not even a capital letter or a second blank.
 TIME_AND_COUNTRY = re.compile(
@@ -165,7 +165,7 @@ def skip_rest(log: BinaryIO, line: bytes) -> None:
 
 def remove_unfinished(table: Table, now: datetime, warn: Callable[[str], None]) -> None:
     """Remove the intervals that are not over yet, including those that begin in the future."""
-    newest = f"{now - OVER_AFTER:%Y-%m-%d %H:%M:%S}".encode()
+    newest = f"{now - COMPLETE_AFTER:%Y-%m-%d %H:%M:%S}".encode()
     unfinished = [begin for begin in table if begin[:19] > newest]
     for begin in unfinished:
         del table[begin]

@@ -16,7 +16,7 @@ from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
 from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET, find_damage
 from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.published import has_address
-from obfstats.publish.intervals import is_over
+from obfstats.publish.intervals import has_all_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -205,7 +205,7 @@ def _precision(seconds: float) -> str:
 
 
 def _audit_intervals(starts: dict[str, datetime], now: datetime) -> Iterator[Finding]:
-    unfinished = [label for label, start in starts.items() if not is_over(start, now)]
+    unfinished = [label for label, start in starts.items() if not has_all_lines(start, now)]
     if unfinished:
         yield finding(Code.UNFINISHED_LOG, intervals=len(unfinished), start=unfinished[-1])
     short = sum((later - earlier).total_seconds() < INTERVAL_SECONDS for earlier, later in pairwise(starts.values()))

@@ -25,7 +25,7 @@ from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
 from obfstats.formats.logline import COUNTRY, HASH_OFFSET, is_prefix
 from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.numbers import PublishedNumbers
-from obfstats.publish.intervals import OVER_AFTER, interval_lengths
+from obfstats.publish.intervals import COMPLETE_AFTER, interval_lengths
 from obfstats.publish.rounding import CLIENTS_TITLE, REQUESTS_TITLE
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def audit_tables(lines: Iterable[bytes], now: datetime) -> list[Finding]:
     starts = sorted(document.end for document in documents)
     intervals = []
     for start, seconds in zip(starts, interval_lengths([parse_time(start) for start in starts]), strict=True):
-        begin, over_after = _timestamp(start), int(OVER_AFTER.total_seconds())
+        begin, over_after = _timestamp(start), int(COMPLETE_AFTER.total_seconds())
         intervals.append(_PublishedInterval(begin, begin + seconds, begin + over_after, start))
     return [
         *unexpected.findings(),

@@ -70,7 +70,7 @@ class _LogInterval:
             self.heartbeat, self.fit = heartbeat, fit
 
 
-class IntervalCounting:
+class OldLogIntervals:
     """Counts the events of all logs.
 
     Args:

@@ -19,7 +19,7 @@ import numpy as np
 from obfstats.formats.interval import LABEL_LENGTH, Interval
 from obfstats.formats.logline import MAX_LINE_LENGTH, find_damage
 from obfstats.publish.logreader import read_blocks, read_lines
-from obfstats.publish.report import Report
+from obfstats.publish.plain import Report
 from obfstats.publish.tally.interval_rows import IntervalRows
 from obfstats.publish.tally.packing import Packer
 
@@ -43,7 +43,7 @@ class _CountedTooEarlyError(Exception):
     """A line is of an interval that has been counted."""
 
 
-def tally(
+def count_logs(
     logs: Sequence[LogFile],
     advance: Callable[[int], None] = lambda _: None,
     *,
@@ -70,14 +70,14 @@ def tally(
     np.empty(_KEPT_SIZE, np.uint8)
     # Of rotated logs the newest is often named first; an interval may begin in one log and end in the next one.
     order = sorted(range(len(logs)), key=lambda number: _first_label(logs[number]) if len(logs) > 1 else b"")
-    counting = _Counting(advance, block_size, None if any(log.is_read_once for log in logs) else quiet_lines)
+    reading = _LogsReading(advance, block_size, None if any(log.is_read_once for log in logs) else quiet_lines)
     try:
-        reports = {number: counting.read(logs[number]) for number in order}
+        reports = {number: reading.read(logs[number]) for number in order}
     except _CountedTooEarlyError:
-        advance(-counting.read_bytes)
-        counting = _Counting(advance, block_size, None)
-        reports = {number: counting.read(logs[number]) for number in order}
-    return counting.counts(), [reports[number] for number in range(len(logs))]
+        advance(-reading.read_bytes)
+        reading = _LogsReading(advance, block_size, None)
+        reports = {number: reading.read(logs[number]) for number in order}
+    return reading.counts(), [reports[number] for number in range(len(logs))]
 
 
 def _first_label(log: LogFile) -> bytes:
@@ -88,7 +88,7 @@ def _first_label(log: LogFile) -> bytes:
         return next(lines, b"")[:LABEL_LENGTH]
 
 
-class _Counting:
+class _LogsReading:
     """One reading of all logs.
 
     Args:

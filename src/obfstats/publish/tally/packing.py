@@ -33,7 +33,7 @@ from obfstats.formats.logline import (
     is_prefix,
     parse_columns,
 )
-from obfstats.publish.report import MAX_SUFFIXES, TooManyTransportsError
+from obfstats.publish.plain import MAX_SUFFIXES, TooManyTransportsError
 from obfstats.publish.tally.interval_rows import COUNTRY_BITS, ROW, ROW_WORDS
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
-from obfstats.publish.documents import DocumentOptions
 from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.making_documents import DocumentOptions
 from obfstats.publish.oldlogs.clients import CountingContext
-from obfstats.publish.oldlogs.counting import IntervalCounting
+from obfstats.publish.oldlogs.counting import OldLogIntervals
 from obfstats.publish.oldlogs.notes import Notes
 from obfstats.publish.oldlogs.reading import OldLog, distinct_files, merge_old_logs
 from obfstats.publish.progress import show_progress
@@ -55,13 +55,13 @@ class OldLogCounts(NamedTuple):
     notes: list[str]
 
 
-def run_log2stats(options: argparse.Namespace, context: CountingContext, origins: Sequence[GeoIpSource]) -> int:
+def run_log2stats(options: argparse.Namespace, context: CountingContext, geoip_sources: Sequence[GeoIpSource]) -> int:
     """Run the command.
 
     Args:
         options: those of commands.py.
         context: countries and hashes.
-        origins: the source of the countries.
+        geoip_sources: where the countries come from: of IPv4, of IPv6.
 
     Returns:
         The exit status: 0; 1 if no line has a time; 2 if a log cannot be read. Nothing is written then.
@@ -71,7 +71,7 @@ def run_log2stats(options: argparse.Namespace, context: CountingContext, origins
     """
     if options.format == "tor" and (options.fingerprint or options.extended):
         raise UsageError("--fingerprint and --extended go with documents: --format ticket, json or csv")
-    output = Output(options.format, DocumentOptions(options.fingerprint, options.extended, *origins))
+    output = Output(options.format, DocumentOptions(options.fingerprint, options.extended, *geoip_sources))
     report = partial(print_error, "obfstats log2stats")
     with open_standard_output() as out:
         try:
@@ -115,7 +115,7 @@ def count_old_logs(
     """
     latest = (datetime.now(UTC) if now is None else now) + utc_offset + _MAX_AHEAD
     notes = Notes()
-    counting = IntervalCounting(context, notes, utc_offset=utc_offset, empty=empty)
+    counting = OldLogIntervals(context, notes, utc_offset=utc_offset, empty=empty)
     opened = [OldLog(log, int(latest.timestamp()), advance) for log in distinct_files(logs, notes)]
     for seconds, event in merge_old_logs(opened, notes):
         counting.count(seconds, event)
