@@ -28,10 +28,10 @@ from bench.simulation import (
     time_of_day,
     write_log,
 )
+from obfstats.formats.counts import round_up
 from obfstats.publish.logfiles import find
 from obfstats.publish.noise import add_noise, discrete_laplace, parse_epsilon, write_epsilon
 from obfstats.publish.plain import count_logs
-from obfstats.publish.rounding import round_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -32,7 +32,7 @@ class Numbers:
 def numbers_of(counts: Counts) -> Numbers:
     """Give all numbers of an interval."""
     return Numbers(
-        counts.interval.label, counts.requests, counts.lines, counts.addresses, counts.pairs, counts.families,
+        counts.interval.label, counts.requests, counts.distinct_lines, counts.addresses, counts.pairs, counts.families,
         counts.transports, counts.country_transports,
     )  # fmt: skip
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from obfstats.formats.counts import round_up
 from obfstats.formats.document import Document, write_document
 from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.numbers import Inferred, infer_bounds
-from obfstats.publish.rounding import round_up
 from tests.publish.auditing import alarms, values_of
 
 DAY = Document("2012-02-10 09:22:04", 86_400)

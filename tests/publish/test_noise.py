@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from obfstats.formats.counts import round_up
 from obfstats.publish import noise
 from obfstats.publish.noise import add_noise, bernoulli_exp, discrete_laplace, parse_epsilon, write_epsilon
-from obfstats.publish.rounding import round_up
 from tests.publish.odds import chance, fit, privacy_losses
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ def same_as_simple(log: bytes, counts: Sequence[Counts], report: Report) -> None
     table: simple.Table = {}
     assert (report.lines, report.damaged, report.first) == simple.read_log(io.BytesIO(log), table)
     assert {begin.decode(): (len(clients), len(set(clients))) for begin, clients in table.items()} == {
-        f"{one.interval.label} {country} ": (number, one.lines[country])
+        f"{one.interval.label} {country} ": (number, one.distinct_lines[country])
         for one in counts
         for country, number in one.requests.items()
     }
@@ -131,7 +131,7 @@ def tables_of(counts: Sequence[Counts]) -> bytes:
     """Write the ticket's two tables."""
     tables: dict[str, list[Mapping[str, int]]] = {
         "Daily rounded total requests by country": [one.requests for one in counts],
-        "Daily rounded unique IPs by country": [one.lines for one in counts],
+        "Daily rounded unique IPs by country": [one.distinct_lines for one in counts],
     }
     rows = []
     for heading, numbers in tables.items():
@@ -191,7 +191,7 @@ def test_similar_hashes_are_different_clients(offsets: Sequence[int]) -> None:
     log = "".join(f"{STARTS[0]} {country} {one}\n" for country in ("de", "??") for one in hashes * 2).encode()
     (counts,), _ = counted(log, sizes=USUAL)
     assert counts.requests == {"de": 1024, "??": 1024}
-    assert counts.lines == counts.addresses == {"de": 512, "??": 512}
+    assert counts.distinct_lines == counts.addresses == {"de": 512, "??": 512}
 
 
 @given(

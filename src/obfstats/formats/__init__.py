@@ -1,1 +1,1 @@
-"""What is written down: the statistics log's line. Pure: bytes to values and back, nothing else."""
+"""Text to values and back: addresses, intervals, log lines, counts, documents, the lines of old programs. Pure."""

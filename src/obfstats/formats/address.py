@@ -39,7 +39,7 @@ def family_of(packed: bytes) -> Family:
 
 @dataclass(frozen=True, slots=True)
 class ClientAddress:
-    """Address and port of a connected client, parsed once, when the connection is accepted.
+    """Address and port of a connected client, parsed once: from the accepted socket, or from USERADDR.
 
     Attributes:
         packed: the address, 4 or 16 bytes.
@@ -51,7 +51,7 @@ class ClientAddress:
 
     @classmethod
     def parse(cls, host: str, port: int) -> ClientAddress:
-        """Parse what a socket or an extended ORPort message says.
+        """Parse the peer of a socket, or what an extended ORPort message contains.
 
         Raises:
             ValueError: if the host is no IP address. The text is not in the error.

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from obfstats.formats.interval import Interval
 
+ROUNDING_STEP = 8
+"""Published numbers are multiples of this, as Tor's are."""
+
 MAX_CLASSES = 0xFFFF
 """Most classes of one interval; a bridge with five transports has some 1,000."""
 
@@ -77,8 +80,8 @@ class Counts:
     clients: Mapping[ClientClass, int] | None
 
     @property
-    def lines(self) -> dict[str, int]:
-        """Different lines by country: the ticket's second table, where an address with two transports is two."""
+    def distinct_lines(self) -> dict[str, int]:
+        """Different lines by country, what `sort -u` leaves: an address with two transports is two (the ticket)."""
         return _by_country(self._count(lambda columns: columns))
 
     @property
@@ -139,35 +142,35 @@ class Counts:
         return dict(numbers)
 
 
-class ClassNumbers(Protocol[_Key_contra]):
-    """Remembers for each client the number of its class: a dict will do, or memory that can be wiped."""
+class ClassIds(Protocol[_Key_contra]):
+    """Remembers the class of each client: a dict will do, or memory that can be wiped."""
 
     def get(self, key: _Key_contra, default: int, /) -> int:
-        """Give a client's class number, or the default for a new client."""
+        """Give the id of a client's class, or the default for a new client."""
 
-    def __setitem__(self, key: _Key_contra, number: int, /) -> None:
-        """Set a client's class number, from 1 up; raises OverflowError where no new client can be remembered."""
+    def __setitem__(self, key: _Key_contra, class_id: int, /) -> None:
+        """Set the id of a client's class, from 1 up; raises OverflowError where no new client can be remembered."""
 
 
 class ClientCounter(Generic[_Key]):
-    """Counts one interval's clients as their connections come, in any order.
+    """Counts one interval's clients, from their connections in any order.
 
-    A client moves to another class when it connects with columns that it did not have before. Only the numbers of
-    clients in each class and each client's class number are kept.
+    A client moves to another class when it connects with columns that it did not have before. Only the number of
+    clients in each class and the class of each client are kept.
     """
 
-    def __init__(self, clients: ClassNumbers[_Key]) -> None:
+    def __init__(self, clients: ClassIds[_Key]) -> None:
         """Start with no client.
 
         Args:
-            clients: remembers class numbers; empty. A key stands for a client, that is for a hash and its country.
+            clients: remembers classes; empty. A key identifies a client, that is a hash and its country.
         """
         self._clients = clients
         self._requests = Counter[str]()
         self._classes: list[ClientClass | None] = [None]
         self._sizes = [0]
         self._moves: dict[tuple[int, str, Columns], int] = {}
-        self._numbers: dict[ClientClass, int] = {}
+        self._class_ids: dict[ClientClass, int] = {}
 
     def count_request(self, country: str, number: int = 1) -> None:
         """Count connections."""
@@ -177,7 +180,7 @@ class ClientCounter(Generic[_Key]):
         """Count a client that may have been seen before.
 
         Args:
-            key: stands for the client.
+            key: identifies the client.
             country: lower-case country code; the same whenever the key is.
             columns: how it connected.
 
@@ -200,19 +203,24 @@ class ClientCounter(Generic[_Key]):
         return Counts(interval, dict(self._requests), {one: size for one, size in classes if one is not None and size})
 
     def _class_after(self, move: tuple[int, str, Columns]) -> int:
-        """Give the number of the class that a client moves to."""
+        """Give the id of the class that a client moves to."""
         before, country, columns = move
         known = self._classes[before]
         has = known.columns if known is not None else frozenset[Columns]()
         after = ClientClass(country if known is None else known.country, has | {columns})
-        number = self._numbers.setdefault(after, len(self._classes))
-        if number == len(self._classes):
-            if number > MAX_CLASSES:
-                del self._numbers[after]
+        class_id = self._class_ids.setdefault(after, len(self._classes))
+        if class_id == len(self._classes):
+            if class_id > MAX_CLASSES:
+                del self._class_ids[after]
                 raise OverflowError
             self._classes.append(after)
             self._sizes.append(0)
-        return number
+        return class_id
+
+
+def round_up(number: int) -> int:
+    """Round up to the next multiple of 8."""
+    return -(-number // ROUNDING_STEP) * ROUNDING_STEP
 
 
 def _all_columns(clients: Iterable[ClientClass]) -> Iterable[Columns]:

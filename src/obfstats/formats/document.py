@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from obfstats.formats.interval import Interval, parse_time
+from obfstats.formats.interval import TIME_PATTERN, Interval, parse_time
 from obfstats.formats.logline import TRANSPORT_NAME
 
 if TYPE_CHECKING:
@@ -36,14 +36,21 @@ MAX_DOCUMENT_LENGTH = 50_000
 TYPE = "obfsproxy-stats"
 """The type that the first line of an extended document names; its version follows."""
 
+NOISE_DISTRIBUTION = "discrete-laplace"
+"""What noise is drawn from."""
+
+NOISE_METHOD = f"{NOISE_DISTRIBUTION} epsilon="
+"""How noisy numbers are described, in documents, exports and ledgers: epsilon as decimal text follows."""
+
 _TYPE = re.compile(rf"{TYPE} 1\.(0|[1-9][0-9]{{0,3}})")
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}")
-_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
-_STATS_END = re.compile(rf"\((?P<a>[0-9]{{1,9}}) s\) (?P<b>{_TIME})|(?P<c>{_TIME}) \((?P<d>[0-9]{{1,9}}) s\)")
+_STATS_END = re.compile(
+    rf"\((?P<a>[0-9]{{1,9}}) s\) (?P<b>{TIME_PATTERN})|(?P<c>{TIME_PATTERN}) \((?P<d>[0-9]{{1,9}}) s\)"
+)
 _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,11}")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]|\?\?")
 _FAMILY = re.compile(r"v[46]")
-_NOISE = re.compile(r"discrete-laplace epsilon=((?:0|[1-9][0-9]{0,5})(?:\.[0-9]{1,6})?)")
+_NOISE = re.compile(rf"{NOISE_METHOD}((?:0|[1-9][0-9]{{0,5}})(?:\.[0-9]{{1,6}})?)")
 # A version of four parts would read as an IPv4 address.
 _GEOIP = re.compile(r"(tor|file) ([0-9A-Fa-f]{40})|(iptocc) ([0-9]{1,9}(?:\.[0-9]{1,9}){0,2})")
 
@@ -246,7 +253,7 @@ def _write_lines(document: Document) -> Iterator[str]:
 # The lines, each by itself: a reader raises ValueError with a reason that never quotes the line.
 
 
-class Line(NamedTuple):
+class LineGrammar(NamedTuple):
     """One kind of line.
 
     Attributes:
@@ -323,7 +330,7 @@ def _read_country_transport(text: str) -> tuple[str, str]:
     return _read_code(code), _read_transport(transport)
 
 
-def _numbers_line(attribute: str, read_name: Callable[[str], _Name]) -> Line:
+def _numbers_line(attribute: str, read_name: Callable[[str], _Name]) -> LineGrammar:
     """Make the line of comma-separated `name=number` cells."""
 
     def read(text: str) -> dict[_Name, int]:
@@ -341,21 +348,21 @@ def _numbers_line(attribute: str, read_name: Callable[[str], _Name]) -> Line:
             f"{name if isinstance(name, str) else '/'.join(name)}={number}" for name, number in numbers.items()
         )
 
-    return Line(attribute, read, write)
+    return LineGrammar(attribute, read, write)
 
 
 LINES = {
-    "@type": Line("minor", _read_type, lambda minor: f"{TYPE} 1.{minor}", is_heading=True),
-    "hashed-fingerprint": Line("fingerprint", _read_fingerprint, str, is_heading=True),
-    "obfsproxy-stats-end": Line("end", _read_end, _write_end, is_heading=True),
-    "obfsproxy-noise": Line("epsilon", _read_epsilon, lambda epsilon: f"discrete-laplace epsilon={epsilon}"),
+    "@type": LineGrammar("minor", _read_type, lambda minor: f"{TYPE} 1.{minor}", is_heading=True),
+    "hashed-fingerprint": LineGrammar("fingerprint", _read_fingerprint, str, is_heading=True),
+    "obfsproxy-stats-end": LineGrammar("end", _read_end, _write_end, is_heading=True),
+    "obfsproxy-noise": LineGrammar("epsilon", _read_epsilon, lambda epsilon: f"{NOISE_METHOD}{epsilon}"),
     "obfsproxy-ips": _numbers_line("ips", _read_code),
     "obfsproxy-reqs": _numbers_line("requests", _read_code),
     "obfsproxy-ip-versions": _numbers_line("ip_versions", _read_family),
     "obfsproxy-ip-transports": _numbers_line("ip_transports", _read_transport),
     "obfsproxy-ip-country-transports": _numbers_line("ip_country_transports", _read_country_transport),
-    "obfsproxy-geoip": Line("geoip", _read_geoip, " ".join),
-    "obfsproxy-geoip6": Line("geoip6", _read_geoip, " ".join),
+    "obfsproxy-geoip": LineGrammar("geoip", _read_geoip, " ".join),
+    "obfsproxy-geoip6": LineGrammar("geoip6", _read_geoip, " ".join),
 }
 """Every known line by its keyword, in the order in which they are written."""
 

@@ -17,7 +17,10 @@ INTERVAL_SECONDS = 86_400
 
 LABEL_LENGTH = len("2012-02-07 14:01:04")
 
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
+TIME_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
+"""A regular expression for the text form, for larger patterns; only `parse_time` tells whether there is such a time."""
+
+_TIME = re.compile(TIME_PATTERN)
 
 
 def parse_time(text: str) -> datetime:

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from obfstats.formats.address import ClientAddress
+from obfstats.formats.counts import round_up
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -40,7 +41,7 @@ class LogFormatter:
 
     def number(self, number: int) -> int:
         """Round up to the next multiple of 8, as in everything that leaves the machine."""
-        return -(-number // 8) * 8 if self.safe else number
+        return round_up(number) if self.safe else number
 
 
 def describe_error(error: BaseException | None) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from hashlib import sha1
 from typing import TYPE_CHECKING, TypeVar
 
+from obfstats.formats.counts import round_up
 from obfstats.formats.document import Document, DocumentError, write_document
 from obfstats.formats.interval import format_time
 from obfstats.publish.noise import add_noise, write_epsilon
-from obfstats.publish.rounding import round_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

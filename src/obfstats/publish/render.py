@@ -36,6 +36,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from obfstats.formats.counts import round_up
 from obfstats.formats.document import in_canonical_order, sorted_by_size
 from obfstats.formats.interval import format_time
 from obfstats.publish.ledger import Ledger, write_method
@@ -46,7 +47,6 @@ from obfstats.publish.making_documents import (
     rounded_document,
     write_within_limit,
 )
-from obfstats.publish.rounding import round_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

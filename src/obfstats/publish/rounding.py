@@ -1,4 +1,4 @@
-"""Rounding up to a multiple of 8, and the ticket's two tables of rounded numbers (ticket 5047).
+"""The ticket's two tables of numbers that are rounded up (ticket 5047).
 
     Daily rounded total requests by country
     2012-02-07 14:01:04 de 16
@@ -12,21 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from obfstats.formats.counts import round_up
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from obfstats.formats.counts import Counts
 
-STEP = 8
-"""Published numbers are multiples of this, as Tor's are."""
-
 REQUESTS_TITLE = "Daily rounded total requests by country"
 CLIENTS_TITLE = "Daily rounded unique IPs by country"
-
-
-def round_up(number: int) -> int:
-    """Round up to the next multiple of 8."""
-    return (number + STEP - 1) // STEP * STEP
 
 
 def write_tables(counts: Sequence[Counts]) -> bytes:
@@ -36,7 +30,7 @@ def write_tables(counts: Sequence[Counts]) -> bytes:
         counts: the intervals, sorted by start.
     """
     requests = [row for one in counts for row in _rows(one.interval.label, one.requests)]
-    clients = [row for one in counts for row in _rows(one.interval.label, one.lines)]
+    clients = [row for one in counts for row in _rows(one.interval.label, one.distinct_lines)]
     return "".join([f"{REQUESTS_TITLE}\n", *requests, f"{CLIENTS_TITLE}\n", *clients]).encode()
 
 

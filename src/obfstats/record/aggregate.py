@@ -4,7 +4,7 @@ An Aggregate replaces the journal where nothing about a client is to be written.
 would write, in the same order and at the same moments. What the journal has written is counted by an Aggregate too
 (bridge/interval_sources.py), so the numbers are the same.
 
-- Of a client it keeps what the log would contain: the hash, and how the client connected, as the number of its class
+- Of a client it keeps what the log would contain: the hash, and how the client connected, as the id of its class
   (formats/counts.py). They are in pages of their own (pages.py), which are overwritten with zeros when the interval is
   published, or the program ends.
 - It is bounded: from MAX_CLIENTS clients of an interval on, new ones are not counted as addresses, and the operator is
@@ -33,7 +33,7 @@ _MAX_TRANSPORTS = 999
 # A line without its label: country, hash, further columns.
 _COUNTRY, _HASH, _SUFFIX = slice(2), slice(3, 43), slice(43, None)
 
-# A slot of the table: the hash and the number of the client's class, which is 0 in a free slot.
+# A slot of the table: the hash and the id of the client's class, which is 0 in a free slot.
 _HASH_SIZE, _SLOT_SIZE = 20, 24
 _FREE = bytes(_SLOT_SIZE - _HASH_SIZE)
 _FIRST_SLOTS = 1 << 14
@@ -146,7 +146,7 @@ class _IntervalCounter:
 
 
 class _ClientTable:
-    """A class number for each hash, in memory that can be wiped: a hash table with open addressing, in blocks.
+    """A class id for each hash, in memory that can be wiped: a hash table with open addressing, in blocks.
 
     Each block is twice as large as the one before it and is added when that is half full. Nothing moves when the table
     grows: growing takes no time, and nothing is ever in memory twice.
@@ -164,20 +164,20 @@ class _ClientTable:
         return all(block.locked for block in self._blocks)
 
     def get(self, hash_: bytes, default: int) -> int:
-        """Give a client's class number, or the default for a new client."""
+        """Give the id of a client's class, or the default for a new client."""
         found = self._find(hash_)
         if found is None:
             return default
         block, offset = found
         return int.from_bytes(block[offset + _HASH_SIZE : offset + _SLOT_SIZE], "big")
 
-    def __setitem__(self, hash_: bytes, number: int) -> None:
-        """Set a client's class number; raises OverflowError where a new client exceeds the bound."""
+    def __setitem__(self, hash_: bytes, class_id: int) -> None:
+        """Set the id of a client's class; raises OverflowError where a new client exceeds the bound."""
         found = self._find(hash_)
         if found is None:
             found = self._add(hash_)
         block, offset = found
-        block[offset : offset + _SLOT_SIZE] = hash_ + number.to_bytes(_SLOT_SIZE - _HASH_SIZE, "big")
+        block[offset : offset + _SLOT_SIZE] = hash_ + class_id.to_bytes(_SLOT_SIZE - _HASH_SIZE, "big")
 
     def wipe(self) -> None:
         """Overwrite everything with zeros and unmap it. The table must not be used afterwards."""

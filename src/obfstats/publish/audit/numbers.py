@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from obfstats.formats.counts import ROUNDING_STEP
 from obfstats.formats.document import sorted_by_size
 from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.noise import MAX_EPSILON
-from obfstats.publish.rounding import STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,11 +97,11 @@ class PublishedNumbers:
 
     def _add_rounded(self, document: Document) -> None:
         clients, requests = document.ips or {}, document.requests or {}
-        small = [code for code, number in clients.items() if 0 < number <= STEP]
+        small = [code for code, number in clients.items() if 0 < number <= ROUNDING_STEP]
         self._clients += len(clients)
         self._counts[Code.SMALL_NUMBERS] += len(small)
-        self._counts[Code.SMALL_WITH_FEW_REQUESTS] += sum(0 < requests.get(code, 0) <= STEP for code in small)
-        exact = sum(number % STEP != 0 for numbers in _lines(document) for number in numbers.values())
+        self._counts[Code.SMALL_WITH_FEW_REQUESTS] += sum(0 < requests.get(code, 0) <= ROUNDING_STEP for code in small)
+        exact = sum(number % ROUNDING_STEP != 0 for numbers in _lines(document) for number in numbers.values())
         self._counts[Code.NOT_ROUNDED] += exact
         if exact:
             return
@@ -185,7 +185,7 @@ class _Rules:
     at_most: list[tuple[list[_Cell], list[_Cell]]] = field(default_factory=list)
 
     def add_cells(self, numbers: Mapping[_Name, int] | None) -> dict[_Name, _Cell]:
-        made = {name: _Cell(max(0, n - STEP + 1), n) for name, n in (numbers or {}).items()}
+        made = {name: _Cell(max(0, n - ROUNDING_STEP + 1), n) for name, n in (numbers or {}).items()}
         self.cells += made.values()
         return made
 
