@@ -4,8 +4,9 @@
     for line in read_lines(log, MAX_LINE_LENGTH): ...   # bytes objects of at most MAX_LINE_LENGTH bytes
 
 - Lines end with a newline and nothing else, and are given with it. Two lines are given without one: the last line of
-  a log, if it has none, and a line that was cut.
-- A line that is longer than its bound is cut: its first bytes are given, the rest is skipped and never held in memory.
+  a log, if it has none, and a line that was truncated.
+- A line that is longer than its bound is truncated: its first bytes are given, the rest is skipped and never held in
+  memory.
 - `advance` is told how many bytes of the file have been read since the last call; of a compressed file these are the
   compressed bytes. It serves a progress bar, and by the end of the log it adds up to the file's size.
 - A plain file is read up to the size that it had when it was found: what is appended later is left for the next time,
@@ -38,7 +39,7 @@ def read_blocks(log: LogFile, size: int, advance: Callable[[int], None] = lambda
 
     Args:
         log: the log.
-        size: bytes of the longest block. A line that is longer, newline included, is cut to its first `size` bytes,
+        size: bytes of the longest block. A line that is longer, newline included, is truncated to `size` bytes,
             which are the only line of their block or the last one.
         advance: takes the number of bytes of the file that have been read since the last call.
 
@@ -49,7 +50,7 @@ def read_blocks(log: LogFile, size: int, advance: Callable[[int], None] = lambda
         LogFileError: if the log cannot be opened, or not be read to its end.
     """
     with log.open() as file:
-        yield from _cut(log, cast("io.BufferedIOBase", file), size, advance)
+        yield from _split(log, cast("io.BufferedIOBase", file), size, advance)
 
 
 def read_lines(log: LogFile, longest: int, advance: Callable[[int], None] = lambda _: None) -> Generator[bytes]:
@@ -57,7 +58,7 @@ def read_lines(log: LogFile, longest: int, advance: Callable[[int], None] = lamb
 
     Args:
         log: the log.
-        longest: bytes of the longest line, newline included. A line that is longer is cut to its first `longest` bytes.
+        longest: bytes of the longest line, newline included. A line that is longer is truncated to `longest` bytes.
         advance: takes the number of bytes of the file that have been read since the last call.
 
     Raises:
@@ -68,14 +69,14 @@ def read_lines(log: LogFile, longest: int, advance: Callable[[int], None] = lamb
             yield line if len(line) <= longest else line[:longest]
 
 
-def _cut(
+def _split(
     log: LogFile, file: io.BufferedIOBase, size: int, advance: Callable[[int], None]
 ) -> Generator[memoryview[int]]:
     memory = bytearray(size)
     view = memoryview(memory)
     unread = sys.maxsize if log.size is None or log.compressed else log.size
     compressed_read = 0
-    # The memory begins with the unfinished line that has been read so far; a cut line is not kept.
+    # The memory begins with the unfinished line that has been read so far; a truncated line is not kept.
     kept, is_skipping = 0, False
     while True:
         read, error = _fill(file, view[kept : min(size, kept + unread)])

@@ -1,6 +1,6 @@
 """The clients of one interval: hashed addresses, their countries, and how often each connected.
 
-- An address comes in packed, to look up its country and to hash it, and is not kept. What is kept is dropped with the
+- A packed address is looked up, for its country, and hashed. It is not kept. What is kept is dropped with the
   interval; the caller then draws a new secret.
 - A later line may revoke a connection: its handshake failed, or tor could not be reached. Only the last `MAX_REVOCABLE`
   connections of the interval can be revoked. obfs4proxy gives a handshake 30 seconds, and a bad one up to a minute more
@@ -31,7 +31,7 @@ MAX_REVOCABLE = 1 << 13
 """Connections after which an earlier one can no longer be revoked."""
 
 _SCRUBBED = -1
-"""The client number of every connection whose address is unknown."""
+"""The client id of every connection whose address is unknown."""
 
 _NO_PORT = 1 << 16
 _PORT_BITS = 17
@@ -66,8 +66,8 @@ class IntervalClients:
     def __init__(self, context: CountingContext) -> None:
         self.connections = 0
         self._context = context
-        self._numbers: dict[bytes, int] = {}
-        self._origins: list[tuple[str, str]] = []
+        self._client_ids: dict[bytes, int] = {}
+        self._countries_and_families: list[tuple[str, str]] = []
         self._by_client: dict[tuple[int, str | None], int] = defaultdict(int)
         # The last connections, the latest first.
         self._client_ports = deque[int](maxlen=MAX_REVOCABLE)
@@ -76,7 +76,7 @@ class IntervalClients:
 
     def count(self, event: ClientConnected) -> None:
         """Count a connection."""
-        client = _SCRUBBED if event.address is None else self._number(event.address)
+        client = _SCRUBBED if event.address is None else self._client_id(event.address)
         self.connections += 1
         self._by_client[client, event.transport] += 1
         self._client_ports.appendleft(_client_port(client, event.port))
@@ -87,7 +87,9 @@ class IntervalClients:
         """Revoke the latest connection from an address and port, if there is one."""
         if event.address is None:
             self._revoke(self._client_ports, _client_port(_SCRUBBED, event.port))
-        elif self._numbers and (client := self._numbers.get(self._context.hash_address(event.address))) is not None:
+        elif (
+            self._client_ids and (client := self._client_ids.get(self._context.hash_address(event.address))) is not None
+        ):
             self._revoke(self._client_ports, _client_port(client, event.port))
 
     def revoke_refused(self, event: DestinationRefused) -> None:
@@ -113,22 +115,22 @@ class IntervalClients:
             if client == _SCRUBBED:
                 counter.count_request(UNKNOWN_COUNTRY, times)
             else:
-                country, family = self._origins[client]
+                country, family = self._countries_and_families[client]
                 counter.count_request(country, times)
                 counter.count_client(client, country, Columns(None, None) if scrubbed else Columns(transport, family))
         counts = counter.counts(interval)
         return replace(counts, clients=None) if 0 < scrubbed == self.connections else counts
 
-    def _number(self, packed: bytes) -> int:
-        """Give the number of a client, a new one if it has not been seen before."""
-        hashed = self._context.hash_address(packed)
-        number = self._numbers.get(hashed)
-        if number is None:
-            number = self._numbers[hashed] = len(self._numbers)
+    def _client_id(self, packed: bytes) -> int:
+        """Give the id of a client, a new one if it has not been seen before."""
+        hash_bytes = self._context.hash_address(packed)
+        client_id = self._client_ids.get(hash_bytes)
+        if client_id is None:
+            client_id = self._client_ids[hash_bytes] = len(self._client_ids)
             family = family_of(packed)
             lookup = self._context.country_v4 if family == "v4" else self._context.country_v6
-            self._origins.append((lookup(packed), family))
-        return number
+            self._countries_and_families.append((lookup(packed), family))
+        return client_id
 
     def _revoke(self, column: deque[_Value], value: _Value) -> None:
         """Revoke the latest connection that has a value in one of the columns."""
@@ -143,5 +145,5 @@ class IntervalClients:
 
 
 def _client_port(client: int, port: int | None) -> int:
-    """Give one number for a client and its port: a number is found faster in a deque than a pair."""
+    """Give one integer for a client and its port: an integer is found faster in a deque than a pair."""
     return client << _PORT_BITS | (_NO_PORT if port is None else port)

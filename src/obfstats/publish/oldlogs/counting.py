@@ -106,14 +106,14 @@ class OldLogIntervals:
         elif seconds > self._latest:
             self._latest = seconds
         if isinstance(event, ProgramStarted):
-            self._start()
+            self._begin_at_start_line()
             return
         if self._running is not None and self._latest >= self._running.end:
             self._complete_passed(self._running)
         if event is None:
             return
         if isinstance(event, ClientConnected):
-            self._connect(event)
+            self._count_connection(event)
         elif isinstance(event, ClientFailed):
             self._clients.revoke_failed(event)
         elif isinstance(event, DestinationRefused):
@@ -133,7 +133,7 @@ class OldLogIntervals:
         complete = sorted(self._complete, key=lambda interval: interval.start)
         return [self._final_counts(interval, interval.counts) for interval in complete if interval.counts is not None]
 
-    def _connect(self, event: ClientConnected) -> None:
+    def _count_connection(self, event: ClientConnected) -> None:
         if self._is_stopped:
             self._notes.after_stop += 1
             return
@@ -142,7 +142,7 @@ class OldLogIntervals:
         self._notes.connections += 1
         self._clients.count(event)
 
-    def _start(self) -> None:
+    def _begin_at_start_line(self) -> None:
         running = self._running
         if running is not None and self._latest >= running.end:
             if self._clients.connections:

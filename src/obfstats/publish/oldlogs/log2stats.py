@@ -1,9 +1,9 @@
 """The command `obfstats log2stats`: documents from the logs of C obfsproxy, Python obfsproxy, obfs4proxy and lyrebird.
 
 These programs logged a line for each client, with its address (ticket 5047, comments 1 to 8). `count_old_logs` counts
-them by country in intervals of 24 hours; counting.py in oldlogs/ has the rules. Rules:
+them by country in intervals of 24 hours; counting.py has the rules. Rules:
 
-- Countries and hashes come from outside. An address is looked up and hashed while its block of the log is in memory.
+- An address is looked up and hashed while its block of the log is in memory.
   Only the hash is kept, until the interval ends.
 - An unknown line is not an error. Logs in which no line has a time are: their days cannot be told apart.
 - No note and no error quotes a log.
@@ -115,15 +115,15 @@ def count_old_logs(
     """
     latest = (datetime.now(UTC) if now is None else now) + utc_offset + _MAX_AHEAD
     notes = Notes()
-    counting = OldLogIntervals(context, notes, utc_offset=utc_offset, empty=empty)
+    intervals = OldLogIntervals(context, notes, utc_offset=utc_offset, empty=empty)
     opened = [OldLog(log, int(latest.timestamp()), advance) for log in distinct_files(logs, notes)]
     for seconds, event in merge_old_logs(opened, notes):
-        counting.count(seconds, event)
-    _check_times(opened, notes)
-    return OldLogCounts(counting.finish(), notes.sentences())
+        intervals.count(seconds, event)
+    _note_logs_without_times(opened, notes)
+    return OldLogCounts(intervals.finish(), notes.sentences())
 
 
-def _check_times(logs: Sequence[OldLog], notes: Notes) -> None:
+def _note_logs_without_times(logs: Sequence[OldLog], notes: Notes) -> None:
     """Note logs without times; raise NoTimestampsError if no log has any."""
     for log in logs:
         notes.impossible += log.totals.impossible

@@ -77,7 +77,7 @@ class Notes:
             names: of the logs of which each overlaps with another, in order.
         """
         if names:
-            several = _list(names) if len(names) <= _MAX_NAMED else f"{len(names)} logs, {names[0]} among them,"
+            several = _join_names(names) if len(names) <= _MAX_NAMED else f"{len(names)} logs, {names[0]} among them,"
             self.add(
                 f"{several} overlap: their lines are put in order by time and counted together, as if one program "
                 "had written them"
@@ -87,13 +87,13 @@ class Notes:
         """Give all notes as sentences."""
         sentences = list(self._sentences)
         if self.impossible:
-            lines = _number(self.impossible, "line is", "lines are")
+            lines = _with_noun(self.impossible, "line is", "lines are")
             sentences.append(f"{lines} dated before 2012 or in the future and left out: a clock was wrong")
         if self.without_time:
-            lines = _number(self.without_time, "line without a time is", "lines without a time are")
+            lines = _with_noun(self.without_time, "line without a time is", "lines without a time are")
             sentences.append(f"{lines} left out: obfsproxy wrote no times before its version of 2012-02-10")
         if self.after_stop:
-            connections = _number(self.after_stop, "connection", "connections")
+            connections = _with_noun(self.after_stop, "connection", "connections")
             sentences.append(
                 f"{connections} left out: the program had said that it stopped, and not that it started again"
             )
@@ -109,13 +109,13 @@ def _interval_sentence(note: IntervalNote, intervals: Sequence[Interval]) -> str
     if len(labels) == 1:
         return f"the interval from {labels[0]} {note.words(0)}"
     if len(labels) <= _MAX_NAMED:
-        return f"the intervals from {_list(labels)} {note.words(1)}"
+        return f"the intervals from {_join_names(labels)} {note.words(1)}"
     return f"{len(labels)} intervals, the first from {labels[0]} and the last from {labels[-1]}, {note.words(1)}"
 
 
-def _list(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _number(number: int, one: str, several: str) -> str:
+def _with_noun(number: int, one: str, several: str) -> str:
     return f"{number} {one if number == 1 else several}"

@@ -69,7 +69,7 @@ def count_logs(
     # system must clear new ones: for the arrays of each block of lines, that would be a fifth of the time.
     np.empty(_KEPT_SIZE, np.uint8)
     # Of rotated logs the newest is often named first; an interval may begin in one log and end in the next one.
-    order = sorted(range(len(logs)), key=lambda number: _first_label(logs[number]) if len(logs) > 1 else b"")
+    order = sorted(range(len(logs)), key=lambda number: _label_of_first_line(logs[number]) if len(logs) > 1 else b"")
     reading = _LogsReading(advance, block_size, None if any(log.is_read_once for log in logs) else quiet_lines)
     try:
         reports = {number: reading.read(logs[number]) for number in order}
@@ -80,7 +80,7 @@ def count_logs(
     return reading.counts(), [reports[number] for number in range(len(logs))]
 
 
-def _first_label(log: LogFile) -> bytes:
+def _label_of_first_line(log: LogFile) -> bytes:
     """Give the label of a log's first line; nothing if the log can be read only once."""
     if log.is_read_once:
         return b""

@@ -1,7 +1,7 @@
 """The packed lines of one interval, and the numbers that they give.
 
-A row is 24 bytes: the 20 bytes of a hash and its kind, which is a number for country and suffix (packing.py). An
-interval takes as much memory as its rows, until it is counted.
+A row is 24 bytes: the 20 bytes of a hash, and one integer for the ids of country and suffix (packing.py). An interval
+takes as much memory as its rows, until it is counted.
 
 - Rows are kept in 256 buckets by the last byte of their hash, and a few buckets are counted at a time, so few that they
   fit into the processor's cache. Sorting millions of rows at once would wait for memory most of the time.
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     Rows = NDArray[np.uint64]
     Bools = NDArray[np.bool_]
 
-ROW = np.dtype([("hash", "V20"), ("kind", "<u4")])
+ROW = np.dtype([("hash", "V20"), ("country_suffix", "<u4")])
 """A packed line. Rows are arrays of three words each, since numpy is faster with integers than with structures."""
 
 ROW_WORDS = 3
 
 COUNTRY_BITS = 10
-"""The lower bits of a kind are the number of its country, the others the number of its suffix."""
+"""The lower bits of `country_suffix` are the id of the country, the others the id of the suffix."""
 
 _COUNTRY_MASK = (1 << COUNTRY_BITS) - 1
-_KIND_SHIFT = np.uint64(32)
+_COUNTRY_SUFFIX_SHIFT = np.uint64(32)
 _SORTED_BYTES = np.uint64(0xFFFFFFFF)
 _BUCKETS, _BUCKET_OFFSET = 256, 19
 _ROWS_AT_ONCE = 1 << 15
@@ -67,8 +67,8 @@ class IntervalRows:
 
         Args:
             interval: the interval.
-            countries: the country codes, by number.
-            suffixes: the suffixes, by number.
+            countries: the country codes by id.
+            suffixes: the suffixes by id.
         """
         size = len(suffixes) << COUNTRY_BITS
         # Floats, as bincount gives them for booleans; they are exact up to 2**53.
@@ -76,23 +76,25 @@ class IntervalRows:
         clients = Counter[tuple[int, frozenset[int]]]()
         for some_rows in self._some_buckets():
             rows, is_client, is_unsure = _sort(some_rows)
-            kinds = (rows[:, 2] >> _KIND_SHIFT).view(np.int64)
-            lines += np.bincount(kinds, minlength=size)
-            single += np.bincount(kinds, is_client, minlength=size)
+            country_suffixes = (rows[:, 2] >> _COUNTRY_SUFFIX_SHIFT).view(np.int64)
+            lines += np.bincount(country_suffixes, minlength=size)
+            single += np.bincount(country_suffixes, is_client, minlength=size)
             if is_unsure is not None:
                 clients += _count_in_dict(rows[is_unsure])
         requests = Counter[str]()
-        for kind in lines.nonzero()[0].tolist():
-            requests[countries[kind & _COUNTRY_MASK]] += int(lines[kind])
-        for kind in single.nonzero()[0].tolist():
-            clients[kind & _COUNTRY_MASK, frozenset({kind >> COUNTRY_BITS})] += int(single[kind])
+        for country_suffix in lines.nonzero()[0].tolist():
+            requests[countries[country_suffix & _COUNTRY_MASK]] += int(lines[country_suffix])
+        for country_suffix in single.nonzero()[0].tolist():
+            clients[country_suffix & _COUNTRY_MASK, frozenset({country_suffix >> COUNTRY_BITS})] += int(
+                single[country_suffix]
+            )
         columns = [parse_columns(suffix) for suffix in suffixes]
         return Counts(
             interval,
             dict(requests),
             {
-                ClientClass(countries[country], frozenset(columns[suffix] for suffix in numbers)): number
-                for (country, numbers), number in clients.items()
+                ClientClass(countries[country_id], frozenset(columns[suffix_id] for suffix_id in suffix_ids)): number
+                for (country_id, suffix_ids), number in clients.items()
             },
         )
 
@@ -131,9 +133,9 @@ def _sort(rows: Rows) -> tuple[Rows, Bools, Bools | None]:
 
 
 def _count_in_dict(rows: Rows) -> Counter[tuple[int, frozenset[int]]]:
-    """Count clients by the numbers of their country and of all their suffixes."""
-    suffixes = defaultdict[tuple[bytes, int], set[int]](set)
+    """Count clients by the ids of their country and of all their suffixes."""
+    suffix_ids = defaultdict[tuple[bytes, int], set[int]](set)
     fields = rows.view(ROW)[:, 0]
-    for hash_, kind in zip(fields["hash"].tolist(), fields["kind"].tolist(), strict=True):
-        suffixes[hash_, kind & _COUNTRY_MASK].add(kind >> COUNTRY_BITS)
-    return Counter((country, frozenset(numbers)) for (_, country), numbers in suffixes.items())
+    for hash_bytes, country_suffix in zip(fields["hash"].tolist(), fields["country_suffix"].tolist(), strict=True):
+        suffix_ids[hash_bytes, country_suffix & _COUNTRY_MASK].add(country_suffix >> COUNTRY_BITS)
+    return Counter((country_id, frozenset(ids)) for (_, country_id), ids in suffix_ids.items())

@@ -10,7 +10,8 @@ interval.
 The grammar is that of formats/logline.py, which checks every different time, country and suffix. Here all lines at once
 are only compared with each other, and their hashes are decoded. Lines that are not of the grammar are left out.
 
-A row is the 20 bytes of a hash and 32 bits for country and suffix (interval_rows.py), which are numbered as they occur.
+A row is the 20 bytes of a hash and 32 bits for the ids of country and suffix (interval_rows.py). Ids count from 0, in
+the order in which countries and suffixes occur.
 """
 
 from __future__ import annotations
@@ -44,18 +45,18 @@ if TYPE_CHECKING:
     from obfstats.publish.tally.interval_rows import Rows
 
     Bytes = NDArray[np.uint8]
-    Numbers = NDArray[np.uint32]
+    Ids = NDArray[np.uint32]
     Offsets = NDArray[np.intp]
 
 _NEWLINE = np.uint8(ord("\n"))
 _HASH_LENGTH = SUFFIX_OFFSET - HASH_OFFSET
 _PARTS = np.dtype([("prefix", f"V{HASH_OFFSET}"), ("hash", f"V{_HASH_LENGTH}"), ("end", "V1")])
-_IS_NO_DIGIT = bytes(byte not in HEX_DIGITS for byte in range(256))
+_IS_NOT_DIGIT = bytes(byte not in HEX_DIGITS for byte in range(256))
 # The bit of each byte that is set in 0 to 9 and a to f, and not in A to F.
 _LOWER_CASE = np.uint64(0x2020202020202020)
 
 _UNKNOWN = 0xFFFFFFFF
-"""Stands for a country or suffix that is not of the grammar, and for a country that has no number yet."""
+"""In place of an id: the country or suffix is not of the grammar, or the country has no id yet."""
 
 _FEW_SUFFIXES = 30
 """Different suffixes of one length that are compared with all lines at once; a bridge has hardly more."""
@@ -77,16 +78,16 @@ class Packer:
     """Packs the lines of blocks.
 
     Attributes:
-        countries: the country codes that occurred, by number.
-        suffixes: the suffixes that occurred, by number.
+        countries: the country codes that occurred, by id.
+        suffixes: the suffixes that occurred, by id.
     """
 
     def __init__(self) -> None:
         """Begin with no country and no suffix but the empty one."""
         self.countries: list[str] = []
         self.suffixes = [b""]
-        self._country_numbers = np.full(1 << 16, _UNKNOWN, np.uint32)
-        self._suffix_numbers = {b"": 0}
+        self._country_ids = np.full(1 << 16, _UNKNOWN, np.uint32)
+        self._suffix_ids = {b"": 0}
 
     def pack(self, block: memoryview[int]) -> tuple[int, list[Run]]:
         """Pack the good lines of a block.
@@ -114,53 +115,53 @@ class Packer:
         lengths = ends - begins
         is_possible = (lengths >= SUFFIX_OFFSET) & (lengths < MAX_LINE_LENGTH)
         begins = begins[is_possible]
-        suffixes = self._find_suffixes(text, begins + SUFFIX_OFFSET, lengths[is_possible] - SUFFIX_OFFSET)
-        is_good = suffixes != _UNKNOWN
+        suffix_ids = self._find_suffix_ids(text, begins + SUFFIX_OFFSET, lengths[is_possible] - SUFFIX_OFFSET)
+        is_good = suffix_ids != _UNKNOWN
         lines = _gather(text, begins[is_good], LINE_LENGTH).view(np.uint8).reshape(-1, LINE_LENGTH)
-        return len(ends), self._pack_lines(lines, suffixes[is_good])
+        return len(ends), self._pack_lines(lines, suffix_ids[is_good])
 
-    def _pack_lines(self, lines: Bytes, suffixes: Numbers) -> list[Run]:
-        """Pack those lines whose first 63 bytes are good; `suffixes` are the numbers of their suffixes."""
-        hashes = lines.view(_PARTS)["hash"].tobytes()
-        digests = _decode(hashes)
-        if digests is None:
-            is_hash = ~np.frombuffer(hashes.translate(_IS_NO_DIGIT), np.bool_).reshape(-1, _HASH_LENGTH).any(axis=1)
-            lines, suffixes = lines[is_hash], suffixes[is_hash]
-            digests = unhexlify(lines.view(_PARTS)["hash"].tobytes())
-        countries = self._find_countries(lines.view("<u2")[:, COUNTRY.start // 2])
+    def _pack_lines(self, lines: Bytes, suffix_ids: Ids) -> list[Run]:
+        """Pack those lines whose first 63 bytes are good; `suffix_ids` are the ids of their suffixes."""
+        hash_hex = lines.view(_PARTS)["hash"].tobytes()
+        hash_bytes = _decode(hash_hex)
+        if hash_bytes is None:
+            is_hash = ~np.frombuffer(hash_hex.translate(_IS_NOT_DIGIT), np.bool_).reshape(-1, _HASH_LENGTH).any(axis=1)
+            lines, suffix_ids = lines[is_hash], suffix_ids[is_hash]
+            hash_bytes = unhexlify(lines.view(_PARTS)["hash"].tobytes())
+        country_ids = self._find_country_ids(lines.view("<u2")[:, COUNTRY.start // 2])
         rows = np.empty((len(lines), ROW_WORDS), "<u8")
         fields = rows.view(ROW)[:, 0]
-        fields["hash"] = np.frombuffer(digests, ROW["hash"])
-        np.bitwise_or(suffixes << np.uint32(COUNTRY_BITS), countries, out=fields["kind"])
-        if countries.max(initial=0) == _UNKNOWN:
-            is_good = countries != _UNKNOWN
+        fields["hash"] = np.frombuffer(hash_bytes, ROW["hash"])
+        np.bitwise_or(suffix_ids << np.uint32(COUNTRY_BITS), country_ids, out=fields["country_suffix"])
+        if country_ids.max(initial=0) == _UNKNOWN:
+            is_good = country_ids != _UNKNOWN
             lines, rows = lines[is_good], rows[is_good]
         return [Run(label, rows[chosen]) for label, chosen in _by_interval(lines)]
 
-    def _find_countries(self, codes: NDArray[np.uint16]) -> Numbers:
-        """Give the number of each country code; `_UNKNOWN` where it is not of the grammar."""
-        numbers = self._country_numbers.take(codes)
-        if numbers.max(initial=0) == _UNKNOWN:
-            for code in set(codes[numbers == _UNKNOWN].tolist()):
+    def _find_country_ids(self, codes: NDArray[np.uint16]) -> Ids:
+        """Give the id of each country code; `_UNKNOWN` where it is not of the grammar."""
+        ids = self._country_ids.take(codes)
+        if ids.max(initial=0) == _UNKNOWN:
+            for code in set(codes[ids == _UNKNOWN].tolist()):
                 country = code.to_bytes(2, "little")
                 if is_prefix(b"2012-02-07 14:01:04 %s " % country):
-                    self._country_numbers[code] = len(self.countries)
+                    self._country_ids[code] = len(self.countries)
                     self.countries.append(country.decode())
-            numbers = self._country_numbers.take(codes)
-        return numbers
+            ids = self._country_ids.take(codes)
+        return ids
 
-    def _find_suffixes(self, text: Bytes, begins: Offsets, lengths: Offsets) -> Numbers:
-        """Give the number of the suffix that begins at each offset; `_UNKNOWN` where it is not of the grammar."""
-        numbers = np.zeros(len(begins), np.uint32)
+    def _find_suffix_ids(self, text: Bytes, begins: Offsets, lengths: Offsets) -> Ids:
+        """Give the id of the suffix that begins at each offset; `_UNKNOWN` where it is not of the grammar."""
+        ids = np.zeros(len(begins), np.uint32)
         for length in np.flatnonzero(np.bincount(lengths)).tolist():
             if length:
                 has_length = lengths == length
-                numbers[has_length] = self._number_suffixes(_gather(text, begins[has_length], length))
-        return numbers
+                ids[has_length] = self._suffix_ids_of(_gather(text, begins[has_length], length))
+        return ids
 
-    def _number_suffixes(self, suffixes: NDArray[np.void]) -> Numbers:
-        """Give the number of each of some suffixes of the same length."""
-        numbers = np.empty(len(suffixes), np.uint32)
+    def _suffix_ids_of(self, suffixes: NDArray[np.void]) -> Ids:
+        """Give the id of each of some suffixes of the same length."""
+        ids = np.empty(len(suffixes), np.uint32)
         # This type ignores NULs at the end of a text. Texts of one length are equal if they are equal without them.
         texts = suffixes.view(f"S{suffixes.itemsize}")
         left = np.arange(len(suffixes))
@@ -168,34 +169,34 @@ class Packer:
             if not len(left):
                 break
             is_same = texts[left] == texts[left[0]]
-            numbers[left[is_same]] = self._suffix_number(suffixes[left[0]].tobytes())
+            ids[left[is_same]] = self._suffix_id(suffixes[left[0]].tobytes())
             left = left[~is_same]
         for offset in left.tolist():
-            numbers[offset] = self._suffix_number(suffixes[offset].tobytes())
-        return numbers
+            ids[offset] = self._suffix_id(suffixes[offset].tobytes())
+        return ids
 
-    def _suffix_number(self, suffix: bytes) -> int:
-        number = self._suffix_numbers.get(suffix)
-        if number is None:
+    def _suffix_id(self, suffix: bytes) -> int:
+        suffix_id = self._suffix_ids.get(suffix)
+        if suffix_id is None:
             try:
                 parse_columns(suffix)
             except LineError:
                 return _UNKNOWN
-            number = self._suffix_numbers[suffix] = len(self.suffixes)
+            suffix_id = self._suffix_ids[suffix] = len(self.suffixes)
             self.suffixes.append(suffix)
-            if number == MAX_SUFFIXES:
+            if suffix_id == MAX_SUFFIXES:
                 raise TooManyTransportsError
-        return number
+        return suffix_id
 
 
-def _decode(hashes: bytes) -> bytes | None:
+def _decode(hash_hex: bytes) -> bytes | None:
     """Decode lower-case hex digits; None where there is something else."""
     try:
-        digests = unhexlify(hashes)
+        hash_bytes = unhexlify(hash_hex)
     except NotHexError:
         return None
-    is_lower_case = np.bitwise_and.reduce(np.frombuffer(hashes, "<u8")) & _LOWER_CASE == _LOWER_CASE
-    return digests if is_lower_case else None
+    is_lower_case = np.bitwise_and.reduce(np.frombuffer(hash_hex, "<u8")) & _LOWER_CASE == _LOWER_CASE
+    return hash_bytes if is_lower_case else None
 
 
 def _by_interval(lines: Bytes) -> Iterable[tuple[bytes, Offsets | slice]]:
