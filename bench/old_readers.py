@@ -47,7 +47,7 @@ def ours(path: Path, countries: Countries) -> None:
     secret = Secret()
     context = CountingContext(countries.v4, countries.v6, secret.renew, secret.hash_address)
     found = count_old_logs(find([str(path)]), context)
-    for counts in found.counts:
+    for counts in found.intervals:
         _print(counts.interval.label, counts.requests, counts.addresses or {})
 
 

@@ -123,7 +123,7 @@ def read(
 
 def counts(folder: Path, *logs: str | bytes) -> list[Counts]:
     """Count logs and give the intervals."""
-    return read(folder, *logs).counts
+    return read(folder, *logs).intervals
 
 
 def notes(folder: Path, *logs: str | bytes) -> list[str]:

@@ -58,7 +58,7 @@ def test_the_tickets_four_days(tmp_path: Path) -> None:
     fingerprint = "1234567890123456789012345678901234567890"
     heading = DocumentOptions(hash_fingerprint(fingerprint))
     found = read(tmp_path, log)
-    documents = [rounded_document(one, heading) for one in found.counts]
+    documents = [rounded_document(one, heading) for one in found.intervals]
     hashed = hash_fingerprint(fingerprint)
     assert b"".join(map(write_document, documents)).decode() == (
         f"hashed-fingerprint {hashed}\n"
@@ -145,7 +145,7 @@ def test_a_start_long_after_a_kill_completes_the_interval_with_a_note(tmp_path: 
     """The day has passed, but the program may not have seen all of it; the days in between are no intervals."""
     log = START + connected(FIRST) + c(FIRST + 5 * DAY, "Starting.", "notice")
     found = read(tmp_path, log, empty=True)
-    assert [one.interval.label for one in found.counts] == [text(FIRST)]
+    assert [one.interval.label for one in found.intervals] == [text(FIRST)]
     assert found.notes[0].startswith(f"the interval from {text(FIRST)} was taken for whole although")
 
 
@@ -155,9 +155,9 @@ def test_intervals_without_a_client_are_counted_only_on_request(tmp_path: Path) 
     days = [text(FIRST + number * DAY) for number in range(4)]
     assert [one.interval.label for one in counts(tmp_path, log)] == [days[0], days[3]]
     found = read(tmp_path, log, empty=True)
-    assert [one.interval.label for one in found.counts] == days
-    assert [sum(one.requests.values()) for one in found.counts] == [1, 0, 0, 1]
-    assert {one.interval.seconds for one in found.counts} == {DAY}
+    assert [one.interval.label for one in found.intervals] == days
+    assert [sum(one.requests.values()) for one in found.intervals] == [1, 0, 0, 1]
+    assert {one.interval.seconds for one in found.intervals} == {DAY}
 
 
 def test_many_dropped_intervals_are_one_note(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_local_time_becomes_utc(tmp_path: Path, offset: int, start: str) -> None
     """The offset is subtracted, in the intervals and in the notes."""
     log = START + connected(FIRST) + connected(FIRST + DAY)
     found = read(tmp_path, log, utc_offset=timedelta(minutes=offset))
-    assert [one.interval.label for one in found.counts] == [start]
+    assert [one.interval.label for one in found.intervals] == [start]
     assert start[10:] in found.notes[0]
 
 
@@ -327,7 +327,7 @@ def test_an_interval_whose_connections_all_failed_has_no_client(tmp_path: Path) 
     """Probes only: there is no document of that day."""
     probe = go(FIRST, "obfs4([scrubbed]:5) - new connection") + go(FIRST, "obfs4([scrubbed]:5) - handshake failed: EOF")
     assert counts(tmp_path, START + probe * 100 + LATER) == []
-    (one,) = read(tmp_path, START + probe * 100 + LATER, empty=True).counts
+    (one,) = read(tmp_path, START + probe * 100 + LATER, empty=True).intervals
     assert (one.requests, one.addresses) == ({}, {})
 
 
@@ -423,14 +423,14 @@ def test_a_file_of_another_kind_is_a_clear_error(tmp_path: Path, log: bytes) -> 
 def test_empty_logs_are_no_error(tmp_path: Path) -> None:
     """A log that was rotated a moment ago is empty."""
     found = read(tmp_path, b"", b"")
-    assert (found.counts, found.notes) == ([], ["there is not one line in the logs"])
+    assert (found.intervals, found.notes) == ([], ["the logs are empty"])
 
 
 def test_heartbeats_alone_are_not_clients(tmp_path: Path) -> None:
     """Python obfsproxy's usual log: a note says what is missing, and which severity logs it."""
     log = python(FIRST, "Obfsproxy (version: 0.2.13) starting up.", "WARNING") + heartbeat(FIRST + DAY, 24, 8)
     found = read(tmp_path, log)
-    assert found.counts == []
+    assert found.intervals == []
     assert found.notes == [
         "there are heartbeats but no connections: programs log those at info, Python obfsproxy at debug"
     ]
@@ -450,7 +450,7 @@ def test_damaged_lines_are_ignored_and_never_shown(tmp_path: Path) -> None:
     ]
     log = START.encode() + b"".join(bad + good for bad in damage) + LATER.encode()[:-1]
     found = read(tmp_path, log)
-    assert [one.requests for one in found.counts] == [{"de": len(damage)}]
+    assert [one.requests for one in found.intervals] == [{"de": len(damage)}]
     assert "192.0.2" not in repr(found)
 
 

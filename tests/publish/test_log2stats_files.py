@@ -42,7 +42,7 @@ def days(found: OldLogCounts) -> list[int]:
     def number(counts: Counts) -> int:
         return sum(counts.requests.values())
 
-    return [number(one) for one in found.counts]
+    return [number(one) for one in found.intervals]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_logs_of_two_programs_side_by_side_are_merged_by_time(tmp_path: Path) ->
     other.write_text("".join(go(FIRST + 60 + day * DAY, "obfs4(192.0.2.9:5) - new connection") for day in range(4)))
     found = count(other, one)
     assert days(found) == [100] * 4
-    assert [dict(counts.transports or {}) for counts in found.counts] == [{"obfs2": 1, "obfs4": 1}] * 4
+    assert [dict(counts.transports or {}) for counts in found.intervals] == [{"obfs2": 1, "obfs4": 1}] * 4
     (said,) = found.notes
     assert said == (
         f"{other} and {one} overlap: their lines are put in order by time and counted together, "
@@ -177,7 +177,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
             file.writelines(day.replace(date, text(FIRST + number * DAY)[:10]) for number in range(size))
         tracemalloc.start()
         try:
-            assert len(count(log).counts) == size - 1
+            assert len(count(log).intervals) == size - 1
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()
@@ -190,6 +190,6 @@ def test_a_log_of_many_years_is_counted_day_by_day(tmp_path: Path) -> None:
     log = tmp_path / "obfsproxy.log"
     log.write_text(START + "".join(connected(FIRST + hour * 3_600) for hour in range(24 * 1_000)))
     found = count(log)
-    assert len(found.counts) == 999
+    assert len(found.intervals) == 999
     assert set(days(found)) == {24}
-    assert found.counts[-1].interval.label == text(FIRST + 998 * DAY)
+    assert found.intervals[-1].interval.label == text(FIRST + 998 * DAY)

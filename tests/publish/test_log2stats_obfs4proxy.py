@@ -80,7 +80,7 @@ def test_a_real_log_is_counted(tmp_path: Path, options: tuple[str, ...]) -> None
     found = count_old_logs(logs, RecordingContext().context(), now=START + timedelta(days=9))
     # It has the addresses of the probes.
     log.unlink()
-    (counts,) = found.counts
+    (counts,) = found.intervals
     assert (counts.interval.label, counts.interval.seconds) == ("2026-03-01 12:00:00", DAY)
     if options:
         # The last number of 127.0.0.1, the address of the client, means this country.

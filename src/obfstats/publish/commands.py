@@ -65,7 +65,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         "--geoip",
         type=Path,
         metavar="FILE",
-        help="the bridge's GeoIP file, for the list of countries",
+        help="the bridge's GeoIP file: the list of countries for --epsilon, and a line of --extended",
     )
     noise.add_argument("--geoip6", type=Path, metavar="FILE", help="the same for IPv6")
 

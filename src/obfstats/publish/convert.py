@@ -1,4 +1,4 @@
-"""From statistics logs to what may be published: the command `obfstats convert`.
+"""The command `obfstats convert`: from statistics logs to what may be published.
 
 Several logs are counted as if they were one. Short ones are counted in plain Python, in less time than numpy takes to
 load; long ones by tally/, where numpy is installed. Both give the same numbers.
@@ -67,7 +67,7 @@ def run_convert(options: argparse.Namespace, open_geoip: OpenGeoIp) -> int:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    """Refuse options that have no effect together: silence would look like consent."""
+    """Refuse options of documents with a format that has none; `--ledger` and `--geoip` without a use are ignored."""
     if options.format not in {TABLES, "tor"}:
         return
     for option in ("fingerprint", "extended", "epsilon"):
@@ -136,9 +136,9 @@ def convert(
     try:
         logs = find(names)
         with show_progress(sum(log.size or 0 for log in logs)) as advance:
-            counts, reports = _count(logs, advance)
+            intervals, reports = _count(logs, advance)
         status = _judge(logs, reports, warn, force=force)
-        text = _write(counts, selection, output, warn)
+        text = _write(intervals, selection, output, warn)
     except (LogFileError, _NothingWrittenError) as error:
         warn(str(error))
         return 2
@@ -184,14 +184,16 @@ def _judge(logs: Sequence[LogFile], reports: Sequence[Report], warn: Callable[[s
     return status
 
 
-def _write(counts: Sequence[Counts], selection: Selection, output: Output | None, warn: Callable[[str], None]) -> bytes:
+def _write(
+    intervals: Sequence[Counts], selection: Selection, output: Output | None, warn: Callable[[str], None]
+) -> bytes:
     if output is None:
-        return write_tables(select_for_tables(counts, selection, warn))
+        return write_tables(select_for_tables(intervals, selection, warn))
     # The tables need none of this and are written before it would be loaded.
     from obfstats.publish.ledger import LedgerError  # noqa: PLC0415
     from obfstats.publish.render import render  # noqa: PLC0415
 
     try:
-        return render(select_for_documents(counts, selection, warn), output, warn)
+        return render(select_for_documents(intervals, selection, warn), output, warn)
     except LedgerError as error:
         raise _NothingWrittenError(str(error)) from None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
 
 COMPLETE_AFTER = timedelta(hours=24, minutes=30)
-"""How long after its start an interval counts as over.
+"""How long after its start an interval has all its lines.
 
 A bridge writes an interval's last lines up to ten minutes late, at a random moment, so that the file's time reveals no
 client, and its clock may be corrected by up to ten minutes in the meantime.
@@ -32,7 +32,7 @@ client, and its clock may be corrected by up to ten minutes in the meantime.
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which intervals are published beside whole ones that are over.
+    """Which intervals are published: whole ones that are over, and others on request.
 
     Attributes:
         as_of: the time at which they are published, UTC.
@@ -46,46 +46,50 @@ class Selection:
 
 
 def has_all_lines(start: datetime, now: datetime) -> bool:
-    """Tell whether the interval that began then has all its lines; one that begins in the future is not over."""
+    """Tell whether the interval that began then has all its lines; one that begins in the future has not."""
     return now - start >= COMPLETE_AFTER
 
 
-def select_for_tables(counts: Sequence[Counts], selection: Selection, warn: Callable[[str], None]) -> list[Counts]:
+def select_for_tables(intervals: Sequence[Counts], selection: Selection, warn: Callable[[str], None]) -> list[Counts]:
     """Leave out the intervals that are not over.
 
     Args:
-        counts: every interval of the logs.
+        intervals: every interval of the logs.
         selection: which intervals are published.
         warn: gets a sentence for the operator about what is left out.
     """
     if selection.unfinished:
-        return list(counts)
-    unfinished = [one for one in counts if not has_all_lines(one.interval.start, selection.as_of)]
-    _report(unfinished, "not over yet", "--all", warn)
-    return [one for one in counts if has_all_lines(one.interval.start, selection.as_of)]
+        return list(intervals)
+    unfinished = [counts for counts in intervals if not has_all_lines(counts.interval.start, selection.as_of)]
+    _warn_left_out(unfinished, "not over yet", "--all", warn)
+    return [counts for counts in intervals if has_all_lines(counts.interval.start, selection.as_of)]
 
 
-def select_for_documents(counts: Sequence[Counts], selection: Selection, warn: Callable[[str], None]) -> list[Counts]:
+def select_for_documents(
+    intervals: Sequence[Counts], selection: Selection, warn: Callable[[str], None]
+) -> list[Counts]:
     """Leave out the intervals that are not over or were cut short, and give the others their true length.
 
     An interval that has no length yet, or would end after the year 9999, is left out as well.
 
     Args:
-        counts: every interval of the logs, sorted by start.
+        intervals: every interval of the logs, sorted by start.
         selection: which intervals are published.
         warn: gets sentences for the operator about what is left out.
     """
     measured = [
-        replace(one, interval=Interval(one.interval.start, seconds))
-        for one, seconds in zip(counts, interval_lengths([one.interval.start for one in counts]), strict=True)
+        replace(counts, interval=Interval(counts.interval.start, seconds))
+        for counts, seconds in zip(
+            intervals, interval_lengths([each.interval.start for each in intervals]), strict=True
+        )
     ]
-    finished = select_for_tables(measured, selection, warn)
+    selected = select_for_tables(measured, selection, warn)
     if not selection.partial:
-        short = [one for one in finished if one.interval.seconds < INTERVAL_SECONDS]
-        _report(short, "cut short by a restart", "--keep-partial", warn)
-        finished = [one for one in finished if one.interval.seconds == INTERVAL_SECONDS]
-    until_now = [_end_by(one, selection.as_of) for one in finished]
-    return [one for one in until_now if one is not None]
+        short = [counts for counts in selected if counts.interval.seconds < INTERVAL_SECONDS]
+        _warn_left_out(short, "cut short by a restart", "--keep-partial", warn)
+        selected = [counts for counts in selected if counts.interval.seconds == INTERVAL_SECONDS]
+    until_now = [_end_by(counts, selection.as_of) for counts in selected]
+    return [counts for counts in until_now if counts is not None]
 
 
 def interval_lengths(starts: Sequence[datetime]) -> list[int]:
@@ -109,7 +113,7 @@ def _end_by(counts: Counts, now: datetime) -> Counts | None:
     return replace(counts, interval=Interval(start, seconds)) if seconds > 0 else None
 
 
-def _report(left_out: Sequence[Counts], why: str, option: str, warn: Callable[[str], None]) -> None:
+def _warn_left_out(left_out: Sequence[Counts], why: str, option: str, warn: Callable[[str], None]) -> None:
     if not left_out:
         return
     first, last = left_out[0].interval.label, left_out[-1].interval.label

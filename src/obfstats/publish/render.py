@@ -95,11 +95,11 @@ class Output:
     noise: NoiseOptions | None = None
 
 
-def render(counts: Sequence[Counts], output: Output, warn: Callable[[str], None]) -> bytes:
+def render(intervals: Sequence[Counts], output: Output, warn: Callable[[str], None]) -> bytes:
     """Write intervals in the form that was asked for.
 
     Args:
-        counts: the intervals that may be published, sorted by start.
+        intervals: those that may be published, sorted by start.
         output: what is written.
         warn: gets sentences for the operator about what is left out.
 
@@ -107,12 +107,12 @@ def render(counts: Sequence[Counts], output: Output, warn: Callable[[str], None]
         LedgerError: if the ledger cannot be used; nothing that it does not record has been released.
     """
     if output.format == "tor":
-        return "".join(f"{line}\n" for one in counts for line in _tor_lines(one)).encode()
+        return "".join(f"{line}\n" for counts in intervals for line in _tor_lines(counts)).encode()
     if output.noise is None:
-        documents = [rounded_document(one, output.options) for one in counts]
+        documents = [rounded_document(counts, output.options) for counts in intervals]
     else:
-        documents = _add_noise(counts, output.options, output.noise, warn)
-    if output.options.extended and not all(one.has_all_columns() for one in counts):
+        documents = _add_noise(intervals, output.options, output.noise, warn)
+    if output.options.extended and not all(counts.has_all_columns() for counts in intervals):
         warn("some lines of --extended are left out: the log does not name transport and family of every connection")
     if output.format == "json":
         return to_json(documents)
@@ -145,20 +145,20 @@ def to_csv(documents: Sequence[Document]) -> bytes:
 
 
 def _add_noise(
-    counts: Iterable[Counts], options: DocumentOptions, noise: NoiseOptions, warn: Callable[[str], None]
+    intervals: Iterable[Counts], options: DocumentOptions, noise: NoiseOptions, warn: Callable[[str], None]
 ) -> list[Document]:
     """Make noisy documents of the intervals that were never released before."""
     documents = []
     with Ledger.open(noise.ledger) as ledger:
-        for one in counts:
-            start = one.interval.label
-            if one.clients is None:
+        for counts in intervals:
+            start = counts.interval.label
+            if counts.clients is None:
                 warn(f"the interval from {start} has no addresses to count and is left out")
-            elif ledger.is_released(one.interval):
+            elif ledger.is_released(counts.interval):
                 warn(f"the interval from {start} is left out: {noise.ledger} records that it was released before")
             else:
-                ledger.release(one.interval, write_method(noise.epsilon))
-                documents.append(noisy_document(one, options, noise.codes, noise.epsilon))
+                ledger.release(counts.interval, write_method(noise.epsilon))
+                documents.append(noisy_document(counts, options, noise.codes, noise.epsilon))
     return documents
 
 

@@ -23,14 +23,14 @@ REQUESTS_TITLE = "Daily rounded total requests by country"
 CLIENTS_TITLE = "Daily rounded unique IPs by country"
 
 
-def write_tables(counts: Sequence[Counts]) -> bytes:
+def write_tables(intervals: Sequence[Counts]) -> bytes:
     """Write both tables.
 
     Args:
-        counts: the intervals, sorted by start.
+        intervals: sorted by start.
     """
-    requests = [row for one in counts for row in _rows(one.interval.label, one.requests)]
-    clients = [row for one in counts for row in _rows(one.interval.label, one.distinct_lines)]
+    requests = [row for counts in intervals for row in _rows(counts.interval.label, counts.requests)]
+    clients = [row for counts in intervals for row in _rows(counts.interval.label, counts.distinct_lines)]
     return "".join([f"{REQUESTS_TITLE}\n", *requests, f"{CLIENTS_TITLE}\n", *clients]).encode()
 
 

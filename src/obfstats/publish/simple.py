@@ -115,27 +115,27 @@ def read_log(log: BinaryIO, table: Table) -> tuple[int, int, str]:
     for line in iter(partial(log.readline, MAX_LINE_LENGTH), b""):
         lines += 1
         # The columns have fixed widths: "2012-02-07 14:01:04 de " is 23 bytes, the hash is 40.
-        begin, client = line[:23], line[23:]
-        clients = table.get(begin)
+        begin, rest = line[:23], line[23:]
+        rests = table.get(begin)
         reason = ""
-        if clients is None and not is_time_and_country(begin):
+        if rests is None and not is_time_and_country(begin):
             reason = "it does not begin with a date, a time and a country"
-        elif len(client) == 41 and client.translate(None, HEX_DIGITS) == b"\n":
+        elif len(rest) == 41 and rest.translate(None, HEX_DIGITS) == b"\n":
             pass  # 40 digits and the newline: nearly every line
-        elif len(client) < 40 or client[:40].translate(None, HEX_DIGITS):
+        elif len(rest) < 40 or rest[:40].translate(None, HEX_DIGITS):
             reason = "it has no hash of 40 hexadecimal digits"
-        elif further_columns(client[40:]) is None:
+        elif further_columns(rest[40:]) is None:
             reason = "what follows the hash is neither a transport nor v4 or v6"
         else:
-            client = client.removesuffix(b"\n") + b"\n"  # the last line's newline may be missing
+            rest = rest.removesuffix(b"\n") + b"\n"  # the last line's newline may be missing
         if reason:
             damaged += 1
             first = first or f"line {lines}: {reason}"
             skip_rest(log, line)
             continue
-        if clients is None:
-            clients = table[begin] = []
-        clients.append(client)
+        if rests is None:
+            rests = table[begin] = []
+        rests.append(rest)
     return lines, damaged, first
 
 
@@ -151,9 +151,9 @@ def is_time_and_country(begin: bytes) -> bool:
 
 
 @lru_cache(maxsize=1000)
-def further_columns(rest: bytes) -> bytes | None:
+def further_columns(suffix: bytes) -> bytes | None:
     """Give the columns after the hash, without the newline; None if they are not a transport and an address family."""
-    columns = TRANSPORT_AND_FAMILY.fullmatch(rest)
+    columns = TRANSPORT_AND_FAMILY.fullmatch(suffix)
     return columns and columns[1]
 
 
@@ -181,9 +181,9 @@ def write_tables(table: Table, out: BinaryIO) -> None:
     """Write both tables, sorted by date, time and country."""
     rows = sorted(table.items())
     out.write(b"Daily rounded total requests by country\n")
-    out.writelines(b"%s%d\n" % (begin, round_up(len(clients))) for begin, clients in rows)
+    out.writelines(b"%s%d\n" % (begin, round_up(len(rests))) for begin, rests in rows)
     out.write(b"Daily rounded unique IPs by country\n")
-    out.writelines(b"%s%d\n" % (begin, round_up(len(set(clients)))) for begin, clients in rows)
+    out.writelines(b"%s%d\n" % (begin, round_up(len(set(rests)))) for begin, rests in rows)
     out.flush()
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from binascii import unhexlify
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
 from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET, find_damage
 from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.published import has_address
-from obfstats.publish.intervals import has_all_lines
+from obfstats.publish.intervals import has_all_lines, interval_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,12 +37,12 @@ class _CountryDay:
     """One country in one interval.
 
     Attributes:
-        client: its first client's hash.
+        first_client: its first client's hash.
         lines: its connections.
         has_single_client: whether all of them are that client's.
     """
 
-    client: bytes
+    first_client: bytes
     lines: int = 0
     has_single_client: bool = True
 
@@ -92,7 +91,7 @@ class _Log:
         self.damaged = 0
         self.addresses = 0
         self.intervals: dict[str, _IntervalLines] = {}
-        self.reused: set[bytes] = set()
+        self.reused_hashes: set[bytes] = set()
         self._interval_of_hash: dict[bytes, _IntervalLines] = {}
         self._prefixes: dict[bytes, tuple[_IntervalLines, _CountryDay]] = {}
         self._latest: _IntervalLines | None = None
@@ -104,18 +103,18 @@ class _Log:
             self.addresses += has_address(line)
             return
         prefix = line[:HASH_OFFSET]
-        client = unhexlify(line[HASH_OFFSET:SUFFIX_OFFSET])
-        interval, country = self._prefixes.get(prefix) or self._add_prefix(prefix, client)
+        hash_bytes = unhexlify(line[HASH_OFFSET:SUFFIX_OFFSET])
+        interval, country = self._prefixes.get(prefix) or self._add_prefix(prefix, hash_bytes)
         country.lines += 1
-        country.has_single_client &= client == country.client
+        country.has_single_client &= hash_bytes == country.first_client
         interval.add(line, is_adjacent=interval is self._latest)
         self._latest = interval
-        if self._interval_of_hash.setdefault(client, interval) is not interval:
-            self.reused.add(client)
+        if self._interval_of_hash.setdefault(hash_bytes, interval) is not interval:
+            self.reused_hashes.add(hash_bytes)
 
-    def _add_prefix(self, prefix: bytes, client: bytes) -> tuple[_IntervalLines, _CountryDay]:
+    def _add_prefix(self, prefix: bytes, hash_bytes: bytes) -> tuple[_IntervalLines, _CountryDay]:
         interval = self.intervals.setdefault(prefix[:LABEL_LENGTH].decode(), _IntervalLines())
-        country = _CountryDay(client)
+        country = _CountryDay(hash_bytes)
         interval.countries.append(country)
         self._prefixes[prefix] = interval, country
         return interval, country
@@ -146,8 +145,8 @@ def audit_log(lines: Iterable[bytes], now: datetime, mode: int | None) -> list[F
 def _audit_secrecy(log: _Log, mode: int | None) -> Iterator[Finding]:
     if mode is not None and mode & 0o077:
         yield finding(Code.PERMISSIONS, mode=f"{mode & 0o777:04o}")
-    if log.reused:
-        yield finding(Code.REUSED_HASHES, hashes=len(log.reused))
+    if log.reused_hashes:
+        yield finding(Code.REUSED_HASHES, hashes=len(log.reused_hashes))
     if log.addresses:
         yield finding(Code.DAMAGED_ADDRESSES, lines=log.addresses)
 
@@ -178,11 +177,8 @@ def _audit_single_clients(log: _Log) -> Iterator[Finding]:
 
 def _audit_batches(log: _Log, starts: dict[str, datetime], now: datetime) -> Finding:
     """Find how closely a line can be dated by the batch that it was written with."""
-    ends = [*list(starts.values())[1:], now]
-    seconds = {
-        label: min(INTERVAL_SECONDS, max(1, int((end - start).total_seconds())))
-        for (label, start), end in zip(starts.items(), ends, strict=True)
-    }
+    lengths = interval_lengths([*starts.values(), now])
+    seconds = {label: max(1, length) for label, length in zip(starts, lengths, strict=False)}
     runs = sum(interval.runs for interval in log.intervals.values())
     if runs == len(log.intervals):
         return finding(Code.SORTED_INTERVALS)
@@ -208,6 +204,6 @@ def _audit_intervals(starts: dict[str, datetime], now: datetime) -> Iterator[Fin
     unfinished = [label for label, start in starts.items() if not has_all_lines(start, now)]
     if unfinished:
         yield finding(Code.UNFINISHED_LOG, intervals=len(unfinished), start=unfinished[-1])
-    short = sum((later - earlier).total_seconds() < INTERVAL_SECONDS for earlier, later in pairwise(starts.values()))
+    short = sum(seconds < INTERVAL_SECONDS for seconds in interval_lengths(list(starts.values())))
     if short:
         yield finding(Code.CUT_SHORT_LOG, intervals=short)

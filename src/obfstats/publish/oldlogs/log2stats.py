@@ -47,11 +47,11 @@ class OldLogCounts(NamedTuple):
     """What was counted in old logs.
 
     Attributes:
-        counts: the complete intervals, sorted by start.
+        intervals: the complete ones, sorted by start.
         notes: sentences for the operator.
     """
 
-    counts: list[Counts]
+    intervals: list[Counts]
     notes: list[str]
 
 
@@ -85,7 +85,7 @@ def run_log2stats(options: argparse.Namespace, context: CountingContext, geoip_s
             return 2 if isinstance(error, LogFileError) else 1
         for note in found.notes:
             report(note)
-        out.write(render(found.counts, output, report))
+        out.write(render(found.intervals, output, report))
         out.flush()
     return 0
 
@@ -130,7 +130,7 @@ def _note_logs_without_times(logs: Sequence[OldLog], notes: Notes) -> None:
         notes.without_time += log.totals.without_time
     not_empty = [log for log in logs if log.totals.lines]
     if not not_empty:
-        notes.add("there is not one line in the logs")
+        notes.add("the logs are empty")
         return
     untimed = [log.log.name for log in not_empty if not log.totals.timed]
     if len(untimed) < len(not_empty):
