@@ -19,7 +19,7 @@ from obfstats.publish.commands import CONVERT_LEDGER_NAME, TABLES
 from obfstats.publish.intervals import Selection, select_for_documents, select_for_tables
 from obfstats.publish.logfiles import STANDARD_INPUT, LogFileError, find
 from obfstats.publish.progress import show_progress
-from obfstats.publish.rounding import write_tables
+from obfstats.publish.tables import write_tables
 
 if TYPE_CHECKING:
     import argparse

@@ -26,7 +26,7 @@ from obfstats.formats.logline import COUNTRY, HASH_OFFSET, is_prefix
 from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.numbers import PublishedNumbers
 from obfstats.publish.intervals import COMPLETE_AFTER, interval_lengths
-from obfstats.publish.rounding import CLIENTS_TITLE, REQUESTS_TITLE
+from obfstats.publish.tables import CLIENTS_TITLE, REQUESTS_TITLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
