@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 
@@ -34,6 +35,13 @@ def test_a_cookie_may_hold_four_bytes_of_an_address() -> None:
     text, packed = (canary.forms(canary.address())[form] for form in (0, 4))
     assert list(canary.findings([("a/control_auth_cookie", packed), ("a/keys/secret_id_key", packed)])) == []
     assert len(list(canary.findings([("a/control_auth_cookie", text), ("a/other", packed)]))) == 2
+
+
+def test_a_compressed_file_may_hold_four_bytes_of_an_address() -> None:
+    """Compressed bytes are as random; the other forms are found there too."""
+    text, packed = (canary.forms(canary.address())[form] for form in (0, 4))
+    assert list(canary.findings([("a/log.gz", gzip.compress(b"")[:10] + packed)])) == []
+    assert len(list(canary.findings([("a/log.gz", gzip.compress(b"")[:10] + text)]))) == 1
 
 
 def test_random_data_holds_none() -> None:
