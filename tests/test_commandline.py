@@ -63,7 +63,7 @@ def test_help_names_the_defaults_that_hold() -> None:
     parser = make_obfsproxy_parser((), ())
     words = re.sub(r"\s+", " ", parser.format_help())
     assert f"connections at once; further ones wait (default: {MAX_CONNECTIONS}," in words
-    assert f"the oldest is cut off (default: {MAX_HANDSHAKES})" in words
+    assert f"the oldest is closed (default: {MAX_HANDSHAKES})" in words
     assert f"(default: one in {NETWORK_DIVISOR} of --max-connections)" in words
     assert parser.parse_args([]).stats_buffer == DEFAULT_BUFFER
 
@@ -75,14 +75,15 @@ def test_version() -> None:
 
 
 def test_help_loads_no_station() -> None:
-    """`obfstats --help` is instant: of a station only its list of commands is loaded, no library, no event loop."""
+    """`obfstats --help` is instant: lists of commands and small modules are loaded, no library, no event loop."""
     result = run([sys.executable, "-X", "importtime", OBFSTATS, "--help"])
     assert result.returncode == 0
     loaded = {row.rpartition("|")[2].strip() for row in result.stderr.decode().splitlines()}
     names = {name for name in loaded if name.startswith("obfstats.")}
     assert {"obfstats.cli", "obfstats.bridge.commands", "obfstats.publish.commands"} <= names
     cheap = re.compile(
-        r"obfstats\.((bridge|publish|wire|formats)(\.commands)?|cli|commandline|wire\.endpoint|formats\.interval)"
+        r"obfstats\.((bridge|publish|proxy|wire|formats)(\.commands)?|cli|commandline"
+        r"|wire\.endpoint|formats\.interval|proxy\.limits)"
     )
     assert [name for name in names if not cheap.fullmatch(name)] == []
     heavy = {"asyncio", "cryptography", "fractions", "gmpy2", "iptocc", "logging", "numpy", "socket", "uvloop"}

@@ -1,12 +1,12 @@
-"""What the command lines of `obfsproxy` and `obfstats` are made of. Cheap to import, so that `--help` is instant.
+"""The common parts of the command lines of `obfsproxy` and `obfstats`. Cheap to import, so that `--help` is instant.
 
 Rules:
 
 - A mistake ends the program with status 2 and one line on standard error: what is wrong, and where the help is.
 - The values of options that do not exist are not repeated: one may be a secret in the wrong place.
-- Each station lists its commands in its own commands.py. Those modules import nothing but this one and the standard
-  library. What a command needs is loaded when it runs (`Command.run`), what an option's value needs when the option is
-  given (`argument_type`).
+- Each station lists its commands in its own commands.py. Those modules import this one, each other, and small modules
+  with constants or one parser (proxy/limits.py, wire/endpoint.py). What a command needs is loaded when it runs
+  (`Command.run`), what an option's value needs when the option is given (`argument_type`).
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def print_error(program: str, sentence: str) -> None:
 
 
 def fail(program: str, sentence: str) -> int:
-    """Write a line to standard error, and give the exit status of a program that cannot start."""
+    """Write a line to standard error, and return the exit status of a program that cannot start."""
     print_error(program, sentence)
     return 2
 

@@ -170,7 +170,7 @@ def test_the_loop_never_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.M
     bridge.tick(31)
     assert bridge.names() == [FIRST]
     assert bridge.log.read_text() == ""
-    assert threads == {"publish", "forget"}
+    assert threads == {"publish", "remove-lines"}
 
 
 def test_where_no_thread_can_be_started_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from obfstats import __version__
 from obfstats.commandline import Command, Parser, argument_type, positive_number
+from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
 from obfstats.publish.commands import add_document, add_epsilon, add_geoip
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 
@@ -35,8 +36,6 @@ Role: TypeAlias = Literal["server", "ext_server", "client", "socks"]
 
 FORGET_AFTER = 48
 """Hours that lines are kept after the end of their interval."""
-
-_COLUMNS: tuple[Column, ...] = ("transport", "family")
 
 _EXAMPLES = """\
 examples:
@@ -241,14 +240,14 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
         "--max-handshakes",
         type=positive_number,
         metavar="N",
-        help="unfinished handshakes at once; beyond that the oldest is cut off (default: 1024)",
+        help=f"unfinished handshakes at once; beyond that the oldest is closed (default: {MAX_HANDSHAKES})",
     )
     limits.add_argument(
         "--max-per-network",
         type=positive_number,
         metavar="N",
-        help="connections at once from one network, an IPv4 /24 or an IPv6 /48; further ones are turned away "
-        "(default: one in 4 of --max-connections)",
+        help="connections at once from one network, an IPv4 /24 or an IPv6 /48; further ones are refused "
+        f"(default: one in {NETWORK_DIVISOR} of --max-connections)",
     )
     modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(transports))
     modes.add_parser("managed", help="started by tor, which gives all other settings")
@@ -371,7 +370,8 @@ def _add_publish(group: Group) -> None:
         "--publish",
         type=Path,
         metavar="DIR",
-        help="write a document into DIR for each interval that is over, within ten minutes of its end, each once",
+        help="write a document into DIR for each interval that is over, within ten and a half minutes of its end, each "
+        "once",
     )
     group.add_argument(
         "--forget-after",
@@ -394,7 +394,7 @@ def _add_max_connections(group: Group) -> None:
         "--max-connections",
         type=positive_number,
         metavar="N",
-        help="connections at once; further ones wait (default: 16384, or what ulimit -n allows)",
+        help=f"connections at once; further ones wait (default: {MAX_CONNECTIONS}, or what ulimit -n allows)",
     )
 
 
@@ -443,11 +443,14 @@ def _is_given(value: object) -> bool:
 
 
 def _parse_columns(text: str) -> tuple[Column, ...]:
+    # Imported here, so that the recorder is not loaded with each command.
+    from obfstats.record.recorder import COLUMNS  # noqa: PLC0415
+
     names = text.split(",")
     for name in names:
-        if name not in _COLUMNS:
-            raise ValueError(f"{name!r} is no column; there are {' and '.join(_COLUMNS)}")
-    return tuple(column for column in _COLUMNS if column in names)
+        if name not in COLUMNS:
+            raise ValueError(f"{name!r} is no column; there are {' and '.join(COLUMNS)}")
+    return tuple(column for column in COLUMNS if column in names)
 
 
 def _parse_hours(text: str) -> int:

@@ -65,8 +65,8 @@ class IntervalLostError(Exception):
     """An interval's numbers are not those of the whole interval, and never will be. The text says why."""
 
 
-class Counted(NamedTuple):
-    """The numbers of a whole interval.
+class WholeIntervalCounts(NamedTuple):
+    """The numbers of an interval, all lines of which were found.
 
     Attributes:
         counts: the numbers.
@@ -78,7 +78,7 @@ class Counted(NamedTuple):
 
 
 class IntervalSource(Protocol):
-    """Gives the numbers of intervals that are over.
+    """Counts intervals that are over.
 
     Attributes:
         is_durable: whether intervals are still there after a restart.
@@ -86,7 +86,9 @@ class IntervalSource(Protocol):
 
     is_durable: bool
 
-    async def count_interval(self, interval: Interval, connections: int | None, files: int | None) -> Counted:
+    async def count_interval(
+        self, interval: Interval, connections: int | None, files: int | None
+    ) -> WholeIntervalCounts:
         """Count an interval.
 
         Args:
@@ -100,19 +102,19 @@ class IntervalSource(Protocol):
             OSError: the same.
         """
 
-    def give_up_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:
-        """Give up the intervals that have waited too long for their documents.
+    def drop_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:
+        """Drop the intervals that have waited too long for their documents. What is in memory is wiped.
 
         Args:
-            waiting: the boot time since when each interval has waited, in the order in which they came.
+            waiting: the boot time since when each interval has waited, in the order in which they ended.
             now: boot time in seconds.
 
         Returns:
-            The intervals that must not be asked for any more.
+            The dropped intervals. They cannot be counted any more.
         """
 
-    async def remove_old(self, needed: Collection[Interval]) -> None:
-        """Remove what is old.
+    async def remove_old_lines(self, needed: Collection[Interval]) -> None:
+        """Remove old lines from the log, or wipe what was counted in memory.
 
         Args:
             needed: the intervals that stay, whatever their age.
@@ -130,20 +132,25 @@ class MemorySource:
     def __init__(self, aggregate: Aggregate) -> None:
         self._aggregate = aggregate
 
-    async def count_interval(self, interval: Interval, connections: int | None, files: int | None) -> Counted:  # noqa: ARG002
-        """Give the numbers, and wipe the hashes that they were counted with."""
+    async def count_interval(
+        self,
+        interval: Interval,
+        connections: int | None,  # noqa: ARG002
+        files: int | None,  # noqa: ARG002
+    ) -> WholeIntervalCounts:
+        """Return the numbers, and wipe the hashes that they were counted with."""
         counts = self._aggregate.counts(interval)
         self._aggregate.wipe_interval(interval)
-        return Counted(counts, None)
+        return WholeIntervalCounts(counts, None)
 
-    def give_up_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:  # noqa: ARG002
-        """Wipe all but the last intervals that came, whatever their dates: somebody may have set the clock."""
+    def drop_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:  # noqa: ARG002
+        """Wipe all but the intervals that ended last, whatever their labels: the clock may have been set."""
         overdue = list(waiting)[:-MAX_WAITING]
         for interval in overdue:
             self._aggregate.wipe_interval(interval)
         return overdue
 
-    async def remove_old(self, needed: Collection[Interval]) -> None:
+    async def remove_old_lines(self, needed: Collection[Interval]) -> None:
         """Wipe the intervals that are not needed."""
         self._aggregate.wipe_all_but(needed)
 
@@ -166,19 +173,21 @@ class LogSource:
         self._max_age = timedelta(seconds=INTERVAL_SECONDS) + forget_after
         self._needed: Collection[Interval] | None = None
 
-    async def count_interval(self, interval: Interval, connections: int | None, files: int | None) -> Counted:
-        """Count an interval on a thread, and see that its lines are on the disk."""
+    async def count_interval(
+        self, interval: Interval, connections: int | None, files: int | None
+    ) -> WholeIntervalCounts:
+        """Count an interval on a thread, and sync its lines to the disk."""
         return await threads.run_in_thread("publish", partial(self._count, interval, connections, files or 0))
 
-    def give_up_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:
-        """Give up what has waited for a week; `remove_old` may then remove its lines."""
+    def drop_overdue(self, waiting: Mapping[Interval, float], now: float) -> list[Interval]:
+        """Return what has waited for a week; `remove_old_lines` may then remove its lines."""
         return [interval for interval, since in waiting.items() if now - since > MAX_WAIT_SECONDS]
 
-    async def remove_old(self, needed: Collection[Interval]) -> None:
+    async def remove_old_lines(self, needed: Collection[Interval]) -> None:
         """Remove the lines of old intervals from the log.
 
         Every line is read only if other intervals are needed than the last time. Otherwise the log's first line tells
-        whether any is old: lines are in the order of time, unless somebody set the clock.
+        whether any is old: lines are in the order of time, unless the clock was set.
 
         Raises:
             OSError: if the log cannot be rewritten; it is as it was then.
@@ -194,7 +203,7 @@ class LogSource:
             return
         rewriting = self._journal.begin_rewriting()
         try:
-            await threads.run_in_thread("forget", partial(rewriting.copy, keep))
+            await threads.run_in_thread("remove-lines", partial(rewriting.copy, keep))
         except Exception:
             # Not where this is cancelled: the thread may still be writing.
             rewriting.abandon()
@@ -202,18 +211,18 @@ class LogSource:
         if rewriting.removed:
             self._journal.finish_rewriting(rewriting)
             # Until the new name is on the disk, the old lines are.
-            await threads.run_in_thread("forget", partial(sync_folder, self._journal.path.parent))
+            await threads.run_in_thread("remove-lines", partial(sync_folder, self._journal.path.parent))
             _log.log(NOTICE, "lines of intervals up to %s are removed from the log", newest)
         else:
             rewriting.abandon()
         self._needed = needed
 
-    def _count(self, interval: Interval, connections: int | None, files: int) -> Counted:
+    def _count(self, interval: Interval, connections: int | None, files: int) -> WholeIntervalCounts:
         counts, files_found, error = count_in_files(self._journal.path, interval)
         missing = files - files_found if connections is None else connections - sum(counts.requests.values())
         if missing == 0 and (error is None or connections is not None):
             _sync(self._journal.path, interval)
-            return Counted(counts, files_found)
+            return WholeIntervalCounts(counts, files_found)
         if missing >= 0 and error is not None:
             raise error
         if missing < 0 and files_found > 1:
@@ -265,7 +274,7 @@ def count_in_files(log: Path, interval: Interval) -> FileCounts:
 
 def _count_file(path: Path, interval: Interval, aggregate: Aggregate) -> None:
     begin = interval.label.encode("ascii") + b" "
-    # A pattern is what a log's name may look like: find takes a file of that name first.
+    # A log's name may contain * or ?; find prefers a file of exactly that name.
     for log in find([str(path.absolute())]):
         with closing(read_blocks(log, BLOCK_SIZE)) as blocks:
             for block in blocks:
@@ -275,7 +284,7 @@ def _count_file(path: Path, interval: Interval, aggregate: Aggregate) -> None:
 
 
 def _sync(log: Path, interval: Interval) -> None:
-    """See that what was counted survives a power failure.
+    """Make sure that the lines that were counted survive a power failure.
 
     Raises:
         OSError: if the disk does not accept it.
@@ -299,7 +308,8 @@ def _find_files(log: Path, interval: Interval) -> dict[Path, int]:
     Another user who may write into the folder could put a pipe or a link there; neither is opened.
     """
     files = {}
-    # The wall clock may be behind the label by as much as does not count as set.
+    # The wall clock may lag the label by up to CLOCK_TOLERANCE without counting as set. Twice that, because a file too
+    # many does no harm.
     since = interval.start.timestamp() - 2 * CLOCK_TOLERANCE
     for path in sorted(log.parent.iterdir()):
         rest = path.name.removeprefix(log.name)
@@ -313,14 +323,14 @@ def _find_files(log: Path, interval: Interval) -> dict[Path, int]:
         # While a file is being compressed both are there for a moment, and the uncompressed one is whole.
         if is_rotated and path.suffix in _COMPRESSED and path.with_suffix("").exists():
             continue
-        # The log itself may have been rotated away; the next tick makes it again.
+        # If the log itself was rotated away, the next tick creates it again.
         if stat.S_ISREG(status.st_mode) and (path == log or status.st_mtime >= since):
             files[path] = status.st_ino
     return files
 
 
 def _first_label(head: bytes) -> str:
-    """Give the label of a log's first line that has one; empty if there is none."""
+    """Return the label of a log's first line that has one; empty if there is none."""
     labels = (line[:LABEL_LENGTH] for line in head.decode("ascii", "replace").split("\n"))
     return next((label for label in labels if _is_label(label)), "")
 

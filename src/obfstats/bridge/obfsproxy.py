@@ -225,7 +225,8 @@ def _run_managed_server(options: ObfsproxyOptions, environment: ServerEnvironmen
             # Two lines of torrc with different commands are two programs with one folder.
             statistics = open_statistics(options.statistics, Path(environment.state), clock, "-".join(sorted(names)))
     except RecordError as error:
-        return _refuse_all(names, str(error))
+        known = [name for name in names if name in TRANSPORTS or name in RETIRED]
+        return process.refuse_servers({name: RETIRED.get(name, str(error)) for name in known})
     context = make_context(find_limits(options.limits, networks=True), privacy.LogFormatter(safe=options.log.safe))
     destination, cookie_file = environment.orports.choose()
     orport = OrPortTarget([destination], None if cookie_file is None else Path(cookie_file), context.random)
@@ -275,7 +276,7 @@ def _make_bridge_service(
 
 
 def _serve_requested(daemon: Daemon, wanted: Iterable[_RequestedTransport], answers: _TorAnswers) -> int:
-    """Open a listener for each transport, tell tor, and serve; give the exit status."""
+    """Open a listener for each transport, tell tor, and serve; return the exit status."""
     listening_services = []
     with contextlib.ExitStack() as sockets:
         for each in wanted:
@@ -312,15 +313,6 @@ def _open_listener(wanted: _RequestedTransport, answers: _TorAnswers) -> Listeni
     except OSError as error:
         process.tell_tor(answers.failed(wanted.name, f"cannot listen on {wanted.bind}: {error.strerror}"))
         return None
-
-
-def _refuse_all(names: Iterable[str], reason: str) -> int:
-    """Tell tor for every server's transport that is known why it is not served."""
-    for name in names:
-        if name in TRANSPORTS or name in RETIRED:
-            process.tell_tor(lines.smethod_error(name, RETIRED.get(name, reason)))
-    process.tell_tor(lines.SMETHODS_DONE)
-    return 1
 
 
 if __name__ == "__main__":

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from obfstats.bridge import logs
 from obfstats.proxy import privacy
+from obfstats.wire import lines
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from obfstats.bridge.commands import LogOptions
 
@@ -54,8 +56,20 @@ def encode_line(line: str) -> bytes:
     return f"{line}\n".encode("ascii", "backslashreplace")
 
 
+def refuse_servers(reasons: Mapping[str, str]) -> int:
+    """Tell tor why no server's transport is served; return the exit status.
+
+    Args:
+        reasons: one for each transport that gets an answer.
+    """
+    for name, reason in reasons.items():
+        tell_tor(lines.smethod_error(name, reason))
+    tell_tor(lines.SMETHODS_DONE)
+    return 1
+
+
 def unblock_stdout() -> None:
-    """See that from now on a tor that does not read standard output cannot block the program."""
+    """Make sure that from now on a tor that does not read standard output cannot block the program."""
     if stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
         os.set_blocking(STDOUT, False)
 

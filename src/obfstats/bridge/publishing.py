@@ -1,16 +1,23 @@
 """A bridge that publishes by itself (`--publish DIR`): each interval once, when it is over; then its lines are removed.
 
-- An interval is published when its last lines are written, at a random moment within ten minutes of its end
-  (record/batches.py). Only intervals that one program has recorded from beginning to end are published.
-- The ledger in DIR knows that an interval is over, and that all its lines were there, before its document is released:
-  if the program is killed in between, the next one makes the document from the log. An interval that is not known to be
-  whole never gets into the ledger, because the next program could not tell: it knows in how many files the lines were,
-  and not how many lines.
-- If lines of an interval are missing, its numbers are not those of a day. It is given up, and the ledger knows that.
-- A document is made once, and kept until DIR accepts it: noise that is drawn again hides less each time.
-- What cannot be written or read is tried again with a later tick, and delays nothing else. Lines are removed only when
-  their interval has been published or can no longer be: because a restart cut it short, or it was given up. That
-  happens after a week, whatever the obstacle is: lines must not stay because nobody repairs a folder.
+- An interval is published when its last lines are written: at a random moment within ten and a half minutes of its end,
+  because they wait for up to ten minutes (record/batches.py), and then for a tick. Only intervals that one program has
+  recorded from beginning to end are published.
+- The ledger in DIR records that an interval is over, and that all its lines were found, before its document is
+  released: if the program is killed in between, the next one makes the document from the log. An interval that is not
+  known to be whole never gets into the ledger, because the next program could not tell: it knows in how many files the
+  lines were, and not how many lines.
+- If lines of an interval are missing, its numbers are not those of a day. It is given up for good: the ledger records
+  that.
+- A document is made once, and kept until DIR accepts it: noise that is drawn again hides less each time. Here noise is
+  drawn before the ledger records it, unlike in publish/render.py: until then the document is only in memory and in a
+  hidden file, which the next program deletes unread if this one is killed. So only one draw is ever published.
+- What cannot be written or read is tried again with a later tick, and delays nothing else.
+- Lines are removed only when their interval has been published or can no longer be: because a restart cut it short, or
+  because it was given up or dropped. An interval is dropped when it has waited for too long, a week if it is in the
+  log: lines must not stay until the operator repairs a folder. The ledger does not record that. If the program is
+  restarted while the lines are still there, the interval waits again.
+- The ledger is not closed at the program's end, when a thread may still be writing to it: the kernel closes it.
 - Where the numbers come from, the log or memory, is known in interval_sources.py alone.
 """
 
@@ -103,25 +110,25 @@ class Publisher:
         self._warnings: set[str] = set()
 
     async def publish_due(self) -> None:
-        """Publish what is over and remove what is old. While an earlier call hangs, only note what is over."""
+        """Publish intervals that are over and remove old lines. While an earlier call hangs, only note what is over."""
         now = self._clock.boot()
         for finished in self._recorder.pop_written():
             self._waiting[finished.interval] = _Waiting(now, finished)
-        self._give_up_overdue(now)
+        self._drop_overdue(now)
         if self._is_busy:
             return
         self._is_busy = True
         try:
-            reasons = [*await self._publish_all(), *await self._remove_old()]
+            reasons = [*await self._publish_all(), *await self._remove_old_lines()]
         finally:
             self._is_busy = False
-        self._report(reasons)
+        self._log_obstacles(reasons)
 
     async def _publish_all(self) -> list[str]:
-        """Publish what waits; give the reasons why something still does."""
+        """Publish the intervals that wait; return the reasons why some still do."""
         reasons = []
         for interval in sorted(self._waiting):
-            # While another one was published, this one may have been given up.
+            # While another one was published, this one may have been dropped.
             waiting = self._waiting.get(interval)
             if waiting is None:
                 continue
@@ -176,23 +183,23 @@ class Publisher:
             self._folder.ledger.mark_complete(interval, files)
         return self._folder.release(document, write_method(self._options.epsilon), self._warn_once)
 
-    async def _remove_old(self) -> list[str]:
-        """Remove what is old; give the reason if that has to wait."""
+    async def _remove_old_lines(self) -> list[str]:
+        """Remove old lines; return the reason if that has to wait."""
         now = self._clock.boot()
         if not self._removing.is_due(now):
             return [self._removing.reason]
         try:
-            await self._source.remove_old({*self._waiting, *self._recorder.not_fully_written()})
+            await self._source.remove_old_lines({*self._waiting, *self._recorder.not_fully_written()})
         except OSError as error:
             self._removing.fail(_reason(error), now)
             return [self._removing.reason]
         self._removing.succeed()
         return []
 
-    def _give_up_overdue(self, now: float) -> None:
-        """Give up the intervals that have waited too long, except the one that is being published."""
+    def _drop_overdue(self, now: float) -> None:
+        """Drop the intervals that have waited too long, except the one that is being published."""
         waiting = {interval: each.since for interval, each in self._waiting.items() if interval != self._current}
-        for interval in self._source.give_up_overdue(waiting, now):
+        for interval in self._source.drop_overdue(waiting, now):
             del self._waiting[interval]
             _log.warning("the interval from %s is given up: it could not be published for too long", interval.label)
 
@@ -202,7 +209,7 @@ class Publisher:
             self._warnings.add(sentence)
             _log.warning("%s", sentence)
 
-    def _report(self, reasons: list[str]) -> None:
+    def _log_obstacles(self, reasons: list[str]) -> None:
         """Log each obstacle once, and once that there is none any more."""
         for reason in dict.fromkeys(reasons):
             if reason not in self._reasons:
@@ -213,7 +220,7 @@ class Publisher:
 
 
 def _reason(error: OSError | LogFileError | LedgerError) -> str:
-    """Give the reason without the number that the text of an OSError begins with."""
+    """Return the reason without the number that the text of an OSError begins with."""
     if not isinstance(error, OSError):
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)

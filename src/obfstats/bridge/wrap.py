@@ -1,17 +1,17 @@
 """The command `obfstats wrap`: runs another transport's program between tor and itself, and counts its clients.
 
-    tor  ->  obfstats wrap  ->  PROGRAM              who starts whom
-    client  ->  PROGRAM  ->  obfstats wrap  ->  tor  the way of the bytes
+    tor  ->  obfstats wrap  ->  PROGRAM              starts
+    client  ->  PROGRAM  ->  obfstats wrap  ->  tor  sends bytes to
 
 For the transport, the wrap is tor's extended ORPort; for tor, it is the transport. That is how it learns the clients'
-addresses. In everything else the transport gets what tor says: its environment differs by two variables.
+addresses. In everything else the transport runs as under tor: its environment differs by two variables.
 
 The transport needs a cookie to connect to the wrap:
 
     STATE/wrap-XXXXXXXX/      0700, locked as long as the wrap runs
         cookie                0600, 64 bytes in tor's format
 
-A wrap that is killed cannot remove its folder. The next one does, and knows by the locks which folders are left over.
+A wrap that is killed cannot remove its folder. The next one removes every such folder that is not locked.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ _FOLDER_ATTEMPTS = 10
 _LOOPBACK = Endpoint("127.0.0.1", 0)
 
 _DESCRIPTORS = 3
-"""Of a connection: two sockets, and for one in four that is blocked both ways two pipes."""
+"""Descriptors per connection: 2 sockets, plus on average 1 for pipes (a connection blocked in both directions holds 4;
+one in four is allowed for)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def run_command(given: argparse.Namespace) -> int:
     except PluggableError as error:
         process.tell_tor(error.line)
         return 1
-    # Signals wait until the loop runs: a wrap that is ended halfway would leave things behind.
+    # Signals wait until the loop runs: a wrap that ends halfway would leave its folder and the transport.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     process.fill_standard_descriptors()
     try:
@@ -126,11 +127,13 @@ def run_command(given: argparse.Namespace) -> int:
     if options.log.enabled:
         logs.log_to_tor(stdout.write_line)
     logs.warn_of_content(safe=options.log.safe)
-    return _count(program, options, tor, stdout)
+    return _open_statistics_and_serve(program, options, tor, stdout)
 
 
-def _count(program: Sequence[str], options: DaemonOptions, tor: _TorSettings, stdout: StdoutMux) -> int:
-    """Open the statistics, and serve; give the exit status."""
+def _open_statistics_and_serve(
+    program: Sequence[str], options: DaemonOptions, tor: _TorSettings, stdout: StdoutMux
+) -> int:
+    """Open the statistics, then serve; return the exit status."""
     statistics = None
     try:
         if options.statistics.enabled:
@@ -142,13 +145,13 @@ def _count(program: Sequence[str], options: DaemonOptions, tor: _TorSettings, st
     with contextlib.ExitStack() as stack:
         if statistics is not None:
             stack.callback(statistics.recorder.close)
-        return _serve(program, options, tor, stdout, statistics)
+        return _start_transport_and_serve(program, options, tor, stdout, statistics)
 
 
-def _serve(
+def _start_transport_and_serve(
     program: Sequence[str], options: DaemonOptions, tor: _TorSettings, stdout: StdoutMux, statistics: Statistics | None
 ) -> int:
-    """Start the program and serve it until it ends; give its exit status."""
+    """Start the transport's program and serve it until it ends; return its exit status."""
     cookie = os.urandom(COOKIE_LENGTH)
     with contextlib.ExitStack() as stack:
         try:
@@ -190,7 +193,7 @@ def _exec(command: Sequence[str]) -> int:
 
 
 def _inherited_variables() -> dict[str, str]:
-    """Give this process's variables as they were before Python started: in the C locale it adds one (PEP 538)."""
+    """Return this process's variables as they were before Python started: in the C locale it adds one (PEP 538)."""
     variables = dict(os.environ)
     with contextlib.suppress(OSError):
         if b"\0LC_CTYPE=" not in b"\0" + Path("/proc/self/environ").read_bytes():
@@ -199,16 +202,13 @@ def _inherited_variables() -> dict[str, str]:
 
 
 def _refuse_all(names: Sequence[str], reason: str) -> int:
-    """Tell tor for every transport why it is not served."""
+    """Tell tor, in place of the program, why no transport is served; return the exit status."""
     try:
         process.tell_tor(negotiate_version(os.environ))
     except PluggableError as error:
         process.tell_tor(error.line)
         return 1
-    for name in names:
-        process.tell_tor(lines.smethod_error(name, reason))
-    process.tell_tor(lines.SMETHODS_DONE)
-    return 1
+    return process.refuse_servers(dict.fromkeys(names, reason))
 
 
 def _cannot_start(command: Sequence[str], error: OSError) -> int:
@@ -220,7 +220,7 @@ def _cannot_start(command: Sequence[str], error: OSError) -> int:
 
 @contextlib.contextmanager
 def cookie_file(cookie: bytes, state: Path) -> Iterator[Path]:
-    """Keep a cookie in a file until the block ends, and remove what killed wraps have left.
+    """Keep a cookie in a file until the block ends, and remove the folders of killed wraps.
 
     Args:
         cookie: 32 bytes.
@@ -251,7 +251,7 @@ def cookie_file(cookie: bytes, state: Path) -> Iterator[Path]:
 
 
 def _make_folder(state: Path) -> tuple[Path, int]:
-    """Make a folder and lock it; give it, and the descriptor that holds the lock."""
+    """Make a folder and lock it; return it, and the descriptor that holds the lock."""
     for _ in range(_FOLDER_ATTEMPTS):
         folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=state))
         # Another wrap that starts at this moment may think that it is left over, and remove it.

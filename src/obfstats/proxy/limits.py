@@ -64,13 +64,13 @@ class Gate:
         self._share = max(1, limits.handshakes // NETWORK_DIVISOR)
         self._last_number = 0
         self._waiting: list[Callable[[], None]] = []
-        self._refused = self._cut_off = self._filled = 0
+        self._connections_refused = self._handshakes_closed = self._times_full = 0
 
     def is_full(self, on_free: Callable[[], None]) -> bool:
         """Tell whether no further connection fits; if so, `on_free` is called once when one closes."""
         if self._connections < self._limits.connections:
             return False
-        self._filled += 1
+        self._times_full += 1
         self._waiting.append(on_free)
         return True
 
@@ -86,29 +86,29 @@ class Gate:
         network = self._network_of(peer)
         count = self._by_network.get(network, 0)
         if self._limits.network is not None and count >= self._limits.network:
-            self._refused += 1
+            self._connections_refused += 1
             return None
         self._by_network[network] = count + 1
         self._connections += 1
         return partial(self._release, network)
 
     @contextlib.contextmanager
-    def count_handshake(self, peer: ClientAddress, cut: Callable[[], None]) -> Iterator[None]:
+    def count_handshake(self, peer: ClientAddress, close: Callable[[], None]) -> Iterator[None]:
         """Count a handshake as under way, as long as the block lasts.
 
         Args:
             peer: the connection's other end.
-            cut: closes the connection; called if this is the oldest of too many.
+            close: closes the connection; called if this is the oldest of too many.
         """
         network = self._network_of(peer)
         number = self._last_number = self._last_number + 1
-        self._handshakes[number] = network, cut
+        self._handshakes[number] = network, close
         neighbours = self._handshakes_by_network.setdefault(network, OrderedDict())
         neighbours[number] = None
         if self._limits.network is not None and len(neighbours) > self._share:
-            self._cut(next(iter(neighbours)))
+            self._close_handshake(next(iter(neighbours)))
         elif len(self._handshakes) > self._limits.handshakes:
-            self._cut(next(iter(self._handshakes)))
+            self._close_handshake(next(iter(self._handshakes)))
         try:
             yield
         finally:
@@ -121,17 +121,15 @@ class Gate:
             formatter: rounds the numbers, or not.
         """
         sentences = []
-        if self._filled:
+        if self._times_full:
             sentences.append(f"connection limit ({self._limits.connections}) reached; new clients waited")
-        if self._refused:
-            sentences.append(
-                f"{formatter.number(self._refused)} connections refused: over the limit per network (--max-per-network)"
-            )
-        if self._cut_off:
-            sentences.append(
-                f"{formatter.number(self._cut_off)} unfinished handshakes closed: over the limit (--max-handshakes)"
-            )
-        self._refused = self._cut_off = self._filled = 0
+        if self._connections_refused:
+            number = formatter.number(self._connections_refused)
+            sentences.append(f"{number} connections refused: over the limit per network (--max-per-network)")
+        if self._handshakes_closed:
+            number = formatter.number(self._handshakes_closed)
+            sentences.append(f"{number} unfinished handshakes closed: over the limit (--max-handshakes)")
+        self._connections_refused = self._handshakes_closed = self._times_full = 0
         return sentences
 
     def _network_of(self, peer: ClientAddress) -> bytes:
@@ -140,11 +138,11 @@ class Gate:
             return b""
         return peer.packed[: _V4_NETWORK_BYTES if peer.family == "v4" else _V6_NETWORK_BYTES]
 
-    def _cut(self, number: int) -> None:
-        self._cut_off += 1
-        _, cut = self._handshakes[number]
+    def _close_handshake(self, number: int) -> None:
+        self._handshakes_closed += 1
+        _, close = self._handshakes[number]
         self._end_handshake(number)
-        cut()
+        close()
 
     def _end_handshake(self, number: int) -> None:
         """Count a handshake as under way no more, if it is counted."""
