@@ -67,7 +67,7 @@ def bridge(home: Path, time: Time, *options: str) -> Iterator[tuple[Visitors, Ca
         visitors = Visitors(program.address)
 
         def probe() -> None:
-            visitors.ask("ir", "127.0.0.1").close()
+            visitors.send_hello("ir", "127.0.0.1").close()
 
         yield visitors, probe
 
@@ -81,8 +81,8 @@ def test_a_day_becomes_a_document(mode: str, tmp_path: Path) -> None:
     kept = ("--aggregate",) if mode == "memory" else ("--data-dir", str(home), "--stats-columns", "transport,family")
     options = ("--publish", str(public), *kept, "--extended", "--fingerprint", FINGERPRINT)
     with bridge(home, time, *options) as (visitors, probe):
-        visitors.come(12)
-        visitors.come(8, "tr")
+        visitors.visit(12)
+        visitors.visit(8, "tr")
         end_day(time, probe, public, 1)
         (document,) = documents(public)
         time.tick(probe, 3)
@@ -107,12 +107,12 @@ def test_a_day_that_a_stop_cut_short_is_never_published(tmp_path: Path) -> None:
     time = Time(tmp_path)
     options = ("--publish", str(public), "--data-dir", str(home), "--stats-buffer", "1")
     with bridge(home, time, *options) as (visitors, probe):
-        visitors.come(9)
+        visitors.visit(9)
         end_day(time, probe, public, 1)
-        visitors.come(9)
+        visitors.visit(9)
     first = documents(public)
     with bridge(home, time, *options) as (visitors, probe):
-        visitors.come(3, "tr")
+        visitors.visit(3, "tr")
         end_day(time, probe, public, 2)
         assert documents(public)[0] == first[0]
         assert documents(public)[1].ips == {"TR": 8}
@@ -128,8 +128,8 @@ def test_a_wrap_publishes_too(tmp_path: Path) -> None:
         wrapped.server(tmp_path, tor, *options, environment=time.environment) as running,
     ):
         visitors = Visitors(running.methods[wrapped.NAME], "dummy")
-        visitors.come(9)
-        end_day(time, lambda: visitors.come(1, "??"), public, 1)
+        visitors.visit(9)
+        end_day(time, lambda: visitors.visit(1, "??"), public, 1)
     (document,) = documents(public)
     assert (document.ips or {})["DE"] == 16
     assert list((tmp_path / "pt_state").glob("*.log")) == []

@@ -1,4 +1,4 @@
-"""Honest clients of a bridge, and the log that must hold every one of them, whatever else goes wrong."""
+"""Honest clients of a bridge, and checks that the log has a line of each of them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _WARNING = re.compile('LOG SEVERITY=warning MESSAGE="(.*)"')
 
 
 EXACT = "--no-safe-logging"
-"""With it the program says exact numbers, once a minute; else rounded ones, at moments of its own."""
+"""With this option the program reports exact numbers, once a minute; else rounded ones, at random moments."""
 
 AT_ONCE = 3
-"""Visitors of a crowd that come at once: so many may be counted, and not know yet that they are served."""
+"""Visitors of a crowd that connect at the same time: so many may be counted without having received an answer."""
 
 
 class Visitors:
-    """Honest clients of one bridge, each from an address that nobody had before.
+    """Honest clients of one bridge, each from a new address.
 
     Attributes:
-        served: the countries of those that were served, in the order of their coming.
+        served: the countries of the served clients, in the order of their connections.
     """
 
     def __init__(self, bridge: tuple[str, int], name: str = "obfs3") -> None:
@@ -45,42 +45,42 @@ class Visitors:
 
         Args:
             bridge: where it listens.
-            name: the transport; the ORPort behind it must send everything back.
+            name: the transport; its ORPort must echo.
         """
         self.served: list[str] = []
         self._bridge = bridge
         self._transport = make_transport(name)
 
-    def come(self, number: int = 1, country: str = "de") -> None:
-        """Come one after the other, be served, and go.
+    def visit(self, number: int = 1, country: str = "de") -> None:
+        """Connect one after the other, be served, and disconnect.
 
         Raises:
             OSError: if one is not served.
         """
         for _ in range(number):
-            self.stay(country).close()
+            self.connect(country).close()
 
-    def stay(self, country: str = "de") -> ObfuscatedClient:
-        """Come and be served; gives the connection.
+    def connect(self, country: str = "de") -> ObfuscatedClient:
+        """Connect and be served; return the connection.
 
         Raises:
-            OSError: if that takes too long, or the bridge hangs up.
+            OSError: if that takes too long, or the bridge closes the connection.
         """
-        client = self.ask(country)
+        client = self.send_hello(country)
         try:
-            greet(client)
+            receive_hello(client)
         except BaseException:
             client.close()
             raise
         self.served.append(country)
         return client
 
-    def ask(self, country: str = "de", source: str | None = None) -> ObfuscatedClient:
-        """Come and say everything that a client says first; gives the connection, served or not.
+    def send_hello(self, country: str = "de", source: str | None = None) -> ObfuscatedClient:
+        """Connect and send the first bytes of a client; return the connection, served or not.
 
         Args:
             country: where from.
-            source: the address, if it is not to be one that nobody had before.
+            source: the address; None for a new one.
         """
         client = ObfuscatedClient(self._transport, self._bridge, source or canary.address(country), TIMEOUT)
         try:
@@ -90,37 +90,37 @@ class Visitors:
             raise
         return client
 
-    def be_turned_away(self, number: int = 1, country: str = "ir") -> None:
-        """Come one after the other, and be hung up on without a word.
+    def expect_refused(self, number: int = 1, country: str = "ir") -> None:
+        """Connect one after the other, and check that each connection is closed without an answer.
 
         Raises:
             AssertionError: if one is served.
         """
         for _ in range(number):
             try:
-                client = self.ask(country)
+                client = self.send_hello(country)
             except ConnectionError:
                 continue
             with client:
-                assert is_hung_up_on(client)
+                assert is_refused(client)
 
-    def counted(self, buffer: int = 1) -> Counter[str]:
-        """Give how many lines the log must have by now, by country: of full batches only, and one batch waits.
+    def expected_lines(self, buffer: int = 1) -> Counter[str]:
+        """Return how many lines the log must have by now, by country: those of full batches, and one batch waits.
 
         Args:
-            buffer: how many lines are held back. If it is more than 1, the order of coming must be known.
+            buffer: how many lines are held back. If it is more than 1, clients must not connect at the same time.
         """
         return Counter(self.served[: max(0, len(self.served) - 1) // buffer * buffer])
 
 
-def greet(client: ObfuscatedClient) -> None:
-    """Have the destination's answer to a first hello.
+def receive_hello(client: ObfuscatedClient) -> None:
+    """Receive the destination's answer to the first bytes.
 
     Raises:
-        OSError: if it does not come.
+        OSError: if there is none.
     """
     if client.recv() != HELLO:
-        raise ConnectionError("the bridge hung up on an honest client")
+        raise ConnectionError("the bridge closed the connection of an honest client")
 
 
 def is_served(client: ObfuscatedClient) -> bool:
@@ -129,8 +129,8 @@ def is_served(client: ObfuscatedClient) -> bool:
     return client.recv() == HELLO
 
 
-def is_hung_up_on(client: ObfuscatedClient) -> bool:
-    """Wait for a connection's end; tell whether nothing came before it."""
+def is_refused(client: ObfuscatedClient) -> bool:
+    """Wait for a connection's end; tell whether nothing was received before it."""
     try:
         return client.receive_all() == b""
     except ConnectionError:
@@ -152,7 +152,7 @@ def is_waiting(client: ObfuscatedClient) -> bool:
 
 
 def is_open(connection: socket.socket) -> bool:
-    """Tell whether the other end of a connection has not hung up yet, whatever it has said."""
+    """Tell whether the other end of a connection has not closed it, whatever it has sent."""
     connection.setblocking(False)
     try:
         while connection.recv(1 << 16):
@@ -170,29 +170,29 @@ def lines(*logs: Path) -> list[LogLine]:
     """Read logs, line by line.
 
     Raises:
-        AssertionError: if a line is not whole, or stands there twice.
+        AssertionError: if a line is not whole, or is there twice.
     """
     contents = [log.read_bytes() for log in logs]
     assert all(content.endswith(b"\n") for content in contents if content)
     found = [parse_line(line) for content in contents for line in content.splitlines()]
-    # Nobody comes twice.
+    # No client connects twice.
     assert len({line.hash for line in found}) == len(found)
     return found
 
 
 def countries(*logs: Path) -> Counter[str]:
-    """Give how many lines logs have, by country; each must be whole, and stand there once."""
+    """Count the lines of logs by country; each must be whole, and be there once."""
     return Counter(line.country for line in lines(*logs))
 
 
 def warnings(bridge: Managed) -> list[str]:
-    """Give what the program has told tor as a warning, as the pluggable transports' specification writes it."""
+    """Return the messages of the warnings that the program has sent to tor (pt-spec)."""
     matches = (_WARNING.fullmatch(line) for line in bridge.said())
     return [match[1] for match in matches if match and EXACT not in match[1]]
 
 
 def resident(pid: int) -> int:
-    """Give the bytes of memory that a process uses (proc(5), VmRSS)."""
+    """Return the bytes of memory that a process uses (proc(5), VmRSS)."""
     status = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     (line,) = (line for line in status if line.startswith("VmRSS:"))
     return int(line.split()[1]) << 10
@@ -200,14 +200,14 @@ def resident(pid: int) -> int:
 
 @contextlib.contextmanager
 def crowd(visitors: Visitors) -> Iterator[None]:
-    """Have some visitors at once come again and again, until the block ends and the bridge is gone."""
+    """Have AT_ONCE visitors connect again and again, until the block ends and the bridge has ended."""
 
-    def come() -> None:
+    def visit() -> None:
         with contextlib.suppress(OSError):
             while True:
-                visitors.come()
+                visitors.visit()
 
-    threads = [threading.Thread(target=come) for _ in range(AT_ONCE)]
+    threads = [threading.Thread(target=visit) for _ in range(AT_ONCE)]
     for thread in threads:
         thread.start()
     yield

@@ -33,17 +33,17 @@ class Time:
         """Begin at the machine's own time.
 
         Args:
-            folder: for the file that the clock stands in.
+            folder: for the clock's file.
         """
         need("faketime", "faketime")
         self.clock = ProgramClock(folder / "clock")
         self.environment = under(self.clock)
 
     def tick(self, wake: Callable[[], None], number: int = 1) -> None:
-        """Let the program tick so many times.
+        """Let the program tick that many times.
 
         Args:
-            wake: has a client come; called after each tick has become due.
+            wake: has a client connect; called after each tick has become due.
             number: how many ticks.
         """
         for _ in range(number):
@@ -51,5 +51,5 @@ class Time:
             wake()
 
     def minute(self, wake: Callable[[], None]) -> None:
-        """Let the program say what it says once a minute; `wake` is called twice."""
+        """Let the program log its report of a minute; `wake` is called twice."""
         self.tick(wake, 2)

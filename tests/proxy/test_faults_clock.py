@@ -1,4 +1,4 @@
-"""The machine slept for days, or somebody set its clock: one flush, no empty rows, no line under a wrong label."""
+"""The machine slept for days, or its clock was set: one flush, no empty intervals, no line with a wrong label."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ CLOSING_TICKS = 21
 """Ticks within which an interval's last lines are written: ten minutes."""
 
 A_LITTLE = 30.0
-"""Seconds that the test itself may take, on a machine that is busy."""
+"""Seconds that the test itself may take, on a busy machine."""
 
 WAS_SET = "the clock was set: a new interval has begun, and what was in the buffer is dropped"
 
-# The program with its own argument for a clock: wall time is away from the machine's by what stands in a file, and
-# boot time is not. Nothing outside of a process can do that to it alone.
+# The program with a clock of the test's: wall time differs from the machine's by the number in a file, boot time does
+# not. From outside, a single process cannot be given such a clock.
 _SET_FROM_A_FILE = """
 import sys, time
 from pathlib import Path
@@ -54,13 +54,13 @@ class Bridge:
     Attributes:
         log: its statistics log.
         visitors: its clients.
-        staying: the first of them, who is there all the time.
+        staying: the first of them, which stays connected.
     """
 
     def __init__(self, folder: Path, running: managed.Managed, moved: Time, staying: contextlib.ExitStack) -> None:
         self.log = folder / "log"
         self.visitors = Visitors(running.methods["obfs3"])
-        self.staying: ObfuscatedClient = staying.enter_context(self.visitors.stay())
+        self.staying: ObfuscatedClient = staying.enter_context(self.visitors.connect())
         self._moved = moved
         self._running = running
         self._set = folder / "set"
@@ -73,43 +73,43 @@ class Bridge:
     def set_clock(self, by: int) -> None:
         """Set the wall clock."""
         self._ahead += by
-        # The program looks at any moment: the file is replaced, never half written.
+        # The program may read it at any moment: the file is replaced, never half written.
         fresh = self._set.with_suffix(".new")
         fresh.write_text(str(self._ahead))
         fresh.replace(self._set)
 
     def tick(self, number: int = 1) -> None:
-        """Let the program tick; nobody comes, but somebody is there, and is served all the time."""
+        """Let the program tick. No client connects, but the staying one is served all the time."""
         for _ in range(number):
             self._moved.tick(self.serve)
 
     def serve(self) -> None:
-        """Have the one who stays served: twice, so that the program's loop turns more than once."""
+        """Have the staying client served: twice, so that the program's loop turns more than once."""
         assert is_served(self.staying)
         assert is_served(self.staying)
 
     def now(self) -> float:
-        """Give the wall time that the program sees."""
+        """Return the wall time that the program sees."""
         return self._moved.clock.now() + self._ahead
 
     def starts(self) -> list[float]:
-        """Give the starts of the intervals in the log, in the order of the lines, each once."""
+        """Return the starts of the intervals in the log, in the order of the lines, each once."""
         texts = dict.fromkeys(line.start for line in lines(self.log))
         return [datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp() for text in texts]
 
-    def said(self, words: str) -> int:
-        """Count the lines that hold some words, of all that the program has said."""
+    def count_messages(self, words: str) -> int:
+        """Count the program's messages that contain some words."""
         return sum(words in line for line in self._running.said())
 
     def warnings(self) -> list[str]:
-        """Give the program's warnings, once it has ended."""
+        """End the program, and return its warnings."""
         self._running.child.stop()
         return warnings(self._running)
 
 
 @pytest.fixture
 def bridge(tmp_path: Path) -> Iterator[Bridge]:
-    """A bridge with a visitor who stays."""
+    """A bridge with a visitor that stays connected."""
     moved = Time(tmp_path)
     (tmp_path / "set").write_text("0")
     ours = managed.ours(*managed.counting(tmp_path / "log", BUFFER))
@@ -123,9 +123,9 @@ def bridge(tmp_path: Path) -> Iterator[Bridge]:
 
 
 def test_after_three_days_of_sleep_there_is_one_flush(bridge: Bridge) -> None:
-    """What was in the buffer, under its own day, in one piece; the next interval is three days later, to the second."""
+    """It has the buffer's lines with their own day; the next interval is three days later, to the second."""
     began = bridge.now()
-    bridge.visitors.come(2)
+    bridge.visitors.visit(2)
     bridge.sleep(3 * DAY)
     sizes = set()
     for _ in range(CLOSING_TICKS):
@@ -133,8 +133,8 @@ def test_after_three_days_of_sleep_there_is_one_flush(bridge: Bridge) -> None:
         sizes.add(bridge.log.stat().st_size)
     assert wait_until(lambda: countries(bridge.log) == {"de": 3})
     assert sizes <= {0, 3 * 64}
-    assert bridge.said("uptime is 3 day(s)") == 1
-    bridge.visitors.come(BUFFER + 1, "tr")
+    assert bridge.count_messages("uptime is 3 day(s)") == 1
+    bridge.visitors.visit(BUFFER + 1, "tr")
     assert countries(bridge.log) == {"de": 3, "tr": BUFFER}
     first, second = bridge.starts()
     assert abs(first - began) < A_LITTLE
@@ -142,40 +142,40 @@ def test_after_three_days_of_sleep_there_is_one_flush(bridge: Bridge) -> None:
     assert bridge.warnings() == []
 
 
-def test_a_client_who_comes_right_after_the_sleep_stands_under_its_own_day(bridge: Bridge) -> None:
-    """A month on a shelf: whoever comes first is not put into one of the days between."""
-    bridge.visitors.come(2)
+def test_a_client_right_after_the_sleep_is_in_its_own_interval(bridge: Bridge) -> None:
+    """After a month of sleep: the first client is not counted in one of the days between."""
+    bridge.visitors.visit(2)
     bridge.sleep(30 * DAY)
-    bridge.visitors.come(BUFFER + 1, "tr")
+    bridge.visitors.visit(BUFFER + 1, "tr")
     assert countries(bridge.log) == {"de": 3, "tr": BUFFER}
     first, second = bridge.starts()
     assert second - first == 30 * DAY
 
 
-def test_where_nobody_came_there_is_nothing_to_flush(bridge: Bridge) -> None:
-    """Three days with visitors on the first and the last of them: the days between leave no row."""
-    bridge.visitors.come(BUFFER)
+def test_without_clients_there_is_nothing_to_flush(bridge: Bridge) -> None:
+    """Three days with visitors on the first and the last of them: the days between have no line."""
+    bridge.visitors.visit(BUFFER)
     for _ in range(3):
         bridge.sleep(DAY)
         bridge.tick(CLOSING_TICKS)
-    bridge.visitors.come(BUFFER + 1, "tr")
+    bridge.visitors.visit(BUFFER + 1, "tr")
     assert wait_until(lambda: countries(bridge.log) == {"de": BUFFER + 1, "tr": BUFFER})
     first, second = bridge.starts()
     assert second - first == 3 * DAY
 
 
 @pytest.mark.parametrize("by", [-400 * DAY, -2 * HOUR, -11 * MINUTE, 11 * MINUTE, 2 * HOUR, 400 * DAY])
-def test_when_the_clock_is_set_nothing_stands_under_a_wrong_label(bridge: Bridge, by: int) -> None:
-    """What was in the buffer is dropped and a new interval begun, which is said once; clients are counted on."""
-    bridge.visitors.come(2)
+def test_when_the_clock_is_set_no_line_has_a_wrong_label(bridge: Bridge, by: int) -> None:
+    """The buffer is dropped and a new interval begun, which is logged once; clients are counted as before."""
+    bridge.visitors.visit(2)
     bridge.set_clock(by)
     bridge.tick()
-    assert wait_until(lambda: bridge.said(WAS_SET) == 1)
+    assert wait_until(lambda: bridge.count_messages(WAS_SET) == 1)
     set_at = bridge.now()
-    bridge.visitors.come(BUFFER + 1, "tr")
+    bridge.visitors.visit(BUFFER + 1, "tr")
     assert countries(bridge.log) == {"tr": BUFFER}
     (start,) = bridge.starts()
-    # As of a random moment before: it may have been a client that noticed.
+    # Dated back by a random time: the change may have been noticed when a client connected.
     assert set_at - 10 * MINUTE - A_LITTLE < start <= set_at
     bridge.sleep(DAY)
     bridge.tick(CLOSING_TICKS)
@@ -185,13 +185,13 @@ def test_when_the_clock_is_set_nothing_stands_under_a_wrong_label(bridge: Bridge
 
 
 def test_a_clock_that_is_set_back_and_forward_again_is_followed_twice(bridge: Bridge) -> None:
-    """A day back, and a day later put right: two intervals, each under the label of its own time."""
-    bridge.visitors.come(2)
+    """A day back, and then corrected: two intervals, each with the label of its own time."""
+    bridge.visitors.visit(2)
     for by in (-DAY, DAY):
         bridge.set_clock(by)
         bridge.tick()
-        bridge.visitors.come(BUFFER, "tr")
-    bridge.visitors.come(1, "tr")
+        bridge.visitors.visit(BUFFER, "tr")
+    bridge.visitors.visit(1, "tr")
     assert countries(bridge.log) == {"tr": BUFFER}
     (start,) = bridge.starts()
     assert abs(bridge.now() - start) < 10 * MINUTE + 2 * A_LITTLE
@@ -199,13 +199,13 @@ def test_a_clock_that_is_set_back_and_forward_again_is_followed_twice(bridge: Br
 
 
 @pytest.mark.parametrize("by", [-5 * MINUTE, 5 * MINUTE])
-def test_a_clock_that_is_put_right_by_minutes_changes_nothing(bridge: Bridge, by: int) -> None:
-    """As network time does it: the interval goes on, nothing is dropped and nothing said."""
+def test_a_correction_by_minutes_changes_nothing(bridge: Bridge, by: int) -> None:
+    """As network time does it: the interval goes on, nothing is dropped and nothing logged."""
     began = bridge.now()
-    bridge.visitors.come(2)
+    bridge.visitors.visit(2)
     bridge.set_clock(by)
     bridge.tick(3)
-    bridge.visitors.come(BUFFER - 2)
+    bridge.visitors.visit(BUFFER - 2)
     assert countries(bridge.log) == {"de": BUFFER}
     (start,) = bridge.starts()
     assert abs(start - began) < A_LITTLE

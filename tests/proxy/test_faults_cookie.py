@@ -25,12 +25,12 @@ def test_a_cookie_that_is_replaced_is_used_for_the_next_client(tmp_path: Path) -
         managed.server(tmp_path / "state", tor, argv=managed.ours(EXACT, *managed.counting(log))) as bridge,
     ):
         visitors = Visitors(bridge.methods["obfs3"])
-        with visitors.stay() as staying:
+        with visitors.connect() as staying:
             for country in ("de", "tr", "ir"):
                 tor.renew_cookie()
-                visitors.come(2, country)
+                visitors.visit(2, country)
                 assert is_served(staying)
-    assert countries(log) == visitors.counted()
+    assert countries(log) == visitors.expected_lines()
     assert (len(tor.visits), tor.refused) == (len(visitors.served), [])
 
 
@@ -45,7 +45,7 @@ def _unreadable(path: Path) -> None:
 
 
 def _pipe(path: Path) -> None:
-    """No process writes to it: opening it would wait for ever."""
+    """No process writes to it, so opening it would block."""
     path.unlink()
     os.mkfifo(path)
 
@@ -87,7 +87,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 def test_without_its_cookie_clients_are_closed_and_not_counted(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    """Three clients meet it; earlier ones are served all the time, and later ones after the repair."""
+    """Three clients are refused; earlier ones are served all the time, and later ones after the repair."""
     log = tmp_path / "log"
     with (
         extended.orport(tmp_path) as tor,
@@ -95,20 +95,20 @@ def test_without_its_cookie_clients_are_closed_and_not_counted(tmp_path: Path, s
     ):
         visitors = Visitors(bridge.methods["obfs3"])
         good = tor.cookie_file.read_bytes()
-        with visitors.stay() as staying:
+        with visitors.connect() as staying:
             spoil(tor.cookie_file)
             for _ in range(3):
-                visitors.be_turned_away()
+                visitors.expect_refused()
                 assert is_served(staying)
             _remove(tor.cookie_file)
             tor.cookie_file.write_bytes(good)
-            visitors.come(3, "tr")
-    assert countries(log) == visitors.counted()
+            visitors.visit(3, "tr")
+    assert countries(log) == visitors.expected_lines()
     assert len(tor.visits) == len(visitors.served)
 
 
 def test_its_faults_are_reported_once_a_minute(tmp_path: Path) -> None:
-    """Missing, spoilt and another tor's within one minute: a sentence for each, with a number and no path."""
+    """Missing, spoilt and another tor's within one minute: a report of each, with a number and no path."""
     time = Time(tmp_path)
     argv = managed.ours(EXACT, *managed.counting(tmp_path / "log"))
     with (
@@ -119,10 +119,10 @@ def test_its_faults_are_reported_once_a_minute(tmp_path: Path) -> None:
         good = tor.cookie_file.read_bytes()
         for number, spoil in enumerate((_missing, SPOILT["text"], SPOILT["another tor's"]), 1):
             spoil(tor.cookie_file)
-            visitors.be_turned_away(number)
+            visitors.expect_refused(number)
             tor.cookie_file.write_bytes(good)
         for _ in range(3):
-            time.minute(visitors.come)
+            time.minute(visitors.visit)
         bridge.child.stop()
     passed_on = "connection(s) could not be passed on"
     assert sorted(warnings(bridge)) == [

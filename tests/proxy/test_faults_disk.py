@@ -1,4 +1,4 @@
-"""The disk is full: clients go on as if nothing were, lines stay whole, and those that wait are written later."""
+"""The disk is full: clients are served as before, lines stay whole, and those that wait are written later."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ SIZE = 512 << 10
 """Bytes of the disk."""
 
 BUFFER = 7
-"""Lines of a batch: their bytes do not fit in with a page's."""
+"""Lines of a batch: its bytes are no divisor of a page."""
 
 _REFUSES = re.compile(r"cannot write .* \(No space left on device\): lines are kept .*")
-_TAKES_AGAIN = re.compile(r".* is written again; lines lost so far: ([0-9]+)")
+_ACCEPTS_AGAIN = re.compile(r".* is written again; lines lost so far: ([0-9]+)")
 _OWN_LINE = re.compile(r"[0-9-]{10} [0-9:]{8} \[(?:info|notice|warn)\] \S.*")
 
-# The program keeps 20,000 lines for a disk that takes none; to see more than that, fewer clients have to do here.
+# The program keeps 20,000 lines for a full disk; with 21, few clients are enough to exceed that.
 _KEEPS_FEW = """
 import sys
 from obfstats.record import journal
@@ -54,19 +54,19 @@ class Disk:
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Take all the room there is."""
+        """Fill the disk."""
         with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
 
     def clear(self) -> None:
-        """Give it back."""
+        """Free what `fill` has taken."""
         self._ballast.unlink()
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk for this test alone; where nobody may mount one, the test is skipped."""
+    """A disk for this test alone; where mounting is not allowed, the test is skipped."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", str(folder)]
@@ -77,7 +77,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     try:
         yield Disk(folder)
     finally:
-        # Lazily: whoever may still use it, it is gone from the tree.
+        # Lazily: if a process still uses it, it is removed from the tree all the same.
         subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True, timeout=30)
 
 
@@ -95,94 +95,94 @@ def running(folder: Path, disk: Disk, moved: Time, *options: str, few: bool = Fa
         yield bridge
 
 
-def said(bridge: Managed, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-    """What the program has said that is like this."""
+def matching_warnings(bridge: Managed, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+    """Return the matches of the program's warnings."""
     return [match for warning in warnings(bridge) if (match := pattern.fullmatch(warning))]
 
 
 def by_itself(bridge: Managed, moved: Time, visitors: Visitors, disk: Disk) -> None:  # noqa: ARG001
-    """Let a minute pass: the disk is tried again, first after a second and then less and less often."""
+    """Let a minute pass: the disk is tried again, first after a second, then less and less often."""
     moved.clock.move(60)
-    visitors.come(BUFFER, "tr")
-    hear_of_it(bridge, moved, visitors)
+    visitors.visit(BUFFER, "tr")
+    wait_for_message(bridge, moved, visitors)
 
 
 def by_sighup(bridge: Managed, moved: Time, visitors: Visitors, disk: Disk) -> None:
-    """Ask for a look at once."""
+    """Have the disk tried again at once."""
     log = disk.folder / "log"
     size = log.stat().st_size
     bridge.child.send_signal(signal.SIGHUP)
     assert wait_until(lambda: log.stat().st_size > size)
-    hear_of_it(bridge, moved, visitors)
+    wait_for_message(bridge, moved, visitors)
 
 
-def hear_of_it(bridge: Managed, moved: Time, visitors: Visitors) -> None:
-    """Let the program say at its next tick, a moment that is no client's, that the disk takes lines again."""
-    moved.tick(lambda: visitors.come(1, "tr"))
-    assert wait_until(lambda: len(said(bridge, _TAKES_AGAIN)) == 1)
+def wait_for_message(bridge: Managed, moved: Time, visitors: Visitors) -> None:
+    """Let the next tick, which no client causes, log that the disk accepts lines again."""
+    moved.tick(lambda: visitors.visit(1, "tr"))
+    assert wait_until(lambda: len(matching_warnings(bridge, _ACCEPTS_AGAIN)) == 1)
 
 
-@pytest.mark.parametrize("find_room", [by_itself, by_sighup])
+@pytest.mark.parametrize("retry", [by_itself, by_sighup])
 def test_lines_wait_for_a_full_disk(
-    tmp_path: Path, disk: Disk, find_room: Callable[[Managed, Time, Visitors, Disk], None]
+    tmp_path: Path, disk: Disk, retry: Callable[[Managed, Time, Visitors, Disk], None]
 ) -> None:
-    """They are whole before, while and after it is full, and in the end none is missing."""
+    """They are whole before, while and after it is full, and finally none is missing."""
     log = disk.folder / "log"
     moved = Time(tmp_path)
     with running(tmp_path, disk, moved) as bridge:
         visitors = Visitors(bridge.methods["obfs3"])
-        visitors.come(4 * BUFFER + 1)
-        assert countries(log) == visitors.counted(BUFFER)
+        visitors.visit(4 * BUFFER + 1)
+        assert countries(log) == visitors.expected_lines(BUFFER)
         disk.fill()
-        with visitors.stay("tr") as staying:
+        with visitors.connect("tr") as staying:
             for _ in range(5):
-                visitors.come(3 * BUFFER, "tr")
+                visitors.visit(3 * BUFFER, "tr")
                 assert sum(countries(log).values()) < 14 * BUFFER
                 assert is_served(staying)
         disk.clear()
-        find_room(bridge, moved, visitors, disk)
-        assert countries(log) == visitors.counted(BUFFER)
-        visitors.come(2 * BUFFER, "ir")
-        assert countries(log) == visitors.counted(BUFFER)
+        retry(bridge, moved, visitors, disk)
+        assert countries(log) == visitors.expected_lines(BUFFER)
+        visitors.visit(2 * BUFFER, "ir")
+        assert countries(log) == visitors.expected_lines(BUFFER)
         bridge.child.stop()
-    assert len(said(bridge, _REFUSES)) == 1
-    assert [match[1] for match in said(bridge, _TAKES_AGAIN)] == ["0"]
+    assert len(matching_warnings(bridge, _REFUSES)) == 1
+    assert [match[1] for match in matching_warnings(bridge, _ACCEPTS_AGAIN)] == ["0"]
 
 
-def test_how_many_lines_a_full_disk_has_cost_is_said(tmp_path: Path, disk: Disk) -> None:
-    """Whole batches are lost beyond what is kept in memory; the sentence that ends it has their lines."""
+def test_the_number_of_lost_lines_is_logged(tmp_path: Path, disk: Disk) -> None:
+    """Whole batches are lost beyond what is kept in memory; the message that lines are written again counts them."""
     log = disk.folder / "log"
     moved = Time(tmp_path)
     with running(tmp_path, disk, moved, few=True) as bridge:
         visitors = Visitors(bridge.methods["obfs3"])
-        visitors.come(BUFFER + 1)
+        visitors.visit(BUFFER + 1)
         disk.fill()
-        visitors.come(16 * BUFFER, "tr")
+        visitors.visit(16 * BUFFER, "tr")
         disk.clear()
         by_sighup(bridge, moved, visitors, disk)
-        visitors.come(2 * BUFFER, "ir")
+        visitors.visit(2 * BUFFER, "ir")
         bridge.child.stop()
         written = sum(countries(log).values())
-    lost = [int(match[1]) for match in said(bridge, _TAKES_AGAIN)]
+    lost = [int(match[1]) for match in matching_warnings(bridge, _ACCEPTS_AGAIN)]
     assert lost[0] > 0
     assert lost[0] % BUFFER == 0
-    assert written + lost[0] == sum(visitors.counted(BUFFER).values())
+    assert written + lost[0] == sum(visitors.expected_lines(BUFFER).values())
 
 
 def test_the_programs_own_log_is_on_the_full_disk_as_well(tmp_path: Path, disk: Disk) -> None:
-    """At severity info: what it cannot say is lost, clients are served and counted, and no line is torn."""
+    """At severity info: messages that cannot be written are lost, clients are served and counted, no line is torn."""
     log, own = disk.folder / "log", disk.folder / "own"
     moved = Time(tmp_path)
     with running(tmp_path, disk, moved, "--log-file", str(own), "--log-min-severity", "info") as bridge:
         visitors = Visitors(bridge.methods["obfs3"])
-        visitors.come(10)
+        visitors.visit(10)
         disk.fill()
-        visitors.come(16 * BUFFER, "tr")
+        visitors.visit(16 * BUFFER, "tr")
         lines(log)
         disk.clear()
         by_sighup(bridge, moved, visitors, disk)
-        visitors.come(2 * BUFFER, "ir")
-        assert countries(log) == visitors.counted(BUFFER)
+        visitors.visit(2 * BUFFER, "ir")
+        assert countries(log) == visitors.expected_lines(BUFFER)
         bridge.child.stop()
         words = own.read_text()
     assert words.endswith("[notice] Exiting.\n")

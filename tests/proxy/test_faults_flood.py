@@ -1,4 +1,4 @@
-"""A flood of handshakes that are never finished: honest clients are served in good time, and memory stays bounded."""
+"""A flood of unfinished handshakes: honest clients are served quickly, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ if TYPE_CHECKING:
 
 FLOOD = 1000
 MANY = 4096
-"""Descriptors that this process needs for its end of it, with some to spare."""
+"""Descriptors that this process needs for its ends of the connections, and some to spare."""
 
 PATIENCE = 5.0
-"""Seconds within which an honest client must be served, on a machine that is busy."""
+"""Seconds within which an honest client must be served, on a busy machine."""
 
 MEMORY = 64 << 20
 """Bytes by which the program may grow: 64 KiB for each of the flood."""
 
-PLACES = 48
+NETWORKS = 48
 """Networks that the flood comes from; each has less than its share of the handshakes."""
 
-# Nothing; half of obfs3's key, more than obfs2's seed; obfs3's whole key, for which it computes; that and padding.
-SAID = (0, 100, 192, 8000)
+# Nothing; half of obfs3's key, which is more than obfs2's seed; obfs3's whole key, which starts a computation; the
+# key and padding.
+SENT_BYTES = (0, 100, 192, 8000)
 
 
 RESET = struct.pack("ii", 1, 0)
-"""Makes a socket reset its connection: whoever just closes one in mid handshake is kept until the deadline."""
+"""Makes a socket reset its connection: one that is just closed during the handshake is kept until the deadline."""
 
 
 @pytest.fixture(autouse=True)
@@ -69,98 +70,98 @@ def running(folder: Path, moved: Time, *options: str) -> Iterator[Managed]:
         yield bridge
 
 
-def half_open(bridge: tuple[str, int], source: str, said: int) -> socket.socket:
-    """Connect, say so many bytes that mean nothing, and no more."""
+def half_open(bridge: tuple[str, int], source: str, number: int) -> socket.socket:
+    """Connect, and send that number of random bytes and nothing more."""
     connection = socket.create_connection(bridge, TIMEOUT, (source, 0))
-    connection.sendall(os.urandom(said))
+    connection.sendall(os.urandom(number))
     return connection
 
 
 def flooding() -> Iterator[tuple[str, int]]:
-    """Give where each of the flood comes from, and how much it says."""
-    sources = [f"127.100.{number}.1" for number in range(PLACES)]
-    return itertools.islice(zip(itertools.cycle(sources), itertools.cycle(SAID), strict=False), FLOOD)
+    """Return for each connection of the flood its address, and how many bytes it sends."""
+    sources = [f"127.100.{number}.1" for number in range(NETWORKS)]
+    return itertools.islice(zip(itertools.cycle(sources), itertools.cycle(SENT_BYTES), strict=False), FLOOD)
 
 
 def neighbours(number: int) -> list[str]:
-    """Give new addresses of one /24."""
+    """Return new addresses of one /24."""
     while True:
         addresses = [canary.address() for _ in range(number)]
         if len({address.rpartition(".")[0] for address in addresses}) == 1:
             return addresses
 
 
-def come_in_good_time(visitors: Visitors, number: int, country: str = "de") -> None:
-    """Have visitors come, none of whom waits for long."""
+def visit_quickly(visitors: Visitors, number: int, country: str = "de") -> None:
+    """Have visitors connect, each of which is served within PATIENCE."""
     for _ in range(number):
         began = time.monotonic()
-        visitors.come(country=country)
+        visitors.visit(country=country)
         assert time.monotonic() - began < PATIENCE
 
 
 @pytest.mark.parametrize("name", ["obfs2", "obfs3"])
-def test_a_thousand_half_open_handshakes_keep_nobody_out(tmp_path: Path, name: str) -> None:
-    """They stay until their deadlines, count for nothing, and take no more memory than they may."""
+def test_a_thousand_half_open_handshakes_keep_no_client_out(tmp_path: Path, name: str) -> None:
+    """They stay until their deadlines, are not counted, and take bounded memory."""
     moved = Time(tmp_path)
     with running(tmp_path, moved) as bridge, contextlib.ExitStack() as stack:
         address = bridge.methods[name]
         visitors = Visitors(address, name)
-        visitors.come(5)
+        visitors.visit(5)
         before = resident(bridge.child.pid)
         flood = []
-        for source, said in flooding():
-            flood.append(stack.enter_context(half_open(address, source, said)))
+        for source, number in flooding():
+            flood.append(stack.enter_context(half_open(address, source, number)))
             if len(flood) % 100 == 0:
-                come_in_good_time(visitors, 1)
-        come_in_good_time(visitors, 10)
+                visit_quickly(visitors, 1)
+        visit_quickly(visitors, 10)
         assert all(is_open(connection) for connection in flood)
         assert resident(bridge.child.pid) - before < MEMORY
         moved.clock.move(61)
-        come_in_good_time(visitors, 5)
+        visit_quickly(visitors, 5)
         assert wait_until(lambda: not any(is_open(connection) for connection in flood))
-        come_in_good_time(visitors, 5)
-    assert countries(tmp_path / "log") == visitors.counted()
+        visit_quickly(visitors, 5)
+    assert countries(tmp_path / "log") == visitors.expected_lines()
     assert warnings(bridge) == []
 
 
 def test_a_flood_from_one_network_closes_its_own_handshakes(tmp_path: Path) -> None:
-    """Whoever else is in the middle of a handshake stays, and clients of other networks get through."""
+    """Unfinished handshakes of other networks stay, and clients of other networks are served."""
     moved = Time(tmp_path)
     with running(tmp_path, moved, "--max-handshakes", "100") as bridge, contextlib.ExitStack() as stack:
         address = bridge.methods["obfs3"]
         visitors = Visitors(address)
         slow = stack.enter_context(half_open(address, "127.101.0.1", 100))
         flood = [stack.enter_context(half_open(address, f"127.100.0.{1 + n % 200}", 100)) for n in range(300)]
-        come_in_good_time(visitors, 5)
+        visit_quickly(visitors, 5)
         assert wait_until(lambda: [is_open(connection) for connection in flood] == [False] * 275 + [True] * 25)
         assert is_open(slow)
         bridge.child.stop()
-    assert countries(tmp_path / "log") == visitors.counted()
+    assert countries(tmp_path / "log") == visitors.expected_lines()
 
 
-def test_beyond_the_cap_the_oldest_handshakes_are_cut_off(tmp_path: Path) -> None:
-    """Of a thousand the newest stay, honest clients get through all the time, and once a minute a number is said."""
+def test_beyond_the_cap_the_oldest_handshakes_are_closed(tmp_path: Path) -> None:
+    """Of a thousand the newest stay, honest clients are served all the time, and a report has the number."""
     moved = Time(tmp_path)
     with running(tmp_path, moved, "--max-handshakes", "100") as bridge, contextlib.ExitStack() as stack:
         address = bridge.methods["obfs3"]
         visitors = Visitors(address)
         flood = []
-        for source, said in flooding():
-            flood.append(stack.enter_context(half_open(address, source, said)))
+        for source, number in flooding():
+            flood.append(stack.enter_context(half_open(address, source, number)))
             if len(flood) % 50 == 0:
-                come_in_good_time(visitors, 1)
-        come_in_good_time(visitors, 10)
+                visit_quickly(visitors, 1)
+        visit_quickly(visitors, 10)
         # The last visitors were one handshake of the hundred.
         assert wait_until(lambda: [is_open(connection) for connection in flood] == [False] * 901 + [True] * 99)
         for _ in range(3):
-            moved.minute(visitors.come)
+            moved.minute(visitors.visit)
         bridge.child.stop()
-    assert countries(tmp_path / "log") == visitors.counted()
+    assert countries(tmp_path / "log") == visitors.expected_lines()
     assert warnings(bridge) == ["901 unfinished handshakes closed: over the limit (--max-handshakes)"]
 
 
 def test_a_network_that_has_its_share_takes_nothing_from_others(tmp_path: Path) -> None:
-    """Twenty of one /24 are in, further ones are turned away until one goes; clients of another /24 are served."""
+    """Twenty of one /24 are admitted, further ones are refused until one closes; clients of another /24 are served."""
     moved = Time(tmp_path)
     first, second, *sources = neighbours(32)
     with running(tmp_path, moved, "--max-per-network", "20") as bridge, contextlib.ExitStack() as stack:
@@ -169,16 +170,16 @@ def test_a_network_that_has_its_share_takes_nothing_from_others(tmp_path: Path) 
         flood = [stack.enter_context(half_open(address, source, 100)) for source in sources]
         assert wait_until(lambda: [is_open(connection) for connection in flood] == [True] * 20 + [False] * 10)
         with pytest.raises(ConnectionError):
-            visitors.ask(source=first)
-        come_in_good_time(visitors, 10, "tr")
+            visitors.send_hello(source=first)
+        visit_quickly(visitors, 10, "tr")
         flood[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         flood[0].close()
-        visitors.come(1, "tr")
-        with visitors.ask(source=second) as neighbour:
+        visitors.visit(1, "tr")
+        with visitors.send_hello(source=second) as neighbour:
             assert neighbour.recv()
             visitors.served.append("de")
         for _ in range(3):
-            moved.minute(partial(visitors.come, 1, "tr"))
+            moved.minute(partial(visitors.visit, 1, "tr"))
         bridge.child.stop()
-    assert countries(tmp_path / "log") == visitors.counted()
+    assert countries(tmp_path / "log") == visitors.expected_lines()
     assert warnings(bridge) == ["11 connections refused: over the limit per network (--max-per-network)"]

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from peers.managed import Managed
 
 NEW = geoip_text().replace(",DE\n", ",FR\n")
-"""The other file: who came from Germany comes from France."""
+"""The new file: Germany's addresses are France's."""
 
-TAKEN_UP = "from the next interval on countries come from "
+USED = "from the next interval on countries come from "
 REFUSED = "countries stay as they were: "
 
 MANY_RANGES = 300_000
 LARGE = 8
-"""How many times as many it takes to be read for seconds."""
+"""Times MANY_RANGES, so that reading takes seconds."""
 
 MEANWHILE = 5
-"""Clients that are served at least while so many ranges are read; on an idle machine it is dozens."""
+"""Clients that are served at least while MANY_RANGES are read; on an idle machine there are dozens."""
 
 
 class Bridge:
@@ -53,31 +53,31 @@ class Bridge:
         self.running = running
 
     def tick(self) -> None:
-        """Let it look at its files by itself."""
-        self.moved.tick(self.visitors.come)
+        """Let a tick check its files."""
+        self.moved.tick(self.visitors.visit)
 
-    def hang_up(self) -> None:
-        """Ask it to look at its files."""
+    def send_sighup(self) -> None:
+        """Ask it to read its files."""
         self.running.child.send_signal(signal.SIGHUP)
 
     def end_interval(self) -> None:
         """Let a day pass."""
         self.moved.clock.move(DAY)
 
-    def wait_until_taken_up(self) -> None:
-        """Wait until it says that it has read its files again."""
-        self.running.child.wait_for_line("stdout", TAKEN_UP)
+    def wait_until_used(self) -> None:
+        """Wait until it logs that it has read its files again."""
+        self.running.child.wait_for_line("stdout", USED)
 
     def wait_until_refused(self, times: int) -> None:
-        """Wait until it has said that often that a file is of no use."""
+        """Wait until it has refused a file that often."""
         assert wait_until(lambda: self.refusals() == times)
 
     def refusals(self) -> int:
-        """How often it has said that a file is of no use."""
+        """Count how often it has refused a file."""
         return sum(warning.startswith(REFUSED) for warning in warnings(self.running))
 
     def countries(self) -> list[set[str]]:
-        """The countries of each interval so far; every visitor but the last one must be there."""
+        """Return the countries of each interval so far; all visitors but the last one must be there."""
         found = lines(self.log)
         assert len(found) == len(self.visitors.served) - 1
         return [{line.country for line in group} for _, group in groupby(found, lambda line: line.start)]
@@ -93,8 +93,8 @@ def counting(folder: Path, cpu: int | None = None) -> Iterator[Bridge]:
         managed.server(folder / "state", tor, argv=argv, environment=moved.environment, cpu=cpu) as running,
     ):
         bridge = Bridge(folder, running, moved)
-        # From here on it hears signals.
-        bridge.visitors.come()
+        # From here on it handles signals.
+        bridge.visitors.visit()
         yield bridge
 
 
@@ -119,18 +119,18 @@ def in_place(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("replace", [by_renaming, in_place])
-@pytest.mark.parametrize("look", [Bridge.tick, Bridge.hang_up])
+@pytest.mark.parametrize("look", [Bridge.tick, Bridge.send_sighup])
 def test_a_new_file_counts_from_the_next_interval_on(
     bridge: Bridge, replace: Callable[[Path, str], None], look: Callable[[Bridge], None]
 ) -> None:
-    """The day on which it comes stays as it began, so that nobody has two countries in one interval."""
-    bridge.visitors.come(3)
+    """The running interval keeps the old file, so that no client has two countries in one interval."""
+    bridge.visitors.visit(3)
     replace(bridge.geoip, NEW)
     look(bridge)
-    bridge.wait_until_taken_up()
-    bridge.visitors.come(3)
+    bridge.wait_until_used()
+    bridge.visitors.visit(3)
     bridge.end_interval()
-    bridge.visitors.come(3)
+    bridge.visitors.visit(3)
     assert bridge.countries() == [{"de"}, {"fr"}]
     assert bridge.refusals() == 0
 
@@ -167,84 +167,84 @@ SPOILT = [_rubbish, _empty, _cut_short, _folder, _pipe]
 
 @pytest.mark.parametrize("spoil", SPOILT)
 def test_a_spoilt_file_is_refused_once_and_the_old_one_goes_on(bridge: Bridge, spoil: Callable[[Path], None]) -> None:
-    """Not at every look, nor in the next interval; a good one after it is taken up."""
-    bridge.visitors.come(2)
+    """Not at every tick, nor in the next interval; a good one after it is used."""
+    bridge.visitors.visit(2)
     spoil(bridge.geoip)
     bridge.tick()
     bridge.wait_until_refused(1)
     for _ in range(3):
         bridge.tick()
     bridge.end_interval()
-    bridge.visitors.come(2)
+    bridge.visitors.visit(2)
     if bridge.geoip.is_dir():
         bridge.geoip.rmdir()
     by_renaming(bridge.geoip, NEW)
     bridge.tick()
-    bridge.wait_until_taken_up()
+    bridge.wait_until_used()
     bridge.end_interval()
-    bridge.visitors.come(3)
+    bridge.visitors.visit(3)
     assert bridge.countries() == [{"de"}, {"de"}, {"fr"}]
     bridge.running.child.stop()
     assert bridge.refusals() == 1
 
 
 @pytest.mark.parametrize("remove", [os.unlink, _dangling])
-def test_a_file_that_is_gone_is_not_missed(bridge: Bridge, remove: Callable[[Path], None]) -> None:
-    """While a package manager replaces it, there may be none for a moment: nothing is said, what is known stays."""
-    bridge.visitors.come(2)
+def test_a_file_that_is_missing_changes_nothing(bridge: Bridge, remove: Callable[[Path], None]) -> None:
+    """While a package manager replaces it, there may be none for a moment: nothing is logged, the old one stays."""
+    bridge.visitors.visit(2)
     remove(bridge.geoip)
     for _ in range(3):
         bridge.tick()
     bridge.end_interval()
-    bridge.visitors.come(2)
+    bridge.visitors.visit(2)
     by_renaming(bridge.geoip, NEW)
     bridge.tick()
-    bridge.wait_until_taken_up()
+    bridge.wait_until_used()
     bridge.end_interval()
-    bridge.visitors.come(3)
+    bridge.visitors.visit(3)
     assert bridge.countries() == [{"de"}, {"de"}, {"fr"}]
     bridge.running.child.stop()
     assert bridge.refusals() == 0
 
 
 @pytest.mark.parametrize("spoil", [*SPOILT, os.unlink])
-def test_whoever_asks_for_a_look_at_a_spoilt_file_is_told(bridge: Bridge, spoil: Callable[[Path], None]) -> None:
-    """By SIGHUP, each time; clients are counted as before."""
+def test_sighup_with_a_spoilt_file_is_logged_each_time(bridge: Bridge, spoil: Callable[[Path], None]) -> None:
+    """Clients are counted as before."""
     spoil(bridge.geoip)
     for times in (1, 2):
-        bridge.hang_up()
+        bridge.send_sighup()
         bridge.wait_until_refused(times)
-        bridge.visitors.come(2)
+        bridge.visitors.visit(2)
     bridge.end_interval()
-    bridge.visitors.come(2)
+    bridge.visitors.visit(2)
     assert bridge.countries() == [{"de"}, {"de"}]
 
 
 @pytest.mark.parametrize("times", [1, 5])
 def test_while_a_large_file_is_read_clients_are_served(tmp_path: Path, times: int) -> None:
-    """As many ranges as the real one has, one core, however often it is asked for: nobody waits until it is read."""
+    """As many ranges as the real one has, one core, any number of SIGHUPs: no client waits until it is read."""
     with counting(tmp_path, cpu=min(os.sched_getaffinity(0))) as bridge:
         by_renaming(bridge.geoip, many_ranges() + NEW)
         for _ in range(times):
-            bridge.hang_up()
+            bridge.send_sighup()
         before = len(bridge.visitors.served)
-        while not any(TAKEN_UP in line for line in bridge.running.said()):
-            bridge.visitors.come()
+        while not any(USED in line for line in bridge.running.said()):
+            bridge.visitors.visit()
         served = len(bridge.visitors.served) - before
-        # What the run leaves behind is searched for addresses, which takes its time.
+        # The files of the run are searched for addresses, which would take long.
         bridge.geoip.unlink()
         bridge.end_interval()
-        bridge.visitors.come(3)
+        bridge.visitors.visit(3)
         assert bridge.countries() == [{"de"}, {"fr"}]
     assert served >= MEANWHILE
 
 
 def test_while_a_large_file_is_read_the_program_ends_at_once(bridge: Bridge) -> None:
-    """SIGTERM in the middle of it: gone within a second, as always."""
+    """SIGTERM while it is read: the program has ended within a second, as always."""
     by_renaming(bridge.geoip, many_ranges() * LARGE)
-    bridge.hang_up()
-    # By then it has begun.
-    bridge.visitors.come()
+    bridge.send_sighup()
+    # By then reading has begun.
+    bridge.visitors.visit()
     began = time.monotonic()
     bridge.running.child.send_signal(signal.SIGTERM)
     assert bridge.running.child.wait() == 0
@@ -254,6 +254,6 @@ def test_while_a_large_file_is_read_the_program_ends_at_once(bridge: Bridge) -> 
 
 
 def many_ranges() -> str:
-    """Make a large file's ranges, in front of those of the test's own."""
+    """Make a large file's ranges, all below those of the test's own."""
     first = int.from_bytes(bytes((11, 0, 0, 0)), "big")
-    return "".join(f"{place},{place + 255},US\n" for place in range(first, first + (MANY_RANGES << 8), 256))
+    return "".join(f"{start},{start + 255},US\n" for start in range(first, first + (MANY_RANGES << 8), 256))

@@ -20,9 +20,9 @@ BUFFER = 4
 
 
 def kill_under_load(bridge: Managed) -> int:
-    """Kill it while clients come; give how many were served."""
+    """Kill it while clients connect; return how many were served."""
     visitors = Visitors(bridge.methods["obfs3"])
-    with visitors.stay() as staying:
+    with visitors.connect() as staying:
         with crowd(visitors):
             assert wait_until(lambda: len(visitors.served) > 5 * BUFFER)
             bridge.child.send_signal(signal.SIGKILL)
@@ -31,8 +31,8 @@ def kill_under_load(bridge: Managed) -> int:
     return len(visitors.served)
 
 
-def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) -> None:
-    """Three kills in a row: each costs a buffer of lines at most, and no line of before or after it."""
+def test_after_a_kill_the_next_program_uses_the_log_and_serves(tmp_path: Path) -> None:
+    """Three kills in a row: each loses at most a buffer of lines, and no line before or after it."""
     log = tmp_path / "log"
     argv = managed.ours(*managed.counting(log, BUFFER))
     served = 0
@@ -41,7 +41,7 @@ def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) ->
             with managed.server(tmp_path / "state", tor, argv=argv) as bridge:
                 served += kill_under_load(bridge)
         with managed.server(tmp_path / "state", tor, argv=argv) as bridge:
-            Visitors(bridge.methods["obfs3"]).come(BUFFER + 1)
+            Visitors(bridge.methods["obfs3"]).visit(BUFFER + 1)
             served += BUFFER
     content = log.read_bytes()
     whole = sum(line.endswith(b"\n") and is_line(line) for line in content.splitlines(keepends=True))

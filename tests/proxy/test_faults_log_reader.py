@@ -1,4 +1,4 @@
-"""The program's own log goes into a pipe, and whoever reads it stops reading."""
+"""The program's own log goes into a pipe whose reader stops reading."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIPE_SIZE = 4096
 
 @contextlib.contextmanager
 def idle_reader(path: Path) -> Iterator[None]:
-    """Make a pipe, and hold its other end without reading."""
+    """Make a pipe, and keep its other end open without reading."""
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -30,8 +30,8 @@ def idle_reader(path: Path) -> Iterator[None]:
         os.close(reader)
 
 
-def test_a_reader_who_stops_holds_nobody_up(tmp_path: Path) -> None:
-    """At severity info: lines that nobody takes are lost, clients are served and counted."""
+def test_a_reader_that_stops_delays_no_client(tmp_path: Path) -> None:
+    """At severity info: lines that are not read are lost, clients are served and counted."""
     argv = managed.ours(
         "--log-file", str(tmp_path / "pipe"), "--log-min-severity", "info", *managed.counting(tmp_path / "log")
     )
@@ -41,7 +41,7 @@ def test_a_reader_who_stops_holds_nobody_up(tmp_path: Path) -> None:
         managed.server(tmp_path / "state", tor, argv=argv) as bridge,
     ):
         visitors = Visitors(bridge.methods["obfs3"])
-        with visitors.stay() as staying:
-            visitors.come(100)
+        with visitors.connect() as staying:
+            visitors.visit(100)
             assert is_served(staying)
-    assert countries(tmp_path / "log") == visitors.counted()
+    assert countries(tmp_path / "log") == visitors.expected_lines()

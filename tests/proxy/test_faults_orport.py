@@ -1,4 +1,4 @@
-"""The ORPort is gone, or does not answer: its clients are closed and not counted, and all is well once it is back."""
+"""The ORPort has ended, or does not answer: clients are closed and not counted, and are served once it is back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from peers import extended, managed
 from peers.destinations import TIMEOUT, echo
 from peers.extended import OrPortConduct
-from tests.proxy.honest import EXACT, Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
+from tests.proxy.honest import EXACT, Visitors, countries, is_refused, is_served, is_waiting, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _SYN_SENT = "02"
-_SENTENCE = re.compile(r"obfs3: ([0-9]+) connection\(s\) could not be passed on \((.*)\)")
+_REPORT = re.compile(r"obfs3: ([0-9]+) connection\(s\) could not be passed on \((.*)\)")
 
 
 class PlainOrPort(socketserver.ThreadingTCPServer):
@@ -42,14 +42,14 @@ class PlainOrPort(socketserver.ThreadingTCPServer):
     block_on_close = False
 
     def finish_request(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Treat one connection."""
+        """Serve one connection."""
         assert isinstance(request, socket.socket)
         echo(request)
 
 
 @contextlib.contextmanager
 def plain(_: Path, port: int) -> Iterator[tuple[str, int]]:
-    """Be an ORPort until the block ends."""
+    """Run an ORPort until the block ends."""
     with PlainOrPort((HOST, port), socketserver.BaseRequestHandler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -62,81 +62,81 @@ def plain(_: Path, port: int) -> Iterator[tuple[str, int]]:
 
 @contextlib.contextmanager
 def with_cookie(folder: Path, port: int) -> Iterator[ExtendedOrPort]:
-    """Be an extended ORPort until the block ends; the next one has another cookie."""
+    """Run an extended ORPort until the block ends; the next one has another cookie."""
     with extended.orport(folder, port=port) as stub:
         yield stub
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port that nobody else takes while nobody listens there: it is bound all the time."""
+    """A port that no other program takes: it is bound all the time."""
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((HOST, 0))
         yield bound.getsockname()[1]
 
 
-def said(bridge: Managed) -> list[tuple[int, str]]:
-    """What the program has said of connections that could not be passed on: how many, and why."""
-    matches = (_SENTENCE.fullmatch(warning) for warning in warnings(bridge))
+def reports(bridge: Managed) -> list[tuple[int, str]]:
+    """Return what the program has reported about connections that could not be passed on: how many, and why."""
+    matches = (_REPORT.fullmatch(warning) for warning in warnings(bridge))
     return [(int(match[1]), match[2]) for match in matches if match]
 
 
-def wait_for_sentences(bridge: Managed, number: int) -> None:
-    """Wait until the program has said that many of them, and no more."""
-    assert wait_until(lambda: len(said(bridge)) >= number)
-    assert len(said(bridge)) == number
+def wait_for_reports(bridge: Managed, number: int) -> None:
+    """Wait until there are that many reports, and check that there are no more."""
+    assert wait_until(lambda: len(reports(bridge)) >= number)
+    assert len(reports(bridge)) == number
 
 
 def being_dialed(port: int) -> int:
-    """How many connections to a port have not been answered by the kernel yet."""
+    """Count the connections to a port that the kernel has not answered yet."""
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return sum(row[3] == _SYN_SENT and row[2].endswith(f":{port:04X}") for row in rows)
 
 
 @pytest.mark.parametrize("be_orport", [plain, with_cookie])
 def test_while_it_is_gone_clients_are_closed_and_not_counted(tmp_path: Path, port: int, be_orport: BeOrPort) -> None:
-    """Three are served, five find it gone, three are served again: the log has the six."""
+    """Three are served, five are refused, three are served again: the log has the six."""
     log = tmp_path / "log"
-    with contextlib.ExitStack() as until_it_goes:
-        orport = until_it_goes.enter_context(be_orport(tmp_path, port))
+    with contextlib.ExitStack() as until_it_ends:
+        orport = until_it_ends.enter_context(be_orport(tmp_path, port))
         with managed.server(tmp_path / "state", orport, argv=managed.ours(EXACT, *managed.counting(log))) as bridge:
             visitors = Visitors(bridge.methods["obfs3"])
-            visitors.come(3)
-            until_it_goes.close()
-            visitors.be_turned_away(5)
+            visitors.visit(3)
+            until_it_ends.close()
+            visitors.expect_refused(5)
             with be_orport(tmp_path, port):
-                visitors.come(3, "tr")
-    assert countries(log) == visitors.counted()
+                visitors.visit(3, "tr")
+    assert countries(log) == visitors.expected_lines()
 
 
-def test_that_it_is_gone_is_said_once_a_minute_with_a_number_and_no_address(tmp_path: Path, port: int) -> None:
-    """Every client of each minute is in that minute's one sentence; where there were none, there is no sentence."""
+def test_it_is_reported_once_a_minute_with_a_number_and_no_address(tmp_path: Path, port: int) -> None:
+    """Each minute's report counts that minute's clients; a minute without clients has no report."""
     time = Time(tmp_path)
-    with contextlib.ExitStack() as until_it_goes:
-        orport = until_it_goes.enter_context(with_cookie(tmp_path, port))
+    with contextlib.ExitStack() as until_it_ends:
+        orport = until_it_ends.enter_context(with_cookie(tmp_path, port))
         argv = managed.ours(EXACT, *managed.counting(tmp_path / "log"))
         with managed.server(tmp_path / "state", orport, argv=argv, environment=time.environment) as bridge:
             visitors = Visitors(bridge.methods["obfs3"])
-            visitors.come(1)
-            until_it_goes.close()
-            visitors.be_turned_away(3)
-            assert said(bridge) == []
+            visitors.visit(1)
+            until_it_ends.close()
+            visitors.expect_refused(3)
+            assert reports(bridge) == []
             for minutes in (1, 2):
-                time.minute(visitors.be_turned_away)
-                wait_for_sentences(bridge, minutes)
+                time.minute(visitors.expect_refused)
+                wait_for_reports(bridge, minutes)
             with with_cookie(tmp_path, port):
                 for _ in range(3):
-                    time.minute(visitors.come)
+                    time.minute(visitors.visit)
             bridge.child.stop()
-    numbers, reasons = zip(*said(bridge), strict=True)
+    numbers, reasons = zip(*reports(bridge), strict=True)
     assert len(numbers) == 3
     assert sum(numbers) == 3 + 2 * 2
     assert set(reasons) == {"ECONNREFUSED"}
 
 
-def test_one_that_hangs_is_given_five_seconds(tmp_path: Path) -> None:
-    """Two hear nothing at all, two no verdict: others are served meanwhile, and only the others are counted."""
+def test_a_hanging_orport_has_five_seconds(tmp_path: Path) -> None:
+    """Two clients get no answer, two no verdict: others are served meanwhile, and only the others are counted."""
     time, log = Time(tmp_path), tmp_path / "log"
     argv = managed.ours(EXACT, *managed.counting(log))
     with (
@@ -145,24 +145,24 @@ def test_one_that_hangs_is_given_five_seconds(tmp_path: Path) -> None:
         contextlib.ExitStack() as stack,
     ):
         visitors = Visitors(bridge.methods["obfs3"])
-        hanging = [stack.enter_context(visitors.ask("ir")) for _ in range(4)]
+        hanging = [stack.enter_context(visitors.send_hello("ir")) for _ in range(4)]
         tor.wait_for(2)
-        visitors.come(3)
+        visitors.visit(3)
         time.clock.move(4)
-        visitors.come(3)
+        visitors.visit(3)
         assert all(is_waiting(client) for client in hanging)
         time.clock.move(2)
-        visitors.come(3)
-        assert all(is_hung_up_on(client) for client in hanging)
-        time.minute(visitors.come)
-        assert wait_until(lambda: said(bridge) == [(4, "the extended ORPort took too long")])
-    assert countries(log) == visitors.counted()
+        visitors.visit(3)
+        assert all(is_refused(client) for client in hanging)
+        time.minute(visitors.visit)
+        assert wait_until(lambda: reports(bridge) == [(4, "the extended ORPort took too long")])
+    assert countries(log) == visitors.expected_lines()
 
 
 @contextlib.contextmanager
 def with_a_short_queue() -> Iterator[tuple[tuple[str, int], threading.Event]]:
-    """Be a plain ORPort that takes one connection, and further ones only once an event is set; gives both."""
-    room = threading.Event()
+    """Run a plain ORPort that accepts one connection, and further ones when an event is set; yield both."""
+    has_space = threading.Event()
 
     def handle(accepted: socket.socket) -> None:
         with accepted, contextlib.suppress(OSError):
@@ -174,36 +174,36 @@ def with_a_short_queue() -> Iterator[tuple[tuple[str, int], threading.Event]]:
             with contextlib.suppress(OSError):
                 while True:
                     threading.Thread(target=handle, args=(listening.accept()[0],), daemon=True).start()
-                    room.wait(TIMEOUT)
+                    has_space.wait(TIMEOUT)
 
         thread = threading.Thread(target=accept)
         thread.start()
         try:
-            yield listening.getsockname(), room
+            yield listening.getsockname(), has_space
         finally:
-            room.set()
+            has_space.set()
             listening.shutdown(socket.SHUT_RDWR)
             thread.join(TIMEOUT)
 
 
-def test_one_that_takes_no_connection_is_given_ten_seconds(tmp_path: Path) -> None:
-    """A plain one whose queue is full: who is there stays, who comes is closed, and with room again all is well."""
+def test_an_orport_that_accepts_no_connection_has_ten_seconds(tmp_path: Path) -> None:
+    """A plain one whose queue is full: old connections stay, new ones are closed, and later ones are served."""
     time, log = Time(tmp_path), tmp_path / "log"
     argv = managed.ours(EXACT, *managed.counting(log))
     with (
-        with_a_short_queue() as (orport, room),
+        with_a_short_queue() as (orport, has_space),
         managed.server(tmp_path / "state", orport, argv=argv, environment=time.environment) as bridge,
         contextlib.ExitStack() as stack,
     ):
         visitors = Visitors(bridge.methods["obfs3"])
-        staying = stack.enter_context(visitors.stay())
-        # The queue has one place.
+        staying = stack.enter_context(visitors.connect())
+        # The queue holds one connection.
         stack.enter_context(socket.create_connection(orport, TIMEOUT))
-        hanging = [stack.enter_context(visitors.ask("ir")) for _ in range(3)]
+        hanging = [stack.enter_context(visitors.send_hello("ir")) for _ in range(3)]
         assert wait_until(lambda: being_dialed(orport[1]) == 3)
         time.clock.move(11)
         assert is_served(staying)
-        assert all(is_hung_up_on(client) for client in hanging)
-        room.set()
-        visitors.come(3, "tr")
-    assert countries(log) == visitors.counted()
+        assert all(is_refused(client) for client in hanging)
+        has_space.set()
+        visitors.visit(3, "tr")
+    assert countries(log) == visitors.expected_lines()

@@ -27,7 +27,7 @@ A_LITTLE = 5.0
 
 READERS_OF_NOTHING = 8
 POURED = 64 << 20
-"""Bytes that each of them is sent as far as they are accepted."""
+"""Bytes that are sent to each of them, as far as they are accepted."""
 
 MEMORY = 64 << 20
 """Bytes by which the program may grow, of half a GiB that is sent."""
@@ -36,7 +36,7 @@ POUR = b"pour"
 
 
 @pytest.mark.parametrize("name", ["obfs2", "obfs3"])
-def test_one_byte_a_second_is_cut_off_at_its_deadline(tmp_path: Path, name: str) -> None:
+def test_one_byte_a_second_is_closed_at_its_deadline(tmp_path: Path, name: str) -> None:
     """An honest client is served every second; the slow one is closed within its minute, and never counted."""
     moved = Time(tmp_path)
     argv = managed.ours(*managed.counting(tmp_path / "log"))
@@ -45,7 +45,7 @@ def test_one_byte_a_second_is_cut_off_at_its_deadline(tmp_path: Path, name: str)
         managed.server(tmp_path / "state", tor, argv=argv, environment=moved.environment) as bridge,
     ):
         visitors = Visitors(bridge.methods[name], name)
-        visitors.come()
+        visitors.visit()
         began = moved.clock.now()
         with socket.create_connection(bridge.methods[name], TIMEOUT, (canary.address("ir"), 0)) as slow:
             while is_open(slow):
@@ -53,10 +53,10 @@ def test_one_byte_a_second_is_cut_off_at_its_deadline(tmp_path: Path, name: str)
                 with contextlib.suppress(ConnectionError):
                     slow.sendall(os.urandom(1))
                 moved.clock.move(1)
-                visitors.come()
+                visitors.visit()
             lasted = moved.clock.now() - began
     assert lasted > DEADLINES[0]
-    assert countries(tmp_path / "log") == visitors.counted()
+    assert countries(tmp_path / "log") == visitors.expected_lines()
     assert len(tor.visits) == len(visitors.served)
     assert warnings(bridge) == []
 
@@ -86,19 +86,19 @@ def test_clients_that_do_not_read_stop_only_their_own_connections(tmp_path: Path
         contextlib.ExitStack() as stack,
     ):
         visitors = Visitors(bridge.methods["obfs3"])
-        staying = stack.enter_context(visitors.stay())
+        staying = stack.enter_context(visitors.connect())
         before = resident(bridge.child.pid)
-        readers = [stack.enter_context(visitors.stay("tr")) for _ in range(READERS_OF_NOTHING)]
+        readers = [stack.enter_context(visitors.connect("tr")) for _ in range(READERS_OF_NOTHING)]
         for reader in readers:
             reader.sendall(POUR)
         for _ in readers:
-            visitors.come()
+            visitors.visit()
             assert stuck.acquire(timeout=TIMEOUT)
         assert resident(bridge.child.pid) - before < MEMORY
-        visitors.come(5)
+        visitors.visit(5)
         assert is_served(staying)
         for reader in readers:
             reader.close()
-        visitors.come(5)
+        visitors.visit(5)
         assert is_served(staying)
-    assert countries(tmp_path / "log") == visitors.counted()
+    assert countries(tmp_path / "log") == visitors.expected_lines()

@@ -34,12 +34,12 @@ def visit(
     secret: str | None = None,
     timeout: float = SECONDS,
 ) -> bytes:
-    """Come as a client, say hello, and give what comes back; nothing where the connection is closed.
+    """Connect as a client, send HELLO, and return the answer; nothing where the connection is closed.
 
     Args:
         bridge: where the program listens.
         name: the transport.
-        source: the loopback address to come from; None for the kernel's choice.
+        source: the client's loopback address; None for the kernel's choice.
         secret: the transport's shared secret, if it has one.
         timeout: seconds for each step.
 
@@ -55,17 +55,17 @@ def visit(
 
 
 def greet(connection: socket.socket) -> bytes:
-    """Say hello on a connection that others obfuscate, hang up, and give what came back."""
+    """Send HELLO on a connection that others obfuscate, return the answer, and close."""
     with connection:
         connection.sendall(HELLO)
         return connection.recv(1 << 16)
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Look again and again until something has happened; tell whether it has in time.
+    """Check again and again until something has happened; tell whether it has in time.
 
     Args:
-        happened: looks; it may visit the program, so that its loop turns.
+        happened: checks; it may visit the program, so that its loop turns.
         seconds: how long at most.
     """
     deadline = time.monotonic() + seconds
@@ -75,13 +75,13 @@ def wait_until(happened: Callable[[], bool], seconds: float = SECONDS) -> bool:
 
 
 def refuse_in(environment: Mapping[str, str | None]) -> list[str]:
-    """Run the program for a tor in whose environment it must not begin: in this process, to its end with status 1.
+    """Run the program with an environment that it must refuse: in this process, until it exits with status 1.
 
     Args:
-        environment: all that it is told; None for what is not there at all.
+        environment: tor's variables; None for one that is not set.
 
     Returns:
-        the lines that it said to tor.
+        The lines that it wrote to tor.
     """
     told = {name: value for name, value in environment.items() if value is not None}
     options = parse_obfsproxy(["--no-log", "managed"], TRANSPORTS, RETIRED)
@@ -100,5 +100,5 @@ def refuse_in(environment: Mapping[str, str | None]) -> list[str]:
 
 
 def countries(log: Path) -> list[str]:
-    """Give the country of each line of a statistics log, in the order of the lines."""
+    """Return the country of each line of a statistics log, in the order of the lines."""
     return [line.split()[2] for line in log.read_text().splitlines()]

@@ -176,5 +176,5 @@ def test_a_second_wrap_does_not_get_the_first_ones_log(tmp_path: Path) -> None:
         result = run(tmp_path, TRUE, options=options)
         assert result.returncode == 1
         assert b"is in use by another program; give each its own with --stats-log" in result.stdout
-        Visitors(first.methods[wrapped.NAME], "dummy").come()
+        Visitors(first.methods[wrapped.NAME], "dummy").visit()
         assert first.folders() == [first.entrance.cookie_file.parent]

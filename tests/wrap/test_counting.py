@@ -42,8 +42,8 @@ def answer(connection: socket.socket) -> int | None:
 def test_every_client_is_a_line_with_its_country(counting: Counting) -> None:
     """Three countries and an unknown one; each address has its own hash."""
     for country in ("de", "tr", "ir", "??", "de"):
-        counting.visitors.come(country=country)
-    assert countries(counting.log) == counting.visitors.counted()
+        counting.visitors.visit(country=country)
+    assert countries(counting.log) == counting.visitors.expected_lines()
 
 
 def test_a_client_that_comes_again_has_the_same_hash(tmp_path: Path) -> None:
@@ -63,10 +63,10 @@ def test_a_client_that_tor_does_not_accept_is_denied_and_not_counted(
 ) -> None:
     """The program gets DENY, as if from tor; clients before and after it are served and counted."""
     counting.tor.expect(OrPortConduct.HONEST, conduct)
-    counting.visitors.come()
+    counting.visitors.visit()
     assert answer(counting.bridge.entrance.ask(f"{canary.address('ir')}:5678")) == stand_in.DENY
-    counting.visitors.come(2)
-    assert countries(counting.log) == counting.visitors.counted()
+    counting.visitors.visit(2)
+    assert countries(counting.log) == counting.visitors.expected_lines()
     assert not any("internal error" in line for line in counting.bridge.said())
 
 
@@ -78,8 +78,8 @@ def test_a_client_counts_at_tors_okay(tmp_path: Path) -> None:
         wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge,
     ):
         visitors = Visitors(bridge.methods[wrapped.NAME], "dummy")
-        visitors.come()
-        with visitors.ask("tr") as client:
+        visitors.visit()
+        with visitors.send_hello("tr") as client:
             tor.wait_for(2)
             # The next client that counts would have written the line of the one before it.
             assert countries(log) == Counter()
@@ -112,7 +112,7 @@ def test_with_a_plain_orport_a_client_counts_when_it_is_connected(tmp_path: Path
         with wrapped.server(tmp_path, parse_endpoint(address), *options) as bridge:
             visitors = Visitors(bridge.methods[wrapped.NAME], "dummy")
             for country in ("de", "tr", "ir", "de"):
-                visitors.come(country=country)
+                visitors.visit(country=country)
     assert [(line.country, line.transport) for line in lines(log)] == [
         (country, wrapped.NAME) for country in ("de", "tr", "ir")
     ]
@@ -145,13 +145,13 @@ def test_other_transports_messages_are_served_and_counted(counting: Counting, co
     """With made-up ports, or without one of the messages."""
     before = countries(counting.log).total()
     counting.bridge.program.expect(conduct)
-    with counting.visitors.ask() as client:
+    with counting.visitors.send_hello() as client:
         assert client.recv() == HELLO
         counting.visitors.served.append("??" if conduct is ServerConduct.NO_ADDRESS else "de")
         assert is_served(client)
-    counting.visitors.come()
+    counting.visitors.visit()
     assert countries(counting.log).total() - before in {1, 2}
-    assert countries(counting.log) == counting.visitors.counted()
+    assert countries(counting.log) == counting.visitors.expected_lines()
 
 
 def test_what_tor_sends_may_arrive_in_pieces(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_tor_sends_may_arrive_in_pieces(tmp_path: Path) -> None:
 def test_tor_on_ipv6_is_reached(tmp_path: Path) -> None:
     """ExtORPort [::1]:auto."""
     with extended.orport(tmp_path, host="::1") as tor, wrapped.server(tmp_path, tor, "--no-stats") as bridge:
-        Visitors(bridge.methods[wrapped.NAME], "dummy").come()
+        Visitors(bridge.methods[wrapped.NAME], "dummy").visit()
         assert len(tor.visits) == 1
 
 
@@ -183,8 +183,8 @@ def test_many_at_once_are_all_counted(tmp_path: Path) -> None:
         contextlib.ExitStack() as stack,
     ):
         visitors = Visitors(bridge.methods[wrapped.NAME], "dummy")
-        staying = [stack.enter_context(visitors.stay("tr")) for _ in range(20)]
-        for done in [crowd.submit(visitors.come, 5) for _ in range(20)]:
+        staying = [stack.enter_context(visitors.connect("tr")) for _ in range(20)]
+        for done in [crowd.submit(visitors.visit, 5) for _ in range(20)]:
             done.result(TIMEOUT)
         assert all(is_served(client) for client in staying)
         assert countries(log).total() == len(visitors.served) - 1 == 119
@@ -198,12 +198,12 @@ def test_an_intervals_lines_are_written_when_it_has_ended(tmp_path: Path) -> Non
         with wrapped.server(tmp_path, tor, *options, environment=time.environment) as bridge:
             visitors = Visitors(bridge.methods[wrapped.NAME], "dummy")
             for country in ("tr", "de", "tr", "ir"):
-                visitors.come(country=country)
-            time.tick(visitors.come)
+                visitors.visit(country=country)
+            time.tick(visitors.visit)
             assert countries(log) == Counter()
             for seconds in (DAY, 601):
                 time.clock.move(seconds)
-                time.tick(visitors.come, 2)
+                time.tick(visitors.visit, 2)
         assert countries(log) == {"tr": 2, "de": 2, "ir": 1}
         assert len({line.start for line in lines(log)}) == 1
 
@@ -211,6 +211,6 @@ def test_an_intervals_lines_are_written_when_it_has_ended(tmp_path: Path) -> Non
 def test_without_statistics_nothing_is_counted(tmp_path: Path) -> None:
     """--no-stats: clients are forwarded, and no file is made."""
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, "--no-stats") as bridge:
-        Visitors(bridge.methods[wrapped.NAME], "dummy").come(3)
+        Visitors(bridge.methods[wrapped.NAME], "dummy").visit(3)
         assert list(bridge.state.iterdir()) == bridge.folders()
         assert len(tor.visits) == 3

@@ -65,14 +65,14 @@ def has_read_countries_again(bridge: Deaf) -> bool:
 def test_no_line_is_lost_and_nobody_waits(tmp_path: Path) -> None:
     """The program writes more than a pipe holds, and the wrap its own lines; clients are served and counted."""
     with deaf(tmp_path) as bridge:
-        bridge.visitors.come()
+        bridge.visitors.visit()
         speaker = threading.Thread(target=bridge.program.write, args=(b"".join(LINES),))
         speaker.start()
-        bridge.visitors.come(5)
+        bridge.visitors.visit(5)
         bridge.reader.process.send_signal(signal.SIGHUP)
         assert wait_until(lambda: has_read_countries_again(bridge))
-        bridge.visitors.come(5, "tr")
-        assert countries(bridge.log) == bridge.visitors.counted()
+        bridge.visitors.visit(5, "tr")
+        assert countries(bridge.log) == bridge.visitors.expected_lines()
         said: list[bytes] = []
         while not said or said[-1] != LINES[-1]:
             said += bridge.reader.lines(1)
@@ -86,7 +86,7 @@ def test_it_ends_in_time_all_the_same(tmp_path: Path) -> None:
     with deaf(tmp_path) as bridge:
         speaker = threading.Thread(target=speak, args=(bridge.program,))
         speaker.start()
-        bridge.visitors.come(2)
+        bridge.visitors.visit(2)
         asked = time.monotonic()
         bridge.reader.process.terminate()
         assert bridge.reader.process.wait(TIMEOUT) == 0
@@ -110,10 +110,10 @@ def test_a_tor_that_has_closed_its_end_is_no_reason_to_end(tmp_path: Path) -> No
         for _ in range(3):
             speak(bridge.program)
             bridge.reader.process.send_signal(signal.SIGHUP)
-            bridge.visitors.come(2)
+            bridge.visitors.visit(2)
         assert wait_until(lambda: has_read_countries_again(bridge))
-        bridge.visitors.come()
-        assert countries(bridge.log) == bridge.visitors.counted()
+        bridge.visitors.visit()
+        assert countries(bridge.log) == bridge.visitors.expected_lines()
         bridge.reader.process.terminate()
         assert bridge.reader.process.wait(TIMEOUT) == 0
 
@@ -122,6 +122,6 @@ def test_a_program_that_has_closed_its_end_goes_on(tmp_path: Path) -> None:
     """The end of its standard output is not its end."""
     with deaf(tmp_path) as bridge:
         bridge.program.close_stdout()
-        bridge.visitors.come(3)
+        bridge.visitors.visit(3)
         assert bridge.reader.process.poll() is None
-        assert countries(bridge.log) == bridge.visitors.counted()
+        assert countries(bridge.log) == bridge.visitors.expected_lines()

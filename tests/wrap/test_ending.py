@@ -13,7 +13,7 @@ import pytest
 from peers import extended, managed, stand_in, wrapped
 from peers.processes import Held, family, listeners
 from tests import canary
-from tests.proxy.honest import Visitors, countries, is_hung_up_on, is_open, is_served
+from tests.proxy.honest import Visitors, countries, is_open, is_refused, is_served
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
 from tests.wrap.running import SHELL, environment, run
@@ -85,7 +85,7 @@ def test_a_signal_ends_it_and_nothing_is_flushed(tmp_path: Path, number: signal.
         extended.orport(tmp_path) as tor,
         wrapped.server(tmp_path, tor, *managed.counting(log, buffer=100)) as bridge,
     ):
-        Visitors(bridge.methods[NAME], "dummy").come(3)
+        Visitors(bridge.methods[NAME], "dummy").visit(3)
         asked = time.monotonic()
         with Held(family(bridge.child.pid)) as processes:
             bridge.child.send_signal(number)
@@ -132,12 +132,12 @@ def test_a_program_that_does_not_end_is_killed_after_five_seconds(tmp_path: Path
         for number in ALL[:2]:
             bridge.child.send_signal(number)
             bridge.child.wait_for_line("stdout", f'"{number.name}"')
-            visitors.come()
-        staying = visitors.stay()
+            visitors.visit()
+        staying = visitors.connect()
         bridge.child.send_signal(signal.SIGTERM)
         bridge.child.wait_for_line("stdout", '"SIGTERM"')
-        visitors.be_turned_away()
-        assert is_hung_up_on(staying)
+        visitors.expect_refused()
+        assert is_refused(staying)
         staying.close()
         # Whatever the program says wakes the wrap.
         time.clock.move(4)
@@ -163,7 +163,7 @@ def test_after_sigint_who_is_there_is_served_and_counted_to_the_end(tmp_path: Pa
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
         entrance = bridge.entrance
-        with visitors.stay() as staying:
+        with visitors.connect() as staying:
             bridge.child.send_signal(signal.SIGINT)
             assert wait_until(lambda: not listeners([bridge.program.pid]))
             assert is_served(staying)

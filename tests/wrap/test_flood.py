@@ -80,11 +80,11 @@ STOPS: tuple[Callable[[Entrance, socket.socket], None], ...] = (
 )
 
 
-def come_in_good_time(visitors: Visitors, number: int) -> None:
+def visit_quickly(visitors: Visitors, number: int) -> None:
     """Have visitors connect, none of which waits for long."""
     for _ in range(number):
         began = time.monotonic()
-        visitors.come()
+        visitors.visit()
         assert time.monotonic() - began < PATIENCE
 
 
@@ -98,7 +98,7 @@ def test_a_thousand_half_open_connections_keep_no_client_out(tmp_path: Path) -> 
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
         entrance = bridge.entrance
-        visitors.come(5)
+        visitors.visit(5)
         before = resident(bridge.child.pid)
         flood = []
         for number in range(FLOOD):
@@ -106,17 +106,17 @@ def test_a_thousand_half_open_connections_keep_no_client_out(tmp_path: Path) -> 
             STOPS[number % len(STOPS)](entrance, connection)
             flood.append(connection)
             if number % 100 == 99:
-                come_in_good_time(visitors, 1)
-        come_in_good_time(visitors, 5)
+                visit_quickly(visitors, 1)
+        visit_quickly(visitors, 5)
         assert all(is_open(connection) for connection in flood)
         assert resident(bridge.child.pid) - before < MEMORY
         moved.clock.move(OPENING + 1)
-        come_in_good_time(visitors, 2)
+        visit_quickly(visitors, 2)
         assert wait_until(lambda: not any(is_open(connection) for connection in flood))
-        come_in_good_time(visitors, 5)
-        assert countries(log) == visitors.counted()
+        visit_quickly(visitors, 5)
+        assert countries(log) == visitors.expected_lines()
         for _ in range(3):
-            moved.minute(visitors.come)
+            moved.minute(visitors.visit)
         bridge.child.stop()
     assert len(tor.visits) == len(visitors.served)
     assert any(f"{FLOOD} " in sentence for sentence in warnings(bridge))
@@ -132,7 +132,7 @@ def test_beyond_the_cap_connections_wait_until_others_close(tmp_path: Path) -> N
         contextlib.ExitStack() as stack,
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        staying = [stack.enter_context(visitors.stay()) for _ in range(PLACES)]
+        staying = [stack.enter_context(visitors.connect()) for _ in range(PLACES)]
         waiting = [stack.enter_context(bridge.entrance.open()) for _ in range(3)]
         assert not any(is_readable(connection, A_MOMENT) for connection in waiting)
         assert all(is_served(client) for client in staying)
@@ -143,7 +143,7 @@ def test_beyond_the_cap_connections_wait_until_others_close(tmp_path: Path) -> N
             assert stand_in.verdict(connection) == stand_in.OKAY
             visitors.served.append("tr")
         assert all(is_served(client) for client in staying[len(waiting) :])
-        assert countries(log) == visitors.counted()
+        assert countries(log) == visitors.expected_lines()
 
 
 def test_sessions_that_never_finish_are_closed_for_new_ones(tmp_path: Path) -> None:
@@ -156,15 +156,15 @@ def test_sessions_that_never_finish_are_closed_for_new_ones(tmp_path: Path) -> N
         contextlib.ExitStack() as stack,
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        staying = [stack.enter_context(visitors.stay()) for _ in range(3)]
+        staying = [stack.enter_context(visitors.connect()) for _ in range(3)]
         flood = []
         for _ in range(4 * PLACES):
             flood.append(stack.enter_context(bridge.entrance.open()))
-            come_in_good_time(visitors, 1)
+            visit_quickly(visitors, 1)
         assert wait_until(lambda: sum(is_open(connection) for connection in flood) <= PLACES)
         assert is_open(flood[-1])
         assert all(is_served(client) for client in staying)
-        assert countries(log) == visitors.counted()
+        assert countries(log) == visitors.expected_lines()
 
 
 def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
@@ -176,10 +176,10 @@ def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
         contextlib.ExitStack() as stack,
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        staying = [stack.enter_context(visitors.stay()) for _ in range(3)]
+        staying = [stack.enter_context(visitors.connect()) for _ in range(3)]
         allowed = resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE, (3, allowed[1]))
-        waiting = [stack.enter_context(visitors.ask("tr")) for _ in range(5)]
+        waiting = [stack.enter_context(visitors.send_hello("tr")) for _ in range(5)]
         assert not any(is_readable(client.socket, A_MOMENT / len(waiting)) for client in waiting)
         assert all(is_served(client) for client in staying)
         resource.prlimit(bridge.child.pid, resource.RLIMIT_NOFILE, allowed)
@@ -188,6 +188,6 @@ def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
         for client in waiting:
             assert client.recv() == b"hello"
             visitors.served.append("tr")
-        visitors.come()
+        visitors.visit()
         # Who of those who waited was the last nobody can tell, and it need not be known: one line is held back.
-        assert countries(log) == visitors.counted()
+        assert countries(log) == visitors.expected_lines()

@@ -26,7 +26,7 @@ BUFFER = 4
 def kill_under_load(bridge: Wrapped) -> int:
     """Kill the wrap under load; return how many clients were served."""
     visitors = Visitors(bridge.methods[NAME], "dummy")
-    with visitors.stay() as staying, Held(family(bridge.child.pid)) as processes:
+    with visitors.connect() as staying, Held(family(bridge.child.pid)) as processes:
         with crowd(visitors):
             assert wait_until(lambda: len(visitors.served) > 5 * BUFFER)
             bridge.child.send_signal(signal.SIGKILL)
@@ -51,7 +51,7 @@ def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) ->
                 assert len(left) == 1
         with wrapped.server(tmp_path, tor, *options) as bridge:
             assert bridge.folders() == [bridge.entrance.cookie_file.parent]
-            Visitors(bridge.methods[NAME], "dummy").come(BUFFER + 1)
+            Visitors(bridge.methods[NAME], "dummy").visit(BUFFER + 1)
             served += BUFFER
     content = log.read_bytes()
     whole = sum(line.endswith(b"\n") and is_line(line) for line in content.splitlines(keepends=True))

@@ -31,8 +31,8 @@ def test_its_clients_are_introduced_to_tor_and_counted(tmp_path: Path, program: 
     argv = wrapped.argv("--stats-columns", "transport", *managed.counting(log), program=[program])
     with extended.orport(tmp_path) as tor, managed.server(tmp_path / "pt_state", tor, argv=argv) as bridge:
         for name in ("obfs3", "obfs2", "obfs3"):
-            Visitors(bridge.methods[name], name).come()
-        with Visitors(bridge.methods["obfs3"], "obfs3").stay("tr") as staying:
+            Visitors(bridge.methods[name], name).visit()
+        with Visitors(bridge.methods["obfs3"], "obfs3").connect("tr") as staying:
             told = tor.visits[-1]
             assert (told.address, told.transport) == (str(Endpoint(*staying.socket.getsockname()[:2])), "obfs3")
             assert is_served(staying)

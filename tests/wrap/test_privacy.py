@@ -49,7 +49,7 @@ def test_by_default_no_client_is_logged(tmp_path: Path) -> None:
         wrapped.server(tmp_path, tor, "--log-file", str(said), *managed.counting(tmp_path / "log")) as bridge,
     ):
         before = said.read_text().splitlines()
-        Visitors(bridge.methods[NAME], "dummy").come(3)
+        Visitors(bridge.methods[NAME], "dummy").visit(3)
         bridge.child.stop()
     behind = [line.partition("] ")[2] for line in said.read_text().splitlines()[len(before) :]]
     assert behind == ["Got SIGTERM. Terminating.", "Exiting."]

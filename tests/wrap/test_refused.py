@@ -44,13 +44,13 @@ OPENING = 10
 def test_a_client_with_a_faulty_introduction_is_not_counted(counting: Counting, conduct: ServerConduct) -> None:
     """It is closed; tor is not asked."""
     visitors = counting.visitors
-    visitors.come()
+    visitors.visit()
     asked = len(counting.tor.visits)
     counting.bridge.program.expect(conduct)
-    visitors.be_turned_away()
+    visitors.expect_refused()
     assert len(counting.tor.visits) == asked
-    visitors.come(2)
-    assert countries(counting.log) == visitors.counted()
+    visitors.visit(2)
+    assert countries(counting.log) == visitors.expected_lines()
     assert counting.tor.refused == []
 
 
@@ -96,8 +96,8 @@ def test_a_faulty_connection_is_closed_at_once(
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             misbehave(entrance, connection)
         assert ends(connection)
-    counting.visitors.come(2)
-    assert countries(counting.log) == counting.visitors.counted()
+    counting.visitors.visit(2)
+    assert countries(counting.log) == counting.visitors.expected_lines()
 
 
 def ends(connection: socket.socket) -> bool:
@@ -131,8 +131,8 @@ def test_messages_may_arrive_in_small_pieces(counting: Counting) -> None:
         connection.sendall(HELLO)
         assert stand_in.read(connection, len(HELLO)) == HELLO
         counting.visitors.served.append("tr")
-    counting.visitors.come()
-    assert countries(counting.log) == counting.visitors.counted()
+    counting.visitors.visit()
+    assert countries(counting.log) == counting.visitors.expected_lines()
 
 
 def trickle(connection: socket.socket, data: bytes) -> None:
@@ -149,7 +149,7 @@ def test_one_byte_a_second_is_cut_off(tmp_path: Path) -> None:
         wrapped.server(tmp_path, tor, *managed.counting(log), environment=time.environment) as bridge,
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        visitors.come()
+        visitors.visit()
         began = time.clock.now()
         with bridge.entrance.open() as slow:
             slow.sendall(b"\1")
@@ -158,10 +158,10 @@ def test_one_byte_a_second_is_cut_off(tmp_path: Path) -> None:
                 with contextlib.suppress(ConnectionError):
                     slow.sendall(os.urandom(1))
                 time.clock.move(1)
-                visitors.come()
+                visitors.visit()
             lasted = time.clock.now() - began
         assert lasted >= OPENING
-        assert countries(log) == visitors.counted()
+        assert countries(log) == visitors.expected_lines()
         assert len(tor.visits) == len(visitors.served)
 
 
@@ -176,11 +176,11 @@ def test_failures_are_reported_later_as_a_number(tmp_path: Path, options: tuple[
         wrapped.server(tmp_path, tor, *options, *counting, program=wrong, environment=time.environment) as bridge,
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        visitors.be_turned_away(3)
-        visitors.come()
+        visitors.expect_refused(3)
+        visitors.visit()
         assert warnings(bridge) == []
         for _ in range(1 if options else 10):
-            time.minute(visitors.come)
+            time.minute(visitors.visit)
         bridge.child.stop()
     (sentence,) = warnings(bridge)
     assert re.findall(r"\b[0-9]+\b", sentence) == [number]
@@ -196,10 +196,10 @@ def test_a_client_whose_program_never_sends_done_leaves_nothing_behind(tmp_path:
         socket.create_connection(bridge.methods[NAME], TIMEOUT, (canary.address("ir"), 0)) as client,
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        visitors.come(2)
+        visitors.visit(2)
         assert is_open(client)
         time.clock.move(OPENING + 1)
-        visitors.come(2)
+        visitors.visit(2)
         assert client.recv(1) == b""
-        assert countries(log) == visitors.counted()
+        assert countries(log) == visitors.expected_lines()
         assert len(tor.visits) == len(visitors.served)

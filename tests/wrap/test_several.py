@@ -27,7 +27,7 @@ def test_each_transport_is_counted_by_its_name(tmp_path: Path) -> None:
         wrapped.server(tmp_path, tor, *options, transports=names, binds={"snowflake": "[::1]:0"}) as bridge,
     ):
         for name in names[:2] * 3:
-            Visitors(bridge.methods[name], "dummy").come()
+            Visitors(bridge.methods[name], "dummy").visit()
         bridge.program.expect(ServerConduct.BARE)
         for _ in range(2):
             assert visit(bridge.methods["snowflake"], "dummy") == HELLO
@@ -92,15 +92,15 @@ def test_at_sighup_logs_are_opened_anew_and_countries_read_again(tmp_path: Path)
         wrapped.server(tmp_path, tor, *options, program=["--stays"]) as bridge,
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        with visitors.stay():
-            visitors.come()
+        with visitors.connect():
+            visitors.visit()
             for path in (log, said):
                 path.rename(path.with_suffix(".1"))
             bridge.child.send_signal(signal.SIGHUP)
             bridge.child.wait_for_line("stdout", '^LOG SEVERITY=notice MESSAGE="SIGHUP"$')
             assert wait_until(lambda: said.exists() and "from the next interval on" in said.read_text())
-            visitors.come(2, "tr")
+            visitors.visit(2, "tr")
         bridge.child.send_signal(signal.SIGKILL)
         bridge.child.wait()
-    assert countries(log.with_suffix(".1"), log) == visitors.counted()
+    assert countries(log.with_suffix(".1"), log) == visitors.expected_lines()
     assert [line.country for line in lines(log)] == ["de", "tr"]

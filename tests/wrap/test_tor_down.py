@@ -12,7 +12,7 @@ import pytest
 from peers import extended, managed, stand_in, wrapped
 from peers.extended import OrPortConduct
 from tests import canary
-from tests.proxy.honest import EXACT, Visitors, countries, is_hung_up_on, is_served, is_waiting, warnings
+from tests.proxy.honest import EXACT, Visitors, countries, is_refused, is_served, is_waiting, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
 
@@ -45,14 +45,14 @@ def test_a_restarted_tor_is_used_again(tmp_path: Path, port: int) -> None:
         tor = until_it_goes.enter_context(extended.orport(tmp_path, port=port))
         with wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge:
             visitors = Visitors(bridge.methods[NAME], "dummy")
-            visitors.come(3)
+            visitors.visit(3)
             until_it_goes.close()
-            visitors.be_turned_away(4)
+            visitors.expect_refused(4)
             with bridge.entrance.ask(f"{canary.address('ir')}:5678") as connection:
                 assert stand_in.verdict(connection) == stand_in.DENY
             with extended.orport(tmp_path, port=port):
-                visitors.come(3, "tr")
-            assert countries(log) == visitors.counted()
+                visitors.visit(3, "tr")
+            assert countries(log) == visitors.expected_lines()
 
 
 def test_a_cookie_that_is_replaced_is_used_for_the_next_client(tmp_path: Path) -> None:
@@ -60,12 +60,12 @@ def test_a_cookie_that_is_replaced_is_used_for_the_next_client(tmp_path: Path) -
     log = tmp_path / "log"
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge:
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        with visitors.stay() as staying:
+        with visitors.connect() as staying:
             for country in ("de", "tr", "ir"):
                 tor.renew_cookie()
-                visitors.come(2, country)
+                visitors.visit(2, country)
                 assert is_served(staying)
-        assert countries(log) == visitors.counted()
+        assert countries(log) == visitors.expected_lines()
         assert (len(tor.visits), tor.refused) == (len(visitors.served), [])
 
 
@@ -90,16 +90,16 @@ def test_without_tors_cookie_clients_are_denied(tmp_path: Path, spoil: Callable[
     with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *managed.counting(log)) as bridge:
         visitors = Visitors(bridge.methods[NAME], "dummy")
         good = tor.cookie_file.read_bytes()
-        with visitors.stay() as staying:
+        with visitors.connect() as staying:
             spoil(tor.cookie_file)
-            visitors.be_turned_away(2)
+            visitors.expect_refused(2)
             with bridge.entrance.ask(f"{canary.address('ir')}:5678") as connection:
                 assert stand_in.verdict(connection) == stand_in.DENY
             assert is_served(staying)
             tor.cookie_file.unlink(missing_ok=True)
             tor.cookie_file.write_bytes(good)
-            visitors.come(3, "tr")
-        assert countries(log) == visitors.counted()
+            visitors.visit(3, "tr")
+        assert countries(log) == visitors.expected_lines()
 
 
 def test_a_tor_that_does_not_answer_has_ten_seconds(tmp_path: Path) -> None:
@@ -111,17 +111,17 @@ def test_a_tor_that_does_not_answer_has_ten_seconds(tmp_path: Path) -> None:
         contextlib.ExitStack() as stack,
     ):
         visitors = Visitors(bridge.methods[NAME], "dummy")
-        hanging = [stack.enter_context(visitors.ask("ir")) for _ in range(4)]
+        hanging = [stack.enter_context(visitors.send_hello("ir")) for _ in range(4)]
         tor.wait_for(2)
         assert wait_until(lambda: tor.connections == 4)
-        visitors.come(3)
+        visitors.visit(3)
         assert all(is_waiting(client) for client in hanging)
         time.clock.move(OPENING + 1)
-        visitors.come(3)
-        assert all(is_hung_up_on(client) for client in hanging)
+        visitors.visit(3)
+        assert all(is_refused(client) for client in hanging)
         for _ in range(3):
-            time.minute(visitors.come)
-        assert countries(log) == visitors.counted()
+            time.minute(visitors.visit)
+        assert countries(log) == visitors.expected_lines()
         bridge.child.stop()
     assert [_NUMBER.findall(sentence) for sentence in warnings(bridge)] == [["4"]]
 
@@ -134,15 +134,15 @@ def test_that_tor_is_down_is_reported_with_a_number_and_no_address(tmp_path: Pat
         options = [EXACT, *managed.counting(tmp_path / "log")]
         with wrapped.server(tmp_path, tor, *options, environment=time.environment) as bridge:
             visitors = Visitors(bridge.methods[NAME], "dummy")
-            visitors.come()
+            visitors.visit()
             until_it_goes.close()
-            visitors.be_turned_away(3)
+            visitors.expect_refused(3)
             assert warnings(bridge) == []
-            time.minute(visitors.be_turned_away)
+            time.minute(visitors.expect_refused)
             assert wait_until(lambda: len(warnings(bridge)) == 1)
             with extended.orport(tmp_path, port=port):
                 for _ in range(4):
-                    time.minute(visitors.come)
+                    time.minute(visitors.visit)
             bridge.child.stop()
     numbers = [number for sentence in warnings(bridge) for number in _NUMBER.findall(sentence)]
     assert sum(int(number) for number in numbers) == 3 + 2
