@@ -3,7 +3,8 @@
 - On SIGTERM and SIGINT, and at the end of standard input if tor asks for that, nothing is flushed, S is wiped first,
   and the process is gone within a second (ticket 5047, step 6).
 - SIGHUP reopens the logs and reads the GeoIP files again; S and TS stay.
-- Twice a minute, at moments that do not depend on any client, a tick ends intervals, publishes, beats and reports.
+- Twice a minute, at moments that do not depend on any client, a tick ends intervals, publishes, and logs heartbeat and
+  reports.
 - A daemon with a child, the transport's process of `obfstats wrap`, passes signals on to it, and ends when it has
   ended. The child decides what SIGINT and the end of standard input mean; after SIGTERM it has some seconds.
 """

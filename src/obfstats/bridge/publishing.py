@@ -3,10 +3,10 @@
 - An interval is published when its last lines are written: at a random moment within ten and a half minutes of its end,
   because they wait for up to ten minutes (record/batches.py), and then for a tick. Only intervals that one program has
   recorded from beginning to end are published.
-- The ledger in DIR records that an interval is over, and that all its lines were found, before its document is
-  released: if the program is killed in between, the next one makes the document from the log. An interval that is not
-  known to be whole never gets into the ledger, because the next program could not tell: it knows in how many files the
-  lines were, and not how many lines.
+- The ledger in DIR records that an interval is complete (it is over, and all its lines were found) before its document
+  is released: if the program is killed in between, the next one makes the document from the log. An interval that is
+  not known to be complete never gets into the ledger, because the next program could not tell: it knows in how many
+  files the lines were, and not how many lines.
 - If lines of an interval are missing, its numbers are not those of a day. It is given up for good: the ledger records
   that.
 - A document is made once, and kept until DIR accepts it: noise that is drawn again hides less each time. Here noise is
@@ -15,8 +15,8 @@
 - What cannot be written or read is tried again with a later tick, and delays nothing else.
 - Lines are removed only when their interval has been published or can no longer be: because a restart cut it short, or
   because it was given up or dropped. An interval is dropped when it has waited for too long, a week if it is in the
-  log: lines must not stay until the operator repairs a folder. The ledger does not record that. If the program is
-  restarted while the lines are still there, the interval waits again.
+  log: lines must not stay until the operator repairs a folder. The ledger does not record that: if it has the interval
+  as complete, the next program tries again, and gives it up if its lines are gone.
 - The ledger is not closed at the program's end, when a thread may still be writing to it: the kernel closes it.
 - Where the numbers come from, the log or memory, is known in interval_sources.py alone.
 """
@@ -59,14 +59,14 @@ class _Waiting:
 
     Attributes:
         since: boot time in seconds when this program noticed it.
-        finished: what the recorder knows about it; None if an earlier program recorded it.
+        ended: what the recorder knows about it; None if an earlier program recorded it.
         files: how many files have lines of it, if that is known.
         document: what is to be published, once it is made.
         counting: when to count again, if that failed.
     """
 
     since: float
-    finished: EndedInterval | None = None
+    ended: EndedInterval | None = None
     files: int | None = None
     document: Document | None = None
     counting: Backoff = field(default_factory=Backoff)
@@ -101,8 +101,8 @@ class Publisher:
         self._clock = clock
         self._waiting: dict[Interval, _Waiting] = {}
         if source.is_durable:
-            over = self._folder.ledger.unreleased()
-            self._waiting = {interval: _Waiting(clock.boot(), files=over[interval]) for interval in over}
+            unreleased = self._folder.ledger.unreleased()
+            self._waiting = {interval: _Waiting(clock.boot(), files=files) for interval, files in unreleased.items()}
         self._current: Interval | None = None
         self._removing = Backoff()
         self._is_busy = False
@@ -112,8 +112,8 @@ class Publisher:
     async def publish_due(self) -> None:
         """Publish intervals that are over and remove old lines. While an earlier call hangs, only note what is over."""
         now = self._clock.boot()
-        for finished in self._recorder.pop_written():
-            self._waiting[finished.interval] = _Waiting(now, finished)
+        for ended in self._recorder.pop_written():
+            self._waiting[ended.interval] = _Waiting(now, ended)
         self._drop_overdue(now)
         if self._is_busy:
             return
@@ -153,7 +153,7 @@ class Publisher:
             if self._folder.ledger.is_released(interval):
                 _log.warning("the interval from %s is not published: one with the same start has been", interval.label)
                 return
-            connections = None if waiting.finished is None else waiting.finished.connections
+            connections = None if waiting.ended is None else waiting.ended.connections
             try:
                 counts, waiting.files = await self._source.count_interval(interval, connections, waiting.files)
             except IntervalLostError as error:
@@ -161,13 +161,13 @@ class Publisher:
                 await threads.run_in_thread("publish", give_up)
                 _log.warning("the interval from %s is not published: %s", interval.label, error)
                 return
-            waiting.document = self._make_document(counts, waiting.finished)
+            waiting.document = self._make_document(counts, waiting.ended)
         path = await threads.run_in_thread("publish", partial(self._release, interval, waiting.document, waiting.files))
         _log.log(NOTICE, "the interval from %s is published: %s", interval.label, path)
 
-    def _make_document(self, counts: Counts, finished: EndedInterval | None) -> Document:
+    def _make_document(self, counts: Counts, ended: EndedInterval | None) -> Document:
         """Round the numbers, or draw noise."""
-        options, countries = self._options, None if finished is None else finished.countries
+        options, countries = self._options, None if ended is None else ended.countries
         geoip_sources = () if countries is None else countries.geoip_sources
         heading = DocumentOptions(options.fingerprint, options.extended, *geoip_sources)
         if options.epsilon is None:

@@ -105,7 +105,7 @@ class SocksClient(Service):
             request = await socks.result(Request)
         if request is None:
             return False
-        # A bridge that hangs up during the handshake closes this connection, with this answer.
+        # If the bridge disconnects during the handshake, this is the answer, and this connection is closed.
         near.reply_if_other_end_lost = write_reply(Reply.GENERAL_FAILURE)
         destination = self._context.formatter.address(request.endpoint)
         try:

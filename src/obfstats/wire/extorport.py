@@ -1,4 +1,4 @@
-"""The extended ORPort, both ends: a transport tells tor whose connection it forwards.
+"""The extended ORPort, both ends: a transport tells tor which client it forwards.
 
 Source: ext-orport-spec, checked against tor 0.4.9.
 

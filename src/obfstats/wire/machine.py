@@ -18,7 +18,7 @@ Rules:
   hundred otherwise, where its module names no other number.
 - Jobs are pure functions: they touch no machine, draw no random bytes, and may run on any thread.
 - Reasons are fixed texts: no byte of the peer's is ever in one.
-- Randomness comes in as a function, so that an exchange can be replayed.
+- Randomness is passed in as a function, so that an exchange can be replayed.
 
 A protocol is written as a script: a generator that follows the exchange from top to bottom. It yields events, or None
 where it needs more bytes than it holds, and ends by yielding Finished or raising ProtocolError.

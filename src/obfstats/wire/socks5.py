@@ -47,7 +47,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._-]+")
 
 
 class Reply(IntEnum):
-    """The outcome of a request (RFC 1928, section 6)."""
+    """The outcome of a request (RFC 1928, section 6): what a client is sent, and what an upstream proxy answers."""
 
     SUCCEEDED = 0
     GENERAL_FAILURE = 1

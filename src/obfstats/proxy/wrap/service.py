@@ -151,7 +151,7 @@ class WrapService:
             if deadline > now:
                 self._timer = loop.call_later(deadline - now, self._close_late_sessions)
                 return
-            slow = "the transport did not say whose connection it is" if session.asked is None else "tor took too long"
+            slow = "the transport did not name its client in time" if session.asked is None else "tor took too long"
             self._fail(session, slow)
 
 
