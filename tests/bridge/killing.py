@@ -4,7 +4,7 @@
 
 FOLDER/0000-before is what is left where it was killed before the first of its calls to the kernel that change a disk,
 FOLDER/0007-torn where half of what it wrote reached the disk, or the call was done. It is one of its own because a
-process is copied only while it has one thread, which nobody promises of a test's.
+process is copied only while it has one thread, which a test's process may not.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def publish_two_days(bridge: Bridge, step: int, *, is_torn: bool) -> None:
 
 
 def _ending(call: Callable[..., object], steps: count[int], last: int, *, is_torn: bool) -> Callable[..., object]:
-    """Wrap a system call so that the process is killed in it when its turn has come."""
+    """Wrap a system call so that the process is killed in it when it is due."""
 
     def called(*given: object, **named: object) -> object:
         if next(steps) != last:

@@ -133,7 +133,7 @@ def test_a_pipe_named_as_geoip_does_not_hold_it_up(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without a home")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch to a user without a home")
 def test_somebody_without_a_home_is_told_what_to_name(tmp_path: Path) -> None:
     """No HOME, no entry in the list of users: one line."""
     result = run(*SERVE, home=None, program=AS_SOMEBODY)

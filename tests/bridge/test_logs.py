@@ -49,10 +49,10 @@ def orport() -> Iterator[str]:
 
 
 @pytest.fixture
-def said(tmp_path: Path) -> Path:
+def own_log(tmp_path: Path) -> Path:
     """The program's log file, in a folder of its own."""
     (tmp_path / "logs").mkdir()
-    return tmp_path / "logs" / "said"
+    return tmp_path / "logs" / "own.log"
 
 
 @contextlib.contextmanager
@@ -64,7 +64,7 @@ def bridge(orport: str, *options: str, under: tuple[str, ...] = (), timezone: st
         yield proxy
 
 
-def come(proxy: Managed, times: int = 1) -> None:
+def connect(proxy: Managed, times: int = 1) -> None:
     """Connect as an honest client, from an address that must not appear anywhere."""
     for _ in range(times):
         assert visit(proxy.methods["obfs3"], source=canary.address()) == HELLO
@@ -85,57 +85,57 @@ def told_tor(proxy: Managed) -> list[str]:
     return [line for line in proxy.said() if line.startswith("LOG ")]
 
 
-def test_a_line_is_the_c_programs_with_the_time_of_utc(orport: str, said: Path) -> None:
+def test_a_line_is_the_c_programs_with_the_time_of_utc(orport: str, own_log: Path) -> None:
     """Whatever the machine's time zone is."""
     before = datetime.now(UTC).replace(microsecond=0)
-    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info", timezone="Asia/Tokyo") as proxy:
-        come(proxy)
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "info", timezone="Asia/Tokyo") as proxy:
+        connect(proxy)
         proxy.child.stop()
     after = datetime.now(UTC)
-    found = [LINE.fullmatch(line) for line in said.read_text().splitlines()]
+    found = [LINE.fullmatch(line) for line in own_log.read_text().splitlines()]
     assert len(found) >= 4
     for match in found:
         assert match
         assert before <= datetime.strptime(f"{match['time']}Z", "%Y-%m-%d %H:%M:%S%z") <= after
 
 
-def test_a_reader_of_old_logs_reads_it(orport: str, said: Path) -> None:
+def test_a_reader_of_old_logs_reads_it(orport: str, own_log: Path) -> None:
     """A start, two clients, a signal and the end, in the words of the C program."""
-    with bridge(orport, "--log-file", str(said), "--log-min-severity", "debug") as proxy:
-        come(proxy, 2)
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "debug") as proxy:
+        connect(proxy, 2)
         proxy.child.stop()
     known = [
         kind
-        for line in said.read_text().splitlines()
+        for line in own_log.read_text().splitlines()
         for kind, form in OLD_LINES.items()
         if (match := LINE.fullmatch(line)) and form.fullmatch(match["message"])
     ]
     assert known == ["start", "client", "client", "signal", "end"]
 
 
-def test_a_client_is_one_line_that_tells_nobody_who_it_was(orport: str, said: Path) -> None:
+def test_a_client_is_one_line_without_an_address(orport: str, own_log: Path) -> None:
     """From severity info on; the addresses and ports of both ends are scrubbed."""
-    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
-        come(proxy, 2)
-        assert clients(said) == [SERVED, SERVED]
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "info") as proxy:
+        connect(proxy, 2)
+        assert clients(own_log) == [SERVED, SERVED]
 
 
-def test_by_default_no_client_is_in_the_log(orport: str, said: Path) -> None:
+def test_by_default_no_client_is_in_the_log(orport: str, own_log: Path) -> None:
     """A line would contain the time of a client's connection."""
-    with bridge(orport, "--log-file", str(said)) as proxy:
-        come(proxy, 2)
+    with bridge(orport, "--log-file", str(own_log)) as proxy:
+        connect(proxy, 2)
         proxy.child.stop()
-    assert [line.split()[0] for line in messages(said)] == ["[notice]"] * 3
+    assert [line.split()[0] for line in messages(own_log)] == ["[notice]"] * 3
 
 
-def test_an_operator_who_wants_addresses_gets_them(orport: str, said: Path) -> None:
+def test_an_operator_who_wants_addresses_gets_them(orport: str, own_log: Path) -> None:
     """--no-safe-logging: the addresses and ports of the client and the ORPort, after a warning."""
-    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info", "--no-safe-logging") as proxy:
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "info", "--no-safe-logging") as proxy:
         with ObfuscatedClient(make_transport("obfs3"), proxy.methods["obfs3"]) as client:
             client.sendall(HELLO)
             assert client.recv() == HELLO
             origin = Endpoint(*client.socket.getsockname())
-        first, *_, served = messages(said)
+        first, *_, served = messages(own_log)
     assert first.startswith("[warn] safe logging is off")
     assert served == f"[info] {origin} (obfs3): Successful outbound connection to '{orport}'."
 
@@ -151,20 +151,22 @@ def test_an_operator_who_wants_addresses_gets_them(orport: str, said: Path) -> N
         ("error", set[str]()),
     ],
 )
-def test_both_programs_words_say_from_where_on(orport: str, said: Path, word: str, severities: set[str]) -> None:
+def test_both_programs_severities_set_the_lowest_level(
+    orport: str, own_log: Path, word: str, severities: set[str]
+) -> None:
     """In upper or lower case; there are a warning, notices and a client's line to filter."""
-    with bridge(orport, "--log-file", str(said), f"--log-min-severity={word}", "--no-safe-logging") as proxy:
+    with bridge(orport, "--log-file", str(own_log), f"--log-min-severity={word}", "--no-safe-logging") as proxy:
         assert visit(proxy.methods["obfs3"]) == HELLO
-        assert {line.split()[0] for line in messages(said)} == severities
+        assert {line.split()[0] for line in messages(own_log)} == severities
 
 
-def test_without_a_log_nothing_is_said_at_all(orport: str, said: Path) -> None:
+def test_without_a_log_nothing_is_logged(orport: str, own_log: Path) -> None:
     """--no-log overrides everything: no file, no LOG line, nothing on standard error."""
-    options = ["--no-log", "--log-file", str(said), "--log-min-severity", "debug", "--max-connections", "10000000"]
+    options = ["--no-log", "--log-file", str(own_log), "--log-min-severity", "debug", "--max-connections", "10000000"]
     with bridge(orport, *options) as proxy:
-        come(proxy)
+        connect(proxy)
         proxy.child.stop()
-    assert not said.exists()
+    assert not own_log.exists()
     assert told_tor(proxy) == []
     assert proxy.child.stderr == ""
 
@@ -181,73 +183,73 @@ def test_by_hand_it_says_the_same_on_standard_error(orport: str) -> None:
     assert server.child.stdout == ""
 
 
-def test_by_hand_a_file_takes_the_place_of_standard_error(orport: str, said: Path) -> None:
+def test_by_hand_a_file_takes_the_place_of_standard_error(orport: str, own_log: Path) -> None:
     """Not both at once."""
-    words = ["--no-stats", "--log-file", str(said), "obfs3", "--dest", orport, "server", "127.0.0.1:0"]
+    words = ["--no-stats", "--log-file", str(own_log), "obfs3", "--dest", orport, "server", "127.0.0.1:0"]
     with managed.start({}, [*program.ARGV, *words]) as child:
-        assert wait_until(lambda: said.exists() and "Starting" in said.read_text())
+        assert wait_until(lambda: own_log.exists() and "Starting" in own_log.read_text())
         child.stop()
         assert (child.stdout, child.stderr) == ("", "")
 
 
-def test_the_log_is_for_its_owner_alone_whatever_the_umask(orport: str, said: Path) -> None:
+def test_the_log_is_for_its_owner_alone_whatever_the_umask(orport: str, own_log: Path) -> None:
     """When it is created, and when it is created again."""
-    with bridge(orport, "--log-file", str(said), "--log-min-severity=info", under=managed.UNDER_ANY_UMASK) as proxy:
-        assert said.stat().st_mode & 0o7777 == 0o600
-        said.rename(said.with_suffix(".1"))
-        come(proxy)
-        assert said.stat().st_mode & 0o7777 == 0o600
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity=info", under=managed.UNDER_ANY_UMASK) as proxy:
+        assert own_log.stat().st_mode & 0o7777 == 0o600
+        own_log.rename(own_log.with_suffix(".1"))
+        connect(proxy)
+        assert own_log.stat().st_mode & 0o7777 == 0o600
 
 
-def test_a_log_that_is_rotated_by_rename_is_followed(orport: str, said: Path) -> None:
+def test_a_log_that_is_rotated_by_rename_is_followed(orport: str, own_log: Path) -> None:
     """The next line is in the new file, and no line is lost."""
-    rotated = said.with_suffix(".1")
-    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
-        come(proxy)
-        said.rename(rotated)
-        come(proxy)
+    rotated = own_log.with_suffix(".1")
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "info") as proxy:
+        connect(proxy)
+        own_log.rename(rotated)
+        connect(proxy)
         assert clients(rotated) == [SERVED]
-        assert messages(said) == [SERVED]
+        assert messages(own_log) == [SERVED]
 
 
-def test_a_log_that_is_rotated_by_copying_is_followed(orport: str, said: Path) -> None:
+def test_a_log_that_is_rotated_by_copying_is_followed(orport: str, own_log: Path) -> None:
     """After truncation the next line is at the start of the file, with no hole before it."""
-    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
-        come(proxy)
-        said.write_bytes(b"")
-        come(proxy)
-        assert messages(said) == [SERVED]
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "info") as proxy:
+        connect(proxy)
+        own_log.write_bytes(b"")
+        connect(proxy)
+        assert messages(own_log) == [SERVED]
 
 
-def test_sighup_opens_the_log_anew(orport: str, said: Path) -> None:
+def test_sighup_opens_the_log_anew(orport: str, own_log: Path) -> None:
     """Before the next line is written, as logrotate's postrotate needs it."""
-    with bridge(orport, "--log-file", str(said)) as proxy:
-        come(proxy)
-        said.rename(said.with_suffix(".1"))
+    with bridge(orport, "--log-file", str(own_log)) as proxy:
+        connect(proxy)
+        own_log.rename(own_log.with_suffix(".1"))
         proxy.child.send_signal(signal.SIGHUP)
-        assert wait_until(said.exists)
-        come(proxy)
-        assert said.read_bytes() == b""
+        assert wait_until(own_log.exists)
+        connect(proxy)
+        assert own_log.read_bytes() == b""
 
 
 def test_a_log_on_a_full_disk_disturbs_nobody(orport: str) -> None:
     """With /dev/full clients are served, tor gets its lines, and the program ends in order."""
     with bridge(orport, "--log-file", "/dev/full", "--log-min-severity", "debug") as proxy:
-        come(proxy, 20)
+        connect(proxy, 20)
         assert proxy.child.stop() == 0
     assert told_tor(proxy)[-1] == 'LOG SEVERITY=notice MESSAGE="Exiting."'
     assert proxy.child.stderr == ""
 
 
-def test_a_log_whose_folder_vanishes_disturbs_nobody(orport: str, said: Path) -> None:
+def test_a_log_whose_folder_vanishes_disturbs_no_client(orport: str, own_log: Path) -> None:
     """Clients are served; when the folder exists again, so does the log."""
-    with bridge(orport, "--log-file", str(said), "--log-min-severity", "info") as proxy:
-        come(proxy)
-        shutil.rmtree(said.parent)
-        come(proxy, 3)
-        said.parent.mkdir()
-        come(proxy)
-        assert messages(said) == [SERVED]
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "info") as proxy:
+        connect(proxy)
+        shutil.rmtree(own_log.parent)
+        connect(proxy, 3)
+        own_log.parent.mkdir()
+        connect(proxy)
+        assert messages(own_log) == [SERVED]
         assert proxy.child.stop() == 0
     assert proxy.child.stderr == ""
 
@@ -261,16 +263,16 @@ def test_notices_and_warnings_are_in_tors_log(orport: str) -> None:
     assert re.fullmatch(r'LOG SEVERITY=notice MESSAGE="Starting \(obfsproxy version: .*\)\."', start)
 
 
-def test_that_safe_logging_is_off_is_in_tors_log(orport: str, said: Path) -> None:
+def test_that_safe_logging_is_off_is_in_tors_log(orport: str, own_log: Path) -> None:
     """An operator who has forgotten it looks there."""
-    with bridge(orport, "--log-file", str(said), "--no-safe-logging") as proxy:
+    with bridge(orport, "--log-file", str(own_log), "--no-safe-logging") as proxy:
         assert any("safe logging is off" in line for line in told_tor(proxy))
 
 
 @pytest.mark.parametrize("safety", [[], ["--no-safe-logging"]])
-def test_a_client_is_never_in_tors_log(orport: str, said: Path, safety: list[str]) -> None:
+def test_a_client_is_never_in_tors_log(orport: str, own_log: Path, safety: list[str]) -> None:
     """Neither a served one nor a failed one, whatever the operator asks for."""
-    options = ["--log-min-severity", "debug", "--log-file", str(said), *safety]
+    options = ["--log-min-severity", "debug", "--log-file", str(own_log), *safety]
     with bridge(orport, *options) as proxy:
         assert visit(proxy.methods["obfs3"]) == HELLO
         proxy.child.stop()
@@ -279,20 +281,20 @@ def test_a_client_is_never_in_tors_log(orport: str, said: Path, safety: list[str
     with bridge(gone, *options) as proxy_of_none:
         assert visit(proxy_of_none.methods["obfs3"]) == b""
         proxy_of_none.child.stop()
-    assert len(clients(said)) == 2
+    assert len(clients(own_log)) == 2
     for line in told_tor(proxy) + told_tor(proxy_of_none):
         assert "outbound" not in line
         assert "failed" not in line
 
 
-def test_whatever_a_name_holds_a_line_stays_a_line(tmp_path: Path, orport: str, said: Path) -> None:
+def test_whatever_a_name_holds_a_line_stays_a_line(tmp_path: Path, orport: str, own_log: Path) -> None:
     """A folder's name with a line end, a quote and non-ASCII letters, in the log and in tor's."""
     log = tmp_path / 'a\n"ü\x1b\\x' / "clients.log"
-    argv = managed.ours("--log-file", str(said), "--data-dir", str(log.parent), *managed.countries(tmp_path))
+    argv = managed.ours("--log-file", str(own_log), "--data-dir", str(log.parent), *managed.countries(tmp_path))
     with managed.server(tmp_path, parse_endpoint(orport), argv=argv) as proxy:
         proxy.child.wait_for_line("stdout", "Starting")
     assert log.exists()
-    assert all(LINE.fullmatch(line) for line in said.read_text().splitlines())
-    assert '/a\\n"ü\\x1b\\x/clients.log' in messages(said)[0]
+    assert all(LINE.fullmatch(line) for line in own_log.read_text().splitlines())
+    assert '/a\\n"ü\\x1b\\x/clients.log' in messages(own_log)[0]
     assert all(re.fullmatch(r'LOG SEVERITY=notice MESSAGE="[ !#-~]*"', line) for line in told_tor(proxy))
     assert r"\042\303\274" in told_tor(proxy)[0]

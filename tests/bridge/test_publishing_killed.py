@@ -14,7 +14,7 @@ from tests.bridge.published import FIRST, SECOND, Bridge
 ROOT = Path(__file__).parents[2]
 
 LATER = "2012-02-13-14-01-04-obfsproxy-stats"
-"""What the program that comes afterwards publishes of its own."""
+"""What the next program publishes of its own intervals."""
 
 
 @pytest.fixture(scope="module")

@@ -39,12 +39,12 @@ def end_day(time: Time, probe: Callable[[], None], folder: Path, number: int) ->
     """Let a day pass, then ten minutes at a time until there are so many documents."""
     time.clock.move(DAY)
 
-    def come() -> bool:
+    def has_all() -> bool:
         time.clock.move(ROUND)
         probe()
         return len(documents(folder)) >= number
 
-    assert wait_until(come)
+    assert wait_until(has_all)
 
 
 def refused(*options: str) -> str:

@@ -43,7 +43,7 @@ class End:
     Attributes:
         events: every event the machine gave, in order.
         outbox: what was sent and not delivered yet.
-        plaintext: what the peer said, deciphered.
+        plaintext: what the peer sent, deciphered.
         failure: the reason the machine gave for giving up.
         job: the job that waits, where jobs are held back.
     """

@@ -12,7 +12,7 @@ from tests.wire.machines import ANSWER, REQUEST, make_ends, pump, seeded
 
 
 def test_both_directions_are_open_at_once() -> None:
-    """Nothing is sent before the data, and the data is what was said."""
+    """Nothing is sent before the data, and the data is unchanged."""
     initiator, responder = make_ends(Dummy(), seeded(1), seeded(2))
     for end in (initiator, responder):
         assert end.story == ["OutboundReady", "InboundReady"]

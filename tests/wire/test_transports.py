@@ -66,7 +66,7 @@ def test_obfs2_refuses_a_secret_that_is_none(secret: str) -> None:
 
 @pytest.mark.parametrize("name", RETIRED)
 def test_what_the_python_obfsproxy_had_is_told_apart(name: str) -> None:
-    """Who comes from there learns what to use instead, options or not."""
+    """The error names what to use instead, with options or without."""
     for options in ({}, {"password": "xyzzy"}):
         with pytest.raises(TransportError, match=f"^{name} is not offered: .*; use .*lyrebird") as refused:
             make_transport_with(name, options)

@@ -71,7 +71,7 @@ def test_worst_randomness_still_makes_a_key() -> None:
     ids=["0", "1", "p-1", "p", "p+1"],
 )
 def test_degenerate_keys_are_computed_with(number: int, secret: int) -> None:
-    """No key is turned away, and a small secret still has 192 bytes."""
+    """No key is refused, and a small secret still has 192 bytes."""
     shared = KeyPair(seeded(1)(32)).shared_secret(number.to_bytes(192, "big"))
     assert shared == secret.to_bytes(192, "big")
 

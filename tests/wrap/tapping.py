@@ -23,7 +23,7 @@ class Tap:
 
     Attributes:
         address: where to connect in tor's place.
-        heard: what was said, a connection each.
+        heard: what was sent, a connection each.
     """
 
     def __init__(self, address: tuple[str, int]) -> None:

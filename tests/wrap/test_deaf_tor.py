@@ -28,7 +28,7 @@ class Deaf(NamedTuple):
     Attributes:
         reader: that tor.
         program: the stand-in.
-        visitors: who comes to it.
+        visitors: its clients.
         log: its statistics log.
         said: the wrap's own log.
     """

@@ -56,7 +56,7 @@ def test_it_ends_when_its_program_does_whoever_holds_the_pipe(tmp_path: Path) ->
         result = run(tmp_path, SHELL, "-c", 'echo first; cat "$0" 2>&- & exit 3', str(fifo))
         assert (result.returncode, result.stdout) == (3, b"first\n")
     finally:
-        # Who still waits for somebody to write is let go.
+        # A process that still waits for a writer is released.
         os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))
 
 

@@ -189,5 +189,5 @@ def test_when_descriptors_run_out_accepting_pauses(tmp_path: Path) -> None:
             assert client.recv() == b"hello"
             visitors.served.append("tr")
         visitors.visit()
-        # Who of those who waited was the last nobody can tell, and it need not be known: one line is held back.
+        # Which of the waiting clients was last is unknown and does not matter: one line is held back.
         assert countries(log) == visitors.expected_lines()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MUCH = 5 << 20
 
 
-def come(running: Wrapped) -> socket.socket:
+def connect(running: Wrapped) -> socket.socket:
     """Connect as a client does."""
     return socket.create_connection(running.methods[wrapped.NAME], TIMEOUT)
 
@@ -33,7 +33,7 @@ def come(running: Wrapped) -> socket.socket:
 def test_all_bytes_reach_tor_and_the_answer_comes_back(tmp_path: Path) -> None:
     """Through the program and the wrap: one direction ends before the other begins."""
     data = os.urandom(MUCH)
-    with bridge(tmp_path, handle=digest) as running, come(running) as client:
+    with bridge(tmp_path, handle=digest) as running, connect(running) as client:
         client.sendall(data)
         client.shutdown(socket.SHUT_WR)
         assert receive_all(client) == hashlib.sha256(data).digest()
@@ -46,7 +46,7 @@ def test_all_of_tors_bytes_reach_the_client(tmp_path: Path) -> None:
     def end(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_WR)
 
-    with bridge(tmp_path, handle=end, greeting=data) as running, come(running) as client:
+    with bridge(tmp_path, handle=end, greeting=data) as running, connect(running) as client:
         assert receive_all(client) == data
 
 
@@ -102,7 +102,7 @@ def test_nothing_reaches_tor_before_its_okay(tmp_path: Path) -> None:
     with (
         extended.orport(tmp_path, OrPortConduct.LATE) as tor,
         wrapped.server(tmp_path, tor, "--no-stats") as running,
-        come(running) as client,
+        connect(running) as client,
     ):
         client.sendall(HELLO)
         tor.wait_for(1)

@@ -33,7 +33,7 @@ def running(folder: Path, tor: ExtendedOrPort, *arguments: str, host: str = "127
         yield program
 
 
-def come(program: Managed, source: str | None = None) -> tuple[bytes, int]:
+def connect(program: Managed, source: str | None = None) -> tuple[bytes, int]:
     """Connect as a client; return the answer and the client's port."""
     place = (source, 0) if source else None
     with socket.create_connection(program.methods[wrapped.NAME], TIMEOUT, place) as client:
@@ -51,7 +51,7 @@ def test_tor_is_sent_the_clients_address(tmp_path: Path, conduct: ServerConduct,
     """With the client's port, or with a made-up one."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, conduct.name) as program:
         source = canary.address()
-        answer, own = come(program, source)
+        answer, own = connect(program, source)
         assert answer == HELLO
         assert tor.visits == [extended.Visit(f"{source}:{port or own}", wrapped.NAME)]
         assert tor.refused == []
@@ -61,7 +61,7 @@ def test_it_may_leave_messages_out(tmp_path: Path) -> None:
     """No address, no transport, no brackets: all are accepted."""
     conducts = [ServerConduct.NO_ADDRESS.name, ServerConduct.NO_TRANSPORT.name, ServerConduct.BARE.name]
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, *conducts, host="::1") as program:
-        answers, ports = zip(*[come(program) for _ in conducts], strict=True)
+        answers, ports = zip(*[connect(program) for _ in conducts], strict=True)
         assert answers == (HELLO,) * 3
         addresses, transports = zip(*[(told.address, told.transport) for told in tor.visits], strict=True)
         assert addresses == (None, f"[::1]:{ports[1]}", f"[::1]:{ports[2]}")
@@ -81,7 +81,7 @@ def test_it_may_leave_messages_out(tmp_path: Path) -> None:
 def test_its_faults_are_those_that_tor_closes_on(tmp_path: Path, conduct: ServerConduct, reason: str) -> None:
     """Once; its next client is served."""
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, conduct.name) as program:
-        assert [come(program)[0] for _ in range(2)] == [b"", HELLO]
+        assert [connect(program)[0] for _ in range(2)] == [b"", HELLO]
         assert wait_until(lambda: tor.refused == [reason])
 
 
@@ -90,7 +90,7 @@ def test_it_may_keep_tor_waiting(tmp_path: Path) -> None:
     with extended.orport(tmp_path) as tor, running(tmp_path, tor, ServerConduct.SILENT.name) as program:
         with pytest.raises(TimeoutError):
             visit(program.methods[wrapped.NAME], "dummy", timeout=0.2)
-        assert come(program)[0] == HELLO
+        assert connect(program)[0] == HELLO
         assert (tor.connections, len(tor.visits)) == (2, 1)
 
 
@@ -150,6 +150,6 @@ def test_it_stays_where_it_is_told_to(tmp_path: Path) -> None:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             program.child.send_signal(number)
             program.child.wait_for_line("stdout", f'^LOG SEVERITY=notice MESSAGE="{number.name}"$')
-        assert come(program)[0] == HELLO
+        assert connect(program)[0] == HELLO
         program.child.close_stdin()
         assert program.child.wait() == 0
