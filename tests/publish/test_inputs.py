@@ -173,7 +173,7 @@ def test_both_engines_print_the_same(limit: int, tmp_path: Path, monkeypatch: py
     log = tmp_path / "log"
     log.write_bytes(LOG + b"torn\n" + line(end=" obfs3 v4") * 3)
     expected = made(log)
-    monkeypatch.setattr(convert, "_SHORT", limit)
+    monkeypatch.setattr(convert, "_MAX_PLAIN_SIZE", limit)
     assert made(log) == expected
 
 
@@ -182,7 +182,7 @@ def test_without_numpy_plain_python_counts_long_logs(tmp_path: Path, monkeypatch
     log = tmp_path / "log"
     log.write_bytes(LOG)
     expected = made(log)
-    monkeypatch.setattr(convert, "_SHORT", 0)
+    monkeypatch.setattr(convert, "_MAX_PLAIN_SIZE", 0)
     monkeypatch.setitem(sys.modules, "numpy", None)
     assert made(log) == expected
 

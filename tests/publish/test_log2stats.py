@@ -137,7 +137,7 @@ def test_no_client_is_counted_between_a_stop_and_a_start(tmp_path: Path) -> None
     log = START + connected(FIRST) + stop + connected(FIRST + DAY + 1) + connected(FIRST + 3 * DAY)
     assert [one.requests for one in counts(tmp_path, log)] == [{"de": 1}]
     assert notes(tmp_path, log) == [
-        "2 connections left out: the program had said that it stopped, and not that it started again"
+        "2 connections left out: the program had logged that it stopped, and not that it started again"
     ]
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     OpenGeoIp: TypeAlias = Callable[[Path | None, Path | None], tuple[Sequence[GeoIpSource], Sequence[str] | None]]
 
-_SHORT = 4_000_000
+_MAX_PLAIN_SIZE = 4_000_000
 """Bytes that plain Python counts in less time than numpy takes to load."""
 
 
@@ -60,7 +60,7 @@ def run_convert(options: argparse.Namespace, open_geoip: OpenGeoIp) -> int:
     if options.as_of is not None and options.as_of > now and not options.all:
         raise UsageError("--as-of is in the future, and it is not known what is over by then: to look at it, add --all")
     selection = Selection(options.as_of or now, unfinished=options.all, partial=options.keep_partial)
-    output = None if options.format == TABLES else _output(options, open_geoip)
+    output = None if options.format == TABLES else _choose_output(options, open_geoip)
     with open_standard_output() as out:
         warn = partial(print_error, "obfstats convert")
         return convert(options.logs, selection, output, force=options.force, out=out, warn=warn)
@@ -77,7 +77,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("--keep-partial goes with another --format: tables do not state the length of an interval")
 
 
-def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
+def _choose_output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
     """Choose what documents contain. Only given GeoIP files are named: the bridge may have others than this machine."""
     from obfstats.publish.making_documents import DocumentOptions  # noqa: PLC0415 - tables do not need them
     from obfstats.publish.render import NoiseOptions, Output  # noqa: PLC0415
@@ -95,10 +95,10 @@ def _output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
         raise UsageError(
             "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
         )
-    return Output(options.format, document, NoiseOptions(options.epsilon, codes, _ledger(options)))
+    return Output(options.format, document, NoiseOptions(options.epsilon, codes, _choose_ledger(options)))
 
 
-def _ledger(options: argparse.Namespace) -> Path:
+def _choose_ledger(options: argparse.Namespace) -> Path:
     """Choose the ledger: one for a folder, because logs change their names."""
     if options.ledger is not None:
         return Path(options.ledger)
@@ -136,9 +136,9 @@ def convert(
     try:
         logs = find(names)
         with show_progress(sum(log.size or 0 for log in logs)) as advance:
-            intervals, reports = _count(logs, advance)
-        status = _judge(logs, reports, warn, force=force)
-        text = _write(intervals, selection, output, warn)
+            intervals, reports = _count_logs(logs, advance)
+        status = _report_damage(logs, reports, warn, force=force)
+        text = _render(intervals, selection, output, warn)
     except (LogFileError, _NothingWrittenError) as error:
         warn(str(error))
         return 2
@@ -147,8 +147,8 @@ def convert(
     return status
 
 
-def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list[Counts], list[Report]]:
-    is_short = all(log.is_plain for log in logs) and sum(log.size or 0 for log in logs) <= _SHORT
+def _count_logs(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[list[Counts], list[Report]]:
+    is_short = all(log.is_plain for log in logs) and sum(log.size or 0 for log in logs) <= _MAX_PLAIN_SIZE
     if is_short:
         return plain.count_logs(logs, advance)
     # OpenBLAS, which numpy loads, would start a thread for each processor to multiply matrices. There are none here.
@@ -162,7 +162,9 @@ def _count(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple[lis
     return tally.count_logs(logs, advance)
 
 
-def _judge(logs: Sequence[LogFile], reports: Sequence[Report], warn: Callable[[str], None], *, force: bool) -> int:
+def _report_damage(
+    logs: Sequence[LogFile], reports: Sequence[Report], warn: Callable[[str], None], *, force: bool
+) -> int:
     """Report what is wrong with the logs; give the exit status."""
     status = 0
     already_read = set()
@@ -184,7 +186,7 @@ def _judge(logs: Sequence[LogFile], reports: Sequence[Report], warn: Callable[[s
     return status
 
 
-def _write(
+def _render(
     intervals: Sequence[Counts], selection: Selection, output: Output | None, warn: Callable[[str], None]
 ) -> bytes:
     if output is None:

@@ -51,7 +51,7 @@ class Report:
         name: what the log is called; printable.
         lines: lines in it.
         damaged: lines left out because they are not of the grammar.
-        first: place and reason of the first damage, as in `line 3: it has no hash of 40 hexadecimal digits`;
+        first: line number and reason of the first damage, as in `line 3: it has no hash of 40 hexadecimal digits`;
             empty if there is none. No byte of the log is in it.
     """
 

@@ -10,8 +10,9 @@
 - Backward steps of up to 2 h (summer time) are clamped to the latest time seen. After a larger one the running interval
   is dropped, and so is a completed one that the clock went back into; the next client begins a new interval.
 - An interval that overlaps with one that was counted before is left out.
-- The heartbeat of an interval is the one whose time lies most in it, usually the last. The one of 24 hours may come
-  just after the interval's end. It gives the number of addresses if all of them are scrubbed; their country is `??`.
+- The heartbeat of an interval is the one whose time lies most in it, usually the last. The one of 24 hours may be
+  logged just after the interval's end. It gives the number of addresses if all of them are scrubbed; their country is
+  `??`.
 
 All times are seconds on the logs' clock.
 """
@@ -94,7 +95,7 @@ class OldLogIntervals:
         self._starts: list[int] = []
 
     def count(self, seconds: int, event: OldLogEvent | None) -> None:
-        """Count one line; lines come in order.
+        """Count one line; lines are counted in order.
 
         Args:
             seconds: its time.

@@ -95,7 +95,7 @@ class Notes:
         if self.after_stop:
             connections = _with_noun(self.after_stop, "connection", "connections")
             sentences.append(
-                f"{connections} left out: the program had said that it stopped, and not that it started again"
+                f"{connections} left out: the program had logged that it stopped, and not that it started again"
             )
         if self.heartbeats and not self.connections:
             sentences.append(

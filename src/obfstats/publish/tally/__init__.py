@@ -69,15 +69,15 @@ def count_logs(
     # system must clear new ones: for the arrays of each block of lines, that would be a fifth of the time.
     np.empty(_KEPT_SIZE, np.uint8)
     # Of rotated logs the newest is often named first; an interval may begin in one log and end in the next one.
-    order = sorted(range(len(logs)), key=lambda number: _label_of_first_line(logs[number]) if len(logs) > 1 else b"")
+    order = sorted(range(len(logs)), key=lambda index: _label_of_first_line(logs[index]) if len(logs) > 1 else b"")
     reading = _LogsReading(advance, block_size, None if any(log.is_read_once for log in logs) else quiet_lines)
     try:
-        reports = {number: reading.read(logs[number]) for number in order}
+        reports = {index: reading.read(logs[index]) for index in order}
     except _CountedTooEarlyError:
         advance(-reading.read_bytes)
         reading = _LogsReading(advance, block_size, None)
-        reports = {number: reading.read(logs[number]) for number in order}
-    return reading.counts(), [reports[number] for number in range(len(logs))]
+        reports = {index: reading.read(logs[index]) for index in order}
+    return reading.counts(), [reports[index] for index in range(len(logs))]
 
 
 def _label_of_first_line(log: LogFile) -> bytes:
