@@ -18,7 +18,16 @@ import io
 from fuzz.target import run, watched
 
 with watched(__name__, "obfstats.formats", "obfstats.publish"):
-    from obfstats.formats.logline import LineError, LogLine, find_damage, is_torn, parse_line, write_line
+    from obfstats.formats.logline import (
+        Columns,
+        LineError,
+        LogLine,
+        find_damage,
+        is_torn,
+        parse_line,
+        write_columns,
+        write_lines,
+    )
     from obfstats.publish import simple
 
 GOOD_LOG = b"""\
@@ -78,7 +87,9 @@ def _parse(line: bytes) -> LogLine | None:
     except LineError:
         return None
     assert may_be_torn, "a whole line without its newline is not recognised as one that may be cut short"
-    assert write_line(value) == text + b"\n", "a line that was read is written differently"
+    suffix = write_columns(Columns(value.transport, value.family))
+    written = write_lines(value.start, [f"{value.country} {value.hash}{suffix}"])
+    assert written == text + b"\n", "a line that was read is written differently"
     return value
 
 

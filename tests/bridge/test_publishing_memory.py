@@ -134,8 +134,8 @@ def test_in_memory_limits_are_said_once(tmp_path: Path) -> None:
     bridge.visit(20)
     for _ in range(3):
         bridge.tick(31)
-    assert [sentence for sentence in bridge.said if "clients came" in sentence] == [
-        "more clients came in one interval than are told apart: of further ones only connections are counted"
+    assert [sentence for sentence in bridge.said if "more clients" in sentence] == [
+        "an interval has more clients than can be told apart: of further ones only connections are counted"
     ]
 
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from obfstats.formats.logline import LINE_LENGTH, MAX_TRANSPORT_LENGTH, LogLine, write_line
+from obfstats.formats.logline import (
+    LINE_LENGTH,
+    MAX_TRANSPORT_LENGTH,
+    Columns,
+    LogLine,
+    write_columns,
+    write_lines,
+)
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -15,6 +22,12 @@ EXAMPLE = b"2012-02-07 14:01:04 de 1234567890123456789012345678901234567890\n"
 """The ticket's own (step 5)."""
 
 TRANSPORTS = ("obfs2", "obfs3", "_", "v", "v40", "v4_", "V4", "<OR>", "<??>", "x" * MAX_TRANSPORT_LENGTH)
+
+
+def write_line(line: LogLine) -> bytes:
+    """Write one line with its newline, as the recorder and the journal do."""
+    suffix = write_columns(Columns(line.transport, line.family))
+    return write_lines(line.start, [f"{line.country} {line.hash}{suffix}"])
 
 
 def log_lines() -> SearchStrategy[LogLine]:

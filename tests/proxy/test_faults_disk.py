@@ -28,7 +28,7 @@ SIZE = 512 << 10
 BUFFER = 7
 """Lines of a batch: its bytes are no divisor of a page."""
 
-_REFUSES = re.compile(r"cannot write .* \(No space left on device\): lines are kept .*")
+_REFUSES = re.compile(r"cannot write .* \(No space left on device\): .* lines are kept .*")
 _ACCEPTS_AGAIN = re.compile(r".* is written again; lines lost so far: ([0-9]+)")
 _OWN_LINE = re.compile(r"[0-9-]{10} [0-9:]{8} \[(?:info|notice|warn)\] \S.*")
 

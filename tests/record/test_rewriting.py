@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OLD, NEW = Interval.parse("2012-02-07 14:01:04"), Interval.parse("2012-02-08 14:01:04")
 
 
-def message(client: int) -> str:
+def entry(client: int) -> str:
     """The rest of a line."""
     return f"de {client:040x}"
 
@@ -38,8 +38,8 @@ def is_new(start: str) -> bool:
 def journal(tmp_path: Path) -> Journal:
     """A log with two days."""
     opened = Journal(tmp_path / "log", warn=lambda _: None)
-    opened.append(OLD, [message(client) for client in range(5000)], 0.0)
-    opened.append(NEW, [message(client) for client in range(3)], 0.0)
+    opened.append(OLD, [entry(client) for client in range(5000)], 0.0)
+    opened.append(NEW, [entry(client) for client in range(3)], 0.0)
     return opened
 
 
@@ -64,17 +64,17 @@ def test_what_is_appended_meanwhile_is_kept(journal: Journal) -> None:
     """
     rewriting = journal.begin_rewriting()
     rewriting.copy(is_new)
-    journal.append(NEW, [message(7)], 0.0)
-    journal.append(OLD, [message(8)], 0.0)
+    journal.append(NEW, [entry(7)], 0.0)
+    journal.append(OLD, [entry(8)], 0.0)
     journal.finish_rewriting(rewriting)
-    journal.append(NEW, [message(9)], 0.0)
+    journal.append(NEW, [entry(9)], 0.0)
     assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7", "8", "9"]
 
 
 def test_what_is_appended_during_the_copy_is_kept_whatever_its_label(journal: Journal) -> None:
     """The clock was set back to the day that is being removed: its new lines stay."""
     rewriting = journal.begin_rewriting()
-    journal.append(OLD, [message(7)], 0.0)
+    journal.append(OLD, [entry(7)], 0.0)
     rewriting.copy(is_new)
     journal.finish_rewriting(rewriting)
     assert [line[-1] for line in lines(journal.path)] == ["0", "1", "2", "7"]
@@ -88,7 +88,7 @@ def test_the_change_of_files_does_not_wait_for_the_disk(journal: Journal, monkey
     monkeypatch.setattr(os, "fsync", synced.append)
     rewriting.copy(is_new)
     assert len(synced) == 1
-    journal.append(NEW, [message(7)], 0.0)
+    journal.append(NEW, [entry(7)], 0.0)
     journal.finish_rewriting(rewriting)
     assert len(synced) == 1
 
@@ -100,7 +100,7 @@ def test_a_log_that_was_rotated_away_meanwhile_stays_as_it_is(journal: Journal, 
     journal.path.rename(tmp_path / "log.1")
     with pytest.raises(OSError, match="rotated away"):
         journal.finish_rewriting(rewriting)
-    journal.append(NEW, [message(1)], 0.0)
+    journal.append(NEW, [entry(1)], 0.0)
     journal.tick(0.0)
     assert len(lines(tmp_path / "log.1")) == 5003
     assert len(lines(journal.path)) == 1
@@ -149,8 +149,8 @@ def test_a_disk_without_space_for_the_copy_changes_nothing(journal: Journal) -> 
     with pytest.raises(OSError, match="No space left"):
         rewriting.copy(lambda _: True)
     rewriting.abandon()
-    journal.append(NEW, [message(1)], 0.0)
-    assert journal.path.read_bytes() == before + f"{NEW.label} {message(1)}\n".encode()
+    journal.append(NEW, [entry(1)], 0.0)
+    assert journal.path.read_bytes() == before + f"{NEW.label} {entry(1)}\n".encode()
 
 
 def test_the_last_space_of_a_disk_is_left_to_the_next_lines(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_a_log_that_was_emptied_meanwhile_is_not_restored(journal: Journal) -> N
     rewriting = journal.begin_rewriting()
     rewriting.copy(lambda _start: True)
     os.truncate(journal.path, 0)
-    journal.append(NEW, [message(7)], 0.0)
+    journal.append(NEW, [entry(7)], 0.0)
     with pytest.raises(OSError, match="rotated away"):
         journal.finish_rewriting(rewriting)
     assert [line[-1] for line in lines(journal.path)] == ["7"]

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from obfstats.bridge import threads
 from obfstats.bridge.logs import NOTICE
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, Interval, format_time, parse_time
-from obfstats.formats.logline import is_line
+from obfstats.formats.logline import ENTRY_OFFSET, is_line
 from obfstats.lockedfile import sync_folder
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.logreader import read_blocks
@@ -273,14 +273,14 @@ def count_in_files(log: Path, interval: Interval) -> FileCounts:
 
 
 def _count_file(path: Path, interval: Interval, aggregate: Aggregate) -> None:
-    begin = interval.label.encode("ascii") + b" "
+    label_prefix = interval.label.encode("ascii") + b" "
     # A log's name may contain * or ?; find prefers a file of exactly that name.
     for log in find([str(path.absolute())]):
         with closing(read_blocks(log, BLOCK_SIZE)) as blocks:
             for block in blocks:
-                lines = [line for line in io.BytesIO(block) if line.startswith(begin) and is_line(line)]
-                messages = [line[len(begin) :].removesuffix(b"\n").decode("ascii") for line in lines]
-                aggregate.append(interval, messages)
+                lines = [line for line in io.BytesIO(block) if line.startswith(label_prefix) and is_line(line)]
+                entries = [line[ENTRY_OFFSET:].removesuffix(b"\n").decode("ascii") for line in lines]
+                aggregate.append(interval, entries)
 
 
 def _sync(log: Path, interval: Interval) -> None:

@@ -19,9 +19,12 @@ For readers of many lines, a line is three parts at fixed offsets, each with its
 
 Lines with equal prefixes belong to one interval and country; lines with equal hashes as well are one client.
 
-The grammar is strict, on bytes, and the same in both directions: `parse_line` takes what `write_line` gives, and
-`write_line` gives back byte for byte what `parse_line` takes. Anything else raises `LineError`, which gives offset and
-reason and never quotes the line: a damaged line may hold anything.
+A writer holds a line without its interval's label and without its newline: an entry, which is country, hash and further
+columns. `write_lines` adds the label.
+
+The grammar is strict, on bytes, and the same in both directions: what is written from a parsed line is that line, byte
+for byte. Anything else is damaged: `find_damage` gives the reason, which never quotes the line, because a damaged line
+may hold anything.
 """
 
 from __future__ import annotations
@@ -29,9 +32,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.formats.interval import LABEL_LENGTH, parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LINE_LENGTH = 64
 """Bytes of a line without further columns, newline included."""
@@ -44,6 +50,13 @@ SUFFIX_OFFSET = 63
 
 COUNTRY = slice(LABEL_LENGTH + 1, LABEL_LENGTH + 3)
 """The country code's bytes."""
+
+ENTRY_OFFSET = LABEL_LENGTH + 1
+"""Where the entry begins: everything before it is the interval's label and a blank."""
+
+ENTRY_COUNTRY = slice(2)
+ENTRY_HASH = slice(HASH_OFFSET - ENTRY_OFFSET, SUFFIX_OFFSET - ENTRY_OFFSET)
+ENTRY_SUFFIX = slice(SUFFIX_OFFSET - ENTRY_OFFSET, None)
 
 UNKNOWN_COUNTRY = "??"
 
@@ -60,43 +73,19 @@ TRANSPORT_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{MAX_TRANSPORT_LENGTH - 
 
 HEX_DIGITS = b"0123456789abcdef"
 
-# In the order of the line: each column's name in an error, its pattern, the offsets of its first and last byte.
-_COLUMNS = (
-    ("date and time", re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"), 0, 18),
-    ("country code", re.compile(rb"[a-z][a-z0-9]|\?\?"), 20, 21),
-    ("hash", re.compile(rb"[0-9a-f]{40}"), HASH_OFFSET, SUFFIX_OFFSET - 1),
-)
+_COUNTRY_FIELD = re.compile(rb" (?:[a-z][a-z0-9]|\?\?) ")
 _SUFFIX = re.compile(
     rb"(?: (?!v[46](?: |\Z))(?P<transport>" + TRANSPORT_NAME.pattern.encode() + rb"))?(?: (?P<family>v[46]))?"
 )
-# Which characters each of the first 63 bytes may be: 0 a digit, a a letter or ?, b also a digit, x a hex digit, any
-# other byte itself.
-_CHARACTERS = b"0000-00-00 00:00:00 ab " + b"x" * 40
-_CLASSES = {
-    ord("0"): b"0123456789",
-    ord("a"): b"abcdefghijklmnopqrstuvwxyz?",
-    ord("b"): b"abcdefghijklmnopqrstuvwxyz0123456789?",
-    ord("x"): HEX_DIGITS,
-}
-# A line that was cut within its first 63 bytes is completed by the rest of one of these (the second is for the tens of
+# A line that is torn within its first 63 bytes is completed by the rest of one of these (the second is for the tens of
 # the day 30 and for half a ??).
 _COMPLETIONS = (b"0001-01-01 00:00:00 aa " + b"0" * 40, b"0001-01-00 00:00:00 ?? " + b"0" * 40)
-# One that was cut within its suffix is completed by one of these.
+# One that is torn within its suffix is completed by one of these.
 _SUFFIX_COMPLETIONS = (b"", b"v4", b"4", b"OR>", b"R>", b"?>", b">")
 
 
 class LineError(ValueError):
-    """A line is not of the log's grammar.
-
-    Attributes:
-        offset: the first byte that does not fit, counted from 0.
-        reason: what was expected there, in words.
-    """
-
-    def __init__(self, offset: int, reason: str) -> None:
-        super().__init__(f"byte {offset + 1}: {reason}")
-        self.offset = offset
-        self.reason = reason
+    """A line is not of the log's grammar. Its text is the reason, without a byte of the line."""
 
 
 class Columns(NamedTuple):
@@ -139,42 +128,34 @@ def parse_line(line: bytes) -> LogLine:
     Raises:
         LineError: where the bytes are not exactly of the grammar.
     """
+    damage = find_damage(line)
+    if damage:
+        raise LineError(damage)
     text = line.removesuffix(b"\n")
-    for name, pattern, first, last in _COLUMNS:
-        match = pattern.match(text, first)
-        if match is None:
-            raise LineError(min(_first_misfit(text, first), last), f"no {name}")
-        end = match.end()
-        if end < SUFFIX_OFFSET and text[end : end + 1] != b" ":
-            raise LineError(end, f"no blank after the {name}")
+    start, country, hash_ = text[:LABEL_LENGTH], text[COUNTRY], text[HASH_OFFSET:SUFFIX_OFFSET]
     columns = parse_columns(text[SUFFIX_OFFSET:])
-    start = text[:LABEL_LENGTH].decode("ascii")
-    try:
-        parse_time(start)
-    except ValueError:
-        raise LineError(0, "invalid date or time") from None
-    return LogLine(start, text[COUNTRY].decode("ascii"), text[HASH_OFFSET:SUFFIX_OFFSET].decode("ascii"), *columns)
+    return LogLine(start.decode("ascii"), country.decode("ascii"), hash_.decode("ascii"), *columns)
 
 
-def write_line(line: LogLine) -> bytes:
-    """Write one line with its newline.
+def write_lines(label: str, entries: Iterable[str]) -> bytes:
+    """Write an interval's lines, sorted, so that their bytes depend on the set of entries alone. Nothing is checked.
 
-    Raises:
-        LineError: where a field is not of the grammar; nothing that cannot be read again is ever written.
+    Args:
+        label: the interval's.
+        entries: `country hash` and what `write_columns` gives, of each line.
     """
-    suffix = write_columns(Columns(line.transport, line.family))
-    written = f"{line.start} {line.country} {line.hash}{suffix}\n".encode("utf-8", "surrogatepass")
-    if parse_line(written) != line:
-        raise LineError(0, "a field contains another field's text")
-    return written
+    label_prefix = f"{label} "
+    return (label_prefix + f"\n{label_prefix}".join(sorted(entries)) + "\n").encode("ascii")
 
 
 @lru_cache(maxsize=1000)
 def is_prefix(prefix: bytes) -> bool:
     """Tell whether these 23 bytes are a line's time and country with the blanks after them."""
+    if _COUNTRY_FIELD.fullmatch(prefix[LABEL_LENGTH:]) is None:
+        return False
     try:
-        parse_line(prefix + b"0" * 40)
-    except LineError:
+        parse_time(prefix[:LABEL_LENGTH].decode("ascii"))
+    except ValueError:
         return False
     return True
 
@@ -193,7 +174,7 @@ def parse_columns(suffix: bytes) -> Columns:
     """
     match = _SUFFIX.fullmatch(suffix)
     if match is None:
-        raise LineError(SUFFIX_OFFSET, "neither the line's end nor a blank, a transport's name and v4 or v6")
+        raise LineError("what follows the hash is neither a transport nor v4 or v6")
     transport, family = match["transport"], match["family"]
     return Columns(
         None if transport is None else transport.decode("ascii"), None if family is None else family.decode("ascii")
@@ -228,8 +209,8 @@ def find_damage(line: bytes) -> str:
         return "it has no hash of 40 hexadecimal digits"
     try:
         parse_columns(text[SUFFIX_OFFSET:])
-    except LineError:
-        return "what follows the hash is neither a transport nor v4 or v6"
+    except LineError as error:
+        return str(error)
     return ""
 
 
@@ -238,12 +219,3 @@ def is_torn(line: bytes) -> bool:
     is_whole = len(line) >= SUFFIX_OFFSET
     completions = _SUFFIX_COMPLETIONS if is_whole else tuple(whole[len(line) :] for whole in _COMPLETIONS)
     return b"\n" not in line and any(is_line(line + rest) for rest in completions)
-
-
-def _first_misfit(line: bytes, offset: int) -> int:
-    """Give the offset of the first byte from `offset` on that cannot be there."""
-    for byte, characters in zip(line[offset:], _CHARACTERS[offset:], strict=False):
-        if byte not in _CLASSES.get(characters, bytes((characters,))):
-            return offset
-        offset += 1
-    return offset

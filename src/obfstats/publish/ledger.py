@@ -39,7 +39,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from obfstats.formats.interval import Interval
+from obfstats.formats.document import NOISE_METHOD
+from obfstats.formats.interval import TIME_PATTERN, Interval
 from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError, sync_folder
 from obfstats.publish.noise import parse_epsilon, write_epsilon
 
@@ -57,11 +58,8 @@ ROUNDED = "rounded"
 GIVEN_UP = "given up"
 """In place of a method: the interval will never be released."""
 
-NOISE_METHOD = "discrete-laplace epsilon="
-"""How an interval was released: with noise; epsilon follows."""
-
 _LINE = re.compile(
-    rb"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) \(([1-9][0-9]{0,8}) s\) "
+    rb"(" + TIME_PATTERN.encode() + rb") \(([1-9][0-9]{0,8}) s\) "
     rb"(?:over \(files: (0|[1-9][0-9]{0,4})\)|(given up)|released ([ -~]+))"
 )
 # Each line begins like this, with any digits; what follows is short.

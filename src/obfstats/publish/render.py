@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from obfstats.formats.counts import round_up
-from obfstats.formats.document import in_canonical_order, sorted_by_size
+from obfstats.formats.document import NOISE_DISTRIBUTION, NOISE_METHOD, in_canonical_order, sorted_by_size
 from obfstats.formats.interval import format_time
 from obfstats.publish.ledger import Ledger, write_method
 from obfstats.publish.making_documents import (
@@ -62,7 +62,6 @@ _CSV_HEADER = (
     *("start", "end", "seconds", "measure", "country", "transport", "family", "count"),
     *("hashed_fingerprint", "noise", "geoip", "geoip6"),
 )
-_DISTRIBUTION = "discrete-laplace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def to_csv(documents: Sequence[Document]) -> bytes:
         interval = (_start(document), document.end, document.seconds)
         about = (
             document.fingerprint,
-            None if document.epsilon is None else f"{_DISTRIBUTION} epsilon={document.epsilon}",
+            None if document.epsilon is None else f"{NOISE_METHOD}{document.epsilon}",
             *(None if source is None else " ".join(source) for source in (document.geoip, document.geoip6)),
         )
         cells = list(_cells(in_canonical_order(document))) or [("", "", "", "", "")]
@@ -163,13 +162,13 @@ def _add_noise(
 
 
 def _object(document: Document) -> dict[str, object]:
-    cells = document.ip_country_transports
+    cells, epsilon = document.ip_country_transports, document.epsilon
     values: dict[str, object] = {
         "start": _start(document),
         "end": document.end,
         "seconds": document.seconds,
         "hashed_fingerprint": document.fingerprint,
-        "noise": None if document.epsilon is None else {"distribution": _DISTRIBUTION, "epsilon": document.epsilon},
+        "noise": None if epsilon is None else {"distribution": NOISE_DISTRIBUTION, "epsilon": epsilon},
         "ips": document.ips,
         "reqs": document.requests,
         "ip_versions": document.ip_versions,

@@ -17,7 +17,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from obfstats.formats.counts import ClientCounter, Counts
-from obfstats.formats.logline import UNNAMED_TRANSPORT, Columns, parse_columns
+from obfstats.formats.logline import (
+    ENTRY_COUNTRY,
+    ENTRY_HASH,
+    ENTRY_SUFFIX,
+    UNNAMED_TRANSPORT,
+    Columns,
+    parse_columns,
+)
 from obfstats.record.pages import Pages
 
 if TYPE_CHECKING:
@@ -30,8 +37,6 @@ MAX_CLIENTS = 1_000_000
 """Clients of one interval that are told apart; they take 50 MB."""
 
 _MAX_TRANSPORTS = 999
-# A line without its label: country, hash, further columns.
-_COUNTRY, _HASH, _SUFFIX = slice(2), slice(3, 43), slice(43, None)
 
 # A slot of the table: the hash and the id of the client's class, which is 0 in a free slot.
 _HASH_SIZE, _SLOT_SIZE = 20, 24
@@ -57,24 +62,24 @@ class Aggregate:
         self._max_clients = max_clients
         self._warn = warn
         self._warned: set[str] = set()
-        self._intervals: dict[Interval, _IntervalCounter] = {}
+        self._intervals: dict[Interval, _AggregateInterval] = {}
 
-    def append(self, interval: Interval, messages: list[str], now: float = 0.0) -> None:  # noqa: ARG002 - as Journal's
+    def append(self, interval: Interval, entries: list[str], now: float = 0.0) -> None:  # noqa: ARG002 - as Journal's
         """Count a batch.
 
         Args:
             interval: the interval of its lines.
-            messages: country, hash and further columns of each line.
+            entries: its lines without their labels (formats/logline.py).
             now: boot time; not used.
         """
         counter = self._intervals.get(interval)
         if counter is None:
-            counter = self._intervals[interval] = _IntervalCounter(self._max_clients)
-        for message in messages:
-            counter.count(message)
+            counter = self._intervals[interval] = _AggregateInterval(self._max_clients)
+        for entry in entries:
+            counter.count(entry)
         if counter.is_full:
             self._warn_once(
-                "more clients came in one interval than are told apart: of further ones only connections are counted"
+                "an interval has more clients than can be told apart: of further ones only connections are counted"
             )
         if not counter.clients.is_locked:
             self._warn_once("the kernel does not lock memory (ulimit -l): hashes could reach a swap file")
@@ -110,7 +115,7 @@ class Aggregate:
             self._warn(sentence)
 
 
-class _IntervalCounter:
+class _AggregateInterval:
     """Counts one interval.
 
     Attributes:
@@ -127,10 +132,10 @@ class _IntervalCounter:
         self.is_full = False
         self._transports: set[str] = set()
 
-    def count(self, message: str) -> None:
-        """Count one line, without its label."""
-        country = message[_COUNTRY]
-        columns = parse_columns(message[_SUFFIX].encode("ascii"))
+    def count(self, entry: str) -> None:
+        """Count one line."""
+        country = entry[ENTRY_COUNTRY]
+        columns = parse_columns(entry[ENTRY_SUFFIX].encode("ascii"))
         if columns.transport is not None and columns.transport not in self._transports:
             # A transport program may make names up: beyond the bound they count as unnamed.
             if len(self._transports) < _MAX_TRANSPORTS:
@@ -140,7 +145,7 @@ class _IntervalCounter:
         self.connections += 1
         self.numbers.count_request(country)
         try:
-            self.numbers.count_client(bytes.fromhex(message[_HASH]), country, columns)
+            self.numbers.count_client(bytes.fromhex(entry[ENTRY_HASH]), country, columns)
         except OverflowError:
             self.is_full = True
 
@@ -163,36 +168,36 @@ class _ClientTable:
         """Whether the kernel keeps all of it out of swap."""
         return all(block.locked for block in self._blocks)
 
-    def get(self, hash_: bytes, default: int) -> int:
+    def get(self, hash_bytes: bytes, default: int) -> int:
         """Give the id of a client's class, or the default for a new client."""
-        found = self._find(hash_)
+        found = self._find(hash_bytes)
         if found is None:
             return default
         block, offset = found
         return int.from_bytes(block[offset + _HASH_SIZE : offset + _SLOT_SIZE], "big")
 
-    def __setitem__(self, hash_: bytes, class_id: int) -> None:
+    def __setitem__(self, hash_bytes: bytes, class_id: int) -> None:
         """Set the id of a client's class; raises OverflowError where a new client exceeds the bound."""
-        found = self._find(hash_)
+        found = self._find(hash_bytes)
         if found is None:
-            found = self._add(hash_)
+            found = self._add(hash_bytes)
         block, offset = found
-        block[offset : offset + _SLOT_SIZE] = hash_ + class_id.to_bytes(_SLOT_SIZE - _HASH_SIZE, "big")
+        block[offset : offset + _SLOT_SIZE] = hash_bytes + class_id.to_bytes(_SLOT_SIZE - _HASH_SIZE, "big")
 
     def wipe(self) -> None:
         """Overwrite everything with zeros and unmap it. The table must not be used afterwards."""
         for block in self._blocks:
             block.wipe()
 
-    def _find(self, hash_: bytes) -> tuple[mmap, int] | None:
+    def _find(self, hash_bytes: bytes) -> tuple[mmap, int] | None:
         """Give a client's slot: the block and the offset in it."""
         for pages in self._blocks:
-            offset = _probe(pages.memory, hash_)
+            offset = _probe(pages.memory, hash_bytes)
             if pages.memory[offset + _HASH_SIZE : offset + _SLOT_SIZE] != _FREE:
                 return pages.memory, offset
         return None
 
-    def _add(self, hash_: bytes) -> tuple[mmap, int]:
+    def _add(self, hash_bytes: bytes) -> tuple[mmap, int]:
         """Give a free slot for a new client."""
         if self._max_clients is not None and self._count >= self._max_clients:
             raise OverflowError
@@ -203,13 +208,15 @@ class _ClientTable:
         self._count += 1
         self._free_slots -= 1
         block = self._blocks[-1].memory
-        return block, _probe(block, hash_)
+        return block, _probe(block, hash_bytes)
 
 
-def _probe(block: mmap, hash_: bytes) -> int:
+def _probe(block: mmap, hash_bytes: bytes) -> int:
     """Give the offset of a client's slot in a block, or of the free slot where it belongs."""
     size = len(block)
-    offset = int.from_bytes(hash_[:8], "big") % (size // _SLOT_SIZE) * _SLOT_SIZE
-    while block[offset + _HASH_SIZE : offset + _SLOT_SIZE] != _FREE and block[offset : offset + _HASH_SIZE] != hash_:
+    offset = int.from_bytes(hash_bytes[:8], "big") % (size // _SLOT_SIZE) * _SLOT_SIZE
+    while (
+        block[offset + _HASH_SIZE : offset + _SLOT_SIZE] != _FREE and block[offset : offset + _HASH_SIZE] != hash_bytes
+    ):
         offset = (offset + _SLOT_SIZE) % size
     return offset

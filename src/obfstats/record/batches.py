@@ -5,9 +5,9 @@
 
 - Every batch but the closing one has exactly as many lines as the capacity: no client is written alone.
 - Both together hold at most that many lines: that is what a crash can lose.
-- A tick writes the closing batch, after a random delay; a client's call does so only if closing batch and buffer are
-  full together. So the time of writing does not date a client. In that case, too, its interval is reported as written
-  only after the delay, because what is then published must not date a client either.
+- A tick writes the closing batch, after a random delay, so that the time of writing does not date a client. A client's
+  call writes it only if closing batch and buffer are full together. In that case, too, its interval is reported as
+  written only after the delay, because what is then published must not date a client either.
 - A full buffer is written when one more client arrives. Every tick sets the file's times, so that they do not keep that
   moment (journal.py).
 - What is left at the end is never written (step 6, decision 6).
@@ -37,7 +37,7 @@ class Batches:
     """Buffer and closing batch.
 
     Attributes:
-        buffer: country, hash and further columns of each line; the same list for good. The recorder appends to it
+        buffer: lines without their labels (formats/logline.py); the same list for good. The recorder appends to it
             after checking `capacity`.
         capacity: how many lines the buffer may hold now.
     """

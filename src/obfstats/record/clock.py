@@ -1,12 +1,12 @@
 """The two clocks, and the 24-hour interval that runs on them (ticket 5047, steps 1 and 3).
 
-- The running interval is measured on boot time, which includes suspends and which nobody sets, and labelled with wall
-  time in UTC (design, decision 5).
+- The running interval is measured on boot time, which includes suspends and cannot be set, and labelled with wall time
+  in UTC (design, decision 5).
 - At its end it steps `while now - TS >= 24 h`: after a suspend of days to the interval that contains now, without empty
   ones, and at exactly 24 hours by one step. (By the ticket's own words it would step at every connection then.)
-- Where wall and boot time differ by ten minutes more than at the start, somebody set the clock. Then the label is
-  wrong, and so would be every line under it: such an interval is dropped for a new one. So a clock that is set can
-  neither freeze an interval nor end it early.
+- Where wall and boot time differ by ten minutes more than at the start, the clock was set. Then the label is wrong, and
+  so would be every line under it: such an interval is dropped for a new one. So a clock that is set can neither freeze
+  an interval nor end it early.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SystemClock:
 
 
 class RunningInterval:
-    """The interval that now is in. Pure: it is told what the clocks read, in seconds.
+    """The interval that contains the present. Pure: it is told what the clocks read, in seconds.
 
     Attributes:
         began: boot time of its start.

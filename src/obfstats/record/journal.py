@@ -13,14 +13,14 @@ Rules, each of which answers a fault that has been observed:
   or to none. That never happens in a client's call, because a file keeps the time of its creation; until then batches
   are held. The old file's times are set to that moment, or they would tell for good when a client filled a batch.
 
-A batch is written sorted: its bytes are a function of the set of its lines alone (design, decision 4).
+A batch is written sorted: its bytes depend on the set of its lines alone (design, decision 4).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from obfstats.formats.logline import MAX_LINE_LENGTH, SUFFIX_OFFSET, is_line, is_torn
+from obfstats.formats.logline import MAX_LINE_LENGTH, SUFFIX_OFFSET, is_line, is_torn, write_lines
 from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError
 from obfstats.record.backoff import Backoff
 from obfstats.record.errors import LogInUseError, RecordError
@@ -68,24 +68,23 @@ class Journal:
         self._file = _open(path)
         remove_copy(path)
 
-    def append(self, interval: Interval, messages: list[str], now: float) -> None:
+    def append(self, interval: Interval, entries: list[str], now: float) -> None:
         """Write a batch, or hold it until it can be written. Never raises for what a disk may do.
 
         Args:
             interval: the interval of its lines.
-            messages: country, hash and further columns of each line, ASCII, in any order.
+            entries: its lines without their labels (formats/logline.py), in any order.
             now: boot time in seconds, for the next try if this one fails.
         """
-        if self.held + len(messages) > HELD_LINES and not self._backoff.reason:
+        if self.held + len(entries) > HELD_LINES and not self._backoff.reason:
             # The log was rotated away, and more than HELD_LINES connections arrived since: creating the new file now
             # identifies no client.
             self._write_held(now)
-        if self.held and self.held + len(messages) > HELD_LINES:
-            self.dropped += len(messages)
+        if self.held and self.held + len(entries) > HELD_LINES:
+            self.dropped += len(entries)
         else:
-            begin = f"{interval.label} "
-            self._held.append((begin + f"\n{begin}".join(sorted(messages)) + "\n").encode("ascii"))
-            self.held += len(messages)
+            self._held.append(write_lines(interval.label, entries))
+            self.held += len(entries)
         # This may be a client's call: a file that is created now would keep the time of its arrival.
         if self._is_in_place():
             self._retry(now)
@@ -159,7 +158,10 @@ class Journal:
         except (OSError, RecordError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             if not self._backoff.reason:
-                self._warn(f"cannot write {self.path} ({reason}): lines are kept in memory and tried again")
+                self._warn(
+                    f"cannot write {self.path} ({reason}): free disk space or correct the file; "
+                    f"up to {HELD_LINES} lines are kept in memory and tried again"
+                )
             self._backoff.fail(str(reason), now)
             return
         self._held.clear()

@@ -9,9 +9,9 @@ Rules:
 
 - An address exists from the call of `record` to its return. What stays is a line with the interval's start, a country
   and a hash; never the time of a connection.
-- An interval lasts 24 hours (clock.py). When it ends, S is renewed at once, and its last lines are written later, at a
-  moment that depends on no client (batches.py). A new S with every interval leaves every published number as it is,
-  and no client can be followed into the next day (decision 2).
+- An interval lasts 24 hours (clock.py). When it ends, S is renewed at once. Its last lines are written at a random
+  moment, or earlier if they and the buffer are full together (batches.py). A new S with every interval leaves every
+  published number as it is, and no client can be followed into the next day (decision 2).
 - Where the clock was set, the label is wrong: the buffer is dropped, S renewed and a new interval begun. Its start is
   dated back by a random time, because a client's call may have noticed the change.
 - The counters for the operator (`pop_counters`) begin anew with every S, and the hashes they were counted from are
@@ -231,13 +231,14 @@ class Recorder:
         if len(buffer) >= self._capacity:
             self._batches.write_full(self._running.interval, now)
             self._cache_next_check(now)
-        digest = self._hash_address(packed).hex()
-        if digest < self._sketch_bound:
-            self._sketch_bound = self._sketch.add(digest)
+        hash_hex = self._hash_address(packed).hex()
+        if hash_hex < self._sketch_bound:
+            self._sketch_bound = self._sketch.add(hash_hex)
+        # An entry (formats/logline.py), put together here because this runs for every connection.
         if self._columns:
-            buffer.append(f"{country} {digest}{_suffix(self._columns, transport, 'v4' if is_v4 else 'v6')}")
+            buffer.append(f"{country} {hash_hex}{_suffix(self._columns, transport, 'v4' if is_v4 else 'v6')}")
         else:
-            buffer.append(f"{country} {digest}")
+            buffer.append(f"{country} {hash_hex}")
 
     def tick(self) -> None:
         """Do what is due: end the interval, write the closing batch, follow a rotated log, try the disk again."""

@@ -8,7 +8,7 @@
   takes the log's name in one step, so at every moment there is a whole log under that name.
 - The new file is locked before it has the name.
 - A log that was rotated away meanwhile stays as it is.
-- The copy leaves the space that the next lines need: on a disk that is nearly full it is given up before.
+- The copy leaves the space that the next lines need: on a disk that is nearly full it stops before.
 - A copy that a killed program left is removed when the log is opened again.
 
 What the disk keeps of a deleted file is out of reach here.
@@ -53,7 +53,7 @@ class Rewriting:
             OSError: if a file cannot be created.
         """
         self.removed = 0
-        # Whatever is appended from now on stays, whatever its label: somebody may have set the clock back.
+        # What is appended from now on stays, whatever its label: the clock may have been set back.
         self._size = log.size
         self._read = 0
         self._rest = b""

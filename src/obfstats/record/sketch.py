@@ -43,16 +43,16 @@ class Sketch:
         self._view = memoryview(self._numbers)
         self._count = 0
 
-    def add(self, digest: str) -> str:
+    def add(self, hash_hex: str) -> str:
         """Add a client.
 
         Args:
-            digest: its hash, lower-case hex, 16 digits or more.
+            hash_hex: its hash, lower-case hex, 16 digits or more.
 
         Returns:
             The bound from now on.
         """
-        number = int(digest[:_DIGITS], 16)
+        number = int(hash_hex[:_DIGITS], 16)
         numbers, count = self._numbers, self._count
         index = bisect_left(numbers, number, 0, count)
         if index == SIZE or (index < count and numbers[index] == number):
