@@ -52,7 +52,7 @@ def test_a_file_that_others_have_access_to_is_refused(
 
 
 def test_an_error_says_what_to_do(tmp_path: Path) -> None:
-    """In the words of the one who opens the file."""
+    """With the kind and the advice that the caller gave."""
     with pytest.raises(LockedFileError) as error:
         open_file(tmp_path / "none" / "file")
     expected = f"cannot open the notebook {tmp_path}/none/file: No such file or directory; name another with --notebook"

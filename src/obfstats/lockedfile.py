@@ -39,7 +39,7 @@ class LockedFile:
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
-        """Take over an open file; `open` opens and locks one."""
+        """Wrap an open file; `open` opens and locks one."""
         self.path = path
         self.descriptor = descriptor
         self.is_new = False
@@ -122,21 +122,21 @@ class LockedFile:
             sync: wait until it is on the disk.
 
         Raises:
-            OSError: if the disk does not accept it; what it accepted is cut off again, if it allows that.
+            OSError: if the disk does not accept it; what it accepted is removed again, if it allows that.
         """
         written = os.write(self.descriptor, data)
         if written < len(data):
-            self._cut_off(written)
+            self._remove_last_write(written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if sync:
             try:
                 os.fsync(self.descriptor)
             except OSError:
-                self._cut_off(written)
+                self._remove_last_write(written)
                 raise
 
     def truncate(self, size: int) -> None:
-        """Cut off what is beyond `size` bytes."""
+        """Remove what is beyond `size` bytes."""
         os.ftruncate(self.descriptor, size)
 
     def touch(self) -> None:
@@ -144,8 +144,8 @@ class LockedFile:
         with contextlib.suppress(OSError):
             os.utime(self.descriptor)
 
-    def _cut_off(self, written: int) -> None:
-        """Cut off the bytes of the last write, wherever it ended: a rotation may have truncated the file before."""
+    def _remove_last_write(self, written: int) -> None:
+        """Remove the bytes of the last write, wherever it ended: a rotation may have truncated the file before."""
         end = os.lseek(self.descriptor, 0, os.SEEK_CUR)
         with contextlib.suppress(OSError):
             os.ftruncate(self.descriptor, end - written)

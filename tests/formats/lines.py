@@ -53,7 +53,7 @@ COLUMNS = (b" v4", b" v6", b" obfs3", b" <OR>", b" v", b" v4x", b" ", b"<")
 
 @st.composite
 def hit_lines(draw: st.DrawFn) -> bytes:
-    """Give what a fault, or somebody's editor, may make of a line; some stay good, or become good another way."""
+    """Give what a fault, or an editor, may make of a line; some stay good, or become good another way."""
     line = draw(written_lines())
     if draw(st.booleans()):
         columns = draw(st.lists(st.sampled_from(COLUMNS), max_size=3))

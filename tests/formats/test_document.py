@@ -209,7 +209,7 @@ def test_a_later_minor_version_is_read(minor: bytes) -> None:
     assert write_document(later) == text + b"obfsproxy-later x\n"
 
 
-def test_a_new_line_stands_behind_the_intervals_end() -> None:
+def test_a_new_line_follows_the_intervals_end() -> None:
     """Before it, a line could belong to either document."""
     for text in (b"obfsproxy-later x\n" + TICKETS, b"@type obfsproxy-stats 1.7\nobfsproxy-later x\n" + TICKETS):
         with pytest.raises(DocumentError, match="line before obfsproxy-stats-end"):

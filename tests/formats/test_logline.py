@@ -115,7 +115,7 @@ def test_further_columns_stand_alone_or_together(end: bytes, transport: str | No
         pytest.param(EXAMPLE.replace(b"56", b"\0\0"), HASH, id="NULs"),
         pytest.param(EXAMPLE.replace(b"56", b"\xff\xfe"), HASH, id="bad UTF-8"),
         pytest.param(TEXT + b"\r\n", ENDING, id="CRLF"),
-        pytest.param(TEXT + b" \n", ENDING, id="blank behind"),
+        pytest.param(TEXT + b" \n", ENDING, id="blank at the end"),
         pytest.param(TEXT + b"\n\n", ENDING, id="two newlines"),
         pytest.param(TEXT + b"\n" + EXAMPLE, ENDING, id="two lines"),
         pytest.param(TEXT + b" v4 v6\n", ENDING, id="two families"),
@@ -190,6 +190,6 @@ def test_lines_are_written_sorted(lines: list[LogLine], random: Random) -> None:
 
 
 def test_an_entrys_parts_are_those_of_its_line() -> None:
-    """Who counts entries finds the fields where a reader of whole lines does."""
+    """Entries and whole lines have their fields at the same bytes."""
     entry = write_line(replace(VALUE, transport="obfs3", family="v4"))[ENTRY_OFFSET:-1].decode()
     assert (entry[ENTRY_COUNTRY], entry[ENTRY_HASH], entry[ENTRY_SUFFIX]) == ("de", VALUE.hash, " obfs3 v4")

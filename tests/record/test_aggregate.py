@@ -175,9 +175,9 @@ sys.stdin.readline()
 """
 
 
-@pytest.mark.parametrize("way", ["close", "forget"])
+@pytest.mark.parametrize("way", ["close", "wipe"])
 def test_what_was_counted_is_wiped_from_a_living_process(way: str) -> None:
-    """Twenty of a thousand hashes are looked for, with the zeros of their class numbers: all are there, then none."""
+    """Twenty of a thousand hashes are looked for, with the zeros of their class ids: all are there, then none."""
     with subprocess.Popen(
         [sys.executable, "-c", COUNTING_PROCESS, way], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

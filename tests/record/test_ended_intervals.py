@@ -68,7 +68,7 @@ def test_what_the_disk_refuses_is_not_finished(tmp_path: Path) -> None:
 
 
 def test_an_interval_that_was_given_up_is_never_finished(tmp_path: Path) -> None:
-    """Somebody set the clock: its lines are a part of a day, and a part must not look like the whole."""
+    """The clock was set: its lines are a part of a day, and a part must not look like the whole."""
     bench = Bench(tmp_path / "log", delay=0.0, buffer=2)
     bench.fill(5)
     bench.clock.set_wall(7200)

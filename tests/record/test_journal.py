@@ -248,13 +248,13 @@ def test_a_log_that_was_torn_in_its_first_line_is_still_a_log(tmp_path: Path) ->
         assert path.read_text() == LINE[:cut] + "\n"
 
 
-@pytest.mark.parametrize("room", [0, 1, 63, 64, 100, 64 * 9])
-def test_a_full_disk_never_shows_a_part_of_a_batch(tmp_path: Path, room: int) -> None:
+@pytest.mark.parametrize("free", [0, 1, 63, 64, 100, 64 * 9])
+def test_a_full_disk_never_shows_a_part_of_a_batch(tmp_path: Path, free: int) -> None:
     """A short write is cut off again; once there is space everything is written, once."""
     path, warnings = tmp_path / "log", list[str]()
     journal = open_journal(path, warnings)
     append(journal, [LINE])
-    with file_size_limit(64 + room):
+    with file_size_limit(64 + free):
         append(journal, batch(10))
         assert path.read_text() == LINE
     journal.tick(1.0)

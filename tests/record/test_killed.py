@@ -33,7 +33,7 @@ while True:
 
 
 def test_a_killed_process_loses_at_most_the_buffer_and_tears_no_later_line(tmp_path: Path) -> None:
-    """Forty kills in a row on one log: every line is whole or sealed, and at most B messages a kill are missing."""
+    """Forty kills in a row on one log: every line is whole or sealed, and at most B lines a kill are missing."""
     log, tally = tmp_path / "log", tmp_path / "tally"
     draw = random.Random(5047)
     read = total = 0
@@ -48,7 +48,7 @@ def test_a_killed_process_loses_at_most_the_buffer_and_tears_no_later_line(tmp_p
         with process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"counting\n"
-            # The moment is a number of messages, not a time: the process itself races towards it.
+            # The moment is a number of lines, not a time: the process itself races towards it.
             until = draw.randrange(1, 10_000)
             while int.from_bytes(tally.read_bytes(), sys.byteorder) < until:
                 pass
@@ -63,7 +63,7 @@ def test_a_killed_process_loses_at_most_the_buffer_and_tears_no_later_line(tmp_p
         # At most the last line is not whole: the one that was being written.
         assert b"".join(whole) == added[: 64 * len(whole)]
         assert len(added) - 64 * len(whole) <= 64
-        # The message that was being counted may be written and not yet tallied.
+        # The line that was being counted may be written and not yet tallied.
         assert counted - buffer <= len(whole) <= counted + 1
         total += len(whole)
     assert total > 1000

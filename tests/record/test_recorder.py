@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from obfstats.record.recorder import Column
 
 
-def test_a_message_holds_the_intervals_start_the_country_and_the_hash(tmp_path: Path) -> None:
+def test_a_line_holds_the_intervals_start_the_country_and_the_hash(tmp_path: Path) -> None:
     """Step 5: TS instead of the time, a country, H(IP || S); 64 bytes in all."""
     bench = Bench(tmp_path / "log", buffer=1)
     key = secret_of(bench.recorder)
@@ -40,7 +40,7 @@ def test_a_message_holds_the_intervals_start_the_country_and_the_hash(tmp_path: 
 
 
 def test_nothing_is_written_before_the_buffer_is_full(tmp_path: Path) -> None:
-    """Step 4: the connection that finds 100 messages in the buffer causes the write, and is not in it."""
+    """Step 4: the connection that finds 100 lines in the buffer causes the write, and is not in it."""
     bench = Bench(tmp_path / "log")
     bench.fill(100)
     assert bench.lines() == []
@@ -104,7 +104,7 @@ def test_a_quiet_day_ends_by_the_timer_alone(tmp_path: Path) -> None:
 
 
 def test_closing_batch_and_buffer_together_hold_no_more_than_the_buffer(tmp_path: Path) -> None:
-    """A crash loses at most B messages, just after an interval's end too; no client is written alone to make room."""
+    """A crash loses at most B lines, just after an interval's end too; no client is written alone for want of space."""
     bench = Bench(tmp_path / "log", buffer=10)
     bench.fill(6)
     bench.clock.pass_time(DAY)
@@ -176,7 +176,7 @@ def test_after_the_clock_was_set_no_label_is_a_clients_time(tmp_path: Path) -> N
     bench.clock.set_wall(-3600)
     bench.clock.pass_time(61)
     bench.fill(2, "198.51.100")
-    # 14:01:04, an hour back, 61 seconds on, and 123 back for whoever looks.
+    # 14:01:04, an hour back, 61 seconds on, and 123 back for this check.
     assert [line[:19] for line in bench.lines()] == ["2012-02-07 13:00:02"]
 
 
@@ -283,7 +283,7 @@ def test_a_closing_batch_is_not_written_at_the_end_either(tmp_path: Path) -> Non
 @given(order=st.permutations(range(40)), columns=st.sampled_from([(), ("transport", "family")]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_any_order_of_arrival_gives_the_same_bytes(tmp_path: Path, order: list[int], columns: Sequence[Column]) -> None:
-    """Decision 4: what is written is a function of the set of messages; under one S every order gives one file."""
+    """Decision 4: what is written is a function of the set of lines; under one S every order gives one file."""
     clients = [f"192.0.2.{n}" for n in range(20)] + [f"2001:db8::{n:x}" for n in range(20)]
     written = set()
     for arrival in (range(40), order):
@@ -349,7 +349,7 @@ def test_ipv6_counts_by_the_whole_address(tmp_path: Path) -> None:
 def test_further_columns_only_where_asked_for(
     tmp_path: Path, columns: Sequence[Column], transport: str | None, expected: str
 ) -> None:
-    """Transport and family follow the ticket's message, in a form that reads back, whatever the name was."""
+    """Transport and family follow the ticket's columns, in a form that reads back, whatever the name was."""
     bench = Bench(tmp_path / "log", buffer=1, columns=columns)
     bench.recorder.record("192.0.2.7", transport)
     bench.recorder.record("192.0.2.7", transport)

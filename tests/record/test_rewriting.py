@@ -60,7 +60,7 @@ def test_old_lines_are_removed_and_the_others_stay(journal: Journal) -> None:
 def test_what_is_appended_meanwhile_is_kept(journal: Journal) -> None:
     """Lines that are appended between the copy and the change of files, and after it.
 
-    Whatever they are labelled: somebody may have set the clock back to a day that was being forgotten.
+    Whatever they are labelled: the clock may have been set back to a day that is being removed.
     """
     rewriting = journal.begin_rewriting()
     rewriting.copy(is_new)

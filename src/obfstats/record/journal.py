@@ -4,7 +4,7 @@ Rules, each of which answers a fault that has been observed:
 
 - Only its owner can read it and one program writes it (lockedfile.py). A file that contains anything but a log is
   refused.
-- A batch is one write. If the disk accepts only part of it, that part is cut off again, so that a reader sees whole
+- A batch is one write. If the disk accepts only part of it, that part is removed again, so that a reader sees whole
   lines. What could not be written is held in memory, up to a bound, and tried again later. Beyond the bound whole
   batches are dropped and counted; dropping some lines of a sorted batch would favour some countries.
 - A last line that a killed program left torn is ended with a newline at the next open, so that nothing is appended to
