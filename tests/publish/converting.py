@@ -25,12 +25,12 @@ class Made(NamedTuple):
     Attributes:
         status: the exit status.
         text: what was printed.
-        said: the sentences for the operator.
+        warnings: the sentences for the operator.
     """
 
     status: int
     text: str
-    said: list[str]
+    warnings: list[str]
 
     @property
     def lines(self) -> list[str]:
@@ -49,16 +49,16 @@ def made(
         output: what is printed; the tables if None.
         force: whether much damage is no reason for exit status 1.
     """
-    out, said = io.BytesIO(), list[str]()
+    out, warnings = io.BytesIO(), list[str]()
     status = convert(
         [str(name) for name in names],
         selection or Selection(NOW),
         output,
         force=force,
         out=out,
-        warn=said.append,
+        warn=warnings.append,
     )
-    return Made(status, out.getvalue().decode("ascii"), said)
+    return Made(status, out.getvalue().decode("ascii"), warnings)
 
 
 def made_of(log: bytes, form: OutputFormat, heading: DocumentOptions | None = None) -> Made:

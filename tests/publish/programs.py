@@ -31,7 +31,7 @@ _MEASURED = (
 def run_measured(command: list[str]) -> tuple[subprocess.CompletedProcess[bytes], int]:
     """Run a program to its end; give its result and the KiB of memory that it held at most.
 
-    The limit on address space (`ulimit -v`) says less: libraries reserve far more than they use.
+    The limit on address space (`ulimit -v`) would show less: libraries reserve far more than they use.
     """
     result = run([sys.executable, "-c", _MEASURED, *command])
     *lines, peak = result.stderr.split(b"\n")

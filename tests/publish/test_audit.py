@@ -208,5 +208,5 @@ def test_a_file_without_an_alarm_may_be_published() -> None:
 
 
 def test_a_log_is_not_called_harmless() -> None:
-    """The last line for a log says what to run instead."""
+    """The last line for a log names what to run instead."""
     assert "run `obfstats convert` on it" in printed(EXAMPLE).splitlines()[-1]

@@ -120,7 +120,7 @@ def test_single_clients_against_a_naive_count(log: bytes) -> None:
         assert numbers == ([(singles, len(clients))] if singles else [])
 
 
-# Hashes that come again
+# Hashes that are in several intervals
 
 
 def test_a_hash_in_two_intervals_is_an_alarm() -> None:

@@ -38,10 +38,10 @@ def good_lines(count: int) -> list[bytes]:
 def convert_at(now: str, log: Path, *, take_all: bool = False) -> tuple[bytes, list[str]]:
     """Convert a log at a given time, UTC; give the tables and the messages."""
     out = io.BytesIO()
-    said: list[str] = []
+    warnings: list[str] = []
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    assert simple.convert([str(log)], take_all=take_all, now=moment, out=out, warn=said.append) == 0
-    return out.getvalue(), said
+    assert simple.convert([str(log)], take_all=take_all, now=moment, out=out, warn=warnings.append) == 0
+    return out.getvalue(), warnings
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ def test_the_simple_script_runs_alone(log: Path, tmp_path: Path) -> None:
 def test_an_interval_is_left_out_until_its_last_line_is_written(log: Path, now: str) -> None:
     """Left out and reported for 24 hours and the half hour in which the closing batch is written; then published."""
     log.write_bytes(line(START))
-    tables, said = convert_at(now, log)
+    tables, warnings = convert_at(now, log)
     assert tables == NO_ROWS
-    assert said == [f"the interval from {START} is not over yet and left out; --all includes it"]
-    tables, said = convert_at("2012-02-08 14:31:04", log)
+    assert warnings == [f"the interval from {START} is not over yet and left out; --all includes it"]
+    tables, warnings = convert_at("2012-02-08 14:31:04", log)
     assert tables != NO_ROWS
-    assert said == []
+    assert warnings == []
 
 
 def test_the_closing_batch_of_every_recorder_is_in_before_its_interval_counts_as_over() -> None:
@@ -91,18 +91,18 @@ def test_finished_intervals_are_published_beside_an_unfinished_one(log: Path) ->
     """Only the unfinished interval is left out, with all of its countries."""
     finished = line(START) + line(START, "dk")
     log.write_bytes(finished + line("2012-02-08 14:01:04") + line("2012-02-08 14:01:04", "dk"))
-    tables, said = convert_at("2012-02-09 00:00:00", log)
+    tables, warnings = convert_at("2012-02-09 00:00:00", log)
     assert b"2012-02-08" not in tables
     log.write_bytes(finished)
     assert convert_at("2012-02-09 00:00:00", log) == (tables, [])
-    assert said == ["the interval from 2012-02-08 14:01:04 is not over yet and left out; --all includes it"]
+    assert warnings == ["the interval from 2012-02-08 14:01:04 is not over yet and left out; --all includes it"]
 
 
 def test_several_unfinished_intervals_are_reported_in_one_line(log: Path) -> None:
     """Restarts may cause many, and a wrong clock thousands."""
     log.write_bytes(b"".join(line(f"2099-01-{day:02} 00:00:00") for day in range(1, 32)))
-    (said,) = convert_at("2012-02-09 00:00:00", log)[1]
-    assert said == (
+    (warning,) = convert_at("2012-02-09 00:00:00", log)[1]
+    assert warning == (
         "31 intervals, from 2099-01-01 00:00:00 to 2099-01-31 00:00:00, are not over yet and left out; "
         "--all includes them"
     )
@@ -111,9 +111,9 @@ def test_several_unfinished_intervals_are_reported_in_one_line(log: Path) -> Non
 def test_all_includes_unfinished_intervals(log: Path) -> None:
     """They are published and not reported."""
     log.write_bytes(line(START))
-    tables, said = convert_at("2012-02-07 14:01:05", log, take_all=True)
+    tables, warnings = convert_at("2012-02-07 14:01:05", log, take_all=True)
     assert b"2012-02-07 14:01:04 de 8\n" in tables
-    assert said == []
+    assert warnings == []
 
 
 @both
@@ -141,9 +141,10 @@ def test_damage_is_reported_and_never_published(converter: str, kind: str, log: 
     result = convert(converter, log)
     assert result.returncode == 0
     assert result.stdout == run_pipeline([b"".join(good)], tmp_path)[0]
-    said = result.stderr.decode("ascii")
+    warnings = result.stderr.decode("ascii")
     assert re.fullmatch(
-        rf"{converter}: {log}: 1 of 201 lines are damaged and left out, the first is line 101: [a-zA-Z0-9 ,]+\n", said
+        rf"{converter}: {log}: 1 of 201 lines are damaged and left out, the first is line 101: [a-zA-Z0-9 ,]+\n",
+        warnings,
     )
     assert SECRET not in result.stderr
 
@@ -151,9 +152,9 @@ def test_damage_is_reported_and_never_published(converter: str, kind: str, log: 
 def test_a_torn_last_line_is_damage(log: Path) -> None:
     """A program that was killed while it wrote may leave one without a newline."""
     log.write_bytes(b"".join(good_lines(200)) + line()[:50])
-    tables, (said,) = convert_at("2026-01-01 00:00:00", log)
+    tables, (warning,) = convert_at("2026-01-01 00:00:00", log)
     assert tables.endswith(b"de 56\n")
-    assert said == (
+    assert warning == (
         f"{log}: 1 of 201 lines are damaged and left out, the first is line 201: "
         "it has no hash of 40 hexadecimal digits"
     )
@@ -162,8 +163,8 @@ def test_a_torn_last_line_is_damage(log: Path) -> None:
 def test_damage_is_reported_once_for_each_log(log: Path) -> None:
     """However many lines are damaged, one sentence counts them."""
     log.write_bytes(b"".join([*good_lines(1000), *[DAMAGE["torn"]] * 7, DAMAGE["NUL"]]))
-    said = convert_at("2026-01-01 00:00:00", log)[1]
-    assert [sentence.partition(" lines ")[0] for sentence in said] == [f"{log}: 8 of 1008"]
+    warnings = convert_at("2026-01-01 00:00:00", log)[1]
+    assert [sentence.partition(" lines ")[0] for sentence in warnings] == [f"{log}: 8 of 1008"]
 
 
 @both

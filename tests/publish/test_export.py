@@ -250,10 +250,12 @@ def test_an_interval_without_numbers_is_not_lost_in_csv(document: Document) -> N
 def test_an_interval_without_numbers_keeps_its_other_values() -> None:
     """Fingerprint, noise and sources are in the same columns as elsewhere."""
     (document,) = read_documents(EXTENDED)
-    said = replace(EMPTY, fingerprint=document.fingerprint, epsilon="1", geoip=document.geoip, geoip6=document.geoip6)
+    described = replace(
+        EMPTY, fingerprint=document.fingerprint, epsilon="1", geoip=document.geoip, geoip6=document.geoip6
+    )
     about = ABOUT.replace(",,", ",discrete-laplace epsilon=1,")
     expected = f"2012-02-09 09:22:04,2012-02-10 09:22:04,86400,,,,,,{about}"
-    assert to_csv([said]).decode().splitlines()[1:] == [expected]
+    assert to_csv([described]).decode().splitlines()[1:] == [expected]
 
 
 def test_json_tells_an_empty_measure_from_none() -> None:

@@ -54,7 +54,7 @@ def test_a_compressed_log_is_read_as_what_it_holds(kind: str, named: bool, table
     log = tmp_path / (f"clients.log.1.{kind}" if named else "clients.log")
     log.write_bytes(COMPRESSORS[kind](LOG))
     result = made(log)
-    assert (result.text, result.said) == (tables, [])
+    assert (result.text, result.warnings) == (tables, [])
 
 
 @compressed
@@ -72,7 +72,7 @@ def test_a_truncated_stream_is_reported(kind: str, tmp_path: Path) -> None:
     log.write_bytes(COMPRESSORS[kind](os.urandom(5000).hex().encode())[:-300])
     result = made(log)
     assert (result.status, result.text) == (2, "")
-    assert result.said == [
+    assert result.warnings == [
         f"cannot read {log}: compressed data is corrupt or truncated; recover it with zcat, xzcat or zstdcat"
     ]
 
@@ -85,7 +85,7 @@ def test_damage_after_a_first_stream_is_reported(kind: str, behind: bytes, tmp_p
     log.write_bytes(COMPRESSORS[kind](LOG[:640]) + behind)
     result = made(log)
     assert (result.status, result.text) == (2, "")
-    assert "corrupt or truncated" in result.said[0]
+    assert "corrupt or truncated" in result.warnings[0]
 
 
 @given(st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 3)), min_size=1, max_size=5), st.integers(1, 200))
@@ -124,7 +124,7 @@ def test_what_is_compressed_in_another_way_is_no_log(tmp_path: Path) -> None:
     log.write_bytes(bz2.compress(LOG))
     result = made(log)
     assert (result.status, result.text) == (2, "")
-    assert "is not a statistics log" in result.said[0]
+    assert "is not a statistics log" in result.warnings[0]
 
 
 def test_a_pattern_that_the_shell_left_alone_is_followed(tables: str, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tables: str, tmp_path:
 def test_a_pattern_that_matches_nothing_is_reported(tmp_path: Path) -> None:
     """Like a file that does not exist."""
     result = made(tmp_path / "*.log")
-    assert (result.status, result.said) == (
+    assert (result.status, result.warnings) == (
         2,
         [f"no file matches {tmp_path}/*.log; name the statistics log"],
     )

@@ -182,11 +182,11 @@ DAMAGED = {
     "no length": b"2012-02-10 09:22:04 released rounded",
     "interval that ends in no year": b"9999-12-31 00:00:00 (86400 s) over (files: 1)",
     "length of nought": b"2012-02-10 09:22:04 (0 s) over",
-    "over, in nobody knows how many files": b"2012-02-10 09:22:04 (86400 s) over",
+    "over, without a number of files": b"2012-02-10 09:22:04 (86400 s) over",
     "over in so many files as never are": b"2012-02-10 09:22:04 (86400 s) over (files: 100000)",
     "no state": b"2012-02-10 09:22:04 (86400 s)",
     "another state": b"2012-02-10 09:22:04 (86400 s) begun",
-    "released, not said how": b"2012-02-10 09:22:04 (86400 s) released",
+    "released, without a method": b"2012-02-10 09:22:04 (86400 s) released",
     "released in an unknown way": b"2012-02-10 09:22:04 (86400 s) released gaussian sigma=2",
     "no epsilon": b"2012-02-10 09:22:04 (86400 s) released discrete-laplace epsilon=",
     "epsilon of nought": b"2012-02-10 09:22:04 (86400 s) released discrete-laplace epsilon=0",
@@ -270,9 +270,9 @@ def test_any_file_is_read_whole_or_refused(
     try:
         ledger = Ledger.open(path)
     except LedgerError as refusal:
-        said = str(refusal)
+        text = str(refusal)
         assert others
-        assert "\n" not in said
+        assert "\n" not in text
     else:
         with ledger:
             assert {line.interval.start for line in lines if line.method not in (None, "given up")} == {
@@ -362,12 +362,12 @@ def test_a_ledger_that_was_moved_away_accepts_nothing(tmp_path: Path, *, replace
 # What a disk may do.
 
 
-@pytest.mark.parametrize("room", [0, 1, 40])
-def test_a_full_disk_releases_nothing_and_tears_no_line(tmp_path: Path, room: int) -> None:
+@pytest.mark.parametrize("free_bytes", [0, 1, 40])
+def test_a_full_disk_releases_nothing_and_tears_no_line(tmp_path: Path, free_bytes: int) -> None:
     """Whether it accepts a part or nothing; once there is space the same interval can be released."""
     path = write_private(tmp_path / "ledger", EXAMPLE)
     with Ledger.open(path) as ledger:
-        with file_size_limit(len(EXAMPLE) + room), pytest.raises(LedgerError, match="cannot write the ledger"):
+        with file_size_limit(len(EXAMPLE) + free_bytes), pytest.raises(LedgerError, match="cannot write the ledger"):
             ledger.release(NEXT, "rounded")
         assert not ledger.is_released(NEXT)
         assert path.read_bytes() == EXAMPLE

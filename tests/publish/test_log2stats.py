@@ -97,8 +97,8 @@ def test_an_interval_is_complete_when_a_later_line_shows_it(tmp_path: Path, last
     """To the second; the end of the log by itself completes nothing."""
     log = START + connected(FIRST) + c(FIRST + last, "EOF from 192.0.2.0:40000")
     assert len(counts(tmp_path, log)) == is_whole
-    said = [f"the interval from {text(FIRST)} is not over at the end of the logs and is left out"]
-    assert notes(tmp_path, log) == ([] if is_whole else said)
+    sentences = [f"the interval from {text(FIRST)} is not over at the end of the logs and is left out"]
+    assert notes(tmp_path, log) == ([] if is_whole else sentences)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_new_start_drops_an_incomplete_interval(tmp_path: Path, restart: str) 
     assert [(one.interval.label, one.requests) for one in counts(tmp_path, log)] == [
         (text(FIRST + 2 * HOUR), {"de": 1})
     ]
-    (said,) = notes(tmp_path, log)
-    assert said == (
+    (note,) = notes(tmp_path, log)
+    assert note == (
         f"the interval from {text(FIRST)} was cut short, because the program stopped or was started again, "
         "and is left out"
     )
@@ -202,8 +202,8 @@ def test_a_clock_that_was_set_back_drops_intervals(tmp_path: Path) -> None:
     """Also a completed one that the clock goes back into."""
     log = START + connected(FIRST) + connected(FIRST + 2 * DAY) + connected(FIRST + HOUR) + connected(FIRST + 4 * DAY)
     assert [one.interval.label for one in counts(tmp_path, log)] == [text(FIRST + HOUR)]
-    (said, unfinished) = notes(tmp_path, log)
-    assert said == (
+    (note, unfinished) = notes(tmp_path, log)
+    assert note == (
         f"the intervals from {text(FIRST)} and {text(FIRST + 2 * DAY)} are left out, because the clock was set back"
     )
     assert "not over" in unfinished
@@ -225,9 +225,9 @@ def test_impossible_dates_are_left_out(tmp_path: Path, year: str) -> None:
     wrong = wrong.replace("-02-09", "-06-09")
     log = START + connected(FIRST) + wrong + connected(FIRST + 60) + LATER
     assert [(one.interval.label, one.requests) for one in counts(tmp_path, log)] == [(text(FIRST), {"de": 2})]
-    said = notes(tmp_path, log)
+    sentences = notes(tmp_path, log)
     if year != "0000":
-        assert said == ["2 lines are dated before 2012 or in the future and left out: a clock was wrong"]
+        assert sentences == ["2 lines are dated before 2012 or in the future and left out: a clock was wrong"]
 
 
 # Clients
@@ -317,9 +317,9 @@ def test_a_failure_revokes_its_connection(tmp_path: Path, connects: str, fails: 
 )
 def test_the_failure_of_another_client_revokes_nothing(tmp_path: Path, failed: str) -> None:
     """Address and port must be equal; a failure at the beginning of a log has no connection in it."""
-    came = go(FIRST, "obfs4(192.0.2.1:5) - new connection")
+    connection = go(FIRST, "obfs4(192.0.2.1:5) - new connection")
     first = go(FIRST, "obfs4(192.0.2.1:5) - handshake failed: EOF", "WARN")
-    (one,) = counts(tmp_path, START + first + came * 40 + go(FIRST, failed, "WARN") * 40 + LATER)
+    (one,) = counts(tmp_path, START + first + connection * 40 + go(FIRST, failed, "WARN") * 40 + LATER)
     assert one.requests == {"dk": 40}
 
 
@@ -335,7 +335,7 @@ def test_an_interval_whose_connections_all_failed_has_no_client(tmp_path: Path) 
 
 
 def test_scrubbed_clients_have_no_country_and_the_heartbeat_gives_their_number(tmp_path: Path) -> None:
-    """The last heartbeat of the day, the one of 24 hours, comes a moment after the day."""
+    """The last heartbeat of the day, the one of 24 hours, is logged just after the day."""
     beats = [heartbeat(FIRST + hour * HOUR + 2, hour, hour) for hour in range(1, 25)]
     following = [heartbeat(FIRST + DAY + hour * HOUR + 2, hour, 99) for hour in range(1, 4)]
     log = START + SCRUBBED * 3 + "".join(beats + following)
@@ -372,26 +372,26 @@ def test_the_heartbeat_of_an_interval_is_the_one_that_fits_best(
 
 
 def test_without_a_heartbeat_the_number_of_addresses_is_unknown(tmp_path: Path) -> None:
-    """obfs4proxy has none, so its usual logs give requests only; a note says so."""
+    """obfs4proxy has none, so its usual logs give requests only; a note reports it."""
     log = START + go(FIRST, "obfs4([scrubbed]:42730) - new connection") + LATER
     (one,) = counts(tmp_path, log)
     assert (one.requests, one.addresses, one.pairs, one.transports) == ({"??": 1}, None, None, None)
-    (said,) = notes(tmp_path, log)
-    assert said == (
+    (note,) = notes(tmp_path, log)
+    assert note == (
         f"the interval from {text(FIRST)} has only scrubbed addresses and no heartbeat, so how many addresses "
         "there were is not known and not written"
     )
 
 
 def test_scrubbed_addresses_beside_others_are_only_requests(tmp_path: Path) -> None:
-    """Even with a heartbeat: it does not say which of its addresses are among the known ones."""
+    """Even with a heartbeat: it does not tell which of its addresses are among the known ones."""
     log = START + SCRUBBED + connected(FIRST) + heartbeat(FIRST + HOUR, 1, 2) + LATER
     (one,) = counts(tmp_path, log)
     assert one.requests == {"de": 1, "??": 1}
     assert one.addresses == {"de": 1}
     assert (one.families, one.transports, one.pairs) == (None, None, Pairs({"de": 1}))
-    (said,) = notes(tmp_path, log)
-    assert said == (
+    (note,) = notes(tmp_path, log)
+    assert note == (
         f"the interval from {text(FIRST)} has scrubbed addresses beside others: they are counted as connections, "
         "not as addresses"
     )
@@ -405,12 +405,14 @@ def test_a_log_without_times_is_a_clear_error(tmp_path: Path) -> None:
     log = "[info] Starting.\n[info] 192.0.2.7:57437 (obfs2): trying to connect to 127.0.0.1:15901\n"
     with pytest.raises(NoTimestampsError, match=r"have no times.*before 2012-02-10"):
         read(tmp_path, log)
-    said = notes(tmp_path, log, START + connected(FIRST) + LATER)
+    sentences = notes(tmp_path, log, START + connected(FIRST) + LATER)
     assert (
-        said[0]
+        sentences[0]
         == f"{tmp_path / '0.log'} has no line with a time of one of the known programs, and nothing of it is counted"
     )
-    assert said[1] == "2 lines without a time are left out: obfsproxy wrote no times before its version of 2012-02-10"
+    assert (
+        sentences[1] == "2 lines without a time are left out: obfsproxy wrote no times before its version of 2012-02-10"
+    )
 
 
 @pytest.mark.parametrize("log", [b"\x7fELF\0\0\xff" * 10_000, b"Feb 10 22:37:00 tor[1]: hello\n", b"\n" * 50])
@@ -427,7 +429,7 @@ def test_empty_logs_are_no_error(tmp_path: Path) -> None:
 
 
 def test_heartbeats_alone_are_not_clients(tmp_path: Path) -> None:
-    """Python obfsproxy's usual log: a note says what is missing, and which severity logs it."""
+    """Python obfsproxy's usual log: a note names what is missing, and which severity logs it."""
     log = python(FIRST, "Obfsproxy (version: 0.2.13) starting up.", "WARNING") + heartbeat(FIRST + DAY, 24, 8)
     found = read(tmp_path, log)
     assert found.intervals == []

@@ -84,8 +84,8 @@ def test_logs_of_two_programs_side_by_side_are_merged_by_time(tmp_path: Path) ->
     found = count(other, one)
     assert days(found) == [100] * 4
     assert [dict(counts.transports or {}) for counts in found.intervals] == [{"obfs2": 1, "obfs4": 1}] * 4
-    (said,) = found.notes
-    assert said == (
+    (warning,) = found.notes
+    assert warning == (
         f"{other} and {one} overlap: their lines are put in order by time and counted together, "
         "as if one program had written them"
     )

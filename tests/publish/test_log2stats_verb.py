@@ -37,14 +37,14 @@ def log2stats(folder: Path, *arguments: str) -> tuple[int, list[str], str]:
     result = run(
         [OBFSTATS, "log2stats", "--geoip", "geoip", "--geoip6", "geoip6", *arguments, "obfsproxy.log"], folder=folder
     )
-    said = result.stderr.decode("ascii")
-    assert not re.search(r"192\.0\.2|198\.51", said + result.stdout.decode("ascii"))
-    return result.returncode, result.stdout.decode("ascii").splitlines(), said
+    warnings = result.stderr.decode("ascii")
+    assert not re.search(r"192\.0\.2|198\.51", warnings + result.stdout.decode("ascii"))
+    return result.returncode, result.stdout.decode("ascii").splitlines(), warnings
 
 
 def test_each_complete_interval_is_a_document(folder: Path) -> None:
     """The day without a client is not; the last is not over when the log ends, and a note says so."""
-    status, lines, said = log2stats(folder, "--fingerprint", "1234567890123456789012345678901234567890")
+    status, lines, warnings = log2stats(folder, "--fingerprint", "1234567890123456789012345678901234567890")
     assert status == 0
     assert lines == [
         "hashed-fingerprint 8990eeda329b57fbd72ef8f74a50c1929b9b9a31",
@@ -56,7 +56,7 @@ def test_each_complete_interval_is_a_document(folder: Path) -> None:
         "obfsproxy-ips DE=8",
         "obfsproxy-reqs DE=8",
     ]
-    assert said == (
+    assert warnings == (
         "obfstats log2stats: the interval from 2012-02-12 09:22:04 is not over at the end of the logs and is left out\n"
     )
 
@@ -91,10 +91,10 @@ def test_other_formats(folder: Path) -> None:
 def test_a_log_without_times_is_bad_data(folder: Path) -> None:
     """Status 1 and a reason: obfsproxy wrote none before 2012-02-10."""
     (folder / "obfsproxy.log").write_bytes(re.sub(rb"(?m)^[0-9-]+ [0-9:]+ ", b"", LOG))
-    status, lines, said = log2stats(folder)
+    status, lines, warnings = log2stats(folder)
     assert (status, lines) == (1, [])
-    assert said.count("\n") == 1
-    assert "no times" in said
+    assert warnings.count("\n") == 1
+    assert "no times" in warnings
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_a_log_without_times_is_bad_data(folder: Path) -> None:
 )
 def test_a_usage_error_is_one_line(arguments: list[str], folder: Path) -> None:
     """Status 2, what is wrong, and where the help is."""
-    status, lines, said = log2stats(folder, *arguments)
+    status, lines, warnings = log2stats(folder, *arguments)
     assert (status, lines) == (2, [])
-    assert re.fullmatch(r"obfstats log2stats: [^\n]*; see obfstats log2stats --help\n", said)
+    assert re.fullmatch(r"obfstats log2stats: [^\n]*; see obfstats log2stats --help\n", warnings)
 
 
 def test_a_missing_log_is_an_error(folder: Path) -> None:
     """As with convert."""
     (folder / "obfsproxy.log").unlink()
-    status, lines, said = log2stats(folder)
+    status, lines, warnings = log2stats(folder)
     assert (status, lines) == (2, [])
-    assert "No such file" in said
+    assert "No such file" in warnings

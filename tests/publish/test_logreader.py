@@ -119,7 +119,7 @@ def test_a_damaged_archive_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", [8, 20_000], ids=["checksum", "lines"])
 def test_the_lines_before_damage_are_given(missing: int, tmp_path: Path) -> None:
-    """Of a file that was cut short every whole line that can be unpacked comes first, and then the error."""
+    """Every whole line of a truncated file that can be decompressed is given, then the error is raised."""
     content = b"".join(b"%063d\n" % number for number in range(20_000))
     (tmp_path / "log").write_bytes(gzip.compress(content)[:-missing])
     blocks = list[bytes]()

@@ -29,7 +29,7 @@ SAMPLES = 1_000_000
 FEWER_SAMPLES = 100_000
 CODES = ("??", *(f"{first}{second}" for first in "abcdefghij" for second in "abcdefghijklmnopqrstuvwxy"))[:250]
 CLIENTS = 8
-# Chosen before anything is drawn: beyond it hardly anything comes.
+# Chosen before anything is drawn: hardly any number is drawn beyond it.
 OUTCOMES = range(CLIENTS - 50, CLIENTS + 51)
 
 
@@ -213,7 +213,7 @@ def test_every_epsilon_fits_its_distribution(epsilon: str, reach: int) -> None:
     if reach:
         assert fit(seen, exact(value, reach)) > 0.01
     else:
-        # So little noise comes that there is not enough to compare: some 67 in 100,000.
+        # So few numbers are drawn that there is not enough to compare: some 67 in 100,000.
         least, most = chance(FEWER_SAMPLES - seen[0], FEWER_SAMPLES, doubt=0.005)
         assert least <= 1 - math.tanh(value / 2) <= most
 

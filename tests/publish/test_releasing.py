@@ -52,7 +52,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_a_second_release_is_refused(countries: list[str], log: Path) -> None:
-    """And said, with the ledger's name; the log can still be converted with everything else beside it."""
+    """And reported, with the ledger's name; the log can still be converted with everything else beside it."""
     assert intervals(release(countries, log)) == 1
     again = release(countries, log)
     assert intervals(again) == 0
@@ -116,16 +116,16 @@ def test_a_name_is_printed_so_that_it_can_be_read(countries: list[str], log: Pat
         assert "\\x1b[31m" in result.stderr.decode()
 
 
-@pytest.mark.parametrize(("named", "said"), [((0, 1), ["geoip", "geoip6"]), ((2, 3), ["geoip6"]), ((), [])])
+@pytest.mark.parametrize(("named", "sources"), [((0, 1), ["geoip", "geoip6"]), ((2, 3), ["geoip6"]), ((), [])])
 def test_only_files_that_were_named_are_said_to_be_the_countries_source(
-    named: tuple[int, ...], said: list[str], countries: list[str], log: Path
+    named: tuple[int, ...], sources: list[str], countries: list[str], log: Path
 ) -> None:
     """This machine's own need not be the bridge's."""
-    options = countries if said == ["geoip", "geoip6"] else [countries[place] for place in named]
+    options = countries if sources == ["geoip", "geoip6"] else [countries[place] for place in named]
     result = run([OBFSTATS, "convert", "--format", "ticket", "--extended", *options, str(log)])
     assert result.returncode == 0
     lines = [one.split()[0] for one in result.stdout.decode().splitlines() if "geoip" in one]
-    assert lines == [f"obfsproxy-{name}" for name in said]
+    assert lines == [f"obfsproxy-{name}" for name in sources]
 
 
 def test_what_is_over_in_the_future_is_not_known_yet(log: Path) -> None:
@@ -167,14 +167,14 @@ def document(countries: int, transports: int) -> Document:
     [(250, 5, ""), (600, 10, "transports by country"), (2, 4000, "transports")],
 )
 def test_a_document_that_is_too_long_loses_its_longest_lines(countries: int, transports: int, left_out: str) -> None:
-    """Whole lines and no others; what is left can be read, and what is gone is said."""
+    """Whole lines and no others; what is left can be read, and what is missing is reported."""
     whole = document(countries, transports)
-    said: list[str] = []
-    (read,) = read_documents(write_within_limit(whole, said.append))
+    warnings: list[str] = []
+    (read,) = read_documents(write_within_limit(whole, warnings.append))
     assert (read.ips, read.requests) == (whole.ips, whole.requests)
     assert read.ip_country_transports == (None if left_out else whole.ip_country_transports)
     assert read.ip_transports == (None if left_out == "transports" else whole.ip_transports)
-    assert said == (
+    assert warnings == (
         [f"the document that ends 2012-02-10 09:22:04 would be too long: its {left_out} are left out"]
         if left_out
         else []

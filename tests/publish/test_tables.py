@@ -33,9 +33,9 @@ batches = settings(
 def made_by_simple(*paths: Path) -> bytes:
     """The simple script's tables, without starting a program."""
     out = io.BytesIO()
-    said: list[str] = []
-    status = simple.convert([str(path) for path in paths], take_all=False, now=NOW, out=out, warn=said.append)
-    assert (status, said) == (0, [])
+    warnings: list[str] = []
+    status = simple.convert([str(path) for path in paths], take_all=False, now=NOW, out=out, warn=warnings.append)
+    assert (status, warnings) == (0, [])
     return out.getvalue()
 
 

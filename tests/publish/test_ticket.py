@@ -128,7 +128,7 @@ def test_a_column_that_the_log_lacks_leaves_its_lines_out(end: str, missing: lis
     """That is reported; the other lines are there."""
     result = made_of(clients("de", 3, end), "ticket", DocumentOptions(extended=True))
     assert [word for word in ("versions", "transports") if f"obfsproxy-ip-{word} " not in result.text] == missing
-    assert result.said == [
+    assert result.warnings == [
         "some lines of --extended are left out: the log does not name transport and family of every connection"
     ]
 
@@ -177,7 +177,7 @@ def test_an_interval_that_a_restart_cut_short_is_left_out() -> None:
     result = made_of(log, "ticket")
     assert result.lines[0] == "obfsproxy-stats-end (86400 s) 2012-02-10 20:22:04"
     assert len(result.lines) == 3
-    assert result.said == [
+    assert result.warnings == [
         "the interval from 2012-02-09 09:22:04 is cut short by a restart and left out; --keep-partial includes it"
     ]
 
@@ -191,7 +191,7 @@ def test_keep_partial_takes_it_in_with_its_true_length(tmp_path: Path) -> None:
         "obfsproxy-stats-end (39600 s) 2012-02-09 20:22:04",
         "obfsproxy-stats-end (86400 s) 2012-02-10 20:22:04",
     ]
-    assert result.said == []
+    assert result.warnings == []
 
 
 def test_an_interval_is_cut_short_by_one_that_is_not_over_yet(tmp_path: Path) -> None:
@@ -199,14 +199,14 @@ def test_an_interval_is_cut_short_by_one_that_is_not_over_yet(tmp_path: Path) ->
     log = tmp_path / "log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
     result = made(log, selection=Selection(datetime(2012, 2, 10, 12, tzinfo=UTC)), output=Output())
-    assert (result.text, len(result.said)) == ("", 2)
+    assert (result.text, len(result.warnings)) == ("", 2)
 
 
 def test_intervals_that_follow_on_each_other_are_whole() -> None:
     """The next begins at the very second at which the last ends."""
     log = clients("de", 3) + clients("de", 3, start="2012-02-10 09:22:04")
     result = made_of(log, "ticket")
-    assert (len(result.lines), result.said) == (6, [])
+    assert (len(result.lines), result.warnings) == (6, [])
 
 
 def test_tables_have_short_intervals_as_the_pipeline_has(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_tables_have_short_intervals_as_the_pipeline_has(tmp_path: Path) -> None
     log = tmp_path / "log"
     log.write_bytes(clients("de", 3) + clients("de", 3, start="2012-02-09 20:22:04"))
     result = made(log)
-    assert (len(result.lines), result.said) == (6, [])
+    assert (len(result.lines), result.warnings) == (6, [])
 
 
 # The program

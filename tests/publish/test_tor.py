@@ -29,7 +29,7 @@ clients = partial(client_lines, start=START)
 def lines_of(log: bytes) -> list[str]:
     """The lines for a log, whose intervals are all over."""
     result = made_of(log, "tor")
-    assert (result.status, result.said) == (0, [])
+    assert (result.status, result.warnings) == (0, [])
     return result.lines
 
 
@@ -194,9 +194,9 @@ def test_an_unfinished_interval_is_left_out_and_reported(tmp_path: Path) -> None
     moment = datetime(2026, 11, 24, tzinfo=UTC)
     result = made(log, selection=Selection(moment), output=Output("tor"))
     assert [one for one in result.lines if "end" in one] == ["bridge-stats-end 2026-11-23 12:22:27 (86400 s)"]
-    assert result.said == ["the interval from 2026-11-23 12:22:27 is not over yet and left out; --all includes it"]
+    assert result.warnings == ["the interval from 2026-11-23 12:22:27 is not over yet and left out; --all includes it"]
     result = made(log, selection=Selection(moment, unfinished=True), output=Output("tor"))
-    assert (len(result.lines), result.said) == (4, [])
+    assert (len(result.lines), result.warnings) == (4, [])
     assert result.lines[2] == "bridge-stats-end 2026-11-24 00:00:00 (41853 s)"
 
 
