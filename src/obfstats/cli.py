@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    """Run the command that the words name; give its exit status."""
+    """Run the command that the words name; return its exit status."""
     options = parse(words)
     try:
         status: int = load(options.command.run)(options)

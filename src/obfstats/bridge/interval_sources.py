@@ -125,7 +125,7 @@ class IntervalSource(Protocol):
 
 
 class MemorySource:
-    """An aggregate, which has counted the connections as they came."""
+    """An aggregate, which has counted each connection at once."""
 
     is_durable = False
 

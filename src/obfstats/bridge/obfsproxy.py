@@ -1,10 +1,10 @@
 """The program `obfsproxy`, started by tor (managed mode) or by hand (external mode).
 
 Managed mode (pt-spec, version 1): tor's environment says what to do, standard output answers. The order of the answers
-is VERSION, then for a client PROXY, then a line for each transport, then DONE. LOG lines may come between them, and
-after DONE only LOG and STATUS lines come. An environment that cannot be used is answered with the specification's error
+is VERSION, then for a client PROXY, then a line for each transport, then DONE. LOG lines may be between them, and after
+DONE there are only LOG and STATUS lines. An environment that cannot be used is answered with the specification's error
 line and exit status 1. A transport that is not known here gets no answer. One that is known but cannot be served gets
-an error line, which tor writes into its log, and the others go on.
+an error line, which tor writes into its log, and the others are served.
 
 External mode: one listener, and the command line says what to do.
 """
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
 
 
 def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Clock) -> int:
-    """Serve until a signal comes.
+    """Serve until a signal arrives.
 
     Args:
         options: the whole command line.

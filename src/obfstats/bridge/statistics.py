@@ -114,7 +114,7 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
 
 
 def _state_folder() -> Path:
-    """Give the default folder for what must survive a restart (XDG base directory specification).
+    """Return the default folder for what must survive a restart (XDG base directory specification).
 
     Raises:
         RecordError: if there is no home directory.

@@ -1,7 +1,7 @@
 """Connections to bridges and ORPorts: direct ones, or through a proxy (TOR_PT_PROXY, `--proxy`).
 
-- Connections come from the local address that tor asks for (TOR_PT_OUTBOUND_BIND_ADDRESS_V4 and _V6; pt-spec: except
-  those to loopback).
+- Connections are made from the local address that tor asks for (TOR_PT_OUTBOUND_BIND_ADDRESS_V4 and _V6; pt-spec:
+  except those to loopback).
 - A destination's name is never resolved here: that would tell the machine's resolver, and its operator, about a bridge.
   A proxy gets the name as it is.
 - SOCKS is python-socks's (RFC 1928, SOCKS4a), HTTP CONNECT is h11's (RFC 9110, section 9.3.6): what a bridge sends
@@ -130,7 +130,7 @@ class Proxied(Connector):
 
         Args:
             upstream: the proxy.
-            local: where connections to it come from.
+            local: the local addresses that connections to it are made from.
         """
         self._upstream = upstream
         self._local = (local or LocalAddresses()).bind_address_for(upstream.endpoint.host)

@@ -216,7 +216,7 @@ def _serve_transport(cookie: bytes, random: Random, held: bytearray) -> Script:
             transport = body.decode("ascii", "replace")
             if not is_name(transport):
                 raise ProtocolError("the transport sent an invalid transport name")
-    # Bytes that came with DONE are refused before the caller is asked.
+    # Bytes that arrived with DONE are refused before the caller is asked.
     if not held:
         yield Asked(client, user_address, transport)
     while not held:
