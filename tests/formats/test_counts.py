@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obfstats.formats.counts import MAX_CLASSES, ClientClass, ClientCounter, Counts
+from obfstats.formats.counts import MAX_COLUMNS, ClientClass, ClientCounter, Counts
 from obfstats.formats.interval import Interval
 from obfstats.formats.logline import Columns, LogLine
 from tests.publish.numbers import counts_by_hand, numbers_of
@@ -73,14 +73,14 @@ def test_a_client_with_two_transports_is_two_for_tor_and_one_for_the_ticket() ->
     assert counts.families == {"v4": 3}
 
 
-def test_more_classes_than_can_be_numbered_are_refused() -> None:
-    """The client stays in the class that it had, and every client is still counted once."""
-    counter = ClientCounter(clients := dict[int, int]())
-    for number in range(MAX_CLASSES):
-        counter.count_client(number, "de", Columns(f"t{number}"))
+def test_classes_take_bounded_memory() -> None:
+    """A client with more and more transports stays in the last class that fits, and is still one client."""
+    counter = ClientCounter(dict[int, int]())
+    longest = max(number for number in range(2000) if number * (number + 1) // 2 <= MAX_COLUMNS)
+    for name in range(longest):
+        counter.count_client(0, "de", Columns(f"t{name}"))
     with pytest.raises(OverflowError):
         counter.count_client(0, "de", Columns("one_more"))
-    with pytest.raises(OverflowError):
-        counter.count_client(MAX_CLASSES, "de", Columns("one_more"))
-    assert len(clients) == MAX_CLASSES
-    assert counter.counts(Interval.parse(START)).addresses == {"de": MAX_CLASSES}
+    counts = counter.counts(Interval.parse(START))
+    assert counts.addresses == {"de": 1}
+    assert len(counts.transports or {}) == longest

@@ -8,6 +8,7 @@ import lzma
 import os
 import tempfile
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from obfstats.publish import plain, simple, tally
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.tally import BLOCK_SIZE, QUIET_LINES
+from obfstats.publish.tally.packing import MAX_SUFFIXES
 from tests.formats.lines import hit_lines, written_lines
 from tests.publish.logs import COUNTRIES, DAMAGE, ENDS, STARTS, line, logs
 from tests.publish.numbers import by_hand, numbers_of
@@ -320,14 +322,31 @@ def test_no_logs_no_lines() -> None:
     assert counted(b"")[0] == []
 
 
-@pytest.mark.parametrize("count", [tally.count_logs, plain.count_logs], ids=["tally", "plain"])
-def test_too_many_transports_are_an_error(count: Count, tmp_path: Path) -> None:
-    """A log may name thousands, with and without families, and not more."""
+def test_logs_with_thousands_of_transports_are_counted_exactly(tmp_path: Path) -> None:
+    """Such a log is counted in plain Python, and from a pipe, which cannot be read again, not at all."""
     path = tmp_path / "clients.log"
-    path.write_bytes(b"".join(line(client=number % 200, end=f" t{number}") for number in range(4095)))
-    (counts,), _ = count(find([str(path)]), lambda _: None)
-    assert counts.transports == {f"t{number}": 1 for number in range(4095)}
-    with path.open("ab") as log:
-        log.write(line(end=" another"))
+    path.write_bytes(b"".join(line(client=number % 200, end=f" t{number}") for number in range(MAX_SUFFIXES + 5)))
+    advanced: list[int] = []
+    (counts,), (report,) = tally.count_logs(find([str(path)]), advanced.append)
+    assert counts.transports == {f"t{number}": 1 for number in range(MAX_SUFFIXES + 5)}
+    assert report.lines == MAX_SUFFIXES + 5
+    assert sum(advanced) == path.stat().st_size
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(path.read_bytes(),))
+    writer.start()
     with pytest.raises(LogFileError, match="too many transports"):
-        count(find([str(path)]), lambda _: None)
+        tally.count_logs(find([str(tmp_path / "pipe")]))
+    writer.join()
+
+
+def test_a_client_with_many_transports_takes_little_memory(tmp_path: Path) -> None:
+    """Ten clients with thousands of invented transports each are still ten clients."""
+    path = tmp_path / "clients.log"
+    path.write_bytes(b"".join(line(client=client, end=f" t{name}") for client in range(10) for name in range(3000)))
+    tracemalloc.start()
+    try:
+        (counts,), _ = plain.count_logs(find([str(path)]), lambda _: None)
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
+    assert counts.addresses == {"de": 10}

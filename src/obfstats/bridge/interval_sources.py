@@ -252,6 +252,7 @@ def count_in_files(log: Path, interval: Interval) -> FileCounts:
     """Count one interval in the log and in the files that it was rotated into; damaged lines are left out.
 
     Raises:
+        IntervalLostError: if its numbers would not be exact.
         OSError: if the log's folder cannot be read.
     """
     aggregate = Aggregate(max_clients=None)
@@ -267,6 +268,8 @@ def count_in_files(log: Path, interval: Interval) -> FileCounts:
             found += aggregate.connections(interval) > before
         if error is None and _find_files(log, interval) != files:
             error = LogFileError(f"{log} was rotated while it was counted; count it again")
+        if aggregate.is_full:
+            raise IntervalLostError("its clients used too many combinations of transports")
         return FileCounts(aggregate.counts(interval), found, error)
     finally:
         aggregate.close()

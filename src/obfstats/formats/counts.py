@@ -21,18 +21,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from obfstats.formats.logline import Columns
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from obfstats.formats.interval import Interval
+    from obfstats.formats.logline import Columns
 
 ROUNDING_STEP = 8
 """Published numbers are multiples of this, as Tor's are."""
 
-MAX_CLASSES = 0xFFFF
-"""Most classes of one interval; a bridge with five transports has some 1,000."""
+MAX_COLUMNS = 1_000_000
+"""Most columns of all classes of a ClientCounter together, some 50 MB; a bridge with five transports has 40,000."""
 
 _Label = TypeVar("_Label", bound="Hashable")
 _Key_contra = TypeVar("_Key_contra", contravariant=True)
@@ -167,7 +166,9 @@ class ClientCounter(Generic[_Key]):
         """
         self._clients = clients
         self._requests = Counter[str]()
-        self._classes: list[ClientClass | None] = [None]
+        # The first class is that of clients that have not connected.
+        self._classes = [ClientClass("", frozenset())]
+        self._columns = 0
         self._sizes = [0]
         self._moves: dict[tuple[int, str, Columns], int] = {}
         self._class_ids: dict[ClientClass, int] = {}
@@ -188,31 +189,31 @@ class ClientCounter(Generic[_Key]):
             OverflowError: where no new client, or no new class, can be remembered; the client stays as it was.
         """
         before = self._clients.get(key, 0)
+        if columns in self._classes[before].columns:
+            return
         move = (before, country, columns)
         after = self._moves.get(move)
         if after is None:
             after = self._moves[move] = self._class_after(move)
-        if after != before:
-            self._clients[key] = after
-            self._sizes[after] += 1
-            self._sizes[before] -= 1
+        self._clients[key] = after
+        self._sizes[after] += 1
+        self._sizes[before] -= 1
 
     def counts(self, interval: Interval) -> Counts:
         """Give the numbers so far."""
         classes = zip(self._classes[1:], self._sizes[1:], strict=True)
-        return Counts(interval, dict(self._requests), {one: size for one, size in classes if one is not None and size})
+        return Counts(interval, dict(self._requests), {one: size for one, size in classes if size})
 
     def _class_after(self, move: tuple[int, str, Columns]) -> int:
         """Give the id of the class that a client moves to."""
         before, country, columns = move
-        known = self._classes[before]
-        has = known.columns if known is not None else frozenset[Columns]()
-        after = ClientClass(country if known is None else known.country, has | {columns})
-        class_id = self._class_ids.setdefault(after, len(self._classes))
-        if class_id == len(self._classes):
-            if class_id > MAX_CLASSES:
-                del self._class_ids[after]
+        after = ClientClass(country, self._classes[before].columns | {columns})
+        class_id = self._class_ids.get(after)
+        if class_id is None:
+            if self._columns + len(after.columns) > MAX_COLUMNS:
                 raise OverflowError
+            self._columns += len(after.columns)
+            class_id = self._class_ids[after] = len(self._classes)
             self._classes.append(after)
             self._sizes.append(0)
         return class_id

@@ -1,16 +1,16 @@
 """Logs to numbers in plain Python: for short logs, and where numpy is not installed. tally/ gives the same, faster.
 
-Both tell the operator how many lines of each log are damaged, and refuse logs that name more transports than a bridge
-has.
+Both tell the operator how many lines of each log are damaged.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import ClientCounter, Counts
+from obfstats.formats.counts import ClientClass, Counts
 from obfstats.formats.interval import LABEL_LENGTH, Interval
 from obfstats.formats.logline import (
     COUNTRY,
@@ -21,7 +21,6 @@ from obfstats.formats.logline import (
     find_damage,
     parse_columns,
 )
-from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.logreader import read_lines
 
 if TYPE_CHECKING:
@@ -29,18 +28,7 @@ if TYPE_CHECKING:
 
     from obfstats.publish.logfiles import LogFile
 
-MAX_SUFFIXES = 4096
-"""Most different suffixes of all logs together. A bridge has a few; invented names must not fill the memory."""
-
 _HASH_LENGTH = SUFFIX_OFFSET - HASH_OFFSET
-
-
-class TooManyTransportsError(LogFileError):
-    """The logs have more than MAX_SUFFIXES suffixes, or clients in too many combinations of them."""
-
-    def __init__(self) -> None:
-        """Describe it to the operator."""
-        super().__init__("the logs name too many transports; are they a bridge's?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +73,7 @@ def count_logs(logs: Sequence[LogFile], advance: Callable[[int], None]) -> tuple
         Every interval, sorted by start, and a report on each log.
 
     Raises:
-        LogFileError: if one cannot be read, or its transports are too many to be a bridge's.
+        LogFileError: if one cannot be read.
     """
     by_prefix: dict[bytes, _Lines] = {}
     suffixes = {b"\n"}
@@ -111,8 +99,6 @@ def _read(log: LogFile, by_prefix: dict[bytes, _Lines], suffixes: set[bytes], ad
             # The last line of a log may have no newline.
             rest = rest.removesuffix(b"\n") + b"\n"
             suffixes.add(rest[_HASH_LENGTH:])
-            if len(suffixes) > MAX_SUFFIXES:
-                raise TooManyTransportsError
         lines.number += 1
         lines.different.add(rest)
     return Report(log.name, number, damaged, first)
@@ -120,14 +106,11 @@ def _read(log: LogFile, by_prefix: dict[bytes, _Lines], suffixes: set[bytes], ad
 
 def _counts(label: bytes, by_prefix: dict[bytes, _Lines]) -> Counts:
     """Count one interval's lines."""
-    counter = ClientCounter[bytes]({})
+    requests, clients = Counter[str](), Counter[ClientClass]()
     for prefix, lines in by_prefix.items():
-        code = prefix[COUNTRY]
-        country = code.decode()
-        counter.count_request(country, lines.number)
-        for rest in lines.different:
-            try:
-                counter.count_client(code + rest[:_HASH_LENGTH], country, parse_columns(rest[_HASH_LENGTH:-1]))
-            except OverflowError:
-                raise TooManyTransportsError from None
-    return counter.counts(Interval.parse(label.decode()))
+        country = prefix[COUNTRY].decode()
+        requests[country] = lines.number
+        for _, of_client in groupby(sorted(lines.different), key=lambda rest: rest[:_HASH_LENGTH]):
+            columns = frozenset(parse_columns(rest[_HASH_LENGTH:-1]) for rest in of_client)
+            clients[ClientClass(country, columns)] += 1
+    return Counts(Interval.parse(label.decode()), requests, clients)

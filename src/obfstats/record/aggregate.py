@@ -84,6 +84,11 @@ class Aggregate:
         if not counter.clients.is_locked:
             self._warn_once("the kernel does not lock memory (ulimit -l): hashes could reach a swap file")
 
+    @property
+    def is_full(self) -> bool:
+        """Whether numbers of clients are too low, because there were more than can be told apart."""
+        return any(counter.is_full for counter in self._intervals.values())
+
     def connections(self, interval: Interval) -> int:
         """Give the number of an interval's lines so far."""
         counter = self._intervals.get(interval)

@@ -208,6 +208,8 @@ class Recorder:
         try:
             packed = pack_address(address)
         except ValueError:
+            # The clocks are checked all the same.
+            self._check_clocks(self._boot())
             self.unreadable += 1
             return
         self.record_packed(packed, transport)

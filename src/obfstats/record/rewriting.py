@@ -59,9 +59,13 @@ class Rewriting:
         self._rest = b""
         remove_copy(log.path)
         new_path = _copy_of(log.path)
-        self._new = LockedFile(new_path, os.open(new_path, _FLAGS, 0o600))
         # The journal may close its descriptor, when the log is rotated away.
         self._old = LockedFile(log.path, os.dup(log.descriptor))
+        try:
+            self._new = LockedFile(new_path, os.open(new_path, _FLAGS, 0o600))
+        except OSError:
+            self._old.close()
+            raise
 
     def copy(self, keep: Callable[[str], bool]) -> None:
         """Copy the lines that stay, and all that is appended meanwhile.

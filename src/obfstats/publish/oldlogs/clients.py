@@ -12,18 +12,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from dataclasses import replace
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from obfstats.formats.address import family_of
-from obfstats.formats.counts import ClientCounter
+from obfstats.formats.counts import ClientClass, Counts
 from obfstats.formats.logline import UNKNOWN_COUNTRY, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.formats.counts import Counts
     from obfstats.formats.interval import Interval
     from obfstats.formats.oldlog import ClientConnected, ClientFailed, DestinationRefused
 
@@ -108,18 +106,21 @@ class IntervalClients:
             interval: the interval.
         """
         scrubbed = self.scrubbed_connections
-        counter = ClientCounter[int]({})
+        requests = Counter[str]()
+        columns: dict[int, set[Columns]] = defaultdict(set)
         for (client, transport), times in self._by_client.items():
             if not times:
                 continue
             if client == _SCRUBBED:
-                counter.count_request(UNKNOWN_COUNTRY, times)
+                requests[UNKNOWN_COUNTRY] += times
             else:
                 country, family = self._countries_and_families[client]
-                counter.count_request(country, times)
-                counter.count_client(client, country, Columns(None, None) if scrubbed else Columns(transport, family))
-        counts = counter.counts(interval)
-        return replace(counts, clients=None) if 0 < scrubbed == self.connections else counts
+                requests[country] += times
+                columns[client].add(Columns(None, None) if scrubbed else Columns(transport, family))
+        clients = Counter(
+            ClientClass(self._countries_and_families[client][0], frozenset(each)) for client, each in columns.items()
+        )
+        return Counts(interval, requests, None if 0 < scrubbed == self.connections else clients)
 
     def _client_id(self, packed: bytes) -> int:
         """Give the id of a client, a new one if it has not been seen before."""

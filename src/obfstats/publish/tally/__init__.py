@@ -18,10 +18,12 @@ import numpy as np
 
 from obfstats.formats.interval import LABEL_LENGTH, Interval
 from obfstats.formats.logline import MAX_LINE_LENGTH, find_damage
+from obfstats.publish import plain
+from obfstats.publish.logfiles import LogFileError
 from obfstats.publish.logreader import read_blocks, read_lines
 from obfstats.publish.plain import Report
 from obfstats.publish.tally.interval_rows import IntervalRows
-from obfstats.publish.tally.packing import Packer
+from obfstats.publish.tally.packing import Packer, TooManySuffixesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +65,7 @@ def count_logs(
         Every interval, sorted by start, and a report on each log.
 
     Raises:
-        LogFileError: if one cannot be read, or its transports are too many to be a bridge's.
+        LogFileError: if one cannot be read, or a pipe names more than MAX_SUFFIXES transports.
     """
     # glibc returns freed blocks of memory to the system if they are larger than any that was freed before, and the
     # system must clear new ones: for the arrays of each block of lines, that would be a fifth of the time.
@@ -73,6 +75,11 @@ def count_logs(
     reading = _LogsReading(advance, block_size, None if any(log.is_read_once for log in logs) else quiet_lines)
     try:
         reports = {index: reading.read(logs[index]) for index in order}
+    except TooManySuffixesError:
+        if any(log.is_read_once for log in logs):
+            raise LogFileError("the logs name too many transports to be read from a pipe; name files") from None
+        advance(-reading.read_bytes)
+        return plain.count_logs(logs, advance)
     except _CountedTooEarlyError:
         advance(-reading.read_bytes)
         reading = _LogsReading(advance, block_size, None)
@@ -113,7 +120,8 @@ class _LogsReading:
         """Read a log from its beginning to its end.
 
         Raises:
-            LogFileError: if it cannot be read, or its transports are too many to be a bridge's.
+            LogFileError: if it cannot be read.
+            TooManySuffixesError: if the logs have more than MAX_SUFFIXES suffixes.
             _CountedTooEarlyError: if it has lines of an interval that was counted.
         """
         lines = damaged = 0

@@ -34,7 +34,6 @@ from obfstats.formats.logline import (
     is_prefix,
     parse_columns,
 )
-from obfstats.publish.plain import MAX_SUFFIXES, TooManyTransportsError
 from obfstats.publish.tally.interval_rows import COUNTRY_BITS, ROW, ROW_WORDS
 
 if TYPE_CHECKING:
@@ -48,6 +47,9 @@ if TYPE_CHECKING:
     Ids = NDArray[np.uint32]
     Offsets = NDArray[np.intp]
 
+MAX_SUFFIXES = 1 << 12
+"""Most different suffixes that are packed; a bridge with five transports has 15."""
+
 _NEWLINE = np.uint8(ord("\n"))
 _HASH_LENGTH = SUFFIX_OFFSET - HASH_OFFSET
 _PARTS = np.dtype([("prefix", f"V{HASH_OFFSET}"), ("hash", f"V{_HASH_LENGTH}"), ("end", "V1")])
@@ -60,6 +62,10 @@ _UNKNOWN = 0xFFFFFFFF
 
 _FEW_SUFFIXES = 30
 """Different suffixes of one length that are compared with all lines at once; a bridge has hardly more."""
+
+
+class TooManySuffixesError(Exception):
+    """The logs have more than MAX_SUFFIXES different suffixes."""
 
 
 class Run(NamedTuple):
@@ -99,7 +105,7 @@ class Packer:
             The number of lines, good or not, and the good ones by interval.
 
         Raises:
-            TooManyTransportsError: if there are more than MAX_SUFFIXES suffixes.
+            TooManySuffixesError: if there are more than MAX_SUFFIXES suffixes.
         """
         text = np.frombuffer(block, np.uint8)
         if text[-1] != _NEWLINE:
@@ -185,7 +191,7 @@ class Packer:
             suffix_id = self._suffix_ids[suffix] = len(self.suffixes)
             self.suffixes.append(suffix)
             if suffix_id == MAX_SUFFIXES:
-                raise TooManyTransportsError
+                raise TooManySuffixesError
         return suffix_id
 
 
