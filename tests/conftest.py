@@ -25,9 +25,10 @@ _found: list[str] = []
 
 
 def pytest_configure() -> None:
-    """Restore the default handling of signals: a shell ignores two of them for a background job."""
+    """Restore the default handling of signals: a shell ignores two of them for a background job, nohup the third."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
