@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from bench.clients import need_geoip
 from obfstats.publish.logfiles import find
-from obfstats.publish.oldlogs.log2stats import CountingContext, count_old_logs
+from obfstats.publish.oldlogs.clients import CountingContext
+from obfstats.publish.oldlogs.log2stats import count_old_logs
 from obfstats.record.countries import Countries
 from obfstats.record.secret import Secret
 

@@ -18,7 +18,8 @@ from fuzz.target import run, watched
 
 with watched(__name__, "obfstats.formats", "obfstats.publish"):
     from obfstats.formats.oldlog import ClientConnected, ClientFailed, HeartbeatTotals, OldLogEvent, parse_oldlog_line
-    from obfstats.publish.oldlogs.log2stats import CountingContext, NoTimestampsError, count_old_logs
+    from obfstats.publish.oldlogs.clients import CountingContext
+    from obfstats.publish.oldlogs.log2stats import NoTimestampsError, count_old_logs
 
 if TYPE_CHECKING:
     from obfstats.publish.logfiles import LogFile

@@ -26,7 +26,8 @@ def convert_with_geoip(options: argparse.Namespace) -> int:
 
 def log2stats_with_geoip(options: argparse.Namespace) -> int:
     """Run `obfstats log2stats`; give its exit status."""
-    from obfstats.publish.oldlogs.log2stats import CountingContext, run_log2stats
+    from obfstats.publish.oldlogs.clients import CountingContext
+    from obfstats.publish.oldlogs.log2stats import run_log2stats
     from obfstats.record import RecordError
     from obfstats.record.secret import Secret
 

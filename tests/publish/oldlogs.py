@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from obfstats.publish.logfiles import find
-from obfstats.publish.oldlogs.log2stats import CountingContext, OldLogCounts, count_old_logs
+from obfstats.publish.oldlogs.clients import CountingContext
+from obfstats.publish.oldlogs.log2stats import OldLogCounts, count_old_logs
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from obfstats.commandline import UsageError, open_standard_output, print_error
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.making_documents import DocumentOptions
-from obfstats.publish.oldlogs.clients import CountingContext
 from obfstats.publish.oldlogs.counting import OldLogIntervals
 from obfstats.publish.oldlogs.notes import Notes
 from obfstats.publish.oldlogs.reading import OldLog, distinct_files, merge_old_logs
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import GeoIpSource
     from obfstats.publish.logfiles import LogFile
-
-__all__ = ["CountingContext", "NoTimestampsError", "OldLogCounts", "count_old_logs", "run_log2stats"]
+    from obfstats.publish.oldlogs.clients import CountingContext
 
 _MAX_AHEAD = timedelta(days=1)
 """How far a log may be ahead of now: its clock's zone may differ from the one that was given."""
