@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obfstats.formats.counts import MAX_COLUMNS, ClientClass, ClientCounter, Counts
+from obfstats.formats.counts import ClientClass, Counts
 from obfstats.formats.interval import Interval
 from obfstats.formats.logline import Columns, LogLine
+from obfstats.record.aggregate import MAX_COLUMNS, ClientCounter, ClientTable
 from tests.publish.numbers import counts_by_hand, numbers_of
 
 if TYPE_CHECKING:
@@ -33,11 +34,14 @@ some_lines = st.lists(
 
 def count(lines: Sequence[LogLine]) -> Counts:
     """Count lines, one after the other."""
-    clients: dict[tuple[str, str], int] = {}
-    counter = ClientCounter(clients)
+    table = ClientTable(None)
+    counter = ClientCounter(table)
     for line in lines:
+        # A client is a hash within one country; the hashes drawn here differ in their last bytes alone.
+        key = line.country.encode() + bytes.fromhex(line.hash)[2:]
         counter.count_request(line.country)
-        counter.count_client((line.country, line.hash), line.country, Columns(line.transport, line.family))
+        counter.count_client(key, line.country, Columns(line.transport, line.family))
+    table.wipe()
     return counter.counts(Interval.parse(START))
 
 
@@ -75,12 +79,12 @@ def test_a_client_with_two_transports_is_two_for_tor_and_one_for_the_ticket() ->
 
 def test_classes_take_bounded_memory() -> None:
     """A client with more and more transports stays in the last class that fits, and is still one client."""
-    counter = ClientCounter(dict[int, int]())
+    counter = ClientCounter(ClientTable(None))
     longest = max(number for number in range(2000) if number * (number + 1) // 2 <= MAX_COLUMNS)
     for name in range(longest):
-        counter.count_client(0, "de", Columns(f"t{name}"))
+        counter.count_client(bytes(20), "de", Columns(f"t{name}"))
     with pytest.raises(OverflowError):
-        counter.count_client(0, "de", Columns("one_more"))
+        counter.count_client(bytes(20), "de", Columns("one_more"))
     counts = counter.counts(Interval.parse(START))
     assert counts.addresses == {"de": 1}
     assert len(counts.transports or {}) == longest

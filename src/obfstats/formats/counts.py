@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -30,12 +30,7 @@ if TYPE_CHECKING:
 ROUNDING_STEP = 8
 """Published numbers are multiples of this, as Tor's are."""
 
-MAX_COLUMNS = 1_000_000
-"""Most columns of all classes of a ClientCounter together, some 50 MB; a bridge with five transports has 40,000."""
-
 _Label = TypeVar("_Label", bound="Hashable")
-_Key_contra = TypeVar("_Key_contra", contravariant=True)
-_Key = TypeVar("_Key")
 
 
 class ClientClass(NamedTuple):
@@ -139,84 +134,6 @@ class Counts:
             for each in {label(one) for one in columns}:
                 numbers[country, each] += number
         return dict(numbers)
-
-
-class ClassIds(Protocol[_Key_contra]):
-    """Remembers the class of each client: a dict will do, or memory that can be wiped."""
-
-    def get(self, key: _Key_contra, default: int, /) -> int:
-        """Give the id of a client's class, or the default for a new client."""
-
-    def __setitem__(self, key: _Key_contra, class_id: int, /) -> None:
-        """Set the id of a client's class, from 1 up; raises OverflowError where no new client can be remembered."""
-
-
-class ClientCounter(Generic[_Key]):
-    """Counts one interval's clients, from their connections in any order.
-
-    A client moves to another class when it connects with columns that it did not have before. Only the number of
-    clients in each class and the class of each client are kept.
-    """
-
-    def __init__(self, clients: ClassIds[_Key]) -> None:
-        """Start with no client.
-
-        Args:
-            clients: remembers classes; empty. A key identifies a client, that is a hash and its country.
-        """
-        self._clients = clients
-        self._requests = Counter[str]()
-        # The first class is that of clients that have not connected.
-        self._classes = [ClientClass("", frozenset())]
-        self._columns = 0
-        self._sizes = [0]
-        self._moves: dict[tuple[int, str, Columns], int] = {}
-        self._class_ids: dict[ClientClass, int] = {}
-
-    def count_request(self, country: str, number: int = 1) -> None:
-        """Count connections."""
-        self._requests[country] += number
-
-    def count_client(self, key: _Key, country: str, columns: Columns) -> None:
-        """Count a client that may have been seen before.
-
-        Args:
-            key: identifies the client.
-            country: lower-case country code; the same whenever the key is.
-            columns: how it connected.
-
-        Raises:
-            OverflowError: where no new client, or no new class, can be remembered; the client stays as it was.
-        """
-        before = self._clients.get(key, 0)
-        if columns in self._classes[before].columns:
-            return
-        move = (before, country, columns)
-        after = self._moves.get(move)
-        if after is None:
-            after = self._moves[move] = self._class_after(move)
-        self._clients[key] = after
-        self._sizes[after] += 1
-        self._sizes[before] -= 1
-
-    def counts(self, interval: Interval) -> Counts:
-        """Give the numbers so far."""
-        classes = zip(self._classes[1:], self._sizes[1:], strict=True)
-        return Counts(interval, dict(self._requests), {one: size for one, size in classes if size})
-
-    def _class_after(self, move: tuple[int, str, Columns]) -> int:
-        """Give the id of the class that a client moves to."""
-        before, country, columns = move
-        after = ClientClass(country, self._classes[before].columns | {columns})
-        class_id = self._class_ids.get(after)
-        if class_id is None:
-            if self._columns + len(after.columns) > MAX_COLUMNS:
-                raise OverflowError
-            self._columns += len(after.columns)
-            class_id = self._class_ids[after] = len(self._classes)
-            self._classes.append(after)
-            self._sizes.append(0)
-        return class_id
 
 
 def round_up(number: int) -> int:

@@ -14,9 +14,10 @@ would write, in the same order and at the same moments. What the journal has wri
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from obfstats.formats.counts import ClientCounter, Counts
+from obfstats.formats.counts import ClientClass, Counts
 from obfstats.formats.logline import (
     ENTRY_COUNTRY,
     ENTRY_HASH,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 MAX_CLIENTS = 1_000_000
 """Clients of one interval that are told apart; they take 50 MB."""
+
+MAX_COLUMNS = 1_000_000
+"""Most columns of all classes of a ClientCounter together, some 50 MB; a bridge with five transports has 40,000."""
 
 _MAX_TRANSPORTS = 999
 
@@ -131,7 +135,7 @@ class _AggregateInterval:
     """
 
     def __init__(self, max_clients: int | None) -> None:
-        self.clients = _ClientTable(max_clients)
+        self.clients = ClientTable(max_clients)
         self.numbers = ClientCounter(self.clients)
         self.connections = 0
         self.is_full = False
@@ -155,7 +159,75 @@ class _AggregateInterval:
             self.is_full = True
 
 
-class _ClientTable:
+class ClientCounter:
+    """Counts one interval's clients, from their connections in any order.
+
+    A client moves to another class when it connects with columns that it did not have before. Only the number of
+    clients in each class and the class of each client are kept.
+    """
+
+    def __init__(self, clients: ClientTable) -> None:
+        """Start with no client.
+
+        Args:
+            clients: remembers the class of each client; empty.
+        """
+        self._clients = clients
+        self._requests = Counter[str]()
+        # The first class is that of clients that have not connected.
+        self._classes = [ClientClass("", frozenset())]
+        self._columns = 0
+        self._sizes = [0]
+        self._moves: dict[tuple[int, str, Columns], int] = {}
+        self._class_ids: dict[ClientClass, int] = {}
+
+    def count_request(self, country: str) -> None:
+        """Count a connection."""
+        self._requests[country] += 1
+
+    def count_client(self, hash_bytes: bytes, country: str, columns: Columns) -> None:
+        """Count a client that may have been seen before.
+
+        Args:
+            hash_bytes: the client's hash.
+            country: lower-case country code; the same whenever the hash is.
+            columns: how it connected.
+
+        Raises:
+            OverflowError: where no new client, or no new class, can be remembered; the client stays as it was.
+        """
+        before = self._clients.get(hash_bytes, 0)
+        if columns in self._classes[before].columns:
+            return
+        move = (before, country, columns)
+        after = self._moves.get(move)
+        if after is None:
+            after = self._moves[move] = self._class_after(move)
+        self._clients[hash_bytes] = after
+        self._sizes[after] += 1
+        self._sizes[before] -= 1
+
+    def counts(self, interval: Interval) -> Counts:
+        """Give the numbers so far."""
+        classes = zip(self._classes[1:], self._sizes[1:], strict=True)
+        return Counts(interval, dict(self._requests), {one: size for one, size in classes if size})
+
+    def _class_after(self, move: tuple[int, str, Columns]) -> int:
+        """Give the id of the class that a client moves to."""
+        before, country, columns = move
+        after = ClientClass(country, self._classes[before].columns | {columns})
+        class_id = self._class_ids.get(after)
+        if class_id is None:
+            if self._columns + len(after.columns) > MAX_COLUMNS:
+                raise OverflowError
+            self._columns += len(after.columns)
+            class_id = self._class_ids[after] = len(self._classes)
+            self._classes.append(after)
+            self._sizes.append(0)
+        return class_id
+
+
+class ClientTable:
     """A class id for each hash, in memory that can be wiped: a hash table with open addressing, in blocks.
 
     Each block is twice as large as the one before it and is added when that is half full. Nothing moves when the table
