@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
+from obfstats.progress import show_progress
 from obfstats.publish import plain
 from obfstats.publish.commands import CONVERT_LEDGER_NAME, TABLES
 from obfstats.publish.intervals import Selection, select_for_documents, select_for_tables
 from obfstats.publish.logfiles import STANDARD_INPUT, LogFileError, find
-from obfstats.publish.progress import show_progress
 from obfstats.publish.tables import write_tables
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from obfstats.commandline import open_standard_output, print_error
 from obfstats.formats.document import MAX_DOCUMENT_LENGTH, TYPE
 from obfstats.formats.logline import MAX_LINE_LENGTH, is_line
+from obfstats.progress import show_progress
 from obfstats.publish.audit.findings import Audit, FileType, describe
 from obfstats.publish.audit.log import audit_log
 from obfstats.publish.audit.published import KEYWORDS, TITLES, TOR_KEYWORDS, audit_documents, audit_tables
 from obfstats.publish.logfiles import LogFileError, find, reading_error
 from obfstats.publish.logreader import read_lines
-from obfstats.publish.progress import show_progress
 
 if TYPE_CHECKING:
     import argparse

@@ -16,12 +16,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
+from obfstats.progress import show_progress
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.making_documents import DocumentOptions
 from obfstats.publish.oldlogs.counting import OldLogIntervals
 from obfstats.publish.oldlogs.notes import Notes
 from obfstats.publish.oldlogs.reading import OldLog, distinct_files, merge_old_logs
-from obfstats.publish.progress import show_progress
 from obfstats.publish.render import Output, render
 
 if TYPE_CHECKING:

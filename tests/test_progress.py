@@ -10,7 +10,7 @@ import sys
 from contextlib import redirect_stderr
 from typing import TYPE_CHECKING
 
-from obfstats.publish.progress import PATIENCE, show_progress
+from obfstats.progress import PATIENCE, show_progress
 from peers.program import OBFSTATS
 from tests.publish.logs import line
 from tests.publish.programs import ENVIRONMENT
