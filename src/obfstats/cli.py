@@ -16,15 +16,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from obfstats import __version__
+from obfstats.analyse import commands as analyse
 from obfstats.bridge import commands as bridge
-from obfstats.commandline import Parser, UsageError, join_negative_values, load, print_error
+from obfstats.commandline import Parser, UsageError, fail, join_negative_values, load, print_error
 from obfstats.publish import commands as publish
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-COMMANDS = (*publish.COMMANDS, *bridge.COMMANDS)
+    from obfstats.commandline import Command
+
+COMMANDS = (*publish.COMMANDS, *bridge.COMMANDS, *analyse.COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,8 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     """Run the command that the words name; return its exit status."""
     options = parse(words)
+    command: Command = options.command
     try:
-        status: int = load(options.command.run)(options)
+        run = load(command.run)
+    except ModuleNotFoundError as error:
+        if not command.extra:
+            raise
+        return fail(
+            options.parser.prog,
+            f"the library {error.name} is not installed; install obfstats with its extra: obfstats[{command.extra}]",
+        )
+    try:
+        status: int = run(options)
     except UsageError as error:
         options.parser.error(str(error))
     return status

@@ -42,6 +42,7 @@ class Command:
             may raise UsageError.
         takes_program: whether the command line of another program follows after `--`; the options have it as `program`.
         notes: further text for its help.
+        extra: the extra of the package whose libraries it needs, where it needs one.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Command:
     run: str
     takes_program: bool = False
     notes: str = ""
+    extra: str = ""
 
 
 class Parser(argparse.ArgumentParser):
