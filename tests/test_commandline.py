@@ -80,9 +80,9 @@ def test_help_loads_no_station() -> None:
     assert result.returncode == 0
     loaded = {row.rpartition("|")[2].strip() for row in result.stderr.decode().splitlines()}
     names = {name for name in loaded if name.startswith("obfstats.")}
-    assert {"obfstats.cli", "obfstats.bridge.commands", "obfstats.publish.commands"} <= names
+    assert {f"obfstats.{name}.commands" for name in ("analyse", "bridge", "publish")} <= names
     cheap = re.compile(
-        r"obfstats\.((bridge|publish|proxy|wire|formats)(\.commands)?|cli|commandline"
+        r"obfstats\.((analyse|bridge|publish|proxy|wire|formats)(\.commands)?|cli|commandline"
         r"|wire\.endpoint|formats\.interval|proxy\.limits)"
     )
     assert [name for name in names if not cheap.fullmatch(name)] == []
