@@ -1,0 +1,192 @@
+"""The table of events: what both detectors find, with the annotations that may explain it.
+
+- `tor`: Tor Metrics' detector on the published estimate. An event is a number outside of its range; of consecutive days
+  in the same direction the first one counts.
+- `obfstats`: ours on our estimate (detector.py), for countries, transports and the total.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from obfstats.analyse.annotations import find_annotations
+from obfstats.analyse.detector import detect_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from obfstats.analyse.annotations import Annotation
+
+TOR: Final = "tor"
+OBFSTATS: Final = "obfstats"
+DROP: Final = "drop"
+RISE: Final = "rise"
+
+EVENTS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("date", pa.date32()),
+        pa.field("country", pa.string()),  # empty: all
+        pa.field("transport", pa.string()),  # empty: all
+        pa.field("detector", pa.string()),  # tor or obfstats
+        pa.field("direction", pa.string()),  # drop or rise
+        pa.field("value", pa.int64()),  # users
+        pa.field("expected_lower", pa.int64()),
+        pa.field("expected_upper", pa.int64()),
+        pa.field("annotations", pa.string()),  # descriptions, separated by semicolons
+    ]
+)
+"""The columns of the table of events."""
+
+RANGES_SCHEMA: Final = pa.schema(
+    [
+        pa.field("date", pa.date32()),
+        pa.field("country", pa.string()),
+        pa.field("transport", pa.string()),
+        pa.field("expected_lower", pa.int64()),
+        pa.field("expected_upper", pa.int64()),
+    ]
+)
+"""The columns of the table of the ranges that our detector expects."""
+
+_SORT_ORDER: Final = [(name, "ascending") for name in ("date", "country", "transport", "detector", "direction")]
+
+
+class _Series(NamedTuple):
+    """The rows of a table by day and series.
+
+    Attributes:
+        keys: country and transport of each series.
+        first: the first day's number.
+        days: the row's day, counted from the first one.
+        columns: the row's series.
+    """
+
+    keys: list[tuple[str, str]]
+    first: int
+    days: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    def spread(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
+        """Arrange a column's numbers as [day, series]; NaN where there is none."""
+        numbers = np.full((int(self.days.max(initial=-1)) + 1, len(self.keys)), np.nan)
+        numbers[self.days, self.columns] = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+        return numbers
+
+
+def find_events(clients: pa.Table, users: pa.Table, annotations: Sequence[Annotation]) -> pa.Table:
+    """Find the events of both detectors and join what may explain them.
+
+    Args:
+        clients: the published estimate with ranges (`tor_detector.add_ranges`); only bridges are looked at.
+        users: our estimate: date, country, transport, users, lower, upper.
+        annotations: what is known to have happened.
+
+    Returns:
+        The rows, with the columns of `EVENTS_SCHEMA`, sorted by date.
+    """
+    events = pa.concat_tables([find_tor_events(clients), detect(users)[0]]).sort_by(_SORT_ORDER)
+    return join_annotations(events, annotations)
+
+
+def find_tor_events(clients: pa.Table) -> pa.Table:
+    """Find numbers of bridge users that are outside of Tor Metrics' ranges.
+
+    Args:
+        clients: as `tor_detector.add_ranges` gives it.
+    """
+    table = clients.filter(pc.and_(pc.equal(clients["node"], "bridge"), pc.is_valid(clients["lower"])))
+    series = _split(table)
+    users, lower, upper = (series.spread(table[name]) for name in ("clients", "lower", "upper"))
+    begins = []
+    for outside in (users < lower, users > upper):
+        outside[1:] &= ~outside[:-1]
+        begins.append(outside)
+    return _make_events(series, TOR, begins, users, (lower, upper))
+
+
+def detect(users: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Run our detector.
+
+    Args:
+        users: date, country, transport, users, lower, upper; the last two are the ends of a 90 % interval.
+
+    Returns:
+        The events without annotations, with the columns of `EVENTS_SCHEMA`; the expected range of every row that has a
+        past, with the columns of `RANGES_SCHEMA`.
+    """
+    series = _split(users)
+    numbers, lower, upper = (series.spread(users[name]) for name in ("users", "lower", "upper"))
+    transports = {transport for _, transport in series.keys}
+    groups = [
+        np.flatnonzero([bool(country) and transport == wanted for country, transport in series.keys])
+        for wanted in sorted(transports)
+    ]
+    found = detect_changes(numbers, lower, upper, groups)
+    expected = np.floor(found.lower), np.ceil(found.upper)
+    events = _make_events(series, OBFSTATS, (found.drops, found.rises), numbers, expected)
+    return events, _make_rows(series, ~np.isnan(found.lower), expected).cast(RANGES_SCHEMA)
+
+
+def join_annotations(events: pa.Table, annotations: Sequence[Annotation]) -> pa.Table:
+    """Fill the column `annotations`."""
+    texts = [
+        "; ".join(
+            annotation.description
+            for annotation in find_annotations(annotations, event["date"], event["country"], event["transport"])
+        )
+        for event in events.select(["date", "country", "transport"]).to_pylist()
+    ]
+    return events.set_column(events.schema.get_field_index("annotations"), "annotations", pa.array(texts, pa.string()))
+
+
+def _split(table: pa.Table) -> _Series:
+    """Number the series of a table in the order of their names."""
+    names = list(zip(table["country"].to_pylist(), table["transport"].to_pylist(), strict=True))
+    keys = sorted(set(names))
+    numbers = {key: number for number, key in enumerate(keys)}
+    days = table["date"].cast(pa.int32()).to_numpy().astype(np.int64)
+    first = int(days.min()) if len(days) else 0
+    return _Series(keys, first, days - first, np.array([numbers[name] for name in names], dtype=np.int64))
+
+
+def _make_events(
+    series: _Series,
+    detector: str,
+    begins: Sequence[NDArray[np.bool_]],
+    users: NDArray[np.float64],
+    expected: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> pa.Table:
+    """Make rows of the days on which drops and rises begin."""
+    tables = []
+    for direction, begin in zip((DROP, RISE), begins, strict=True):
+        rows = _make_rows(series, begin, expected)
+        size = len(rows)
+        columns = {name: rows[name] for name in rows.column_names}
+        columns["value"] = pa.array(np.rint(users[begin]).astype(np.int64))
+        columns["detector"] = pa.array([detector] * size, pa.string())
+        columns["direction"] = pa.array([direction] * size, pa.string())
+        columns["annotations"] = pa.array([""] * size, pa.string())
+        tables.append(pa.table({name: columns[name] for name in EVENTS_SCHEMA.names}).cast(EVENTS_SCHEMA))
+    return pa.concat_tables(tables).sort_by(_SORT_ORDER)
+
+
+def _make_rows(
+    series: _Series, wanted: NDArray[np.bool_], expected: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> pa.Table:
+    """Make rows of the wanted days and series, with their ranges."""
+    days, columns = np.nonzero(wanted)
+    return pa.table(
+        {
+            "date": pa.array((series.first + days).astype(np.int32)).cast(pa.date32()),
+            "country": pa.array([series.keys[column][0] for column in columns], pa.string()),
+            "transport": pa.array([series.keys[column][1] for column in columns], pa.string()),
+            "expected_lower": pa.array(expected[0][wanted].astype(np.int64)),
+            "expected_upper": pa.array(expected[1][wanted].astype(np.int64)),
+        }
+    )

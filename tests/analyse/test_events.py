@@ -1,0 +1,110 @@
+"""The table of events."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from obfstats.analyse.annotations import Annotation
+from obfstats.analyse.events import EVENTS_SCHEMA, RANGES_SCHEMA, detect, find_events, find_tor_events
+from obfstats.analyse.tor_detector import CLIENTS_SCHEMA, add_ranges
+
+FIRST = date(2026, 1, 1)
+COUNTRIES = ["br", "by", "cn", "de", "eg", "fr", "ir", "ru", "tm", "us"]
+
+
+def make_users(seed: int = 1, days: int = 60) -> np.ndarray[Any, Any]:
+    """Ten countries; Iran, the seventh, is blocked on the days 40 to 49."""
+    users = np.random.default_rng(seed).poisson(1000, (days, len(COUNTRIES))).astype(float)
+    users[40:50, 6] *= 0.3
+    return users
+
+
+def make_estimate(users: np.ndarray[Any, Any]) -> Any:
+    """Our estimate, with the total."""
+    rows = [
+        {"date": FIRST + timedelta(day), "country": country, "transport": "", "users": number}
+        for day, numbers in enumerate(users)
+        for country, number in zip(["", *COUNTRIES], [numbers.sum(), *numbers], strict=True)
+    ]
+    for row in rows:
+        row |= {"lower": row["users"] * 0.95, "upper": row["users"] * 1.05}
+    return pa.Table.from_pylist(rows).cast(
+        pa.schema(
+            [("date", pa.date32()), ("country", pa.string()), ("transport", pa.string())]
+            + [(name, pa.float64()) for name in ("users", "lower", "upper")]
+        )
+    )
+
+
+def make_published(users: np.ndarray[Any, Any], node: str = "bridge") -> Any:
+    """The published estimate."""
+    rows = [
+        {
+            "date": FIRST + timedelta(day),
+            "node": node,
+            "country": COUNTRIES[country],
+            "transport": "",
+            "version": "",
+            "frac": 90,
+            "users": int(number),
+        }
+        for (day, country), number in np.ndenumerate(users)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def test_both_detectors_find_a_blocking() -> None:
+    """Ours finds its start and its end; so does Tor's, which echoes both a week later."""
+    users = make_users()
+    events = find_events(add_ranges(make_published(users)), make_estimate(users), [])
+    assert events.schema.equals(EVENTS_SCHEMA)
+    found = [
+        (event["detector"], event["direction"], (event["date"] - FIRST).days)
+        for event in events.to_pylist()
+        if event["country"] == "ir"
+    ]
+    assert [event[:2] for event in found if event[0] == "obfstats"] == [("obfstats", "drop"), ("obfstats", "rise")]
+    assert ("tor", "drop", 40) in found
+    drop = next(event for event in events.to_pylist() if event["detector"] == "obfstats")
+    assert drop["value"] < drop["expected_lower"] < drop["expected_upper"]
+
+
+def test_annotations_are_joined_by_place_and_time() -> None:
+    """The descriptions of all that fit, separated by semicolons."""
+    users = make_users()
+    known = [
+        Annotation(FIRST + timedelta(40), None, False, ("ir",), (), "Iran blocks.", ""),
+        Annotation(FIRST + timedelta(41), None, False, (), (), "Everywhere.", ""),
+        Annotation(FIRST + timedelta(41), None, False, ("cn",), (), "China blocks.", ""),
+    ]
+    events = find_events(add_ranges(make_published(users)), make_estimate(users), known).to_pylist()
+    drops = {(event["detector"], event["annotations"]) for event in events if event["direction"] == "drop"}
+    assert ("obfstats", "Iran blocks.; Everywhere.") in drops
+    assert not any("China" in text for _, text in drops)
+
+
+def test_a_run_of_days_outside_of_tors_range_is_one_event() -> None:
+    """The first day counts; relays are not bridges."""
+    users = make_users()
+    tables = [make_published(users), make_published(users, "relay")]
+    clients = add_ranges(pa.concat_tables(tables))
+    drops = [event for event in find_tor_events(clients).to_pylist() if event["direction"] == "drop"]
+    assert [(event["country"], event["date"]) for event in drops] == [("ir", FIRST + timedelta(40))]
+
+
+def test_every_row_with_a_past_has_an_expected_range() -> None:
+    """Of countries and of the total."""
+    users = make_users()
+    ranges = detect(make_estimate(users))[1]
+    assert ranges.schema.equals(RANGES_SCHEMA)
+    assert len(ranges) == (len(users) - 1) * (len(COUNTRIES) + 1)
+
+
+def test_tables_without_rows_have_no_events() -> None:
+    """An archive of a day has no published estimate yet."""
+    empty = make_estimate(make_users()).slice(0, 0)
+    assert len(find_events(CLIENTS_SCHEMA.empty_table(), empty, [])) == 0
