@@ -76,7 +76,7 @@ CHANGED: dict[str, Any] = {
     "forgeries": (Forgery(1, "ir", 5, 500),),
     "many": (ManyInstances(3, 0.5),),
 }
-ONLY_IN_FILES = {"incomplete", "repeats"}
+ONLY_IN_FILES = {"incomplete", "repeats", "second_statuses"}
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Settings) if field.name not in ONLY_IN_FILES])
@@ -258,6 +258,8 @@ def test_discrete_laplace_has_its_variance() -> None:
         {"forgeries": (Forgery(1, "xx", 0, 8),)},
         {"blockings": (Blocking("xx", 0, 1, 1.0),)},
         {"blockings": (Blocking("ir", 0, 1, 1.0, "obfs9"),)},
+        {"blockings": (Blocking("ir", -1, 1, 1.0),)},
+        {"days": 10_001},
         {"many": (ManyInstances(2, 1.1),)},
         {"sizes": "zipf"},
     ],

@@ -2,10 +2,118 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from obfstats.commandline import Command
+from obfstats.commandline import Command, argument_type, positive_number
 
-COMMANDS: tuple[Command, ...] = ()
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_simulate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats simulate`."""
+    parser.add_argument(
+        "--bridges", type=positive_number, required=True, metavar="N", help="bridges that run at a time"
+    )
+    parser.add_argument("--days", type=positive_number, required=True, metavar="D", help="UTC days")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new or empty folder for the files")
+    parser.add_argument(
+        "--first-day",
+        type=argument_type(_parse_date),
+        default=dt.date(2026, 3, 1),
+        metavar="YYYY-MM-DD",
+        help="the first day (default: 2026-03-01)",
+    )
+    parser.add_argument(
+        "--seed", type=positive_number, default=1, metavar="N", help="the same seed gives the same files (default: 1)"
+    )
+    parser.add_argument(
+        "--users", type=positive_number, metavar="N", help="users of all bridges (default: 20 a bridge)"
+    )
+    parser.add_argument(
+        "--noise",
+        type=argument_type(_parse_share),
+        default=0.15,
+        metavar="SIGMA",
+        help="log-sd of each bridge's own ups and downs, from 0 to 1 (default: 0.15)",
+    )
+    parser.add_argument(
+        "--served",
+        type=argument_type(_parse_share),
+        default=0.0,
+        metavar="SHARE",
+        help="share of bridges that have upgraded to a tor that writes served= by the last day (default: 0)",
+    )
+    parser.add_argument(
+        "--block",
+        type=argument_type(_parse_blocking),
+        action="append",
+        default=[],
+        metavar="CC:DATE:DAYS:SHARE[:TRANSPORT]",
+        help="a country loses this share of its users for so many days; may be given several times",
+    )
+    parser.add_argument(
+        "--forge",
+        type=argument_type(_parse_forgery),
+        action="append",
+        default=[],
+        metavar="N:CC:DATE:REQUESTS[:DAYS]",
+        help="N bridges claim so many requests of a country a day; with DAYS four times as many every so many days, "
+        "from 10 to REQUESTS",
+    )
+    parser.add_argument(
+        "--hourly", action="store_true", help="files of an hour, as CollecTor's folder recent has them, not tarballs"
+    )
+
+
+def _parse_date(text: str) -> dt.date:
+    if not re.fullmatch("20[0-9]{2}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("give a date of this century as YYYY-MM-DD")
+    return dt.date.fromisoformat(text)
+
+
+def _parse_share(text: str) -> float:
+    if not re.fullmatch(r"[01]|[01]?\.[0-9]{1,6}", text) or float(text) > 1:
+        raise ValueError("give a number from 0 to 1, such as 0.15")
+    return float(text)
+
+
+def _parse_blocking(text: str) -> tuple[str, dt.date, int, float, str]:
+    country, date, days, share, *transport = _split(text, 4, "a blocking is CC:DATE:DAYS:SHARE[:TRANSPORT]")
+    return country.lower(), _parse_date(date), _parse_number(days), _parse_share(share), "".join(transport)
+
+
+def _parse_forgery(text: str) -> tuple[int, str, dt.date, int, int]:
+    bridges, country, date, requests, *days = _split(text, 4, "a forgery is N:CC:DATE:REQUESTS[:DAYS]")
+    numbers = [_parse_number(number) for number in (bridges, requests, *(days or ["0"]))]
+    return numbers[0], country.lower(), _parse_date(date), numbers[1], numbers[2]
+
+
+def _split(text: str, least: int, form: str) -> list[str]:
+    parts = text.split(":")
+    if not least <= len(parts) <= least + 1:
+        raise ValueError(form)
+    return parts
+
+
+def _parse_number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,7}", text):
+        raise ValueError("give whole numbers of at most seven digits")
+    return int(text)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="simulate",
+        purpose="write archives of simulated bridges, as Tor publishes them, with the true users beside",
+        example="obfstats simulate --bridges 200 --days 60 --to simulated",
+        add_options=add_simulate,
+        run="obfstats.analyse.simulate_files:run_simulate",
+        notes="  obfstats simulate --bridges 200 --days 60 --block ir:2026-03-20:14:0.9 --to simulated\n",
+        extra="analyse",
+    ),
+)
 """Each needs `extra="analyse"`. What it runs is imported when it runs: this module stays cheap to import."""

@@ -40,6 +40,9 @@ DAY = 86_400
 REQUESTS_PER_USER = 10
 """Requests a day of one user."""
 
+MAX_DAYS = 10_000
+"""Seconds of a simulation are 32-bit integers."""
+
 BATCH_DAYS = 8
 """Days that are drawn at once."""
 
@@ -144,6 +147,7 @@ class Settings:
         silent: share of bridges that report nothing: no statistics, no documents.
         lost_reports: share of reports that do not reach the archive.
         missing_statuses: share of hours without a network status.
+        second_statuses: share of hours with a second network status.
         unreachable: share of hours in which a bridge that runs is listed as not running.
         served_first: share of bridges whose tor writes `served=` on the first day.
         served_last: the same on the last day. An upgrade is a restart.
@@ -180,6 +184,7 @@ class Settings:
     silent: float = 0.05
     lost_reports: float = 0.02
     missing_statuses: float = 0.01
+    second_statuses: float = 0.1
     unreachable: float = 0.02
     served_first: float = 0.0
     served_last: float = 0.0
@@ -302,6 +307,7 @@ class World:
         running: whether it ran in any part of the day, [I, D].
         served: whether its tor writes `served=`, [I, D].
         report_end: second of the day at which a report's 24 hours ended, -1 if none reached the archive, [I, D].
+        padded_report_end: the same with the day before the first and the day after the last, [I, D + 2].
         reported: whether reports cover the whole UTC day, [I, D].
     """
 
@@ -314,6 +320,8 @@ class World:
         shares = np.array(settings.country_shares or 1.0 / np.arange(1, len(settings.countries) + 1) ** settings.zipf)
         if len(shares) != len(settings.countries):
             raise ValueError("as many country_shares as countries are needed")
+        if settings.days > MAX_DAYS:
+            raise ValueError(f"at most {MAX_DAYS} days can be simulated")
         if sum(forgery.bridges for forgery in settings.forgeries) > settings.bridges:
             raise ValueError("more forgers than bridges")
         if sum(many.share for many in settings.many) > 1:
@@ -323,9 +331,12 @@ class World:
         self.countries = settings.countries
         names = [name for name, _ in settings.transports] + [many.transport for many in settings.many] + [PLAIN]
         self.transports = tuple(dict.fromkeys(names))
-        for country in [event.country for event in settings.blockings] + [one.country for one in settings.forgeries]:
+        places = [(event.country, event.start) for event in settings.blockings]
+        for country, start in places + [(forgery.country, forgery.start) for forgery in settings.forgeries]:
             if country not in self.countries:
                 raise ValueError(f"no country {country} in this simulation")
+            if start < 0:
+                raise ValueError("a blocking or forgery begins before the first day")
         for blocking in settings.blockings:
             if blocking.transport and blocking.transport not in self.transports:
                 raise ValueError(f"no transport {blocking.transport} in this simulation")
@@ -547,7 +558,8 @@ class World:
         self._noise = np.exp(noise - settings.noise**2 / 2)
         lost = (generator.random(shape) < settings.lost_reports) & ~self.forgers[:, np.newaxis]
         self._has_report = (self._times.end >= 0) & ~lost & ~self._silent[:, np.newaxis]
-        self.report_end = self._without_padding(np.where(self._has_report, self._times.end, -1))
+        self.padded_report_end = np.where(self._has_report, self._times.end, np.int32(-1))
+        self.report_end = self._without_padding(self.padded_report_end)
         # An interval that ends on the next day may have begun after a restart in the middle of this one.
         is_whole = (restart < 0) & (self._times.seconds[1] - self._times.seconds[0] == DAY)
         self.reported = (self._has_report[:, :-1] & self._has_report[:, 1:] & is_whole[:, :-1])[:, 1:]
