@@ -20,7 +20,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from hashlib import sha1
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -273,8 +273,7 @@ def _share(part: Floats, whole: Floats) -> Floats:
     return np.clip(np.divide(part, whole, out=np.zeros_like(whole), where=whole > 1e-12), 0.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class CountryDays:
+class CountryDays(NamedTuple):
     """One country's numbers of some days, by main transport and `<OR>`: arrays [2, I, days].
 
     Attributes:
@@ -349,45 +348,33 @@ class World:
 
     def requests(self, country: str, transport: str = "") -> Ints:
         """Draw the true requests by instance and UTC day, int32[I, D]."""
-        parts = [self._pick(self._draw_requests(country, days), transport) for days in self._batches()]
-        return self._without_padding(np.concatenate(parts, axis=1))
+        return self._join(transport, (requests for _, requests in self._draw_days_of(country)))
 
     def addresses(self, country: str, transport: str = "") -> Ints:
         """Draw the different addresses by instance and UTC day, int32[I, D]. One with two transports counts twice."""
-        parts = [
-            self._pick(self.draw_addresses(country, days.start, self._draw_requests(country, days)), transport)
-            for days in self._batches()
-        ]
-        return self._without_padding(np.concatenate(parts, axis=1))
-
-    def report_requests(self, country: str, transport: str = "") -> Ints:
-        """Draw the requests of the report that ends on a day, int32[I, D]: 0 without one, forged claims included."""
-        parts = [self._pick(drawn.report_requests, transport) for drawn in self.draw_reports(country)]
-        return self._without_padding(np.concatenate(parts, axis=1))
-
-    def report_addresses(self, country: str, transport: str = "") -> Ints:
-        """Draw the different addresses of the report that ends on a day, int32[I, D]; 0 without a report."""
-        parts = [
-            self._pick(self.draw_addresses(country, drawn.first, drawn.report_requests), transport)
-            for drawn in self.draw_reports(country)
-        ]
-        return self._without_padding(np.concatenate(parts, axis=1))
-
-    def report_connections(self, country: str, transport: str = "") -> Ints:
-        """Draw the connections of the report that ends on a day, int32[I, D]; 0 without a report."""
-        parts = []
-        for drawn in self.draw_reports(country):
-            addresses = self.draw_addresses(country, drawn.first, drawn.report_requests)
-            parts.append(self._pick(self.draw_connections(country, drawn.first, addresses), transport))
-        return self._without_padding(np.concatenate(parts, axis=1))
+        days = self._draw_days_of(country)
+        return self._join(transport, (self.draw_addresses(country, first, requests) for first, requests in days))
 
     def connections(self, country: str, transport: str = "") -> Ints:
         """Draw the connections by instance and UTC day, int32[I, D]; at least one from each address."""
-        parts = []
-        for days in self._batches():
-            addresses = self.draw_addresses(country, days.start, self._draw_requests(country, days))
-            parts.append(self._pick(self.draw_connections(country, days.start, addresses), transport))
-        return self._without_padding(np.concatenate(parts, axis=1))
+        days = self._draw_days_of(country)
+        return self._join(transport, (self._draw_connections_of(country, *numbers) for numbers in days))
+
+    def report_requests(self, country: str, transport: str = "") -> Ints:
+        """Draw the requests of the report that ends on a day, int32[I, D]: 0 without one, forged claims included."""
+        return self._join(transport, (drawn.report_requests for drawn in self.draw_reports(country)))
+
+    def report_addresses(self, country: str, transport: str = "") -> Ints:
+        """Draw the different addresses of the report that ends on a day, int32[I, D]; 0 without a report."""
+        reports = self.draw_reports(country)
+        return self._join(transport, (self.draw_addresses(country, first, numbers) for first, _, numbers in reports))
+
+    def report_connections(self, country: str, transport: str = "") -> Ints:
+        """Draw the connections of the report that ends on a day, int32[I, D]; 0 without a report."""
+        reports = self.draw_reports(country)
+        return self._join(
+            transport, (self._draw_connections_of(country, first, numbers) for first, _, numbers in reports)
+        )
 
     def claims(self, country: str) -> Ints:
         """Give the requests that forged bridges add to their reports, int32[I, D]. They claim their main transport."""
@@ -404,18 +391,17 @@ class World:
         """Draw a country's numbers, BATCH_DAYS days at a time and in order, with a day of padding on each side."""
         open_requests = np.zeros((2, len(self.bridge)), dtype=np.int32)
         claims = self._claims(country)
-        for days in self._batches():
-            requests = self._draw_requests(country, days)
-            generator = self._generator("split", country, days.start)
-            ended = generator.binomial(requests, self._times.first[:, days.start : days.stop]).astype(np.int32)
-            opened = generator.binomial(requests - ended, self._times.last[:, days.start : days.stop]).astype(np.int32)
-            report = ended
+        for first, requests in self._draw_days_of(country):
+            days = slice(first, first + requests.shape[2])
+            generator = self._generator("split", country, first)
+            report = generator.binomial(requests, self._times.first[:, days]).astype(np.int32)
+            opened = generator.binomial(requests - report, self._times.last[:, days]).astype(np.int32)
             report[:, :, 1:] += opened[:, :, :-1]
             report[:, :, 0] += open_requests
-            report[0] += claims[:, days.start : days.stop]
-            report *= self._has_report[:, days.start : days.stop]
+            report[0] += claims[:, days]
+            report *= self._has_report[:, days]
             open_requests = opened[:, :, -1]
-            yield CountryDays(days.start, requests, report)
+            yield CountryDays(first, requests, report)
 
     def draw_addresses(self, country: str, first: int, requests: Ints) -> Ints:
         """Draw how many different addresses made these requests: one at least, if there are any.
@@ -439,23 +425,28 @@ class World:
         seed = sha1(f"{self.settings.seed} {purpose} {country} {first}".encode(), usedforsecurity=False).digest()
         return np.random.default_rng(list(seed))
 
-    def _batches(self) -> Iterator[range]:
-        for first in range(0, self._padded, BATCH_DAYS):
-            yield range(first, min(first + BATCH_DAYS, self._padded))
+    def _join(self, transport: str, parts: Iterator[Ints]) -> Ints:
+        """Join batches of [2, I, days] to the [I, D] of one transport, or of all."""
+        if not transport:
+            sums = [part.sum(axis=0, dtype=np.int32) for part in parts]
+        else:
+            is_transport = (self._slots == self.transports.index(transport))[:, :, np.newaxis]
+            sums = [part.sum(axis=0, where=is_transport, dtype=np.int32) for part in parts]
+        return self._without_padding(np.concatenate(sums, axis=1))
 
     @staticmethod
     def _without_padding(numbers: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
         return np.ascontiguousarray(numbers[:, 1:-1])
 
-    def _pick(self, numbers: Ints, transport: str) -> Ints:
-        """Reduce [2, I, days] to the [I, days] of one transport, or of all."""
-        if not transport:
-            return np.asarray(numbers.sum(axis=0, dtype=np.int32))
-        is_transport = self._slots == self.transports.index(transport)
-        return np.asarray(numbers.sum(axis=0, where=is_transport[:, :, np.newaxis], dtype=np.int32))
+    def _draw_connections_of(self, country: str, first: int, requests: Ints) -> Ints:
+        return self.draw_connections(country, first, self.draw_addresses(country, first, requests))
+
+    def _draw_days_of(self, country: str) -> Iterator[tuple[int, Ints]]:
+        """Draw true requests; give each batch's first day and an array by (main transport or `<OR>`), instance, day."""
+        for first in range(0, self._padded, BATCH_DAYS):
+            yield first, self._draw_requests(country, range(first, min(first + BATCH_DAYS, self._padded)))
 
     def _draw_requests(self, country: str, days: range) -> Ints:
-        """Draw true requests by (main transport or `<OR>`), instance and day of a batch."""
         number = self.countries.index(country)
         part = slice(days.start, days.stop)
         rate = self._generator("affinity", country).standard_normal(len(self.bridge)) * self.settings.affinity

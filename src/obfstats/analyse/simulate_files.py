@@ -13,7 +13,7 @@ Rules:
 - Descriptors have what dir-spec and the bridge descriptor sanitiser give them; lines that no estimate reads are there
   too, with made-up values.
 - A descriptor belongs to the month in which its interval ended.
-- Files are written a few days at a time, so memory depends on the bridges and not on the days.
+- Descriptors are drawn and written a few days at a time. What grows with the days is a few numbers a bridge and day.
 """
 
 from __future__ import annotations
