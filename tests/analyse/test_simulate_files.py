@@ -1,4 +1,4 @@
-"""Written archives hold the numbers of the world, by the word of stem; and truth and events are beside them."""
+"""Written archives hold the numbers of the world, as stem and ingest read them; truth and events are beside them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pytest
 from stem.descriptor.extrainfo_descriptor import BridgeExtraInfoDescriptor
 from stem.descriptor.networkstatus import BridgeNetworkStatusDocument
 
+from obfstats.analyse.ingest import ingest
 from obfstats.analyse.simulate import (
     DAY,
     PLAIN,
@@ -26,6 +28,7 @@ from obfstats.analyse.simulate import (
     simulate,
 )
 from obfstats.analyse.simulate_files import estimate_size, write_files
+from obfstats.analyse.store import Store
 from obfstats.cli import main
 from obfstats.formats.document import Document, read_documents
 
@@ -179,6 +182,41 @@ def test_statuses_list_who_runs(world: World, folder: Path) -> None:
         hours.add((day, moment.hour))
     assert 0.95 * 240 <= len(hours) <= 240
     assert len(statuses) > len(hours)
+
+
+def test_ingest_reads_what_was_written(world: World, folder: Path, tmp_path: Path) -> None:
+    """The store's rows are the world's rounded numbers, and nothing is damaged."""
+    store = Store(tmp_path / "store")
+    result = ingest([folder], store, workers=1, advance=lambda _size: None)
+    assert result.damaged == {}
+    assert result.read["bridge-extra-info"] == len(members(folder, "bridge-extra-infos"))
+    assert result.read["obfsproxy-stats"] == len(members(folder, "obfsproxy-stats"))
+    duck = duckdb.connect()
+    for table in ("reports", "cells", "statuses", "documents", "document_cells"):
+        duck.read_parquet(store.files(table)).create_view(table)
+    cells = """SELECT key, day, sum(number) FROM (SELECT DISTINCT fingerprint, nickname, key, r.day, number
+        FROM reports r JOIN cells USING (report) WHERE line = 'requests') GROUP BY ALL"""
+    sums = {(key, day): number for key, day, number in duck.execute(cells).fetchall()}
+    for country in world.countries:
+        expected = round_up(world.report_requests(country)).sum(axis=0).tolist()
+        assert [sums.get((country, world.first_day + day), 0) for day in range(10)] == expected
+    listed = duck.execute("SELECT fingerprint, day, bit_or(hours) FROM statuses GROUP BY ALL").fetchall()
+    hours: dict[tuple[str, int], int] = defaultdict(int)
+    for instance, day in np.argwhere(world.hours > 0).tolist():
+        hours[world.fingerprints[world.bridge[instance]], world.first_day + day] |= int(world.hours[instance, day])
+    assert {(fingerprint, day): bits for fingerprint, day, bits in listed if bits} == hours
+    pairs = """SELECT country, day, sum(number) FROM (SELECT c.* FROM documents JOIN document_cells c USING (document)
+        WHERE epsilon IS NULL AND line = 'ips') GROUP BY ALL"""
+    of_documents = {(country, day): number for country, day, number in duck.execute(pairs).fetchall()}
+    is_exact = (world.documents & (world.epsilon == 0))[:, np.newaxis]
+    for country in world.countries:
+        addresses = sum(
+            (world.report_addresses(country, name) * is_exact for name in world.transports if name != PLAIN),
+            np.zeros_like(world.report_end),
+        )
+        # Each instance has one transport besides <OR>, so rounding the sum is rounding its number.
+        written = [of_documents.get((country, world.first_day + day), 0) for day in range(10)]
+        assert written == round_up(addresses).sum(axis=0).tolist()
 
 
 def test_documents_have_the_main_transport(world: World, folder: Path) -> None:
