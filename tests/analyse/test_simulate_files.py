@@ -17,7 +17,6 @@ from stem.descriptor.networkstatus import BridgeNetworkStatusDocument
 
 from obfstats.analyse.ingest import ingest
 from obfstats.analyse.simulate import (
-    DAY,
     PLAIN,
     Blocking,
     Forgery,
@@ -28,6 +27,7 @@ from obfstats.analyse.simulate import (
     simulate,
 )
 from obfstats.analyse.simulate_files import estimate_size, write_files
+from obfstats.analyse.simulate_times import DAY
 from obfstats.analyse.store import Store
 from obfstats.cli import main
 from obfstats.formats.document import Document, read_documents

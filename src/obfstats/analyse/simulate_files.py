@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from obfstats.analyse.simulate import (
-    DAY,
     PLAIN,
     REQUESTS_PER_USER,
     STATUS_MINUTE,
@@ -41,6 +40,7 @@ from obfstats.analyse.simulate import (
     round_up,
     simulate,
 )
+from obfstats.analyse.simulate_times import DAY
 from obfstats.commandline import UsageError, fail
 from obfstats.formats.document import Document, GeoIpSource, write_document
 from obfstats.progress import show_progress
