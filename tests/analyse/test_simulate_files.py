@@ -15,7 +15,9 @@ import pytest
 from stem.descriptor.extrainfo_descriptor import BridgeExtraInfoDescriptor
 from stem.descriptor.networkstatus import BridgeNetworkStatusDocument
 
+from obfstats.analyse.engine import DuckDbEngine
 from obfstats.analyse.ingest import ingest
+from obfstats.analyse.published import estimate_published
 from obfstats.analyse.simulate import (
     PLAIN,
     Blocking,
@@ -217,6 +219,28 @@ def test_ingest_reads_what_was_written(world: World, folder: Path, tmp_path: Pat
         # Each instance has one transport besides <OR>, so rounding the sum is rounding its number.
         written = [of_documents.get((country, world.first_day + day), 0) for day in range(10)]
         assert written == round_up(addresses).sum(axis=0).tolist()
+
+
+def test_the_published_method_comes_near_the_truth(tmp_path: Path) -> None:
+    """Tor Metrics' total of simulated archives is within 10 % of the true users, though bridges are missing."""
+    world = simulate(Settings(bridges=150, days=12, users=15_000, countries=("ru", "ir"), seed=2, silent=0.2))
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    write_files(world, folder, lambda _size: None)
+    store = Store(tmp_path / "store")
+    ingest([folder], store, workers=1, advance=lambda _size: None)
+    engine = DuckDbEngine(tmp_path)
+    try:
+        days = range(world.first_day, world.first_day + 12)
+        rows = estimate_published(engine, store, days, today=dt.date(2027, 1, 1)).userstats.to_pylist()
+    finally:
+        engine.close()
+    totals = {row["date"]: row for row in rows if not (row["country"] or row["transport"] or row["version"])}
+    dates = [world.settings.first_day + dt.timedelta(days=day) for day in range(12)]
+    users = np.array([totals[date]["users"] for date in dates])
+    assert users == pytest.approx(world.truth(), rel=0.1)
+    assert np.mean(users / world.truth()) == pytest.approx(1, abs=0.05)
+    assert np.mean([totals[date]["frac"] for date in dates]) == pytest.approx(76, abs=6)
 
 
 def test_documents_have_the_main_transport(world: World, folder: Path) -> None:
