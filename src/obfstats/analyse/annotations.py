@@ -23,7 +23,8 @@ from io import StringIO
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
 COLUMNS: Final = ("start", "end", "places", "protocols", "description", "links")
 
@@ -80,6 +81,28 @@ class Damage(NamedTuple):
 
     line: int
     reason: str
+
+
+def load_annotations(path: Path, warn: Callable[[str], None]) -> list[Annotation]:
+    """Read a file, and report its damaged lines.
+
+    Args:
+        path: of the file.
+        warn: gets one sentence for the operator if lines are damaged.
+
+    Raises:
+        AnnotationsError: if it cannot be read, or has no table of annotations.
+    """
+    try:
+        annotations, damage = read_annotations(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise AnnotationsError(f"cannot read {path}: {error.strerror}") from None
+    except AnnotationsError as error:
+        raise AnnotationsError(f"{path}: {error}") from None
+    if damage:
+        first = damage[0]
+        warn(f"{path}: {len(damage)} lines are damaged and left out, the first is line {first.line}: {first.reason}")
+    return annotations
 
 
 def read_annotations(text: str) -> tuple[list[Annotation], list[Damage]]:
