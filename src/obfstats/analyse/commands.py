@@ -69,6 +69,54 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_summary(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats summary`."""
+    _add_folder(parser)
+    parser.add_argument(
+        "--date",
+        type=argument_type(_parse_date),
+        metavar="YYYY-MM-DD",
+        help="the day of the numbers, UTC (default: the last one of the analysis)",
+    )
+    parser.add_argument(
+        "--top",
+        type=positive_number,
+        default=15,
+        metavar="N",
+        help="countries to name; the others are one row (default: 15)",
+    )
+
+
+def add_explain(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats explain`."""
+    _add_folder(parser)
+    parser.add_argument(
+        "--date",
+        type=argument_type(_parse_date),
+        required=True,
+        metavar="YYYY-MM-DD",
+        help="the day, UTC; it is compared with the same day of the week before",
+    )
+    parser.add_argument(
+        "--country", type=argument_type(_parse_country), metavar="CC", help="one country (default: all)"
+    )
+    parser.add_argument("--top", type=positive_number, default=15, metavar="N", help="bridges to name (default: 15)")
+    parser.add_argument(
+        "--annotations", type=Path, metavar="FILE", help="what is known to have happened, as for obfstats analyse"
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, for programs: every bridge")
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where obfstats analyse wrote its results")
+
+
+def _parse_country(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]|\?\?", text):
+        raise ValueError("give a country's code of two letters, or ?? for unknown")
+    return text.lower()
+
+
 def _parse_date(text: str) -> dt.date:
     if not re.fullmatch("20[0-9]{2}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError("give a date of this century as YYYY-MM-DD")
@@ -106,6 +154,22 @@ def _parse_number(text: str) -> int:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="summary",
+        purpose="print what an analysis found: users by country and transport, changes, events",
+        example="obfstats summary results",
+        add_options=add_summary,
+        run="obfstats.analyse.summary:run_summary",
+        extra="analyse",
+    ),
+    Command(
+        name="explain",
+        purpose="explain bridge by bridge why a number of users changed against the week before",
+        example="obfstats explain results --date 2026-03-20 --country ir",
+        add_options=add_explain,
+        run="obfstats.analyse.explain:run_explain",
+        extra="analyse",
+    ),
     Command(
         name="simulate",
         purpose="write archives of simulated bridges, as Tor publishes them, with the true users beside",
