@@ -62,6 +62,16 @@ def test_long_work_shows_how_much_is_done(monkeypatch: pytest.MonkeyPatch) -> No
     assert terminal.getvalue().endswith("\x1b[2K")
 
 
+def test_work_that_is_not_reading_has_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An analysis counts days."""
+    monkeypatch.setenv("TERM", "xterm")
+    clock, terminal = Stopwatch(), Terminal()
+    with redirect_stderr(terminal), show_progress(31, clock, unit="days") as advance:
+        clock.now += PATIENCE
+        advance(14)
+    assert "14/31 days" in terminal.getvalue()
+
+
 def test_what_goes_to_a_file_has_no_bar() -> None:
     """No escape codes in a file."""
     clock, shown = Stopwatch(), io.StringIO()

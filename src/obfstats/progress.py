@@ -16,15 +16,18 @@ PATIENCE = 1.0
 
 
 @contextmanager
-def show_progress(total: int, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[int], None]]:
+def show_progress(
+    total: int, clock: Callable[[], float] = time.monotonic, *, unit: str = ""
+) -> Iterator[Callable[[int], None]]:
     """Show the progress of one piece of work on standard error.
 
     Args:
-        total: its size in bytes; 0 if it is unknown.
+        total: its size, in bytes or in another unit; 0 if it is unknown.
         clock: monotonic time in seconds.
+        unit: the other unit, in the plural.
 
     Yields:
-        A function that takes the number of bytes done since its last call.
+        A function that takes what is done since its last call.
     """
     if sys.stderr is None or not sys.stderr.isatty() or find_spec("rich") is None:
         yield lambda _size: None
@@ -38,22 +41,25 @@ def show_progress(total: int, clock: Callable[[], float] = time.monotonic) -> It
             nonlocal done, update
             done += size
             if update is None and clock() >= show_at:
-                update = _show_bar(total, bar)
+                update = _show_bar(total, unit, bar)
             if update is not None:
                 update(done)
 
         yield advance
 
 
-def _show_bar(total: int, stack: ExitStack) -> Callable[[int], None]:
+def _show_bar(total: int, unit: str, stack: ExitStack) -> Callable[[int], None]:
     """Show a bar until the stack is closed; give what updates it."""
-    from rich.console import Console  # noqa: PLC0415 - an extra, and only loaded for work that takes a while
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+    from rich import progress  # noqa: PLC0415 - an extra, and only loaded for work that takes a while
+    from rich.console import Console  # noqa: PLC0415
 
-    bar = Progress(
-        BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True,
-    )  # fmt: skip
+    columns = [progress.BarColumn(), progress.TimeRemainingColumn()]
+    columns[1:1] = (
+        [progress.MofNCompleteColumn(), progress.TextColumn(unit)]
+        if unit
+        else [progress.DownloadColumn(), progress.TransferSpeedColumn()]
+    )
+    bar = progress.Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task("", total=total or None)
     stack.enter_context(bar)
     return lambda done: bar.update(task, completed=done)

@@ -33,11 +33,19 @@ import pyarrow as pa
 from obfstats.analyse.published_sums import DIMENSIONS, sum_responses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from obfstats.analyse.engine import Engine
     from obfstats.analyse.published_sums import PublishedSums
     from obfstats.analyse.store import Store
+
+USERSTATS_ORDER = (
+    ("date", "descending"),
+    ("version", "ascending"),
+    ("transport", "ascending"),
+    ("country", "ascending"),
+)
+COMBINED_ORDER = (("date", "ascending"), ("country", "ascending"), ("transport", "ascending"))
 
 _EPOCH = date(1970, 1, 1)
 _MIN_FRAC = 0.1
@@ -61,7 +69,14 @@ class PublishedTables:
     combined: pa.Table
 
 
-def estimate_published(engine: Engine, store: Store, days: Iterable[int], *, today: date) -> PublishedTables:
+def estimate_published(
+    engine: Engine,
+    store: Store,
+    days: Iterable[int],
+    *,
+    today: date,
+    advance: Callable[[int], None] = lambda _: None,
+) -> PublishedTables:
     """Estimate the users of some UTC days.
 
     Args:
@@ -69,12 +84,13 @@ def estimate_published(engine: Engine, store: Store, days: Iterable[int], *, tod
         store: the archive.
         days: which days to estimate, as numbers.
         today: yesterday and later days are left out: their reports have not all arrived.
+        advance: takes the number of days that are done since the last call.
 
     Returns:
         The rows of those days whose `frac` is within the limits.
     """
     yesterday = (today - _EPOCH).days - 1
-    return round_estimates(sum_responses(engine, store, [day for day in days if day < yesterday]))
+    return round_estimates(sum_responses(engine, store, [day for day in days if day < yesterday], advance))
 
 
 def affected_days(changed: Iterable[int]) -> set[int]:
@@ -96,12 +112,7 @@ def round_estimates(sums: PublishedSums) -> PublishedTables:
     userstats = _estimate(sums.responses, {"users": "rrx"}, fracs, _MAX_FRAC)
     combined = _estimate(sums.combined, {"low": "low", "high": "high"}, fracs, _MAX_COMBINED_FRAC)
     combined = combined.add_column(4, "version", pa.array([""] * combined.num_rows, pa.string()))
-    return PublishedTables(
-        userstats.sort_by(
-            [("date", "descending"), ("version", "ascending"), ("transport", "ascending"), ("country", "ascending")]
-        ),
-        combined.sort_by([("date", "ascending"), ("country", "ascending"), ("transport", "ascending")]),
-    )
+    return PublishedTables(userstats.sort_by(USERSTATS_ORDER), combined.sort_by(COMBINED_ORDER))
 
 
 def compute_fracs(sums: PublishedSums) -> dict[int, float]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from obfstats.analyse.store import SCHEMAS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from obfstats.analyse.engine import Engine
     from obfstats.analyse.store import Store
@@ -53,15 +53,21 @@ class PublishedSums:
     combined: pa.Table
 
 
-def sum_responses(engine: Engine, store: Store, days: Iterable[int]) -> PublishedSums:
+def sum_responses(
+    engine: Engine, store: Store, days: Iterable[int], advance: Callable[[int], None] = lambda _: None
+) -> PublishedSums:
     """Compute the sums of some days, in chunks of as many as the engine takes at once.
 
     Args:
         engine: runs the queries.
         store: the archive.
         days: which days, as numbers.
+        advance: takes the number of days that are done since the last call.
     """
-    chunks = [_sum_chunk(engine, store, first, last) for first, last in _runs(days, engine.days_at_once)]
+    chunks = []
+    for first, last in _runs(days, engine.days_at_once):
+        chunks.append(_sum_chunk(engine, store, first, last))
+        advance(last - first + 1)
     if not chunks:
         chunks = [_sum_chunk(engine, store, 0, -1)]
     return PublishedSums(*(pa.concat_tables(tables) for tables in zip(*chunks, strict=True)))

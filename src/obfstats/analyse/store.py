@@ -215,22 +215,25 @@ class Store:
         return sorted({day for part in self.read_manifest().parts for day in part.days})
 
     def pending_days(self) -> list[int]:
-        """Give the days whose rows changed since `clear_pending_days`, in order.
+        """Give the days that are still to be estimated since their rows changed, in order.
 
         Raises:
             StoreError: if the store cannot be read.
         """
         return self.read_manifest().pending_days
 
-    def clear_pending_days(self) -> None:
-        """Forget the changed days: everything that depends on them has been written.
+    def clear_pending_days(self, before: int) -> None:
+        """Forget changed days: everything that depends on them has been written.
+
+        Args:
+            before: days from this one on stay pending, because they are not estimated yet.
 
         Raises:
             StoreError: if another program is writing, or the store cannot be read.
         """
         with self.lock():
             manifest = self.read_manifest()
-            manifest.pending_days = []
+            manifest.pending_days = [day for day in manifest.pending_days if day >= before]
             self.commit(manifest)
 
     def read_manifest(self) -> Manifest:
