@@ -26,6 +26,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
+from obfstats.commandline import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -40,6 +42,8 @@ _BLOCK = 512
 _ZERO_BLOCK = bytes(_BLOCK)
 _MAX_EXTENDED_HEADER = 1 << 20
 _BOUNDARY = b"\n@type "
+_REGULAR = frozenset((b"0", b"\0", b"7"))
+_EXTENDED = frozenset((b"x", b"g", b"L", b"K"))
 
 
 class InputError(Exception):
@@ -47,7 +51,21 @@ class InputError(Exception):
 
 
 class ArchiveError(Exception):
-    """A file is damaged; everything before the damage has been given. Its text says what is wrong, and where."""
+    """A file is damaged; everything before the damage has been given.
+
+    Attributes:
+        reason: what is wrong.
+        offset: where, in bytes of the decompressed file; None where that is not known.
+    """
+
+    def __init__(self, reason: str, offset: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.offset = offset
+
+    def locate(self, file: str) -> str:
+        """Say where the damage is in a file."""
+        return file if self.offset is None else f"{file}, byte {self.offset:,}"
 
 
 class Piece(NamedTuple):
@@ -81,7 +99,7 @@ def find_files(inputs: Iterable[Path]) -> list[Path]:
             elif stat.S_ISREG(mode):
                 files.append(path)
             else:
-                raise InputError(f"{path} is neither a file nor a folder; name CollecTor's files")
+                raise InputError(f"{one_line(str(path))} is neither a file nor a folder; name CollecTor's files")
         except OSError as error:
             raise input_error(error.filename or path, error) from None
     return files
@@ -89,7 +107,9 @@ def find_files(inputs: Iterable[Path]) -> list[Path]:
 
 def input_error(path: object, error: OSError) -> InputError:
     """Say why an input cannot be read."""
-    return InputError(f"cannot read {path}: {error.strerror}; name CollecTor's files or folders, or our documents")
+    return InputError(
+        f"cannot read {one_line(str(path))}: {error.strerror}; name CollecTor's files or folders, or our documents"
+    )
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -120,11 +140,7 @@ def read_pieces(file: BinaryIO, advance: Callable[[int], None]) -> Iterator[Piec
     elif first.startswith(_GZIP):
         chunks = _decompress_gzip(chunks)
     stream = _Stream(chunks)
-    if _is_header(stream.peek(_BLOCK)):
-        for name, content in _walk_tar(stream):
-            yield from _split(name, content)
-    else:
-        yield from _split("", stream.rest())
+    yield from _walk_tar(stream) if _is_header(stream.peek(_BLOCK)) else _split("", stream.rest())
 
 
 def _read_chunks(file: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
@@ -189,43 +205,55 @@ class _Chunks:
         self._stream = _Stream(chunks)
 
     def read(self, size: int) -> bytes:
-        return self._stream.take_at_most(size)
+        return self._stream.take(size)
 
 
 class _Stream:
-    """Chunks as a stream with an offset.
-
-    Attributes:
-        offset: number of bytes that have been taken.
-    """
+    """Chunks as a stream with an offset."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._data = b""
         self._position = 0
-        self.offset = 0
+        self._dropped = 0
+
+    @property
+    def offset(self) -> int:
+        """Number of bytes that have been taken."""
+        return self._dropped + self._position
 
     def peek(self, size: int) -> bytes:
         """Give the next bytes without taking them; fewer at the end."""
-        while len(self._data) - self._position < size:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                break
-            self._data = self._data[self._position :] + chunk
-            self._position = 0
+        if len(self._data) - self._position < size:
+            self._fill(size)
         return self._data[self._position : self._position + size]
 
-    def take_at_most(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         """Take the next bytes; fewer at the end."""
-        data = self.peek(size)
-        self._position += len(data)
-        self.offset += len(data)
-        return data
+        start = self._position
+        end = start + size
+        if end > len(self._data):
+            data = self.peek(size)
+            self._position += len(data)
+            return data
+        self._position = end
+        return self._data[start:end]
 
     def rest(self) -> Iterator[bytes]:
         """Take everything that follows."""
-        while data := self.take_at_most(_CHUNK):
+        while data := self.take(_CHUNK):
             yield data
+
+    def _fill(self, size: int) -> None:
+        """Read until there are as many bytes, or to the end."""
+        self._dropped += self._position
+        parts = [self._data[self._position :]]
+        missing = size - len(parts[0])
+        self._data, self._position = b"", 0
+        while missing > 0 and (chunk := next(self._chunks, b"")):
+            parts.append(chunk)
+            missing -= len(chunk)
+        self._data = b"".join(parts)
 
 
 def _is_header(block: bytes) -> bool:
@@ -243,75 +271,91 @@ def _read_number(field: bytes) -> int:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
-    return int(digits, 8) if digits.isdigit() and b"8" not in digits and b"9" not in digits else -1
+    try:
+        return int(digits, 8) if digits.isdigit() else -1
+    except ValueError:
+        return -1
 
 
-def _walk_tar(stream: _Stream) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Give the regular files of a tar archive; each must be read, or left, before the next.
+def _walk_tar(stream: _Stream) -> Iterator[Piece]:
+    """Give what is in the regular files of a tar archive.
 
     Concatenated archives are read as one. The checksums of POSIX headers are not checked: adding up 512 bytes takes
     longer than everything else, and the magic of the next header tells whether a size was right.
     """
-    name_override: str | None = None
-    size_override: int | None = None
+    long_name: str | None = None
+    long_size: int | None = None
     has_end = False
-    while header := stream.take_at_most(_BLOCK):
-        at = stream.offset - len(header)
+    while header := stream.take(_BLOCK):
         if header == _ZERO_BLOCK:
             has_end = True
             continue
         if not _is_header(header):
-            is_short = len(header) < _BLOCK
-            raise ArchiveError(f"tar archive is {'truncated' if is_short else 'corrupt'} at byte {at:,}")
+            problem = "truncated" if len(header) < _BLOCK else "corrupt"
+            raise ArchiveError(f"tar archive is {problem}", stream.offset - len(header))
         has_end = False
-        size, kind = _read_number(header[124:136]), header[156:157]
-        if size_override is not None:
-            size = size_override
-        if size < 0:
-            raise ArchiveError(f"tar archive is corrupt at byte {at:,}")
-        if kind in (b"x", b"g", b"L", b"K"):
-            if size > _MAX_EXTENDED_HEADER:
-                raise ArchiveError(f"tar archive is corrupt at byte {at:,}: an extended header of {size:,} bytes")
-            data = b"".join(_take_content(stream, size, at))
-            if kind == b"x":
-                records = _read_pax_records(data)
-                name_override = _decode(records[b"path"]) if b"path" in records else name_override
-                size_override = int(records[b"size"]) if records.get(b"size", b"").isdigit() else None
-            elif kind == b"L":
-                name_override = _decode(data.partition(b"\0")[0])
+        kind = header[156:157]
+        size = _read_number(header[124:136]) if long_size is None else long_size
+        if size < 0 or (kind in _EXTENDED and size > _MAX_EXTENDED_HEADER):
+            raise ArchiveError("tar archive is corrupt", stream.offset - _BLOCK)
+        if kind in _EXTENDED:
+            new_name, new_size = _read_extended_header(kind, _take_member(stream, size))
+            long_name = long_name if new_name is None else new_name
+            long_size = long_size if new_size is None else new_size
             continue
-        name = _read_name(header) if name_override is None else name_override
-        name_override = size_override = None
-        content = _take_content(stream, size, at)
-        if kind in (b"0", b"\0", b"7") and not name.endswith("/"):
-            yield name, content
-        for _ in content:
-            pass
+        name = _read_name(header) if long_name is None else long_name
+        long_name = long_size = None
+        is_file = kind in _REGULAR and not name.endswith("/")
+        if size <= _PIECE:
+            content = _take_member(stream, size)
+            if is_file:
+                yield Piece(name, 1, content)
+        elif is_file:
+            yield from _split(name, _take_long_member(stream, size))
+        else:
+            for _ in _take_long_member(stream, size):
+                pass
     if not has_end:
-        raise ArchiveError(f"tar archive is truncated at byte {stream.offset:,}")
+        raise ArchiveError("tar archive is truncated", stream.offset)
 
 
-def _take_content(stream: _Stream, size: int, header_at: int) -> Iterator[bytes]:
-    """Take a member's content and the padding after it."""
-    left = size
-    while left:
-        chunk = stream.take_at_most(min(left, _CHUNK))
+def _take_member(stream: _Stream, size: int) -> bytes:
+    """Take a member's content, and the padding after it."""
+    content = stream.take(size + -size % _BLOCK)
+    if len(content) < size + -size % _BLOCK:
+        raise ArchiveError("tar archive is truncated", stream.offset)
+    return content[:size]
+
+
+def _take_long_member(stream: _Stream, size: int) -> Iterator[bytes]:
+    """Do the same in chunks."""
+    while size > _CHUNK:
+        chunk = stream.take(_CHUNK)
         if not chunk:
-            raise ArchiveError(f"tar archive is truncated in the member at byte {header_at:,}")
-        left -= len(chunk)
+            raise ArchiveError("tar archive is truncated", stream.offset)
+        size -= len(chunk)
         yield chunk
-    if len(stream.take_at_most(-size % _BLOCK)) < -size % _BLOCK:
-        raise ArchiveError(f"tar archive is truncated after the member at byte {header_at:,}")
+    yield _take_member(stream, size)
 
 
 def _read_name(header: bytes) -> str:
     name = header[:100].partition(b"\0")[0]
-    prefix = header[345:500].partition(b"\0")[0] if header[257:263] == b"ustar\0" else b""
-    return _decode(prefix + b"/" + name if prefix else name)
+    if header[345] and header[257:263] == b"ustar\0":
+        name = header[345:500].partition(b"\0")[0] + b"/" + name
+    return _decode(name)
 
 
 def _decode(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
+
+
+def _read_extended_header(kind: bytes, data: bytes) -> tuple[str | None, int | None]:
+    """Give the name and size that a header before a member's own has; None where it has none."""
+    if kind == b"L":
+        return _decode(data.partition(b"\0")[0]), None
+    records = _read_pax_records(data) if kind == b"x" else {}
+    name, size = records.get(b"path"), records.get(b"size", b"")
+    return None if name is None else _decode(name), int(size) if size.isdigit() else None
 
 
 def _read_pax_records(data: bytes) -> dict[bytes, bytes]:

@@ -9,11 +9,13 @@ Rules:
   version 1.x of a known type is read, because minor versions only add lines (CollecTor, "Data formats").
 - Lines of other keywords are ignored. A descriptor with two lines of one of our keywords is damaged, as it is for
   Tor's metrics-lib, and is left out as a whole.
+- A descriptor whose last line has no newline was cut off; it is damaged. Our documents may end so.
 - Other types, and annotations other than `@type`, are left out and counted.
 - Text without `@type` is one of our documents if it begins like one (docs/document.md); otherwise it is left out.
-- Bytes that are not printable ASCII become DEL, which no grammar of a line accepts.
+- Bytes that are not ASCII become DEL, which no grammar of a line accepts.
 
-All lines of a batch are one Arrow array over the bytes as they are, so a keyword is found in all descriptors at once.
+All lines of a batch are one Arrow array over the bytes as they are, and keywords are compared eight bytes at a time, so
+one pass of numpy finds a keyword in all descriptors.
 Formats: dir-spec (extra-info, server descriptors, network status), CollecTor's description of sanitised descriptors.
 """
 
@@ -27,6 +29,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from obfstats.commandline import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,9 +68,13 @@ _TYPE = re.compile(r"([a-z0-9-]{1,60}) ([0-9]{1,4})\.([0-9]{1,4})")
 _KINDS = (EXTRA_INFO, STATUS, SERVER, DOCUMENT)
 _DOCUMENT_START = ("hashed-fingerprint ", "obfsproxy-stats-end ")
 _STATUS_NAME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})-([0-9]{2})([0-9]{2})([0-9]{2})-[0-9A-Fa-f]{40}")
-_TO_ASCII = bytes(byte if byte == 0x0A or 0x20 <= byte < 0x7F else 0x7F for byte in range(256))
+_TO_ASCII = bytes(min(byte, 0x7F) for byte in range(256))
 _MAX_LABEL = 60
+_MAX_LENGTH = 100_000
+"""Bytes of the longest extra-info or server descriptor. Bridges upload at most 50,000 and 20,000 (tor, or.h)."""
 _NEWLINE, _BLANK = 0x0A, 0x20
+_WORD = 8
+"""Bytes of a keyword that are compared at once."""
 
 
 class Text(NamedTuple):
@@ -74,7 +82,7 @@ class Text(NamedTuple):
 
     Attributes:
         source: number of the file.
-        file: its name, for messages.
+        file: its path.
         member: name of the member; empty for a plain file.
         first_line: number of the first line, counted from 1, in the member.
         offset: number of bytes of the file's content that precede it.
@@ -90,7 +98,8 @@ class Text(NamedTuple):
 
     def locate(self, line: int = 0) -> str:
         """Say where a line is that is so many lines after the first: file, member, line."""
-        return ", ".join([self.file, *([self.member] if self.member else []), f"line {self.first_line + line}"])
+        names = [one_line(name) for name in (self.file, self.member) if name]
+        return ", ".join([*names, f"line {self.first_line + line}"])
 
 
 class Damage(NamedTuple):
@@ -100,11 +109,13 @@ class Damage(NamedTuple):
         kind: its type.
         reason: what is wrong.
         line: index of its first line in the batch.
+        keyword: of the wrong line; empty where that is the first one.
     """
 
     kind: str
     reason: str
     line: int
+    keyword: str = ""
 
 
 class DocumentText(NamedTuple):
@@ -148,10 +159,14 @@ class TextColumns:
     _texts: Sequence[Text]
     _first_lines: NDArray[np.int64]
 
-    def locate(self, line: int) -> str:
-        """Say where a line of the batch is: file, member, line."""
-        index = int(np.searchsorted(self._first_lines, line, "right")) - 1
-        return self._texts[index].locate(line - int(self._first_lines[index]))
+    def locate(self, damage: Damage) -> str:
+        """Say where damage is: file, member, line."""
+        index = int(np.searchsorted(self._first_lines, damage.line, "right")) - 1
+        text = self._texts[index]
+        line = damage.line - int(self._first_lines[index])
+        following = text.content.split(b"\n")[line:] if damage.keyword else []
+        keyword = damage.keyword.encode()
+        return text.locate(line + next((i for i, it in enumerate(following) if it.split(b" ")[0] == keyword), 0))
 
 
 def split(texts: Sequence[Text]) -> TextColumns:
@@ -181,7 +196,7 @@ class _Lines:
     """The lines of a batch and the regions that type annotations make of them.
 
     Attributes:
-        data: all bytes; every text ends with a newline.
+        data: all bytes, with as many at the end as are compared at once; every text ends with a newline.
         offsets: where each line begins in `data`, and the end.
         array: the lines, with their newlines.
         text_lines: the first line of each text.
@@ -194,27 +209,24 @@ class _Lines:
 
     def __init__(self, texts: Sequence[Text]) -> None:
         self._texts = texts
-        contents: list[bytes] = []
-        text_offsets = np.zeros(len(texts) + 1, np.int64)
-        cut_texts = []
-        for index, text in enumerate(texts):
-            content = text.content
-            if not content.endswith(b"\n"):
-                content += b"\n"
-                cut_texts.append(index)
-            contents.append(content)
-            text_offsets[index + 1] = text_offsets[index] + len(content)
-        self._raw = b"".join(contents)
+        contents = [text.content for text in texts]
+        cut_texts = [index for index, content in enumerate(contents) if not content.endswith(b"\n")]
+        for index in cut_texts:
+            contents[index] += b"\n"
+        text_offsets = np.cumsum([0, *map(len, contents)])
         self._text_offsets = text_offsets
-        is_printable = self._raw.isascii() and not self._raw.translate(None, _PRINTABLE)
-        self.data = self._raw if is_printable else self._raw.translate(_TO_ASCII)
+        self.data = b"".join([*contents, bytes(_WORD)])
+        if not self.data.isascii():
+            self.data = self.data.translate(_TO_ASCII)
         self._bytes = np.frombuffer(self.data, np.uint8)
+        self._words = np.ndarray(len(self.data) - _WORD + 1, np.uint64, self.data, strides=(1,))
         ends = np.flatnonzero(self._bytes == _NEWLINE)
         self.offsets = np.zeros(len(ends) + 1, np.int32)
         self.offsets[1:] = ends + 1
         self.array = pa.Array.from_buffers(
             pa.binary(), len(ends), [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)]
         )
+        self._first_words = self._words[self.offsets[:-1]]
         self.text_lines = np.searchsorted(self.offsets, text_offsets[:-1])
         self.cut_lines = np.searchsorted(self.offsets, text_offsets[1:])[cut_texts] - 1
         self.skipped: Counter[str] = Counter()
@@ -222,8 +234,11 @@ class _Lines:
 
     def find(self, keyword: str) -> NDArray[np.int64]:
         """Give the lines of a keyword."""
-        found: NDArray[np.int64] = np.flatnonzero(pc.starts_with(self.array, keyword.encode()))
-        after = self._bytes[self.offsets[found] + len(keyword)]
+        key = keyword.encode()
+        found = np.flatnonzero(_is_word(self._first_words, key[:_WORD]))
+        for start in range(_WORD, len(key), _WORD):
+            found = found[_is_word(self._words[self.offsets[found] + start], key[start : start + _WORD])]
+        after = self._bytes[self.offsets[found] + len(key)]
         is_whole: NDArray[np.bool_] = (after == _BLANK) | (after == _NEWLINE)
         return found[is_whole]
 
@@ -251,7 +266,9 @@ class _Lines:
 
     def _find_regions(self) -> None:
         types = self.find("@type")
-        starts = np.union1d(types, self.text_lines)
+        is_start = np.zeros(len(self.array), np.bool_)
+        is_start[types] = is_start[self.text_lines] = True
+        starts = np.flatnonzero(is_start)
         self.region_starts = np.append(starts, len(self.array))
         self.region_of_line = np.repeat(np.arange(len(starts)), np.diff(self.region_starts))
         self.kinds = np.full(len(starts), -1, np.int8)
@@ -264,54 +281,67 @@ class _Lines:
             if not is_known:
                 self.skipped[f"@type {name[:_MAX_LABEL]}"] += int(count)
         self.kinds[np.searchsorted(starts, types)] = np.array(kinds, np.int8)[named.indices.to_numpy()]
-        for line in np.setdiff1d(self.text_lines, types, assume_unique=True).tolist():
+        is_start[types] = False
+        for line in np.flatnonzero(is_start).tolist():
             text = self.array[line].as_py().decode()
             if text.startswith(_DOCUMENT_START):
                 self.kinds[np.searchsorted(starts, line)] = _KINDS.index(DOCUMENT)
             elif not text.startswith(("@", "\n")):
                 self.skipped["text without @type"] += 1
-        annotations = np.setdiff1d(np.flatnonzero(self._bytes[self.offsets[:-1]] == ord("@")), types)
-        for line in annotations.tolist():
+        is_annotation = _is_word(self._first_words, b"@")
+        is_annotation[types] = False
+        for line in np.flatnonzero(is_annotation).tolist():
             self.skipped[self.array[line].as_py().decode().split()[0][:_MAX_LABEL]] += 1
 
 
-_PRINTABLE = bytes(byte for byte in range(256) if byte == _NEWLINE or 0x20 <= byte < 0x7F)
+def _is_word(words: NDArray[np.uint64], key: bytes) -> NDArray[np.bool_]:
+    """Tell which words begin with at most eight bytes."""
+    mask = np.frombuffer((b"\xff" * len(key)).ljust(_WORD, b"\0"), np.uint64)[0]
+    is_word: NDArray[np.bool_] = (words & mask) == np.frombuffer(key.ljust(_WORD, b"\0"), np.uint64)[0]
+    return is_word
 
 
 def _split_kind(lines: _Lines, kind: str, keywords: dict[str, str], damaged: list[Damage]) -> pa.Table:
     """Make the columns of one kind of descriptor."""
     is_kind = lines.kinds == _KINDS.index(kind)
+    if not is_kind.any():
+        no_text = pa.array([], pa.string())
+        return pa.table({"line": [], "source": [], "offset": [], **dict.fromkeys(keywords, no_text)})
     head = next(iter(keywords.values()))
     starts = lines.find(head)
     starts = starts[is_kind[lines.region_of_line[starts]]]
     regions = lines.region_of_line[starts]
-    empty = np.setdiff1d(np.flatnonzero(is_kind), regions)
-    damaged += [Damage(kind, f"no {head} line", line) for line in lines.region_starts[empty].tolist()]
+    is_empty = is_kind.copy()
+    is_empty[regions] = False
+    damaged += [Damage(kind, f"no {head} line", line) for line in lines.region_starts[:-1][is_empty].tolist()]
     is_whole = np.ones(len(starts), np.bool_)
 
     def owners(found: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give the descriptor of each line, -1 for lines of none."""
+        if not len(starts):
+            return np.full(len(found), -1)
         owner = np.searchsorted(starts, found, "right") - 1
         return np.where((owner >= 0) & (regions[owner] == lines.region_of_line[found]), owner, -1)
 
-    def leave_out(rows: NDArray[np.int64], reason: str) -> None:
-        damaged.extend(Damage(kind, reason, line) for line in np.unique(starts[rows[is_whole[rows]]]).tolist())
+    def leave_out(rows: NDArray[np.int64], reason: str, keyword: str = "") -> None:
+        first_lines = np.unique(starts[rows[is_whole[rows]]])
+        damaged.extend(Damage(kind, reason, line, keyword) for line in first_lines.tolist())
         is_whole[rows] = False
 
     columns = {}
-    if len(starts):
-        for name, keyword in keywords.items():
-            found = lines.find(keyword)
-            owner = owners(found)
-            found, owner = found[owner >= 0], owner[owner >= 0]
-            leave_out(owner[1:][np.diff(owner) == 0], f"two {keyword} lines")
-            index = np.full(len(starts), -1, np.int64)
-            index[owner] = found
-            columns[name] = lines.values(index, keyword)
-        cut = owners(lines.cut_lines)
-        leave_out(cut[cut >= 0], "ends within a line")
-    else:
-        columns = {name: pa.array([], pa.string()) for name in keywords}
+    for name, keyword in keywords.items():
+        found = lines.find(keyword)
+        owner = owners(found)
+        found, owner = found[owner >= 0], owner[owner >= 0]
+        leave_out(owner[1:][np.diff(owner) == 0], f"two {keyword} lines", keyword)
+        index = np.full(len(starts), -1, np.int64)
+        index[owner] = found
+        columns[name] = lines.values(index, keyword)
+    cut = owners(lines.cut_lines)
+    leave_out(cut[cut >= 0], "ends within a line")
+    ends = np.minimum(np.append(starts[1:], len(lines.array)), lines.region_starts[regions + 1])
+    too_long = lines.offsets[ends] - lines.offsets[starts] > _MAX_LENGTH
+    leave_out(np.flatnonzero(too_long), f"more than {_MAX_LENGTH:,} bytes")
     sources, offsets = lines.places(starts)
     table = pa.table({"line": starts, "source": sources, "offset": offsets, **columns})
     return table if is_whole.all() else table.filter(pa.array(is_whole))
@@ -325,6 +355,8 @@ def _split_statuses(lines: _Lines, damaged: list[Damage]) -> tuple[pa.Table, pa.
         damaged.append(Damage(STATUS, "ends within a line", int(lines.region_starts[region])))
         is_kind[region] = False
     regions = np.flatnonzero(is_kind)
+    if not len(regions):
+        return pa.table({"line": []}), pa.table({"status": []})
     starts = lines.region_starts[regions]
     published = lines.find("published")
     owner, first = np.unique(lines.region_of_line[published], return_index=True)

@@ -21,8 +21,9 @@ from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,15 +41,16 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_BATCH = 8 << 20
+BATCH_SIZE = 16 << 20
 """Bytes of text that are split at once."""
 
-_PART = 64 << 20
+_PART = 32 << 20
 """Bytes of rows in memory that are written as a part."""
 
 _TASK = 32 << 20
 """Bytes of small files that one process reads in a row, and inputs for which no further process is started."""
 
+_MAX_LABELS = 100
 _SMALL_ROWS = 200_000
 _MAX_SMALL_PARTS = 8
 _POLL_SECONDS = 0.2
@@ -87,9 +89,17 @@ class IngestResult:
     skipped: Counter[str] = field(default_factory=Counter)
     damaged: dict[str, DamageCount] = field(default_factory=dict)
 
-    def add_damage(self, what: str, where: str, count: int = 1) -> None:
-        """Count damage."""
-        self.damaged.setdefault(what, DamageCount(0, where)).count += count
+    def add_damage(self, what: str, locate: Callable[[], str], count: int = 1) -> None:
+        """Count damage; only the first of its kind is located."""
+        if what not in self.damaged:
+            self.damaged[what] = DamageCount(0, locate())
+        self.damaged[what].count += count
+
+    def add_skipped(self, skipped: Counter[str]) -> None:
+        """Count what was left out; a file may name any number of types, of which so many are told apart."""
+        for what, count in skipped.items():
+            name = one_line(what)
+            self.skipped[name if name in self.skipped or len(self.skipped) < _MAX_LABELS else "others"] += count
 
 
 class _File(NamedTuple):
@@ -126,11 +136,19 @@ def ingest(inputs: Sequence[Path], store: Store, *, workers: int, advance: Calla
     """
     # Not resolved: what a link points to may change its name with its content.
     paths = list(dict.fromkeys(os.path.abspath(path) for path in find_files(inputs)))  # noqa: PTH100 - as above
+    own = os.path.abspath(store.folder) + os.sep  # noqa: PTH100 - as above
+    paths = [path for path in paths if not path.startswith(own)]
+    try:
+        return _ingest(paths, store, workers, advance)
+    except OSError as error:
+        raise StoreError(f"cannot write to {store.folder}: {error.strerror}; free some space there") from None
+
+
+def _ingest(paths: Sequence[str], store: Store, workers: int, advance: Callable[[int], None]) -> IngestResult:
     with store.lock():
         old = store.read_manifest()
         store.remove_leftovers(old)
-        size = sum(Path(path).stat().st_size for path in paths)
-        with _Pool(workers if size > _TASK else 1, old.next_part, advance) as pool:
+        with _Pool(workers if _size_of(paths) > _TASK else 1, old.next_part, advance) as pool:
             files = list(pool.run(_digest, [(path,) for path in paths]))
             new, to_read, dropped = _plan(old, files)
             result = IngestResult(files=len(to_read), known=len(files) - len(to_read))
@@ -187,9 +205,16 @@ def _group(files: Sequence[_File]) -> list[list[_File]]:
 
 def _add(result: IngestResult, found: IngestResult) -> None:
     result.read += found.read
-    result.skipped += found.skipped
+    result.add_skipped(found.skipped)
     for what, damage in found.damaged.items():
-        result.add_damage(what, damage.first, damage.count)
+        result.add_damage(what, partial(str, damage.first), damage.count)
+
+
+def _size_of(paths: Sequence[str]) -> int:
+    try:
+        return sum(Path(path).stat().st_size for path in paths)
+    except OSError as error:
+        raise input_error(error.filename, error) from None
 
 
 def _digest(path: str) -> _File:
@@ -234,28 +259,26 @@ class _Reader:
         self._maker.close()
 
     def read(self, file: _File) -> None:
-        name, offset = one_line(file.path), 0
-        found = self.result.found
+        offset, found = 0, self.result.found
         try:
             with Path(file.path).open("rb") as opened:
                 try:
                     for piece in read_pieces(opened, _progress):
-                        member = one_line(piece.member)
-                        text = Text(file.source, name, member, piece.first_line, offset, piece.text)
+                        text = Text(file.source, file.path, piece.member, piece.first_line, offset, piece.text)
                         if piece.problem:
-                            found.add_damage(piece.problem, text.locate())
+                            found.add_damage(f"file: {piece.problem}", text.locate)
                             continue
                         offset += len(piece.text)
                         self._texts.append(text)
                         self._text_size += len(piece.text)
-                        if self._text_size >= _BATCH:
+                        if self._text_size >= BATCH_SIZE:
                             self._make_rows()
                 except ArchiveError as error:
-                    found.add_damage(f"file: {str(error).partition(' at ')[0]}", f"{name}: {error}")
+                    found.add_damage(f"file: {error.reason}", partial(error.locate, one_line(file.path)))
                 if _state(opened.fileno()) != file.state:
                     self.result.changed_sources.append(file.source)
         except OSError as error:
-            raise input_error(name, error) from None
+            raise input_error(file.path, error) from None
 
     def finish(self) -> None:
         self._make_rows()
@@ -272,9 +295,9 @@ class _Reader:
         tables, read, damaged = self._maker.make(columns)
         found = self.result.found
         found.read += read
-        found.skipped += columns.skipped
+        found.add_skipped(columns.skipped)
         for damage in damaged:
-            found.add_damage(f"{damage.kind}: {damage.reason}", columns.locate(damage.line))
+            found.add_damage(f"{damage.kind}: {damage.reason}", partial(columns.locate, damage))
         for name, table in tables.items():
             self._rows.setdefault(name, []).append(table)
             if name != "statuses":
@@ -288,9 +311,9 @@ class _Reader:
 
     def _write(self) -> None:
         rows = {name: pa.concat_tables(tables) for name, tables in self._rows.items()}
-        if any(table.num_rows for table in rows.values()):
-            number = _take_part_number()
-            for name, table in rows.items():
+        number = _take_part_number()
+        for name, table in rows.items():
+            if table.num_rows:
                 self.result.parts.extend(write_parts(self._folder, name, number, table))
         self._rows, self._row_size = {}, 0
 
@@ -310,7 +333,8 @@ def _remove_sources(folder: Path, manifest: Manifest, dropped: set[int]) -> set[
             continue
         days |= set(pc.unique(sources["day"].filter(is_dropped)).to_pylist())
         rows = pq.read_table(folder / part.path, partitioning=None).filter(pc.invert(is_dropped))
-        kept_parts += write_parts(folder, part.table, manifest.next_part, rows)
+        if rows.num_rows:
+            kept_parts += write_parts(folder, part.table, manifest.next_part, rows)
         manifest.next_part += 1
     manifest.parts = kept_parts
     return days
@@ -333,32 +357,41 @@ def _merge_small_parts(folder: Path, manifest: Manifest) -> None:
 
 # Processes. What they share: the next part's number, the bytes that are read, and whether to stop.
 
-_shared: tuple[Synchronized[int], Synchronized[int], Synchronized[int]]
+
+class _Shared(NamedTuple):
+    next_part: Synchronized[int]
+    done: Synchronized[int]
+    is_stopped: Synchronized[int]
+    tell: Callable[[], None] | None = None
 
 
-def _share(*shared: Synchronized[int]) -> None:
+_shared: _Shared
+
+
+def _share(shared: _Shared) -> None:
     global _shared  # noqa: PLW0603 - what a process inherits can only be a global of its module
-    _shared = shared  # type: ignore[assignment]
+    _shared = shared
 
 
-def _start_worker(*shared: Synchronized[int]) -> None:
+def _start_worker(shared: _Shared) -> None:
+    # Control-C reaches all processes of a terminal; the first one stops the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _share(*shared)
+    _share(shared)
 
 
 def _progress(size: int) -> None:
-    _, done, is_stopped = _shared
-    if is_stopped.value:
+    if _shared.is_stopped.value:
         raise KeyboardInterrupt
-    with done.get_lock():
-        done.value += size
+    with _shared.done.get_lock():
+        _shared.done.value += size
+    if _shared.tell is not None:
+        _shared.tell()
 
 
 def _take_part_number() -> int:
-    number = _shared[0]
-    with number.get_lock():
-        number.value += 1
-        return number.value - 1
+    with _shared.next_part.get_lock():
+        _shared.next_part.value += 1
+        return _shared.next_part.value - 1
 
 
 class _Pool:
@@ -366,36 +399,32 @@ class _Pool:
 
     def __init__(self, workers: int, next_part: int, advance: Callable[[int], None]) -> None:
         context = multiprocessing.get_context("spawn")
-        self._number, self._done, self._is_stopped = (context.Value("q", first) for first in (next_part, 0, 0))
+        self._shared = _Shared(context.Value("q", next_part), context.Value("q", 0), context.Value("q", 0))
         self._advance = advance
         self._told = 0
-        shared = (self._number, self._done, self._is_stopped)
         self._executor = None
         if workers > 1:
             self._executor = ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_start_worker, initargs=shared
+                workers, mp_context=context, initializer=_start_worker, initargs=(self._shared,)
             )
         else:
-            _share(*shared)
+            _share(self._shared._replace(tell=self._tell))
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._executor is not None:
-            self._is_stopped.value = 1
+            self._shared.is_stopped.value = 1
             self._executor.shutdown(cancel_futures=True)
 
     def next_part(self) -> int:
-        number: int = self._number.value
-        return number
+        return self._shared.next_part.value
 
     def run(self, task: Callable[..., _Result], arguments: Sequence[tuple[object, ...]]) -> Iterator[_Result]:
         """Run a task for each of several arguments; give the results in their order."""
         if self._executor is None:
-            for values in arguments:
-                yield task(*values)
-                self._tell()
+            yield from (task(*values) for values in arguments)
             return
         futures = [self._executor.submit(task, *values) for values in arguments]
         pending = set(futures)
@@ -403,12 +432,11 @@ class _Pool:
             while pending:
                 _, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
                 self._tell()
-            for future in futures:
-                yield future.result()
+            yield from (future.result() for future in futures)
         except BrokenProcessPool:
             raise StoreError("a process that read files was ended by the system; free some memory") from None
 
     def _tell(self) -> None:
-        done = self._done.value
+        done = self._shared.done.value
         self._advance(done - self._told)
         self._told = done

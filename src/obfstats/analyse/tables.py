@@ -3,7 +3,8 @@
 Rules:
 
 - A descriptor of which one known line is not of the grammar is damaged and left out as a whole.
-- The grammar is that of dir-spec; further arguments on a line are ignored, as dir-spec asks.
+- The grammar is that of dir-spec; further arguments on a line are ignored, as dir-spec asks. Nicknames may be longer
+  than tor's.
 - Times are valid dates of the years 2000 to 2099, numbers have at most nine digits (bytes 18) and no sign, so every
   number fits its column.
 - Country codes are two characters; transports and versions any printable characters but `=`, `,` and blank. A name
@@ -16,29 +17,36 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from obfstats.analyse.descriptors import DOCUMENT, EXTRA_INFO, SERVER, STATUS, Damage
+from obfstats.analyse.cells import COUNTRIES, NAMES, explode
+from obfstats.analyse.descriptors import DOCUMENT, EXTRA_INFO, EXTRA_INFO_KEYWORDS, SERVER, STATUS, Damage
 from obfstats.analyse.store import SCHEMAS
-from obfstats.formats.document import DocumentError, read_documents
+from obfstats.formats.document import DocumentError, read_documents, split_documents
 from obfstats.formats.interval import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from numpy.typing import NDArray
+
+    from obfstats.analyse.cells import Cells
     from obfstats.analyse.descriptors import DocumentText, TextColumns
+    from obfstats.formats.document import Document
+
+_LISTS = ("requests", "ips", "transports", "versions", "responses")
 
 _TIME = "20[0-9]{2}-[0-9]{2}-[0-9]{2} (?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
 _END = rf"{_TIME} \([0-9]{{1,9}} s\)"
 _REST = "(?: .*)?"
-_KEY = "[!-+--<>-~]"
+_HISTORY = f"{_END}(?: (?:[0-9]{{1,18}}(?:,[0-9]{{1,18}})*)?)?{_REST}"
 _EARLIEST = 946_684_800
 """2000-01-01."""
 
-
-def _numbers(key: str) -> str:
-    """Give the grammar of a line of `KEY=N` cells."""
-    return f"(?:{key}=[0-9]{{1,9}}(?:,{key}=[0-9]{{1,9}})*)?{_REST}"
+_LATEST = 4_102_444_800
+"""2100-01-01."""
 
 
 def _seconds(text: str) -> str:
@@ -47,8 +55,8 @@ def _seconds(text: str) -> str:
 
 
 def _length(text: str) -> str:
-    """Give the SQL for N of `YYYY-MM-DD HH:MM:SS (N s)`."""
-    return f"CAST(split_part(substr({text}, 22), ' ', 1) AS INTEGER)"
+    """Give the SQL for N of `YYYY-MM-DD HH:MM:SS (N s)`; null where a line of the descriptor is wrong."""
+    return f"CASE WHEN problem IS NULL THEN CAST(split_part(substr({text}, 22), ' ', 1) AS INTEGER) END"
 
 
 def _is_wrong(column: str, grammar: str) -> str:
@@ -62,32 +70,24 @@ WITH checked AS (
         WHEN {_is_wrong("head", "[A-Za-z0-9]+ [0-9A-Fa-f]{40}" + _REST)} THEN 'extra-info'
         WHEN published IS NULL OR {_is_wrong("published", _TIME + _REST)} THEN 'published'
         WHEN {_is_wrong("stats_end", _END + _REST)} THEN 'dirreq-stats-end'
-        WHEN {_is_wrong("responses", _numbers("[a-z0-9-]+"))} THEN 'dirreq-v3-resp'
-        WHEN {_is_wrong("requests", _numbers("[A-Za-z0-9?]{2}"))} THEN 'dirreq-v3-reqs'
         WHEN {_is_wrong("bridge_end", _END + _REST)} THEN 'bridge-stats-end'
-        WHEN {_is_wrong("ips", _numbers("[A-Za-z0-9?]{2}"))} THEN 'bridge-ips'
-        WHEN {_is_wrong("transports", _numbers(_KEY + "+"))} THEN 'bridge-ip-transports'
-        WHEN {_is_wrong("versions", _numbers(_KEY + "+"))} THEN 'bridge-ip-versions'
-        WHEN {_is_wrong("history", _END + "(?: (?:[0-9]{1,18}(?:,[0-9]{1,18})*)?)?" + _REST)}
-            THEN 'dirreq-write-history'
+        WHEN {_is_wrong("history", _HISTORY)} THEN 'dirreq-write-history'
+        ELSE wrong_list
     END AS problem FROM extra_infos
 ), valued AS (
-    SELECT line, source, problem, requests, ips, transports, versions,
-        (CAST(source AS BIGINT) << 40) + "offset" AS report,
-        upper(substr(head, strpos(head, ' ') + 1, 40)) AS fingerprint,
+    SELECT "row", line, source, "offset", problem, ok, served, has_requests,
         split_part(head, ' ', 1) AS nickname,
+        upper(split_part(head, ' ', 2)) AS fingerprint,
         {_seconds("published")} AS published,
         stats_end IS NOT NULL AS has_stats_end,
         {_seconds("stats_end")} AS stats_end,
-        CASE WHEN problem IS NULL THEN {_length("stats_end")} END AS stats_seconds,
-        CASE WHEN problem IS NULL
-            THEN ',' || split_part(responses, ' ', 1) END AS responses,
+        {_length("stats_end")} AS stats_seconds,
         bridge_end IS NOT NULL AS has_bridge_end,
         {_seconds("bridge_end")} AS bridge_end,
-        CASE WHEN problem IS NULL THEN {_length("bridge_end")} END AS bridge_seconds,
+        {_length("bridge_end")} AS bridge_seconds,
         history IS NOT NULL AS has_history,
         {_seconds("history")} AS history_end,
-        CASE WHEN problem IS NULL THEN {_length("history")} END AS history_seconds,
+        {_length("history")} AS history_seconds,
         CASE WHEN problem IS NULL THEN string_split(nullif(split_part(history, ' ', 5), ''), ',') END AS history
     FROM checked
 )
@@ -99,33 +99,16 @@ SELECT * REPLACE (CASE
         WHEN has_history AND (history_end IS NULL OR history_seconds = 0
             OR history_end - coalesce(len(history), 0) * CAST(history_seconds AS BIGINT) < {_EARLIEST})
             THEN 'dirreq-write-history'
-    END AS problem),
-    CAST(coalesce(stats_end, bridge_end, published) // 86400 AS INTEGER) AS day
+    END AS problem)
 FROM valued
 """
 
 _REPORTS = """
-SELECT report, source, day, fingerprint, nickname, published, stats_end, stats_seconds,
-    CAST(nullif(split_part(split_part(responses, ',ok=', 2), ',', 1), '') AS INTEGER) AS ok,
-    CAST(nullif(split_part(split_part(responses, ',served=', 2), ',', 1), '') AS INTEGER) AS served,
-    requests IS NOT NULL AS has_requests, bridge_end, bridge_seconds
+SELECT "row", (CAST(source AS BIGINT) << 40) + "offset" AS report, source,
+    CAST(coalesce(stats_end, bridge_end, published) // 86400 AS INTEGER) AS day,
+    fingerprint, nickname, published, stats_end, stats_seconds, ok, served, has_requests, bridge_end, bridge_seconds
 FROM typed WHERE problem IS NULL
 """
-
-_CELLS = " UNION ALL ".join(
-    f"""
-SELECT report, source, day, '{line}' AS line, {key} AS key, CAST(split_part(cell, '=', 2) AS INTEGER) AS number
-FROM (
-    SELECT report, source, day, unnest(string_split(nullif(split_part({line}, ' ', 1), ''), ',')) AS cell
-    FROM typed WHERE problem IS NULL
-)"""
-    for line, key in (
-        ("requests", "lower(split_part(cell, '=', 1))"),
-        ("ips", "lower(split_part(cell, '=', 1))"),
-        ("transports", "split_part(cell, '=', 1)"),
-        ("versions", "split_part(cell, '=', 1)"),
-    )
-)
 
 # Values are in the order of time; the last ends at the history's end (dir-spec, dirreq-write-history).
 _HISTORIES = """
@@ -176,7 +159,7 @@ FROM servers
 
 _VERSIONS = """
 SELECT source, CAST(time // 86400 AS INTEGER) AS day, upper(identity) AS fingerprint, nickname, time AS published,
-    CASE WHEN starts_with(platform, 'Tor ') THEN nullif(split_part(platform, ' ', 2), '') END AS tor
+    nullif(regexp_extract(platform, '^Tor ([!-~]+)', 1), '') AS tor
 FROM typed WHERE problem IS NULL
 """
 
@@ -184,8 +167,8 @@ FROM typed WHERE problem IS NULL
 class TableMaker:
     """Makes typed tables of batches, with one DuckDB."""
 
-    def __init__(self, memory_limit: str = "256MB") -> None:
-        self._duckdb = duckdb.connect(config={"threads": 1, "memory_limit": memory_limit})
+    def __init__(self) -> None:
+        self._duckdb = duckdb.connect(config={"threads": 1, "temp_directory": ""})
 
     def close(self) -> None:
         """Free DuckDB's memory."""
@@ -198,79 +181,142 @@ class TableMaker:
             The rows by table (SCHEMAS), how many descriptors were read by kind, and the damaged ones, those of the
             split included.
         """
+        tables: dict[str, pa.Table] = {}
         read: Counter[str] = Counter()
         damaged = list(columns.damaged)
-        tables = {}
-        for kind, names, typing, queries in (
-            (
-                EXTRA_INFO,
-                {"extra_infos": columns.extra_infos},
-                _EXTRA_INFOS,
-                {"reports": _REPORTS, "cells": _CELLS, "histories": _HISTORIES},
-            ),
-            (STATUS, {"statuses": columns.statuses, "entries": columns.entries}, _STATUSES, {"statuses": _RUNNING}),
-            (SERVER, {"servers": columns.servers}, _SERVERS, {"servers": _VERSIONS}),
-        ):
-            count = next(iter(names.values())).num_rows
-            if not count:
-                continue
-            for name, table in names.items():
-                self._duckdb.register(name, table)
-            self._duckdb.execute(typing)
-            problems = self._duckdb.execute(
-                "SELECT problem, line FROM typed WHERE problem IS NOT NULL ORDER BY line"
-            ).fetchall()
-            damaged += [Damage(kind, f"wrong {keyword} line", line) for keyword, line in problems]
-            read[kind] += count - len(problems)
-            for table, query in queries.items():
-                tables[table] = self._duckdb.sql(query).to_arrow_table().cast(SCHEMAS[table])
+        if columns.extra_infos.num_rows:
+            self._make_reports(columns.extra_infos, tables, damaged)
+            read[EXTRA_INFO] = tables["reports"].num_rows
+        if columns.statuses.num_rows:
+            inputs = {"statuses": columns.statuses, "entries": columns.entries}
+            read[STATUS] = columns.statuses.num_rows - self._check(STATUS, _STATUSES, inputs, damaged)
+            tables["statuses"] = self._query(_RUNNING).cast(SCHEMAS["statuses"])
+        if columns.servers.num_rows:
+            self._check(SERVER, _SERVERS, {"servers": columns.servers}, damaged)
+            tables["servers"] = self._query(_VERSIONS).cast(SCHEMAS["servers"])
+            read[SERVER] = tables["servers"].num_rows
         if columns.documents:
-            tables |= _make_documents(columns.documents, read, damaged)
+            tables |= _make_documents(columns.documents, damaged)
+            read[DOCUMENT] = tables["documents"].num_rows
         return tables, read, damaged
+
+    def _make_reports(self, texts: pa.Table, tables: dict[str, pa.Table], damaged: list[Damage]) -> None:
+        size = texts.num_rows
+        lists = {
+            name: explode(texts[name].combine_chunks(), COUNTRIES if name in {"requests", "ips"} else NAMES)
+            for name in _LISTS
+        }
+        wrong_list = np.full(size, None)
+        for name, cells in lists.items():
+            wrong_list[cells.wrong] = EXTRA_INFO_KEYWORDS[name]
+        inputs = texts.drop_columns(list(_LISTS))
+        for name, values in (
+            ("row", np.arange(size)),
+            ("wrong_list", pa.array(wrong_list, pa.string())),
+            ("ok", _value_of("ok", lists["responses"], size)),
+            ("served", _value_of("served", lists["responses"], size)),
+            ("has_requests", texts["requests"].is_valid()),
+        ):
+            inputs = inputs.append_column(name, values if isinstance(values, pa.ChunkedArray) else pa.array(values))
+        self._check(EXTRA_INFO, _EXTRA_INFOS, {"extra_infos": inputs}, damaged)
+        reports = self._query(_REPORTS)
+        rows = reports["row"].to_numpy()
+        tables["reports"] = reports.drop_columns("row").cast(SCHEMAS["reports"])
+        tables["cells"] = _make_cells(lists, rows, size, tables["reports"])
+        tables["histories"] = self._query(_HISTORIES).cast(SCHEMAS["histories"])
+
+    def _check(self, kind: str, typing: str, inputs: Mapping[str, pa.Table], damaged: list[Damage]) -> int:
+        """Make the table `typed`; add the descriptors with a problem to the damaged ones and give their number."""
+        for name, table in inputs.items():
+            self._duckdb.register(name, table)
+        self._duckdb.execute(typing)
+        problems = self._duckdb.execute("SELECT problem, line FROM typed WHERE problem IS NOT NULL ORDER BY line")
+        found = [Damage(kind, f"wrong {keyword} line", line, keyword) for keyword, line in problems.fetchall()]
+        damaged += found
+        return len(found)
+
+    def _query(self, query: str) -> pa.Table:
+        return self._duckdb.sql(query).to_arrow_table()
 
     def merge_statuses(self, rows: pa.Table) -> pa.Table:
         """Merge rows of `statuses` so that there is one for each source, day and bridge."""
         self._duckdb.register("rows", rows)
         query = "SELECT source, day, fingerprint, bit_or(hours) AS hours FROM rows GROUP BY ALL"
-        return self._duckdb.sql(query).to_arrow_table().cast(SCHEMAS["statuses"])
+        return self._query(query).cast(SCHEMAS["statuses"])
 
 
-def _make_documents(texts: Iterable[DocumentText], read: Counter[str], damaged: list[Damage]) -> Mapping[str, pa.Table]:
-    documents, cells = [], []
-    for text in texts:
-        try:
-            found = read_documents(text.content, keep_unknown=True)
-        except DocumentError as error:
-            damaged.append(Damage(DOCUMENT, error.reason, text.line + error.line - 1))
+def _value_of(key: str, cells: Cells, size: int) -> pa.Array:
+    """Give the number of a key in each of so many lists; null where it is not there."""
+    is_key = cells.key.indices.to_numpy() == pc.index(cells.key.dictionary, key).as_py()
+    values, is_missing = np.zeros(size, np.int32), np.ones(size, np.bool_)
+    values[cells.row[is_key]] = cells.number[is_key]
+    is_missing[cells.row[is_key]] = False
+    return pa.array(values, mask=is_missing)
+
+
+def _make_cells(lists: Mapping[str, Cells], rows: NDArray[np.int64], size: int, reports: pa.Table) -> pa.Table:
+    """Make the cells of reports; `rows` are the reports' places among so many descriptors."""
+    report_of_row = np.full(size, -1)
+    report_of_row[rows] = np.arange(len(rows))
+    tables = []
+    for name in _LISTS:
+        if name == "responses":
             continue
-        for index, document in enumerate(found):
-            end = int(parse_time(document.end).timestamp())
-            number = (text.source << 40) + text.offset + index
-            keys = {"document": number, "source": text.source, "day": end // 86_400}
-            read[DOCUMENT] += 1
-            documents.append(
-                {
-                    **keys,
-                    "fingerprint": (document.fingerprint or "").upper(),
-                    "instance": "",
-                    "end_time": end,
-                    "seconds": document.seconds,
-                    "epsilon": None if document.epsilon is None else float(document.epsilon),
-                }
-            )
-            lines: tuple[tuple[str, Mapping[tuple[str, str], int]], ...] = (
-                ("ips", {(country, ""): number for country, number in (document.ips or {}).items()}),
-                ("requests", {(country, ""): number for country, number in (document.requests or {}).items()}),
-                ("versions", {("", key): number for key, number in (document.ip_versions or {}).items()}),
-                ("transports", {("", key): number for key, number in (document.ip_transports or {}).items()}),
-                ("country_transports", document.ip_country_transports or {}),
-            )
-            cells += [
-                {**keys, "line": line, "country": country.lower(), "key": key, "number": count}
-                for line, counts in lines
-                for (country, key), count in counts.items()
-            ]
-    return {
-        "documents": pa.Table.from_pylist(documents, SCHEMAS["documents"]),
-        "document_cells": pa.Table.from_pylist(cells, SCHEMAS["document_cells"]),
-    }
+        cells = lists[name]
+        report = report_of_row[cells.row]
+        is_kept = report >= 0
+        report = report[is_kept]
+        columns = {column: reports[column].to_numpy()[report] for column in ("report", "source", "day")}
+        columns["line"] = pa.DictionaryArray.from_arrays(np.zeros(len(report), np.int32), pa.array([name]))
+        columns["key"] = cells.key.filter(pa.array(is_kept))
+        columns["number"] = cells.number[is_kept]
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables).unify_dictionaries()
+
+
+def _make_documents(texts: Iterable[DocumentText], damaged: list[Damage]) -> Mapping[str, pa.Table]:
+    documents: list[tuple[object, ...]] = []
+    cells: list[tuple[object, ...]] = []
+    for text in texts:
+        offset = text.offset
+        for first, content in split_documents(text.content):
+            try:
+                (document,) = read_documents(content, keep_unknown=True)
+                end = _end_of(document)
+            except DocumentError as error:
+                damaged.append(Damage(DOCUMENT, error.reason, text.line + first + error.line - 1))
+                continue
+            keys = ((text.source << 40) + offset, text.source, end // 86_400)
+            offset += len(content)
+            epsilon = None if document.epsilon is None else float(document.epsilon)
+            documents.append((*keys, (document.fingerprint or "").upper(), "", end, document.seconds, epsilon))
+            cells += [(*keys, *cell) for cell in _cells_of(document)]
+    return {name: _table_of(name, rows) for name, rows in (("documents", documents), ("document_cells", cells))}
+
+
+def _end_of(document: Document) -> int:
+    end = int(parse_time(document.end).timestamp())
+    if not _EARLIEST <= end < _LATEST:
+        raise DocumentError(1, "not a time from 2000 to 2099")
+    return end
+
+
+def _cells_of(document: Document) -> Iterator[tuple[str, str, str, int]]:
+    """Give line, country, key and number of a document's cells."""
+    for country, number in (document.ips or {}).items():
+        yield "ips", country.lower(), "", number
+    for country, number in (document.requests or {}).items():
+        yield "requests", country.lower(), "", number
+    for version, number in (document.ip_versions or {}).items():
+        yield "versions", "", version, number
+    for transport, number in (document.ip_transports or {}).items():
+        yield "transports", "", transport, number
+    for (country, transport), number in (document.ip_country_transports or {}).items():
+        yield "country_transports", country.lower(), transport, number
+
+
+def _table_of(name: str, rows: list[tuple[object, ...]]) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else ([] for _ in SCHEMAS[name])
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, SCHEMAS[name], strict=True)], SCHEMAS[name]
+    )

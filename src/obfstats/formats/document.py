@@ -182,6 +182,20 @@ def read_documents(text: bytes, *, keep_unknown: bool = False) -> list[Document]
     return [_read_document(first, part, keep_unknown=keep_unknown) for first, part in _split(lines)]
 
 
+def split_documents(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Split concatenated documents, so that a damaged one does not keep the others from being read.
+
+    Args:
+        text: as for `read_documents`.
+
+    Yields:
+        The number of lines that precede a document, and its text.
+    """
+    lines = text.removesuffix(b"\n").split(b"\n") if text else []
+    for first, part in _split(lines):
+        yield first, b"\n".join(part) + b"\n"
+
+
 def _in_order(numbers: Mapping[_Name, int] | None, names: list[_Name]) -> dict[_Name, int] | None:
     return None if numbers is None else {name: numbers[name] for name in names}
 
