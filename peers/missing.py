@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,20 @@ def need(package: str, provides: str) -> None:
     """
     if shutil.which(provides, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or Path(provides).exists():
         return
-    sentence = f"{package} is not installed (script/setup names the packages)"
+    _refuse(f"{package} is not installed (script/setup names the packages)")
+
+
+def need_module(name: str) -> None:
+    """Skip or fail the test unless a Python package of the lock file is installed.
+
+    Args:
+        name: of the module to import.
+    """
+    if find_spec(name) is None:
+        _refuse(f"{name} is not installed (script/setup installs it)")
+
+
+def _refuse(sentence: str) -> None:
     if os.environ.get(REQUIRED) == "required":
         pytest.fail(sentence)
     pytest.skip(sentence)

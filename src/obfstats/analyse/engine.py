@@ -16,14 +16,20 @@ An engine is used by one thread.
 
 from __future__ import annotations
 
+import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import duckdb
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+_DEFAULT_PORT = 15_002
+_CONNECT_SECONDS = 10
 
 _SPARK_TYPES = {
     pa.bool_(): "BOOLEAN",
@@ -35,8 +41,12 @@ _SPARK_TYPES = {
 """What the tables of an analysis have as columns."""
 
 
+class EngineError(Exception):
+    """An engine cannot be used. Its text is one sentence for the user: what is wrong and what to do."""
+
+
 class Engine(Protocol):
-    """Runs SQL.
+    """Runs SQL. Every method may raise EngineError.
 
     Attributes:
         days_at_once: how many days of an archive a query should join at most. DuckDB needs memory for every day, a
@@ -98,19 +108,22 @@ class DuckDbEngine:
         if not files:
             self.create_table(name, schema.empty_table())
             return
-        self._connection.read_parquet(list(files), hive_partitioning=False).create_view(self._name(name, "VIEW"))
+        with _duckdb_errors():
+            self._connection.read_parquet(list(files), hive_partitioning=False).create_view(self._name(name, "VIEW"))
 
     def create_table(self, name: str, rows: str | pa.Table) -> None:
         """See Engine."""
-        self._name(name, "TABLE")
-        if isinstance(rows, str):
-            self._connection.execute(f"CREATE TABLE {name} AS {rows}")
-        else:
-            self._connection.from_arrow(rows).create(name)
+        with _duckdb_errors():
+            self._name(name, "TABLE")
+            if isinstance(rows, str):
+                self._connection.execute(f"CREATE TABLE {name} AS {rows}")
+            else:
+                self._connection.from_arrow(rows).create(name)
 
     def query(self, sql: str) -> pa.Table:
         """See Engine."""
-        return self._connection.sql(sql).to_arrow_table()
+        with _duckdb_errors():
+            return self._connection.sql(sql).to_arrow_table()
 
     def close(self) -> None:
         """See Engine."""
@@ -122,6 +135,23 @@ class DuckDbEngine:
             self._connection.execute(f"DROP {earlier} {name}")
         self._kinds[name] = kind
         return name
+
+
+@contextmanager
+def _duckdb_errors() -> Iterator[None]:
+    """Make one sentence of what the machine or the files are the reason of; a wrong query is our mistake."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise EngineError(
+            "DuckDB needs more memory than its limit; give it more, or another folder for temporary files"
+        ) from None
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise EngineError(f"DuckDB cannot read or write: {_first_line(error)}; check the disk and its files") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 class SparkEngine:
@@ -136,59 +166,99 @@ class SparkEngine:
         """Connect.
 
         Args:
-            url: like `sc://HOST:PORT`.
+            url: `sc://HOST:PORT`, with the options of Spark's connection strings.
 
         Raises:
             ModuleNotFoundError: if the extra is not installed.
-            OSError: if nothing answers at the address.
+            EngineError: if nothing answers at the address.
         """
         import sqlglot  # noqa: PLC0415 - analyses on DuckDB do not need it
         from pyspark.errors import PySparkException  # noqa: PLC0415
-        from pyspark.sql import SparkSession  # noqa: PLC0415
+        from pyspark.sql.connect.session import SparkSession  # noqa: PLC0415
 
         self._transpile = sqlglot.transpile
-        try:
+        self._error = PySparkException
+        self._url = url
+        _check_server(url)
+        self._tables: dict[str, Any] = {}
+        with self._errors():
             self._session: Any = SparkSession.builder.remote(url).create()
             # A broadcast join holds one side in the memory of each machine; from some size on that fails.
             self._session.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")
-        except PySparkException as error:
-            raise ConnectionError(f"no Spark Connect server answers at {url}") from error
-        self._kept: dict[str, Any] = {}
 
     def open_table(self, name: str, files: Sequence[str], schema: pa.Schema) -> None:
         """See Engine."""
-        rows = self._session.read.parquet(*files) if files else self._empty(schema)
-        self._keep(name, rows.select(*schema.names))
+        with self._errors():
+            rows = self._session.read.parquet(*files) if files else self._empty(schema)
+            self._keep(name, rows.select(*schema.names))
 
     def create_table(self, name: str, rows: str | pa.Table) -> None:
         """See Engine."""
-        if isinstance(rows, str):
-            self._keep(name, self._session.sql(self._translate(rows)).cache())
-        elif rows.num_rows:
-            self._keep(name, self._session.createDataFrame(rows))
-        else:
-            self._keep(name, self._empty(rows.schema))
+        with self._errors():
+            if isinstance(rows, str):
+                self._keep(name, self._compute(self._session.sql(self._translate(rows))))
+            elif rows.num_rows:
+                self._keep(name, self._session.createDataFrame(rows))
+            else:
+                self._keep(name, self._empty(rows.schema))
 
     def query(self, sql: str) -> pa.Table:
         """See Engine."""
-        return self._session.sql(self._translate(sql)).toArrow()
+        with self._errors():
+            return self._session.sql(self._translate(sql)).toArrow()
 
     def close(self) -> None:
         """See Engine."""
         self._session.stop()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Make one sentence of what the cluster is the reason of."""
+        try:
+            yield
+        except self._error as error:
+            raise EngineError(
+                f"Spark at {self._url} says: {_first_line(error)}; its machines must see the store under the same path"
+            ) from error
 
     def _translate(self, sql: str) -> str:
         translated: str = self._transpile(sql, read="duckdb", write="spark")[0]
         return translated
 
     def _empty(self, schema: pa.Schema) -> Any:
-        """Make a table without rows: createDataFrame cannot take an Arrow table without."""
+        """Make a table without rows: createDataFrame cannot take an Arrow table without.
+
+        It is computed at once: pysail fails to plan a union with a query that it knows to be empty.
+        """
         columns = ", ".join(f"CAST(NULL AS {_SPARK_TYPES[field.type]}) AS {field.name}" for field in schema)
-        return self._session.sql(f"SELECT {columns} WHERE 1 = 0")
+        return self._compute(self._session.sql(f"SELECT {columns} WHERE 1 = 0"))
+
+    def _compute(self, rows: Any) -> Any:
+        """Compute rows and forget how: with a cache instead, plans of plans grow until planning takes minutes."""
+        try:
+            return rows.localCheckpoint()
+        except self._error:
+            # pysail needs a folder for it (execution.checkpoint.path); without one it computes rows at each use.
+            return rows
 
     def _keep(self, name: str, rows: Any) -> None:
-        """Let a name mean these rows; free the memory of what it meant."""
+        """Let a name mean these rows. The server forgets what it meant when the last reference here is gone."""
         rows.createOrReplaceTempView(name)
-        if (earlier := self._kept.pop(name, None)) is not None:
-            earlier.unpersist()
-        self._kept[name] = rows
+        self._tables[name] = rows
+
+
+def _check_server(url: str) -> None:
+    """See whether something answers at an address: Spark's own client would try for ten minutes."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or _DEFAULT_PORT
+    except ValueError:
+        host = None
+    if host is None or parts.scheme != "sc":
+        raise EngineError(f"{url!r} is not the address of a Spark Connect server; give it as sc://HOST:PORT")
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise EngineError(
+            f"cannot connect to {host} port {port}: {error.strerror or error}; start a Spark Connect server there"
+        ) from None

@@ -1,0 +1,39 @@
+"""pysail's Spark Connect server, in a process of its own, on the loopback interface."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from peers.child import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PACKAGE = "pysail"
+
+_PROGRAM = """
+import sys
+from pysail.spark import SparkConnectServer
+
+server = SparkConnectServer(ip="127.0.0.1", port=0)
+server.start(background=True)
+print("port", server.listening_address[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def run_sail(folder: Path) -> Iterator[str]:
+    """Run the server; give its address for Spark's clients.
+
+    Args:
+        folder: for its temporary tables.
+    """
+    with Child(
+        [sys.executable, "-c", _PROGRAM], environment={"SAIL_EXECUTION__CHECKPOINT__PATH": str(folder)}
+    ) as server:
+        port = server.wait_for_line("stdout", r"^port ([0-9]+)$")[1]
+        yield f"sc://127.0.0.1:{port}"
