@@ -259,3 +259,10 @@ def test_a_folder_without_a_store_is_said(tmp_path: Path) -> None:
     """The sentence names the command that makes one."""
     with pytest.raises(NoAnalysisError, match="obfstats analyse"):
         explain(tmp_path, DAY, "")
+
+
+@pytest.mark.parametrize("day", [date(2026, 3, 9), date(2026, 3, 12)])
+@pytest.mark.parametrize("country", ["", "ir", "??"])
+def test_contributions_add_up_to_tor_metrics_own_numbers(golden_store: Store, day: date, country: str) -> None:
+    """Of the archive with all awkward cases: twins, restarts, bridges without bytes, odd intervals."""
+    assert_adds_up(explain(golden_store.folder.parent, day, country))

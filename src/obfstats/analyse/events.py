@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from obfstats.analyse.annotations import find_annotations
-from obfstats.analyse.detector import detect_changes
+from obfstats.analyse.detector import DEFAULT, detect_changes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from obfstats.analyse.annotations import Annotation
+    from obfstats.analyse.detector import Settings
 
 TOR: Final = "tor"
 OBFSTATS: Final = "obfstats"
@@ -110,11 +111,12 @@ def find_tor_events(clients: pa.Table) -> pa.Table:
     return _make_events(series, TOR, begins, users, (lower, upper))
 
 
-def detect(users: pa.Table) -> tuple[pa.Table, pa.Table]:
+def detect(users: pa.Table, settings: Settings = DEFAULT) -> tuple[pa.Table, pa.Table]:
     """Run our detector.
 
     Args:
         users: date, country, transport, users, lower, upper; the last two are the ends of a 90 % interval.
+        settings: what is assumed.
 
     Returns:
         The events without annotations, with the columns of `EVENTS_SCHEMA`; the expected range of every row that has a
@@ -127,7 +129,7 @@ def detect(users: pa.Table) -> tuple[pa.Table, pa.Table]:
         np.flatnonzero([bool(country) and transport == wanted for country, transport in series.keys])
         for wanted in sorted(transports)
     ]
-    found = detect_changes(numbers, lower, upper, groups)
+    found = detect_changes(numbers, lower, upper, groups, settings)
     expected = np.floor(found.lower), np.ceil(found.upper)
     events = _make_events(series, OBFSTATS, (found.drops, found.rises), numbers, expected)
     return events, _make_rows(series, ~np.isnan(found.lower), expected).cast(RANGES_SCHEMA)
