@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from obfstats import cli
 from obfstats.analyse.events import EVENTS_SCHEMA
-from obfstats.analyse.summary import NoAnalysisError, print_summary, summarise
+from obfstats.analyse.summary import NoAnalysisError, find_complete_day, print_summary, summarise
 from obfstats.analyse.terminal import PLAIN_WIDTH, make_console
 
 if TYPE_CHECKING:
@@ -155,6 +155,34 @@ def test_text_of_others_is_printed_as_it_is(tmp_path: Path) -> None:
     assert "[bold]x\\x1b[2J[/bold]" in text.replace("\n", "").replace(" ", "")
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= PLAIN_WIDTH
+
+
+def make_bridges(shares: list[float], running: float | None = 100.0) -> Any:
+    """A table of bridges; the last share is of DAY."""
+    return pa.table(
+        {
+            "date": pa.array([DAY - timedelta(len(shares) - 1 - day) for day in range(len(shares))], pa.date32()),
+            "running": pa.array([running] * len(shares), pa.float64()),
+            "reporting": pa.array([100 * share for share in shares], pa.float64()),
+        }
+    )
+
+
+@pytest.mark.parametrize("running", [100.0, None])
+def test_the_last_complete_day_is_summarised(tmp_path: Path, running: float | None) -> None:
+    """On the last days of an archive most reports have not arrived; with and without statuses."""
+    write_users(tmp_path)
+    write(tmp_path, "obfstats-bridges", make_bridges([0.9] * 18 + [0.3, 0.1], running))
+    assert summarise(tmp_path).day == DAY - timedelta(days=2)
+    assert "Not all reports of the days after 2026-03-18 have arrived." in show(tmp_path)
+    assert summarise(tmp_path, DAY).day == DAY
+
+
+def test_an_archive_whose_bridges_seldom_report_has_complete_days() -> None:
+    """A day is compared with the days before, and the first day with nothing."""
+    assert find_complete_day(make_bridges([0.2] * 10)) == DAY
+    assert find_complete_day(make_bridges([0.9])) == DAY
+    assert find_complete_day(make_bridges([])) is None
 
 
 def test_a_folder_without_an_analysis_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

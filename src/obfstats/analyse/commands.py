@@ -76,7 +76,7 @@ def add_summary(parser: argparse.ArgumentParser) -> None:
         "--date",
         type=argument_type(_parse_date),
         metavar="YYYY-MM-DD",
-        help="the day of the numbers, UTC (default: the last one of the analysis)",
+        help="the day of the numbers, UTC (default: the last complete one)",
     )
     parser.add_argument(
         "--top",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WEEK: Final = timedelta(days=7)
+COMPARED_DAYS: Final = 14
+"""Days before a day that tell how many bridges usually report."""
+
 EVENT_DAYS: Final = 14
 MAX_EVENTS: Final = 15
 """Events that are shown, the latest ones."""
@@ -83,6 +87,8 @@ class Summary:
     Attributes:
         day: the day of the numbers.
         first: the first day of the analysis.
+        last: the last day of the analysis.
+        last_complete: the last day whose reports have arrived.
         users: from Tor's descriptors; None if there is no estimate of that day.
         addresses: different addresses of clients, from our documents; None if there are none of that day.
         events: rows of the table of events of the last two weeks, of both detectors, the latest first.
@@ -91,6 +97,8 @@ class Summary:
 
     day: date
     first: date
+    last: date
+    last_complete: date
     users: Numbers | None
     addresses: Numbers | None
     events: Sequence[Mapping[str, Any]]
@@ -119,7 +127,7 @@ def summarise(folder: Path, day: date | None = None) -> Summary:
 
     Args:
         folder: where `obfstats analyse` wrote.
-        day: the day of the numbers; by default the last one.
+        day: the day of the numbers; by default the last one that is complete.
 
     Raises:
         NoAnalysisError: if there is no analysis in the folder, or none of that day.
@@ -131,20 +139,49 @@ def summarise(folder: Path, day: date | None = None) -> Summary:
     if not dates:
         raise NoAnalysisError(f"the analysis in {folder} has no numbers: its input had no reports of bridges")
     first, last = min(ends["min"].as_py() for ends in dates), max(ends["max"].as_py() for ends in dates)
-    chosen = last if day is None else day
+    bridges = read_result(folder, "obfstats-bridges")
+    last_complete = min(last, (bridges is not None and find_complete_day(bridges)) or last)
+    chosen = last_complete if day is None else day
     numbers = _compare(users, "users", chosen), _compare(clients, "addresses", chosen)
     if numbers == (None, None):
         raise NoAnalysisError(f"the analysis in {folder} has no numbers of {chosen}; it is of {first} to {last}")
-    bridges = read_result(folder, "obfstats-bridges")
     rows = [] if bridges is None else bridges.filter(pc.equal(bridges["date"], pa.scalar(chosen))).to_pylist()
     return Summary(
         day=chosen,
         first=first,
+        last=last,
+        last_complete=last_complete,
         users=numbers[0],
         addresses=numbers[1],
         events=select_events(read_result(folder, "obfstats-events"), chosen),
         bridges=rows[0] if rows else {},
     )
+
+
+def find_complete_day(bridges: pa.Table) -> date | None:
+    """Find the last day whose reports have arrived. Reports of a day come until a day and a half after its end.
+
+    Args:
+        bridges: date, running (null where there is no status), reporting; one row a day.
+
+    Returns:
+        The last day on which the share of running bridges that report is at least half of the median of the two weeks
+        before; without statuses, the number that report. None for an empty table.
+    """
+    rows = bridges.select(["date", "running", "reporting"]).sort_by("date").to_pylist()
+    for index in range(len(rows) - 1, 0, -1):
+        running = rows[index]["running"]
+        earlier = rows[max(0, index - COMPARED_DAYS) : index]
+        if running:
+            share = rows[index]["reporting"] / running
+            shares = [row["reporting"] / row["running"] for row in earlier if row["running"]]
+        else:
+            share = rows[index]["reporting"]
+            shares = [row["reporting"] for row in earlier]
+        if not shares or share >= median(shares) / 2:
+            day: date = rows[index]["date"]
+            return day
+    return rows[0]["date"] if rows else None
 
 
 def read_result(folder: Path, name: str) -> pa.Table | None:
@@ -234,6 +271,8 @@ def print_summary(console: Console, summary: Summary, top: int) -> None:
         top: how many countries to name; the others are one row.
     """
     console.print(f"Bridges on {summary.day:%A}, {summary.day} (UTC); the analysis begins on {summary.first}.")
+    if summary.last_complete < summary.last:
+        console.print(f"Not all reports of the days after {summary.last_complete} have arrived.")
     if summary.bridges:
         console.print(_describe_bridges(summary.bridges))
     console.print()
