@@ -237,6 +237,7 @@ def test_json_has_every_contribution(simulated: Path, capsys: pytest.CaptureFixt
     total = sum(part["users"] for part in found["contributions"])
     assert total + found["frac"] == pytest.approx(found["now"]["users"] - found["before"]["users"])
     assert len({part["fingerprint"] for part in found["contributions"]}) > 20
+    assert {part["cause"] for part in found["contributions"]} >= {"users", "served"}
 
 
 @pytest.mark.parametrize(

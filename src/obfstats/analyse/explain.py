@@ -55,13 +55,24 @@ _SERVER_DAYS: Final = 60
 class Cause(StrEnum):
     """Why a bridge's part of the number changed."""
 
-    WENT = "the bridge went away: no status lists it any more"
-    CAME = "the bridge is new: no status listed it before"
-    LOST = "it runs, but no report covers the day: an interval lost at a restart, or a lost report"
-    RETURNED = "it reports again; it ran without a report before"
-    HOURS = "its reports cover more or fewer hours of the day"
-    SERVED = "its tor writes served= now, or no longer: ok counts completed answers only, or all"
-    USERS = "more or fewer users at the same bridge"
+    WENT = "went"
+    CAME = "came"
+    LOST = "lost"
+    RETURNED = "returned"
+    HOURS = "hours"
+    SERVED = "served"
+    USERS = "users"
+
+
+_MEANINGS: Final = {
+    Cause.WENT: "the bridge went away: no status of the day lists it",
+    Cause.CAME: "the bridge is new: no status of the week before lists it",
+    Cause.LOST: "it runs, but no report covers the day: an interval lost at a restart, or a lost report",
+    Cause.RETURNED: "it reports again; it ran without a report before",
+    Cause.HOURS: "its reports cover more or fewer hours of the day",
+    Cause.SERVED: "its tor writes served= now, or no longer: ok counts completed answers only, or all",
+    Cause.USERS: "more or fewer users at the same bridge",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,13 +387,18 @@ def print_explanation(console: Console, explanation: Explanation, top: int) -> N
     ]
     print_table(console, ["", f"{day - WEEK}", f"{day}", "change"], rows, (1, 2, 3))
     causes = [
-        (cause.value, f"{len({part.fingerprint for part in parts}):,}", sum(part.users for part in parts))
+        (
+            f"{cause}: {_MEANINGS[cause]}",
+            f"{len({part.fingerprint for part in parts}):,}",
+            sum(part.users for part in parts),
+        )
         for cause in Cause
         if (parts := [part for part in explanation.contributions if part.cause is cause])
     ]
     causes.sort(key=lambda row: -abs(row[2]))
-    causes.append(("frac changed: the number stands for more or fewer bridges without a report", "", explanation.frac))
+    causes.append(("frac: the number stands for more or fewer bridges without a report", "", explanation.frac))
     causes.append(("rounding", "", explanation.remainder))
+    causes.append(("together", "", sum(users for *_, users in causes)))
     table = [(text, bridges, format_change(users)) for text, bridges, users in causes]
     print_table(console, ["what the change consists of", "bridges", "users"], table, (1, 2))
     if explanation.contributions:
@@ -395,7 +411,7 @@ def print_explanation(console: Console, explanation: Explanation, top: int) -> N
                     format_number(part.before),
                     format_number(part.now),
                     format_change(part.users),
-                    f"{part.cause.name.lower()}{part.detail and ': '}{part.detail}",
+                    f"{part.cause}{part.detail and ': '}{part.detail}",
                 )
                 for part in explanation.contributions[:top]
             ],
