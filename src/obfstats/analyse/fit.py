@@ -1,0 +1,337 @@
+"""The model of one cell (the total, a country, a transport): what instances had, given what they reported.
+
+    x(report) ~ Poisson(rate of its instance * level of its days * noise)
+    seen: the bin of x (bins.py), or an unbiased value with a variance, or no report at all
+
+The rate is an instance's size in this cell; the level is what all instances have in common on a day, 1 on average.
+Rates have a gamma prior over the instances and levels a normal one over the days. Both priors and the strength of the
+noise are learned from the same reports.
+
+Expectation maximisation: the E step takes E[x | bin] under the current rates and levels, the M step takes rates and
+levels from these expectations. 24 hours overlap two UTC days: a report's expectation is divided between them by (its
+share of the day * level of the day), so a report does not smear a sudden change over two days.
+
+The number of a day is the sum of these expectations, and rate * level for the share of the day in which an instance
+ran without a report. Its variance has five parts: the bins, the division between two days, what the missing reports
+would have been, the error of the levels and that of the rates. The error of the levels follows from the observed
+information (Louis 1982): the information of exact daily numbers less the part that bins and division hide.
+
+Instances that are not `trusted` (caps.py) add to the total what their cap leaves, and are not learned from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from obfstats.analyse.bins import BIN_SIZE, bin_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.integer]
+    Booleans = NDArray[np.bool_]
+
+_ROUNDS = 8
+
+_MAX_STRIDE = 3.0
+"""EM is slow where bins hide most; its steps for rates are made longer by what is hidden, at most so many times."""
+
+_TINY = 1e-9
+_MIDDLE = (BIN_SIZE - 1) / 2
+_MAX_NOISE = 2.0
+_FIRST_LEVEL_VARIANCE = 0.1
+_MIN_LEVEL_VARIANCE = 1e-5
+_MIN_LEVEL = 1e-3
+_FIRST_NOISE_ROUND = 2
+_LEAST_KNOWN = 0.02
+"""Share of the levels' information that is assumed to be left, however much is hidden."""
+
+
+QUANTILE = 1.6448536269514722
+"""Of the standard normal distribution, 0.95: between minus and plus this are 90 %."""
+
+
+class Noise(NamedTuple):
+    """What is known about the noise of reports.
+
+    Attributes:
+        variance: of the factor.
+        information: 1 / variance of that.
+    """
+
+    variance: float
+    information: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """The reports of consecutive UTC days, the same for all cells.
+
+    Attributes:
+        instance: of each report, the number of its instance.
+        day: of each report, the number of the day in which it ends, at least 1.
+        share: of each report, the share of its 24 hours that lies in that day; the rest lies in the day before.
+        covered: (instance, day) the share of the day that reports cover.
+        missing: (instance, day) the share of the day in which the instance ran without a report.
+    """
+
+    instance: Integers
+    day: Integers
+    share: Floats
+    covered: Floats
+    missing: Floats
+
+    @cached_property
+    def report_noise(self) -> float:
+        """Variance of a report's noise to that of a day's: a report averages over parts of two days."""
+        return float(np.mean(self.share**2 + (1 - self.share) ** 2)) if len(self.share) else 1.0
+
+
+class Observations(NamedTuple):
+    """What the reports say about one cell. Reports that are not named say 0.
+
+    Attributes:
+        reports: their numbers in the window.
+        numbers: what they say: a multiple of 8, or an unbiased value.
+        uncertainty: variances of the unbiased values, 0 where the number is a bin.
+    """
+
+    reports: Integers
+    numbers: Floats
+    uncertainty: Floats
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the model says of one cell.
+
+    Attributes:
+        totals: (day) the expected exact number of all instances.
+        variances: (day) of its error.
+        predicted: (day) the part of `totals` that no report covers.
+        capped: (day) what the caps of rates took off.
+        noise: of reports, from this cell alone.
+        rates: (instance) a day.
+        levels: (day).
+        means: of each observation, the expected exact number.
+        spreads: of each observation, its variance.
+    """
+
+    totals: Floats
+    variances: Floats
+    predicted: Floats
+    capped: Floats
+    noise: Noise
+    rates: Floats
+    levels: Floats
+    means: Floats
+    spreads: Floats
+
+
+def fit_cell(window: Window, seen: Observations, kept: Floats, prior: Noise) -> Fit:
+    """Fit the model to one cell.
+
+    Args:
+        window: the reports.
+        seen: what they say.
+        kept: (instance) the share of its number that an instance's cap leaves; 1 for trusted ones.
+        prior: what is known about the noise from elsewhere.
+    """
+    model = _Model(window, seen, kept, prior)
+    for number in range(_ROUNDS):
+        model.expect()
+        model.fit_rates()
+        model.fit_levels()
+        if number >= _FIRST_NOISE_ROUND:
+            model.fit_noise()
+    return model.sum_up()
+
+
+class _Model:
+    """Rates, levels, priors and noise of one cell while they are fitted."""
+
+    def __init__(self, window: Window, seen: Observations, kept: Floats, prior: Noise) -> None:
+        self.window = window
+        self.seen = seen
+        self.kept = kept
+        self.prior = prior
+        self.found = prior
+        self.noise = prior.variance
+        self.instances, self.days = window.covered.shape
+        self.instance = window.instance[seen.reports]
+        self.day = window.day[seen.reports]
+        self.share = window.share[seen.reports]
+        self.trusted = kept >= 1
+        exposure = window.covered.sum(axis=1)
+        self.known = (exposure > 0) & self.trusted
+        self.values = np.flatnonzero(seen.uncertainty > 0)
+        self.bins = np.flatnonzero(seen.uncertainty <= 0)
+        # A first guess must not be biased, because steps are short where much is hidden: an instance's own mean, as far
+        # as it is certain, and that of all of them.
+        guess = np.where(seen.uncertainty > 0, seen.numbers, seen.numbers - _MIDDLE)
+        sums = self.by_instance(guess)
+        mean = max(sums[self.known].sum() / max(exposure[self.known].sum(), _TINY), _TINY)
+        error = self.by_instance(seen.uncertainty) + mean * exposure
+        own = sums / np.maximum(exposure, _TINY)
+        trust = mean**2 * exposure**2 / (mean**2 * exposure**2 + error + _TINY)
+        self.rates = np.maximum(mean + trust * (own - mean), mean / 10)
+        self.rate_variances = np.zeros(self.instances)
+        self.levels = np.ones(self.days)
+        self.level_variance = _FIRST_LEVEL_VARIANCE
+
+    def by_instance(self, values: Floats) -> Floats:
+        return sum_by(self.instance, values, self.instances)
+
+    def by_day(self, before: Floats, after: Floats) -> Floats:
+        """Sum what belongs to the day before the one in which a report ends, and what belongs to that day."""
+        return sum_by(self.day, after, self.days) + sum_by(self.day - 1, before, self.days)
+
+    def expect(self) -> None:
+        """E step: mean and variance of the exact number of each observation, and how it divides into two days."""
+        after = self.share * self.levels[self.day]
+        level = after + (1 - self.share) * self.levels[self.day - 1]
+        self.expected = np.maximum(self.rates[self.instance] * level, _TINY)
+        self.split = after / level
+        if not len(self.values):
+            self.mean, self.variance = bin_table(self.noise).look_up(self.seen.numbers, self.expected)
+            return
+        self.mean, self.variance = np.empty((2, len(self.expected)))
+        table = bin_table(self.noise)
+        self.mean[self.bins], self.variance[self.bins] = table.look_up(
+            self.seen.numbers[self.bins], self.expected[self.bins]
+        )
+        # An unbiased value and what was expected, both as normal distributions.
+        expected, uncertainty = self.expected[self.values], self.seen.uncertainty[self.values]
+        before = expected + self.noise * expected**2
+        gain = before / (before + uncertainty)
+        self.mean[self.values] = expected + gain * (self.seen.numbers[self.values] - expected)
+        self.variance[self.values] = gain * uncertainty
+
+    def fit_rates(self) -> None:
+        """M step for rates, and for their gamma prior by its moments."""
+        rates = self.rates[self.known]
+        center = float(rates.mean()) if len(rates) else _TINY
+        dispersion = float(rates.var() + self.rate_variances[self.known].mean()) if len(rates) else 1.0
+        scale = center / max(dispersion, _TINY)
+        self.shape = center * scale
+        self.sums = self.by_instance(self.mean)
+        complete = np.maximum(self.shape + self.sums, _TINY)
+        exposure = scale + self.window.covered @ self.levels
+        seen = np.maximum(1 - self.by_instance(self.variance) / complete, 1 / _MAX_STRIDE)
+        step = (complete / exposure / self.rates) ** (1 / seen)
+        self.rates = np.maximum(self.rates * step, _TINY)
+        self.rate_variances = self.rates / exposure / seen
+
+    def fit_levels(self) -> None:
+        """M step for levels. An instance whose noise is larger than Poisson's weighs less."""
+        self.weights = self.trusted / (1 + self.noise * self.rates)
+        weight = self.weights[self.instance] * self.mean
+        covered = self.window.covered
+        expected = np.maximum((self.weights * self.rates) @ covered, _TINY)
+        spread = np.maximum((self.weights**2 * self.rates * (1 + self.noise * self.rates)) @ covered, _TINY)
+        found = self.by_day(weight * (1 - self.split), weight * self.split) / expected
+        shrink = 1 / (1 + spread / (expected**2 * self.level_variance))
+        levels = np.maximum(1 + (found - 1) * shrink, _MIN_LEVEL)
+        scale = float(levels @ expected / expected.sum())
+        self.levels = levels / scale
+        self.rates = self.rates * scale
+        squares = (self.levels - 1) ** 2 + (1 - shrink) * self.level_variance
+        self.level_variance = max(float(squares @ expected / expected.sum()), _MIN_LEVEL_VARIANCE)
+
+    def fit_noise(self) -> None:
+        """Weighted least squares of (x - mean)^2 - mean on mean^2 over all reports, combined with what was known."""
+        window = self.window
+        level = window.share * self.levels[window.day] + (1 - window.share) * self.levels[window.day - 1]
+        mean = self.rates[window.instance] * level
+        excess = mean**2 - mean
+        of_seen = mean[self.seen.reports]
+        excess[self.seen.reports] += (self.mean - of_seen) ** 2 + self.variance - of_seen**2
+        square = mean**2
+        weight = self.trusted[window.instance] / (2 * (mean + self.noise * square) ** 2 + mean + _TINY)
+        information = float(weight @ square**2)
+        estimate = float(weight @ (excess * square))
+        self.found = Noise(estimate / max(information, _TINY), information)
+        both = (estimate + self.prior.information * self.prior.variance) / (information + self.prior.information)
+        self.noise = min(max(both, 0.0), _MAX_NOISE)
+
+    def sum_up(self) -> Fit:
+        """Sum up the days and their variances."""
+        window, split, variance = self.window, self.split, self.variance
+        kept = self.kept[self.instance]
+        mean = self.mean * kept
+        reported = self.by_day(mean * (1 - split), mean * split)
+        uncapped = self.by_day(self.mean * (1 - split), self.mean * split)
+        cells = window.missing * (self.rates[:, None] * self.levels)
+        uncapped += cells.sum(axis=0)
+        cells *= self.kept[:, None]
+        predicted = cells.sum(axis=0)
+        day_noise = self.noise / window.report_noise
+        squares = kept**2
+        division = self.mean * split * (1 - split)
+        # Noise moves requests from one day of a report to the other; the reports beside it tell of the same days.
+        divided = division + 3 * day_noise * division**2
+        first, second, both = (1 - split) ** 2 * variance, split**2 * variance, split * (1 - split) * variance
+        variances = self.by_day(squares * (first + divided), squares * (second + divided))
+        variances += predicted + day_noise * (cells**2).sum(axis=0)
+        # Levels.
+        weight = self.weights[self.instance] ** 2
+        exact = ((self.weights * self.rates) @ window.covered) * self.levels
+        known = np.diag(exact * (1 + _LEAST_KNOWN) + _TINY + self.levels**2 / self.level_variance)
+        shifted = division + 2 * day_noise * division**2
+        known -= self._matrix(weight * (first + divided), weight * (second + divided), weight * (both - shifted))
+        sensitivity = np.diag(predicted)
+        sensitivity += self._matrix(kept * (first + division), kept * (second + division), kept * (both - division))
+        variances += np.einsum("ij,ij->i", sensitivity @ np.linalg.pinv(known, hermitian=True), sensitivity)
+        # Rates: what depends on them are the predictions, and the expectations within bins.
+        complete = np.maximum(self.shape + self.sums, _TINY)
+        seen = np.maximum(complete - self.by_instance(variance), complete / 10)
+        error = (seen + self.noise * self.rates**2 * (window.covered @ self.levels**2)) / seen**2
+        flat = cells.ravel()
+        index = self.instance * self.days + self.day
+        flat += sum_by(index, kept * split * variance, flat.size)
+        flat += sum_by(index - 1, kept * (1 - split) * variance, flat.size)
+        variances += error @ cells**2
+        return Fit(
+            totals=reported + predicted,
+            variances=np.maximum(variances, 0),
+            predicted=predicted,
+            capped=uncapped - reported - predicted,
+            noise=self.found,
+            rates=self.rates,
+            levels=self.levels,
+            means=self.mean,
+            spreads=variance,
+        )
+
+    def _matrix(self, before: Floats, after: Floats, between: Floats) -> Floats:
+        """Sum values into a (day, day) matrix: of each of a report's two days, and of both together."""
+        matrix: Floats = np.diag(self.by_day(before, after))
+        neighbours = sum_by(self.day, between, self.days)[1:]
+        matrix += np.diag(neighbours, 1) + np.diag(neighbours, -1)
+        return matrix
+
+
+def sum_by(index: Integers, values: Floats, size: int) -> Floats:
+    """Sum values that have the same index, for each index below `size`."""
+    return np.bincount(index, weights=values, minlength=size).astype(np.float64, copy=False)
+
+
+def find_interval(mean: Floats, variance: Floats, factor: float = 1.0) -> tuple[Floats, Floats]:
+    """Give a 90 % interval of numbers that are not negative: quantiles of a gamma distribution (Wilson, Hilferty 1931).
+
+    Args:
+        mean: of the numbers.
+        variance: of their errors.
+        factor: of the interval's width.
+    """
+    mean = np.maximum(mean, 0)
+    unit = variance / np.maximum(9 * mean**2, 1e-12)
+    width = QUANTILE * factor * np.sqrt(unit)
+    lower = mean * np.maximum(1 - unit - width, 0) ** 3
+    upper = mean * np.maximum(1 - unit + width, 0) ** 3
+    return np.minimum(lower, mean), np.maximum(upper, mean)
