@@ -210,7 +210,7 @@ def test_events_and_annotations_of_the_week_are_named(
     simulated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the country and of all countries; beside them our estimate of both days."""
-    events = [make_event(2, text="Iran blocks."), make_event(2, "de"), make_event(9), make_event(3, "")]
+    events = [make_event(2, text="Iran blocks."), make_event(2, "de"), make_event(9), make_event(3, "", "tor")]
     write(simulated, "obfstats-events", pa.Table.from_pylist(events))
     row = {"country": "ir", "transport": "", "lower": 1.0, "upper": 900.0, "predicted": 10.0, "capped": 3.0}
     rows = [{**row, "date": DAY - timedelta(days=7), "users": 555.0}, {**row, "date": DAY, "users": 111.0}]
@@ -224,6 +224,7 @@ def test_events_and_annotations_of_the_week_are_named(
     assert "Known: A report says so." in out
     assert "Not this." not in out
     assert out.count("2026-03-18 drop") == 1
+    assert "2026-03-17 drop (Tor)" in out
     assert "2026-03-11 drop" not in out
     assert "555" in out
     assert "1 lines are damaged and left out, the first is line 4" in err

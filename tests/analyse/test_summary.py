@@ -172,7 +172,7 @@ def make_bridges(shares: list[float], running: float | None = 100.0) -> Any:
 def test_the_last_complete_day_is_summarised(tmp_path: Path, running: float | None) -> None:
     """On the last days of an archive most reports have not arrived; with and without statuses."""
     write_users(tmp_path)
-    write(tmp_path, "obfstats-bridges", make_bridges([0.9] * 18 + [0.3, 0.1], running))
+    write(tmp_path, "obfstats-bridges", make_bridges([0.9] * 18 + [0.6, 0.1], running))
     assert summarise(tmp_path).day == DAY - timedelta(days=2)
     assert "Not all reports of the days after 2026-03-18 have arrived." in show(tmp_path)
     assert summarise(tmp_path, DAY).day == DAY

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from obfstats.analyse.country_names import ALL, country_name
-from obfstats.analyse.events import OBFSTATS
+from obfstats.analyse.events import OBFSTATS, TOR
 from obfstats.analyse.terminal import format_number, make_console, print_table
 from obfstats.commandline import fail
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 WEEK: Final = timedelta(days=7)
 COMPARED_DAYS: Final = 14
 """Days before a day that tell how many bridges usually report."""
+
+COMPLETE: Final = 0.75
+"""How many report on a complete day, as a share of that."""
 
 EVENT_DAYS: Final = 14
 MAX_EVENTS: Final = 15
@@ -165,8 +168,8 @@ def find_complete_day(bridges: pa.Table) -> date | None:
         bridges: date, running (null where there is no status), reporting; one row a day.
 
     Returns:
-        The last day on which the share of running bridges that report is at least half of the median of the two weeks
-        before; without statuses, the number that report. None for an empty table.
+        The last day on which the share of running bridges that report is at least three quarters of the median of the
+        two weeks before; without statuses, the number that report. None for an empty table.
     """
     rows = bridges.select(["date", "running", "reporting"]).sort_by("date").to_pylist()
     for index in range(len(rows) - 1, 0, -1):
@@ -178,7 +181,7 @@ def find_complete_day(bridges: pa.Table) -> date | None:
         else:
             share = rows[index]["reporting"]
             shares = [row["reporting"] for row in earlier]
-        if not shares or share >= median(shares) / 2:
+        if not shares or share >= COMPLETE * median(shares):
             day: date = rows[index]["date"]
             return day
     return rows[0]["date"] if rows else None
@@ -286,7 +289,10 @@ def print_summary(console: Console, summary: Summary, top: int) -> None:
         headings = [title, "90 % interval", "week before", "change", "peak", "on"]
         right_aligned = (1, 2, 3, 4, 5)
         print_table(console, ["country", *headings], [_format(numbers.total, ALL), *countries], right_aligned)
-        transports = [_format(number, number.name) for number in numbers.transports]
+        transports = [
+            _format(number, "<OR>, no transport" if number.name == "<OR>" else number.name)
+            for number in numbers.transports
+        ]
         if transports:
             print_table(console, ["transport", *headings], transports, right_aligned)
     console.print("A change in brackets is one that the intervals of the two days do not tell from none.")
@@ -352,10 +358,10 @@ def _print_events(console: Console, summary: Summary) -> None:
 
 
 def print_events(console: Console, events: Iterable[Mapping[str, Any]]) -> None:
-    """Print rows of the table of events."""
+    """Print rows of the table of events; those of Tor's detector are marked."""
     rows = [
         [
-            f"{event['date']} {event['direction']}",
+            f"{event['date']} {event['direction']}{' (Tor)' if event['detector'] == TOR else ''}",
             country_name(event["country"]),
             event["transport"] or "all",
             format_number(event["value"]),
