@@ -108,3 +108,14 @@ def test_tables_without_rows_have_no_events() -> None:
     """An archive of a day has no published estimate yet."""
     empty = make_estimate(make_users()).slice(0, 0)
     assert len(find_events(CLIENTS_SCHEMA.empty_table(), empty, [])) == 0
+
+
+def test_a_number_that_could_be_anything_has_a_range() -> None:
+    """An interval up to any number is not an error, and no event."""
+    estimate = make_estimate(make_users()[:30])
+    vague = pa.array([1e15] * len(estimate))
+    vague = estimate.set_column(estimate.schema.get_field_index("upper"), "upper", vague)
+    lower = pa.array([0.0] * len(estimate))
+    events, ranges = detect(vague.set_column(vague.schema.get_field_index("lower"), "lower", lower))
+    assert len(events) == 0
+    assert pa.compute.max(ranges["expected_upper"]).as_py() > 1e9

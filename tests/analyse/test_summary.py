@@ -182,6 +182,7 @@ def test_an_archive_whose_bridges_seldom_report_has_complete_days() -> None:
     """A day is compared with the days before, and the first day with nothing."""
     assert find_complete_day(make_bridges([0.2] * 10)) == DAY
     assert find_complete_day(make_bridges([0.9])) == DAY
+    assert find_complete_day(make_bridges([0.0, 0.0, 0.1, 0.0, 0.0])) == DAY - timedelta(days=2)
     assert find_complete_day(make_bridges([])) is None
 
 

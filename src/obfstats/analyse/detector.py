@@ -33,6 +33,9 @@ WEEK: Final = 7
 _INTERVAL: Final = 1.645
 """Half the width of a 90 % interval in standard deviations."""
 
+_LOG_OF_MAX: Final = 40.0
+"""Logarithm of the largest number in a range: more says nothing, and would be too large for an integer."""
+
 _LONG_AGO: Final = -1_000_000
 _SUM_IS_ZERO: Final = np.eye(WEEK) - 1 / WEEK
 _SIGNS: Final = np.array([[-1.0], [1.0]])
@@ -119,6 +122,7 @@ def detect_changes(
     events = np.zeros((2, days, series), dtype=bool)
     for day in range(days):
         expected[:, day], events[:, day] = detector.add_day(numbers[day], below[day], above[day])
+    expected = np.minimum(expected, _LOG_OF_MAX)
     return Detection(np.maximum(0, np.expm1(expected[0])), np.expm1(expected[1]), events[0], events[1])
 
 

@@ -173,6 +173,8 @@ def find_complete_day(bridges: pa.Table) -> date | None:
     """
     rows = bridges.select(["date", "running", "reporting"]).sort_by("date").to_pylist()
     for index in range(len(rows) - 1, 0, -1):
+        if not rows[index]["reporting"]:
+            continue
         running = rows[index]["running"]
         earlier = rows[max(0, index - COMPARED_DAYS) : index]
         if running:
