@@ -140,7 +140,9 @@ def read_pieces(file: BinaryIO, advance: Callable[[int], None]) -> Iterator[Piec
     elif first.startswith(_GZIP):
         chunks = _decompress_gzip(chunks)
     stream = _Stream(chunks)
-    yield from _walk_tar(stream) if _is_header(stream.peek(_BLOCK)) else _split("", stream.rest())
+    first = stream.peek(_BLOCK)
+    is_tar = _is_header(first) or first == _ZERO_BLOCK
+    yield from _walk_tar(stream) if is_tar else _split("", stream.rest())
 
 
 def _read_chunks(file: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
@@ -287,8 +289,8 @@ def _walk_tar(stream: _Stream) -> Iterator[Piece]:
     long_size: int | None = None
     has_end = False
     while header := stream.take(_BLOCK):
-        if header == _ZERO_BLOCK:
-            has_end = True
+        if header == _ZERO_BLOCK[: len(header)]:
+            has_end = has_end or len(header) == _BLOCK
             continue
         if not _is_header(header):
             problem = "truncated" if len(header) < _BLOCK else "corrupt"

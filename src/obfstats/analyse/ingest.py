@@ -48,7 +48,10 @@ _PART = 32 << 20
 """Bytes of rows in memory that are written as a part."""
 
 _TASK = 32 << 20
-"""Bytes of small files that one process reads in a row, and inputs for which no further process is started."""
+"""Bytes of small files that one process reads in a row."""
+
+_ALONE = 8 << 20
+"""Bytes of inputs that are read before another process would have started."""
 
 _MAX_LABELS = 100
 _SMALL_ROWS = 200_000
@@ -148,12 +151,12 @@ def _ingest(paths: Sequence[str], store: Store, workers: int, advance: Callable[
     with store.lock():
         old = store.read_manifest()
         store.remove_leftovers(old)
-        with _Pool(workers if _size_of(paths) > _TASK else 1, old.next_part, advance) as pool:
+        with _Pool(workers if _size_of(paths) > _ALONE else 1, old.next_part, advance) as pool:
             files = list(pool.run(_digest, [(path,) for path in paths]))
             new, to_read, dropped = _plan(old, files)
             result = IngestResult(files=len(to_read), known=len(files) - len(to_read))
             advance(sum(file.size for file in files) - sum(file.size for file in to_read))
-            for task in pool.run(_read_files, [(str(store.folder), group) for group in _group(to_read)]):
+            for task in pool.run(_read_files, [(str(store.folder), group) for group in _group(to_read, workers)]):
                 new.parts += task.parts
                 new.digests |= dict.fromkeys(task.changed_sources, "")
                 _add(result, task.found)
@@ -188,18 +191,19 @@ def _plan(old: Manifest, files: Sequence[_File]) -> tuple[Manifest, list[_File],
     return new, to_read, dropped
 
 
-def _group(files: Sequence[_File]) -> list[list[_File]]:
+def _group(files: Sequence[_File], workers: int) -> list[list[_File]]:
     """Group files into tasks: large ones alone and first, small ones in the order of their paths."""
-    large = sorted((file for file in files if file.size >= _TASK), key=lambda file: -file.size)
-    groups = [[file] for file in large]
+    limit = min(_TASK, sum(file.size for file in files) // (2 * workers))
+    groups = [[file] for file in sorted(files, key=lambda file: -file.size) if file.size >= limit]
     group: list[_File] = []
+    size = 0
     for file in files:
-        if file.size >= _TASK:
-            continue
-        group.append(file)
-        if sum(other.size for other in group) >= _TASK:
-            groups.append(group)
-            group = []
+        if file.size < limit:
+            group.append(file)
+            size += file.size
+            if size >= limit:
+                groups.append(group)
+                group, size = [], 0
     return [*groups, group] if group else groups
 
 
