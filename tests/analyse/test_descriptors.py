@@ -13,6 +13,7 @@ import stem.descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz import fuzz_descriptors
 from tests.analyse.texts import DOCUMENT, EXTRA_INFO, FINGERPRINT, SERVER, STATUS, Reading, members_of
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -373,3 +374,15 @@ def test_how_descriptors_are_distributed_does_not_matter(texts: list[str], data:
     one, many = Reading("".join(texts)), Reading(*files)
     assert one.sorted_rows() == many.sorted_rows()
     assert (one.read, one.skipped) == (many.read, many.skipped)
+
+
+@given(st.binary(max_size=60))
+def test_the_fuzz_target_holds(data: bytes) -> None:
+    """The fuzz target's invariant, for damage anywhere in a file and in an archive."""
+    fuzz_descriptors.check(data)
+
+
+def test_the_fuzz_targets_good_file_is_good() -> None:
+    """The fuzz target damages a good file."""
+    reading = Reading(fuzz_descriptors.GOOD_FILE)
+    assert (sum(reading.read.values()), reading.damaged, reading.skipped) == (4, [], {})
