@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import stem.descriptor
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz import fuzz_descriptors
@@ -376,6 +376,7 @@ def test_how_descriptors_are_distributed_does_not_matter(texts: list[str], data:
     assert (one.read, one.skipped) == (many.read, many.skipped)
 
 
+@settings(max_examples=30)
 @given(st.binary(max_size=60))
 def test_the_fuzz_target_holds(data: bytes) -> None:
     """The fuzz target's invariant, for damage anywhere in a file and in an archive."""
