@@ -210,12 +210,12 @@ class _Lines:
     def __init__(self, texts: Sequence[Text]) -> None:
         self._texts = texts
         contents = [text.content for text in texts]
-        cut_texts = [index for index, content in enumerate(contents) if not content.endswith(b"\n")]
+        cut_texts = [index for index, content in enumerate(contents) if content[-1:] != b"\n"]
         for index in cut_texts:
             contents[index] += b"\n"
-        text_offsets = np.cumsum([0, *map(len, contents)])
-        self._text_offsets = text_offsets
-        self.data = b"".join([*contents, bytes(_WORD)])
+        self._text_offsets = np.cumsum([0, *map(len, contents)])
+        contents.append(bytes(_WORD))
+        self.data = b"".join(contents)
         if not self.data.isascii():
             self.data = self.data.translate(_TO_ASCII)
         self._bytes = np.frombuffer(self.data, np.uint8)
@@ -227,8 +227,8 @@ class _Lines:
             pa.binary(), len(ends), [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)]
         )
         self._first_words = self._words[self.offsets[:-1]]
-        self.text_lines = np.searchsorted(self.offsets, text_offsets[:-1])
-        self.cut_lines = np.searchsorted(self.offsets, text_offsets[1:])[cut_texts] - 1
+        self.text_lines = np.searchsorted(self.offsets, self._text_offsets[:-1])
+        self.cut_lines = np.searchsorted(self.offsets, self._text_offsets[1:])[cut_texts] - 1
         self.skipped: Counter[str] = Counter()
         self._find_regions()
 

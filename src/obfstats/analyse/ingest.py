@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-BATCH_SIZE = 16 << 20
+BATCH_SIZE = 12 << 20
 """Bytes of text that are split at once."""
 
-_PART = 32 << 20
+_PART = 16 << 20
 """Bytes of rows in memory that are written as a part."""
 
 _TASK = 32 << 20
