@@ -103,3 +103,19 @@ def test_help_into_a_full_disk_is_no_traceback() -> None:
     result = run(["bash", "-c", f"{OBFSTATS} --help >/dev/full"])
     assert result.returncode == 2
     assert re.fullmatch(r"obfstats: cannot write to standard output: No space left [^\n]*\n", result.stderr.decode())
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in cli.COMMANDS if command.extra], ids=lambda command: command.name
+)
+def test_a_missing_extra_is_named(command: Command) -> None:
+    """Where an extra's library is not installed, one line says what to install."""
+    words = shlex.split(command.example)[1:]
+    missing = "".join(f"sys.modules['{name}'] = None; " for name in ("duckdb", "numpy", "pyarrow"))
+    program = f"import sys; {missing}from obfstats.cli import main; sys.exit(main({words!r}))"
+    result = run([sys.executable, "-c", program])
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert re.fullmatch(
+        rf"obfstats {command.name}: the library \w+ is not installed; install obfstats\[{command.extra}\]\n",
+        result.stderr.decode(),
+    )

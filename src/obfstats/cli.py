@@ -70,7 +70,7 @@ def _run(words: Sequence[str]) -> int:
             raise
         return fail(
             options.parser.prog,
-            f"the library {error.name} is not installed; install obfstats with its extra: obfstats[{command.extra}]",
+            f"the library {str(error.name).partition('.')[0]} is not installed; install obfstats[{command.extra}]",
         )
     try:
         status: int = run(options)

@@ -13,6 +13,54 @@ if TYPE_CHECKING:
     import argparse
 
 
+DUCKDB, SPARK = "duckdb", "spark"
+
+SUMMARY_ROWS = 15
+"""Countries that a summary names; the others are one row."""
+
+
+def add_analyse(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats analyse`."""
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        type=Path,
+        nargs="+",
+        help="a file or folder with descriptors of bridges, as CollecTor has them, or with documents of obfstats; "
+        "archives (.tar, .tar.gz, .tar.xz) as they are",
+    )
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="DIR", help="folder of the results; a later run adds to it"
+    )
+    parser.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="FILE",
+        help="what is known to have happened, with the columns of Tor's metrics-timeline: CSV, or a table in Markdown",
+    )
+    parser.add_argument(
+        "--as-of",
+        type=argument_type(_parse_date),
+        metavar="YYYY-MM-DD",
+        help="estimate as on this day: it and the day before are left out, as not all reports have arrived (default: "
+        "today)",
+    )
+    parser.add_argument(
+        "--workers", type=positive_number, metavar="N", help="processes that read (default: one for each processor)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=(DUCKDB, SPARK),
+        default=DUCKDB,
+        help="what computes Tor Metrics' estimate: this machine, or a cluster (default: duckdb)",
+    )
+    parser.add_argument(
+        "--spark",
+        metavar="sc://HOST:PORT",
+        help="with --engine spark: the Spark Connect server; DIR must be on all machines",
+    )
+
+
 def add_simulate(parser: argparse.ArgumentParser) -> None:
     """Add the options of `obfstats simulate`."""
     parser.add_argument(
@@ -81,9 +129,9 @@ def add_summary(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top",
         type=positive_number,
-        default=15,
+        default=SUMMARY_ROWS,
         metavar="N",
-        help="countries to name; the others are one row (default: 15)",
+        help=f"countries to name; the others are one row (default: {SUMMARY_ROWS})",
     )
 
 
@@ -154,6 +202,15 @@ def _parse_number(text: str) -> int:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        name="analyse",
+        purpose="turn descriptors of bridges and documents into users by country, with their uncertainty and events",
+        example="obfstats analyse bridge-extra-infos-2026-10.tar.xz bridge-statuses-2026-10.tar.xz --to results",
+        add_options=add_analyse,
+        run="obfstats.analyse.analysis:run_analyse",
+        notes="  obfstats analyse collector/recent --to results --annotations timeline.csv\n",
+        extra="analyse",
+    ),
     Command(
         name="summary",
         purpose="print what an analysis found: users by country and transport, changes, events",

@@ -1,0 +1,247 @@
+"""The command `obfstats analyse`: from descriptors and documents to numbers of every day, in one step.
+
+    INPUT... -> ingest -> DIR/store -> estimates -> DIR/tables/*.parquet, DIR/*.csv -> the summary
+
+Rules:
+
+- Only days that depend on changed rows are estimated again; other days keep their rows in DIR/tables. Events are found
+  anew in all days: that takes a moment.
+- The store remembers changed days until the results are on the disk, so that a run that was ended is made up for.
+- Yesterday and later days (UTC) are left out, as Tor Metrics does: their reports have not all arrived. They stay
+  pending.
+- Results go to files, the summary to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow.compute as pc
+
+from obfstats.analyse import clients, panel, published, robust
+from obfstats.analyse.annotations import AnnotationsError, load_annotations
+from obfstats.analyse.archives import InputError, find_files
+from obfstats.analyse.commands import SPARK, SUMMARY_ROWS
+from obfstats.analyse.engine import DuckDbEngine, EngineError, SparkEngine
+from obfstats.analyse.events import find_events
+from obfstats.analyse.ingest import ingest
+from obfstats.analyse.outputs import read_table, replace_days, write_published, write_table
+from obfstats.analyse.published import PublishedTables
+from obfstats.analyse.store import SCHEMAS, Store, StoreError
+from obfstats.analyse.summary import NoAnalysisError, find_complete_day, print_summary, summarise
+from obfstats.analyse.terminal import make_console
+from obfstats.analyse.tor_detector import add_ranges
+from obfstats.commandline import UsageError, fail, print_error
+from obfstats.progress import show_progress
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from obfstats.analyse.annotations import Annotation
+    from obfstats.analyse.engine import Engine
+    from obfstats.analyse.ingest import IngestResult
+
+_PROGRAM = "obfstats analyse"
+_EPOCH = date(1970, 1, 1)
+
+
+def run_analyse(options: argparse.Namespace) -> int:
+    """Run the command.
+
+    Args:
+        options: those of commands.py.
+
+    Returns:
+        The exit status: 0; 1 if nothing that was read is a descriptor or a document; 2 if something cannot be read or
+        written.
+
+    Raises:
+        UsageError: if options do not go together.
+    """
+    if (options.spark is not None) != (options.engine == SPARK):
+        raise UsageError("--engine spark and --spark sc://HOST:PORT go together")
+    warn = partial(print_error, _PROGRAM)
+    today = options.as_of or datetime.now(UTC).date()
+    try:
+        annotations = [] if options.annotations is None else load_annotations(options.annotations, warn)
+        size = sum(path.stat().st_size for path in find_files(options.inputs))
+        options.to.mkdir(parents=True, exist_ok=True)
+        store = Store(options.to / "store")
+        with _open_engines(options.to, options.spark) as engines:
+            with show_progress(size) as advance:
+                found = ingest(options.inputs, store, workers=options.workers or os.cpu_count() or 1, advance=advance)
+            _report(found, warn)
+            if not store.days():
+                warn("none of this is a descriptor of bridges or a document; see docs/analyse.md for what can be read")
+                return 1
+            estimate(options.to, store, engines, today=today, annotations=annotations)
+    except (AnnotationsError, EngineError, InputError, StoreError) as error:
+        return fail(_PROGRAM, str(error))
+    except ModuleNotFoundError as error:
+        return fail(
+            _PROGRAM, f"the library {str(error.name).partition('.')[0]} is not installed; install obfstats[spark]"
+        )
+    except OSError as error:
+        return fail(_PROGRAM, f"{error.filename or options.to}: {error.strerror or error}")
+    return _summarise(options.to, warn)
+
+
+class Engines(NamedTuple):
+    """What runs queries.
+
+    Attributes:
+        published: for the published estimate, which a cluster can compute.
+        local: for our own estimates, whose arrays are in this process.
+    """
+
+    published: Engine
+    local: Engine
+
+
+@contextmanager
+def _open_engines(folder: Path, spark: str | None) -> Iterator[Engines]:
+    with TemporaryDirectory(prefix=".duckdb-", dir=folder) as temporary:
+        local = DuckDbEngine(folder / temporary, threads=os.cpu_count() or 1)
+        try:
+            remote = local if spark is None else SparkEngine(spark)
+            yield Engines(remote, local)
+            if remote is not local:
+                remote.close()
+        finally:
+            local.close()
+
+
+def _report(found: IngestResult, warn: Callable[[str], None]) -> None:
+    """Say what was read, and what was not and why."""
+    warn(f"read {found.files:,} new files of {found.files + found.known:,}: {_list(found.read) or 'no descriptors'}")
+    if found.skipped:
+        warn(f"left out, because no estimate needs it: {_list(found.skipped)}")
+    for what, damage in found.damaged.items():
+        warn(f"left out, because it is damaged: {damage.count:,} times {what}; the first at {damage.first}")
+
+
+def _list(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{numbers[name]:,} {name}" for name in sorted(numbers))
+
+
+def estimate(
+    folder: Path, store: Store, engines: Engines, *, today: date, annotations: Sequence[Annotation] = ()
+) -> None:
+    """Estimate the days whose rows have changed, and write all results.
+
+    Args:
+        folder: of the results.
+        store: the archive.
+        engines: run the queries.
+        today: yesterday and later days are left out.
+        annotations: what is known to have happened.
+    """
+    yesterday = (today - _EPOCH).days - 1
+    changed = store.pending_days()
+    estimated = range(min(store.days(), default=0) - 1, yesterday)
+    published_days = [day for day in sorted(published.affected_days(changed)) if day in estimated]
+    our_days = [day for day in sorted(panel.affected_days(changed)) if day in estimated]
+
+    with show_progress(len(published_days) + 2 * len(our_days), unit="days") as advance:
+        estimate_ours(folder, store, engines.local, our_days, advance)
+        estimate_as_published(folder, store, engines.published, published_days, today=today, advance=advance)
+    ranges = add_ranges(_read_rows(folder, "userstats"))
+    write_table(folder, "clients", ranges)
+    users = _read_rows(folder, "obfstats-users")
+    # The last days of an archive have few reports. A drop there would be gone with the next run.
+    complete_day = find_complete_day(_read_rows(folder, "obfstats-bridges"))
+    if complete_day is not None:
+        users = users.filter(pc.less_equal(users["date"], complete_day))
+    write_table(folder, "obfstats-events", find_events(ranges, users, annotations))
+    store.clear_pending_days(before=yesterday)
+
+
+def estimate_ours(
+    folder: Path, store: Store, engine: Engine, days: Sequence[int], advance: Callable[[int], None]
+) -> None:
+    """Make our own estimates of some days, and write the tables of all days.
+
+    Args:
+        folder: of the results.
+        store: the archive.
+        engine: runs the queries.
+        days: which days to estimate.
+        advance: takes the number of days that are done, twice for each day.
+    """
+    for name in ("reports", "cells", "statuses", "documents", "document_cells"):
+        engine.open_table(name, store.files(name), SCHEMAS[name])
+    users, bridges = robust.estimate_users(engine.query, days, advance)
+    tables = {
+        "obfstats-users": users,
+        "obfstats-bridges": bridges,
+        "obfstats-clients": clients.estimate_clients(engine.query, days, advance),
+    }
+    for name, rows in tables.items():
+        _write_days(folder, name, rows, days)
+
+
+def estimate_as_published(
+    folder: Path,
+    store: Store,
+    engine: Engine,
+    days: Sequence[int],
+    *,
+    today: date,
+    advance: Callable[[int], None],
+) -> None:
+    """Make Tor Metrics' estimate of some days, and write the tables of all days.
+
+    Args:
+        folder: of the results.
+        store: the archive.
+        engine: runs the queries.
+        days: which days to estimate.
+        today: yesterday and later days are left out.
+        advance: takes the number of days that are done.
+    """
+    rows = published.estimate_published(engine, store, days, today=today, advance=advance)
+    dates = _dates(days)
+    userstats = replace_days(read_table(folder, "userstats"), rows.userstats, dates)
+    combined = replace_days(read_table(folder, "userstats-combined"), rows.combined, dates)
+    write_published(
+        folder,
+        PublishedTables(
+            userstats.sort_by(list(published.USERSTATS_ORDER)), combined.sort_by(list(published.COMBINED_ORDER))
+        ),
+    )
+
+
+def _write_days(folder: Path, name: str, rows: pa.Table, days: Sequence[int]) -> None:
+    """Replace the rows of some days in a table of ours."""
+    order = [(key, "ascending") for key in ("date", "country", "transport") if key in rows.column_names]
+    write_table(folder, name, replace_days(read_table(folder, name), rows, _dates(days)).sort_by(order))
+
+
+def _dates(days: Sequence[int]) -> list[date]:
+    return [_EPOCH + timedelta(days) for days in days]
+
+
+def _read_rows(folder: Path, name: str) -> pa.Table:
+    """Read a table that was written before."""
+    table = read_table(folder, name)
+    assert table is not None  # noqa: S101 - written by estimate_ours or estimate_as_published
+    return table
+
+
+def _summarise(folder: Path, warn: Callable[[str], None]) -> int:
+    try:
+        summary = summarise(folder, None)
+    except NoAnalysisError as error:
+        warn(f"{error}")
+        return 0
+    print_summary(make_console(), summary, SUMMARY_ROWS)
+    return 0
