@@ -1,6 +1,8 @@
 """Events on simulated blockings: Tor's detector and ours side by side. Nothing is timed.
 
-Numbers of countries are drawn as such (event_series.py), with everything that troubles a detector.
+- Series: numbers of countries that are drawn as such (event_series.py), with everything that troubles a detector.
+- Archives: bridges are simulated, their archive is written and read, and each detector works on its own estimate of it:
+  Tor's on the published one, ours on ours.
 
 Found is a blocking with a drop in its first seven days. Drops in those days and rises in the seven days after the end
 are no false alarms, and neither is one that comes late, in the rest of the blocking or within two weeks of its end, if
@@ -13,18 +15,22 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from bench.event_archives import CODES, draw_settings, estimate_archive
 from bench.event_series import draw_series
 from bench.report import main, progress
 from obfstats.analyse.detector import DEFAULT, Settings, detect_changes
-from obfstats.analyse.tor_detector import compute_ranges
+from obfstats.analyse.events import RISE, detect, find_tor_events
+from obfstats.analyse.tor_detector import add_ranges, compute_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import date
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from bench.event_series import Blocking, Series
@@ -39,6 +45,22 @@ WINDOW = 7
 
 THRESHOLDS = (8, 16, 32)
 """Of our CUSUM; the first is the default."""
+
+
+class Plan(NamedTuple):
+    """How much to simulate.
+
+    Attributes:
+        series: worlds that are drawn as series.
+        archives: worlds of bridges.
+        bridges: of each of these.
+        days: of each of these.
+    """
+
+    series: int
+    archives: int
+    bridges: int
+    days: int
 
 
 @dataclass
@@ -147,7 +169,12 @@ def write_table(title: str, tor: Score, ours: Sequence[Score]) -> str:
     return "\n".join([head, *rows])
 
 
-def measure(worlds: int) -> str:
+def measure(plan: Plan) -> str:
+    """Measure all worlds, and write the tables."""
+    return f"{measure_series(plan.series)}\n\n{measure_archives(plan)}"
+
+
+def measure_series(worlds: int) -> str:
     """Measure on series of countries."""
     tor, ours = Score(), [Score() for _ in THRESHOLDS]
     progress(f"{worlds} worlds of {COUNTRIES} countries and {DAYS} days")
@@ -159,5 +186,29 @@ def measure(worlds: int) -> str:
     return write_table("Series of countries with 10 to 100,000 users", tor, ours)
 
 
+def measure_archives(plan: Plan) -> str:
+    """Measure on archives of simulated bridges."""
+    tor, ours = Score(), [Score() for _ in THRESHOLDS]
+    for seed in range(FIRST_SEED, FIRST_SEED + plan.archives):
+        progress(f"{plan.bridges} bridges for {plan.days} days, seed {seed}")
+        settings, blockings = draw_settings(seed, plan.bridges, plan.days)
+        published, users = estimate_archive(settings)
+        tor.add(_arrange(find_tor_events(add_ranges(published)), settings.first_day, plan.days), blockings)
+        for score, threshold in zip(ours, THRESHOLDS, strict=True):
+            score.add(_arrange(detect(users, scale(threshold))[0], settings.first_day, plan.days), blockings)
+    title = f"Archives of {plan.bridges} bridges with {20 * plan.bridges:,} users in {len(CODES)} countries"
+    return write_table(title, tor, ours)
+
+
+def _arrange(events: pa.Table, first_day: date, days: int) -> Events:
+    """Arrange the events of countries as [day, country]."""
+    found = np.zeros((2, days, len(CODES)), dtype=bool)
+    for event in events.to_pylist():
+        if event["country"] in CODES and not event["transport"]:
+            day = (event["date"] - first_day).days
+            found[int(event["direction"] == RISE), day, CODES.index(event["country"])] = True
+    return found[0], found[1]
+
+
 if __name__ == "__main__":
-    sys.exit(main("events", measure, 20, 4))
+    sys.exit(main("events", measure, Plan(20, 4, 300, 150), Plan(4, 1, 100, 100)))
