@@ -28,7 +28,7 @@ def make_estimate(users: np.ndarray[Any, Any]) -> Any:
     rows = [
         {"date": FIRST + timedelta(day), "country": country, "transport": "", "users": number}
         for day, numbers in enumerate(users)
-        for country, number in zip(["", *COUNTRIES], [numbers.sum(), *numbers], strict=True)
+        for country, number in zip(["", *COUNTRIES], [np.nansum(numbers), *numbers], strict=True)
     ]
     for row in rows:
         row |= {"lower": row["users"] * 0.95, "upper": row["users"] * 1.05}
@@ -119,3 +119,16 @@ def test_a_number_that_could_be_anything_has_a_range() -> None:
     events, ranges = detect(vague.set_column(vague.schema.get_field_index("lower"), "lower", lower))
     assert len(events) == 0
     assert pa.compute.max(ranges["expected_upper"]).as_py() > 1e9
+
+
+def test_later_days_and_new_countries_do_not_change_past_events() -> None:
+    """The rows of the first days are the same as on the evening of the last of them."""
+    users = make_users()
+    users[:45, 2] = np.nan
+    estimate = make_estimate(users)
+    estimate = estimate.filter(pa.compute.invert(pa.compute.is_nan(estimate["users"])))
+    on_that_day = estimate.filter(pa.compute.less(estimate["date"], pa.scalar(FIRST + timedelta(45))))
+    for at_the_end, early in zip(detect(estimate), detect(on_that_day), strict=True):
+        past = at_the_end.filter(pa.compute.less(at_the_end["date"], pa.scalar(FIRST + timedelta(45))))
+        assert past.to_pylist() == early.to_pylist()
+        assert len(past)
