@@ -114,6 +114,11 @@ def test_the_real_samples_become_a_table(tmp_path: Path) -> None:
     assert b"6 bridge-extra-info, 2 bridge-network-status, 4 bridge-server-descriptor" in result.stderr
     assert b"7 @type extra-info 1.0" in result.stderr
     assert b"users" in result.stdout
+    with (tmp_path / "results" / "obfstats-users.csv").open() as file:
+        totals = {row["date"]: float(row["users"]) for row in csv.DictReader(file) if row["country"] == ""}
+    # The six reports cover these days; between them there is no number.
+    assert sorted(totals) == [f"2019-03-{day}" for day in ("01", "07", "08", "13", "14", "19", "20")]
+    assert totals["2019-03-14"] == pytest.approx(0.95 * 44 / 10, rel=0.1)
 
 
 def test_what_is_no_descriptor_is_said(tmp_path: Path) -> None:

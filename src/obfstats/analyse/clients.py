@@ -179,10 +179,13 @@ def estimate_clients(query: Query, days: Iterable[int], advance: Callable[[int],
     first, last = ((bounds[name][0].as_py() - 1) // DAY for name in ("first", "last"))
     for block in plan_blocks(wanted, first, last):
         documents = load_documents(query, block.window_first - 1, min(block.window_last + 1, last))
-        chosen = [day for day in range(block.first, block.last + 1) if day in wanted]
-        at = np.array(chosen) - documents.first_day
-        covered = add_coverage(documents.running.shape, documents.instance, documents.day, documents.share)
-        bridges = covered.sum(axis=0)[at]
+        covered = add_coverage(documents.running.shape, documents.instance, documents.day, documents.share).sum(axis=0)
+        # Where the archive has a gap there is no number, which is not the number 0.
+        known = (covered > 0) | (documents.running.sum(axis=0) > 0)
+        at = np.array([day for day in range(block.first, block.last + 1) if day in wanted], int) - documents.first_day
+        at = at[known[at]]
+        chosen = (at + documents.first_day).tolist()
+        bridges = covered[at]
         for (country, transport), columns in estimate_documents(documents, block).items():
             rows.add(chosen, country, transport, *(None if one is None else one[at] for one in columns), bridges)
         advance(len(chosen))
