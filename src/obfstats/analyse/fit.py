@@ -47,7 +47,7 @@ _MAX_NOISE = 2.0
 _FIRST_LEVEL_VARIANCE = 0.1
 _MIN_LEVEL_VARIANCE = 1e-5
 _MIN_LEVEL = 1e-3
-_FIRST_NOISE_ROUND = 2
+_NOISE_ROUNDS = (2, 4, 7)
 _LEAST_KNOWN = 0.02
 """Share of the levels' information that is assumed to be left, however much is hidden."""
 
@@ -147,7 +147,7 @@ def fit_cell(window: Window, seen: Observations, kept: Floats, prior: Noise) -> 
         model.expect()
         model.fit_rates()
         model.fit_levels()
-        if number >= _FIRST_NOISE_ROUND:
+        if number in _NOISE_ROUNDS:
             model.fit_noise()
     return model.sum_up()
 
@@ -167,6 +167,13 @@ class _Model:
         self.day = window.day[seen.reports]
         self.share = window.share[seen.reports]
         self.trusted = kept >= 1
+        # Noise is learned from trusted instances that ever say more than 0.
+        informative = self.trusted & (np.bincount(self.instance, minlength=self.instances) > 0)
+        self.informative = np.flatnonzero(informative[window.instance])
+        places = np.zeros(len(window.instance), dtype=np.intp)
+        places[self.informative] = np.arange(len(self.informative))
+        self.is_informative = informative[self.instance]
+        self.place = places[seen.reports[self.is_informative]]
         exposure = window.covered.sum(axis=1)
         self.known = (exposure > 0) & self.trusted
         self.values = np.flatnonzero(seen.uncertainty > 0)
@@ -245,16 +252,17 @@ class _Model:
 
     def fit_noise(self) -> None:
         """Weighted least squares of (x - mean)^2 - mean on mean^2 over all reports, combined with what was known."""
-        window = self.window
-        level = window.share * self.levels[window.day] + (1 - window.share) * self.levels[window.day - 1]
-        mean = self.rates[window.instance] * level
-        excess = mean**2 - mean
-        of_seen = mean[self.seen.reports]
-        excess[self.seen.reports] += (self.mean - of_seen) ** 2 + self.variance - of_seen**2
-        square = mean**2
-        weight = self.trusted[window.instance] / (2 * (mean + self.noise * square) ** 2 + mean + _TINY)
-        information = float(weight @ square**2)
-        estimate = float(weight @ (excess * square))
+        share, day = self.window.share[self.informative], self.window.day[self.informative]
+        mean = self.rates[self.window.instance[self.informative]]
+        mean *= share * self.levels[day] + (1 - share) * self.levels[day - 1]
+        square = mean * mean
+        excess = square - mean
+        of_seen, seen = mean[self.place], self.is_informative
+        excess[self.place] += (self.mean[seen] - of_seen) ** 2 + self.variance[seen] - of_seen**2
+        spread = mean + self.noise * square
+        weight = square / (2 * spread * spread + mean + _TINY)
+        # Not BLAS: its threads cost more than they save here.
+        information, estimate = float((weight * square).sum()), float((weight * excess).sum())
         self.found = Noise(estimate / max(information, _TINY), information)
         both = (estimate + self.prior.information * self.prior.variance) / (information + self.prior.information)
         self.noise = min(max(both, 0.0), _MAX_NOISE)
@@ -286,7 +294,7 @@ class _Model:
         known -= self._matrix(weight * (first + divided), weight * (second + divided), weight * (both - shifted))
         sensitivity = np.diag(predicted)
         sensitivity += self._matrix(kept * (first + division), kept * (second + division), kept * (both - division))
-        variances += np.einsum("ij,ij->i", sensitivity @ np.linalg.pinv(known, hermitian=True), sensitivity)
+        variances += np.maximum((sensitivity * np.linalg.solve(known, sensitivity.T).T).sum(axis=1), 0)
         # Rates: what depends on them are the predictions, and the expectations within bins.
         complete = np.maximum(self.shape + self.sums, _TINY)
         seen = np.maximum(complete - self.by_instance(variance), complete / 10)

@@ -39,18 +39,28 @@ class Past:
     reports: Floats
     parts: Mapping[tuple[str, str], list[Part]]
 
-    def trust(self, line: str, key: str, panel: Panel, day: int) -> Floats:
-        """Give the trust in each instance of a panel before a day, as a multiple of the cell's mean."""
+    def find(self, panel: Panel) -> Integers:
+        """Give the row of each instance of a panel; that of one without a past is the number of rows."""
+        names = map(" ".join, zip(panel.fingerprints, panel.nicknames, strict=True))
+        return np.array([self.rows.get(name, len(self.rows)) for name in names], dtype=np.intp)
+
+    def trust(self, line: str, key: str, rows: Integers, day: int) -> Floats:
+        """Give the trust in instances before a day, as a multiple of the cell's mean.
+
+        Args:
+            line: of the cell: total or requests.
+            key: of the cell.
+            rows: of the instances.
+            day: number since 1970-01-01.
+        """
         blocks = min(max((day - self.first_day) // BLOCK_DAYS, 1), self.reports.shape[1])
         reports = self.reports[:, :blocks]
         numbers, count = np.zeros((2, *reports.shape))
-        for block, rows, sums, above in self.parts.get((line, key), []):
+        for block, there, sums, above in self.parts.get((line, key), []):
             if block < blocks:
-                numbers[rows, block], count[rows, block] = sums, above
+                numbers[there, block], count[there, block] = sums, above
         grown = grow_trust(guess_rates(numbers, count, reports), reports)[:, -1]
-        names = map(" ".join, zip(panel.fingerprints, panel.nicknames, strict=True))
-        index = np.array([self.rows.get(name, len(grown)) for name in names], dtype=np.intp)
-        return np.append(grown, UNPROVEN_SIZE)[index]
+        return np.append(grown, UNPROVEN_SIZE)[rows]
 
 
 def load_past(query: Query, first: int, last: int) -> Past:

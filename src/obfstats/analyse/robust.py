@@ -185,6 +185,7 @@ class _BlockEstimator:
         self.history = Reports(panel.instance, panel.day, panel.days, past.first_day - panel.first_day)
         self.offset = block.first - panel.first_day - self.first
         self.length = block.last - block.first + 1
+        self.rows = past.find(panel)
         self.noise = SharedNoise()
         self.calibration = Calibration(np.random.default_rng(block.window_first))
 
@@ -236,7 +237,7 @@ class _BlockEstimator:
         frame, chosen = window
         place = _places(chosen, len(self.panel.instance))
         in_window = place[reports] >= 0
-        trust = self.past.trust(line, key, self.panel, self.block.window_first)
+        trust = self.past.trust(line, key, self.rows, self.block.window_first)
         exposure = frame.covered.sum(axis=1)
         capped = cap_cell(
             self.history, reports, numbers, in_window=in_window, exposure=exposure, trust=trust, free=free
