@@ -123,6 +123,11 @@ def progress(text: str) -> None:
 
 
 def surroundings(*peers: str) -> str:
+    """Describe in one line what figures of two sides were measured with."""
+    return f"{describe_machine(*peers)} Both sides in turn; figures and ratios are medians of the rounds'."
+
+
+def describe_machine(*peers: str) -> str:
     """Describe in one line what the figures were measured with, so that those of two machines can be compared."""
     congestion = _CONGESTION.read_text().strip() if _CONGESTION.exists() else "of an unknown kind"
     facts = [
@@ -132,7 +137,7 @@ def surroundings(*peers: str) -> str:
         f"TCP congestion control {congestion}",
         *peers,
     ]
-    return f"Measured with {', '.join(facts)}. Both sides in turn; figures and ratios are medians of the rounds'."
+    return f"Measured with {', '.join(facts)}."
 
 
 def table(ours: str, peer: str, rows: Sequence[Comparison]) -> str:

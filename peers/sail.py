@@ -26,8 +26,8 @@ sys.stdin.read()
 
 
 @contextmanager
-def run_sail(folder: Path) -> Iterator[str]:
-    """Run the server; give its address for Spark's clients.
+def sail_server(folder: Path) -> Iterator[tuple[Child, str]]:
+    """Run the server; give its process, and its address for Spark's clients.
 
     Args:
         folder: for its temporary tables.
@@ -36,4 +36,4 @@ def run_sail(folder: Path) -> Iterator[str]:
         [sys.executable, "-c", _PROGRAM], environment={"SAIL_EXECUTION__CHECKPOINT__PATH": str(folder)}
     ) as server:
         port = server.wait_for_line("stdout", r"^port ([0-9]+)$")[1]
-        yield f"sc://127.0.0.1:{port}"
+        yield server, f"sc://127.0.0.1:{port}"

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(sys.version_info >= (3, 15), reason="pandas 2, w
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine]:
     """A connection to pysail's server."""
     need_module(sail.PACKAGE)
-    with sail.run_sail(tmp_path_factory.mktemp("sail")) as url:
+    with sail.sail_server(tmp_path_factory.mktemp("sail")) as (_, url):
         engine = SparkEngine(url)
         yield engine
         engine.close()
