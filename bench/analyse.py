@@ -58,7 +58,10 @@ def measure(size: Size) -> str:
         contents = list(clone(size.descriptors))
         write_archive(archive, contents)
         progress(f"{size.rounds} rounds in memory")
-        columns = _in_turn(size, _split, _stem, b"".join(contents))
+        text = b"".join(contents)
+        del contents
+        columns = _in_turn(size, _split, _stem, text)
+        del text
         progress(f"{size.rounds} rounds from an archive to Parquet")
         whole = _in_turn(size, _ingest, _stem_archive, archive)
         ran = run((sys.executable, "-m", "bench.analyse", "ingest", str(archive)), Path(__file__).parents[1])

@@ -269,12 +269,11 @@ def _is_header(block: bytes) -> bool:
 
 
 def _read_number(field: bytes) -> int:
-    """Read a number of a header: octal digits, or GNU's binary form; -1 if it is neither."""
+    """Read a number of a header: octal digits, or GNU's binary form; negative if it is neither."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
-    digits = field.strip(b" \0")
     try:
-        return int(digits, 8) if digits.isdigit() else -1
+        return int(field.rstrip(b"\0 "), 8)
     except ValueError:
         return -1
 
@@ -289,7 +288,7 @@ def _walk_tar(stream: _Stream) -> Iterator[Piece]:
     long_size: int | None = None
     has_end = False
     while header := stream.take(_BLOCK):
-        if header == _ZERO_BLOCK[: len(header)]:
+        if not header[0] and header == _ZERO_BLOCK[: len(header)]:
             has_end = has_end or len(header) == _BLOCK
             continue
         if not _is_header(header):
@@ -298,16 +297,17 @@ def _walk_tar(stream: _Stream) -> Iterator[Piece]:
         has_end = False
         kind = header[156:157]
         size = _read_number(header[124:136]) if long_size is None else long_size
-        if size < 0 or (kind in _EXTENDED and size > _MAX_EXTENDED_HEADER):
+        is_extended = kind in _EXTENDED
+        if size < 0 or (is_extended and size > _MAX_EXTENDED_HEADER):
             raise ArchiveError("tar archive is corrupt", stream.offset - _BLOCK)
-        if kind in _EXTENDED:
+        if is_extended:
             new_name, new_size = _read_extended_header(kind, _take_member(stream, size))
             long_name = long_name if new_name is None else new_name
             long_size = long_size if new_size is None else new_size
             continue
         name = _read_name(header) if long_name is None else long_name
         long_name = long_size = None
-        is_file = kind in _REGULAR and not name.endswith("/")
+        is_file = kind in _REGULAR and name[-1:] != "/"
         if size <= _PIECE:
             content = _take_member(stream, size)
             if is_file:
@@ -323,8 +323,9 @@ def _walk_tar(stream: _Stream) -> Iterator[Piece]:
 
 def _take_member(stream: _Stream, size: int) -> bytes:
     """Take a member's content, and the padding after it."""
-    content = stream.take(size + -size % _BLOCK)
-    if len(content) < size + -size % _BLOCK:
+    padded = size + -size % _BLOCK
+    content = stream.take(padded)
+    if len(content) < padded:
         raise ArchiveError("tar archive is truncated", stream.offset)
     return content[:size]
 
