@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -205,7 +206,7 @@ def many(folder: Path) -> Path:
     """More files than one process reads alone, plain and compressed, with everything in them."""
     folder.mkdir()
     for file in range(6):
-        texts = [bridge(1000 * file + number) for number in range(1800)]
+        texts = [bridge(10_000 * file + number) for number in range(2600)]
         (folder / f"{file}").write_text("".join(texts))
     (folder / "statuses.tar.xz").write_bytes(lzma.compress(tar_of({"a": STATUS.encode(), "b": DOCUMENT.encode()})))
     (folder / "damaged").write_text(bridge(1).replace("us=8", "us") * 3)
@@ -220,12 +221,62 @@ def test_processes_read_the_same(store: Store, tmp_path: Path) -> None:
     results = [read(used, folder, workers=n, advance=told[n].append) for n, used in ((1, one), (2, two))]
     assert all_rows(one) == all_rows(two)
     assert results[0] == results[1]
-    assert results[0].read["bridge-extra-info"] == 6 * 1800
+    assert results[0].read["bridge-extra-info"] == 6 * 2600
     assert sum(told[1]) == sum(told[2]) == sum(path.stat().st_size for path in folder.iterdir())
     (what,) = results[1].damaged
     assert what == "bridge-extra-info: wrong bridge-ips line"
     assert results[1].damaged[what].count == 3
     assert results[1].damaged[what].first == f"{folder / 'damaged'}, line 11"
+
+
+def test_a_process_that_is_killed(store: Store, tmp_path: Path) -> None:
+    """The system may end a process that reads, for its memory: an error that says so, and the store is as before."""
+    folder = many(tmp_path / "in")
+
+    def kill(_size: int) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(StoreError, match="a process that read files was ended by the system"):
+        read(store, folder, workers=2, advance=kill)
+    assert store.days() == []
+
+
+def test_an_interrupt_ends_all_processes(store: Store, tmp_path: Path) -> None:
+    """Control-C in the first process is passed on, and the store is as before."""
+    folder = many(tmp_path / "in")
+
+    def interrupt(size: int) -> None:
+        if size:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read(store, folder, workers=2, advance=interrupt)
+    assert multiprocessing.active_children() == []
+    assert store.days() == []
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from obfstats.analyse.ingest import ingest
+from obfstats.analyse.store import Store, StoreError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    ingest([Path(sys.argv[1])], Store(Path(sys.argv[2])), workers=1, advance=lambda _: None)
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk(store: Store, tmp_path: Path) -> None:
+    """Rows that cannot be written are an error of the store."""
+    (tmp_path / "in").write_text(bridge(1))
+    command = [sys.executable, "-c", FULL, str(tmp_path / "in"), str(store.folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stdout == f"cannot write to {store.folder}: File too large; free some space there\n"
+    assert store.days() == []
 
 
 def test_an_input_is_read_to_its_damage(store: Store, tmp_path: Path) -> None:
