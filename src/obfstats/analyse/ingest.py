@@ -353,10 +353,12 @@ def _merge_small_parts(folder: Path, manifest: Manifest) -> None:
     for (table, _), parts in small.items():
         if len(parts) <= _MAX_SMALL_PARTS:
             continue
-        rows = pa.concat_tables([pq.read_table(folder / part.path, partitioning=None) for part in parts])
-        merged = write_parts(folder, table, manifest.next_part, rows)
-        manifest.next_part += 1
-        manifest.parts = [part for part in manifest.parts if part not in parts] + merged
+        for start in range(0, len(parts), _MAX_SMALL_PARTS):
+            some = parts[start : start + _MAX_SMALL_PARTS]
+            rows = pa.concat_tables([pq.read_table(folder / part.path, partitioning=None) for part in some])
+            merged = write_parts(folder, table, manifest.next_part, rows)
+            manifest.next_part += 1
+            manifest.parts = [part for part in manifest.parts if part not in some] + merged
 
 
 # Processes. What they share: the next part's number, the bytes that are read, and whether to stop.
