@@ -55,6 +55,19 @@ def test_moments_are_those_of_drawn_numbers(sigma: float, mean: float) -> None:
             assert spread[0] == pytest.approx(inside.var(), abs=0.15)
 
 
+@pytest.mark.parametrize("mean", [0.4, 5.0, 30.0])
+def test_moments_of_clustered_numbers(mean: float) -> None:
+    """Where clients make several requests each, 8 means more than where each makes one."""
+    exact = np.random.default_rng(2).negative_binomial(mean / 4, 1 / 5, 400_000)
+    rounded = -(-exact // BIN_SIZE) * BIN_SIZE
+    for number in np.unique(rounded[rounded > 0]):
+        inside = exact[rounded == number]
+        if len(inside) > 20_000:
+            found, spread = bin_table(0.0, 4.0).look_up(np.array([float(number)]), np.array([mean]))
+            assert found[0] == pytest.approx(inside.mean(), abs=0.06)
+            assert spread[0] == pytest.approx(inside.var(), abs=0.15)
+
+
 @given(
     bins=st.integers(1, 10 * LAST_BIN),
     mean=st.floats(1e-7, 1e6, allow_nan=False),

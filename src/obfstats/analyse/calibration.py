@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from obfstats.analyse.fit import Booleans, Fit, Floats, Integers
 
 FIRST_NOISE = Noise(0.05, 10.0)
+_TINY = 1e-9
 _SHARED_INFORMATION = 2_000.0
 """How much a cell's noise follows that of the others: as about so many reports of large numbers."""
 
@@ -34,21 +35,25 @@ _MEAN_OF_CUT_SQUARES = 0.995
 
 @dataclass
 class SharedNoise:
-    """The noise of the cells so far, weighted by what each knows of it."""
+    """Noise and clustering of the cells so far, weighted by what each knows of them."""
 
-    weighted: float = 0.0
-    information: float = 0.0
+    cells: list[Noise] = field(default_factory=list)
 
     def learn(self, fit: Fit) -> None:
         """Add a cell."""
-        self.weighted += fit.noise.information * fit.noise.variance
-        self.information += fit.noise.information
+        self.cells.append(fit.noise)
 
     def prior(self) -> Noise:
         """Give what the cells so far say about the next one."""
-        if self.information < FIRST_NOISE.information:
+        if not self.cells:
             return FIRST_NOISE
-        return Noise(max(self.weighted / self.information, 0.0), min(self.information, _SHARED_INFORMATION))
+        variances, weights, clusterings, clustering_weights = np.array(self.cells).T
+        return Noise(
+            float(variances @ weights / max(weights.sum(), _TINY)),
+            float(np.clip(weights.sum(), FIRST_NOISE.information, _SHARED_INFORMATION)),
+            float(clusterings @ clustering_weights / max(clustering_weights.sum(), _TINY)),
+            float(np.clip(clustering_weights.sum(), FIRST_NOISE.clustering_information, _SHARED_INFORMATION)),
+        )
 
 
 @dataclass

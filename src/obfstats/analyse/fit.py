@@ -1,6 +1,6 @@
 """The model of one cell (the total, a country, a transport): what instances had, given what they reported.
 
-    x(report) ~ Poisson(rate of its instance * level of its days * noise)
+    x(report) has the mean (rate of its instance * level of its days * noise), and Poisson's variance or more
     seen: the bin of x (bins.py), or an unbiased value with a variance, or no report at all
 
 The rate is an instance's size in this cell; the level is what all instances have in common on a day, 1 on average.
@@ -41,13 +41,15 @@ _ROUNDS = 8
 _MAX_STRIDE = 3.0
 """EM is slow where bins hide most; its steps for rates are made longer by what is hidden, at most so many times."""
 
+_MAX_STEP = 4.0
 _TINY = 1e-9
 _MIDDLE = (BIN_SIZE - 1) / 2
 _MAX_NOISE = 2.0
+_MAX_CLUSTERING = 25.0
 _FIRST_LEVEL_VARIANCE = 0.1
 _MIN_LEVEL_VARIANCE = 1e-5
 _MIN_LEVEL = 1e-3
-_NOISE_ROUNDS = (2, 4, 7)
+_FIRST_NOISE_ROUND = 2
 _LEAST_KNOWN = 0.02
 """Share of the levels' information that is assumed to be left, however much is hidden."""
 
@@ -57,15 +59,19 @@ QUANTILE = 1.6448536269514722
 
 
 class Noise(NamedTuple):
-    """What is known about the noise of reports.
+    """What is known about how reports scatter: variance = (1 + clustering) mean + noise mean^2.
 
     Attributes:
-        variance: of the factor.
+        variance: of the noise, a factor.
         information: 1 / variance of that.
+        clustering: variance to mean where noise does not matter, less 1.
+        clustering_information: 1 / variance of that.
     """
 
     variance: float
     information: float
+    clustering: float = 0.0
+    clustering_information: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def fit_cell(window: Window, seen: Observations, kept: Floats, prior: Noise) -> 
         model.expect()
         model.fit_rates()
         model.fit_levels()
-        if number in _NOISE_ROUNDS:
+        if number >= _FIRST_NOISE_ROUND:
             model.fit_noise()
     return model.sum_up()
 
@@ -162,6 +168,7 @@ class _Model:
         self.prior = prior
         self.found = prior
         self.noise = prior.variance
+        self.clustering = prior.clustering
         self.instances, self.days = window.covered.shape
         self.instance = window.instance[seen.reports]
         self.day = window.day[seen.reports]
@@ -199,25 +206,33 @@ class _Model:
         return sum_by(self.day, after, self.days) + sum_by(self.day - 1, before, self.days)
 
     def expect(self) -> None:
-        """E step: mean and variance of the exact number of each observation, and how it divides into two days."""
+        """E step: mean and variance of the exact number of each observation, and how it divides into two days.
+
+        `follows` is how far a mean follows what was expected: its derivative by the logarithm of the expectation, which
+        is the variance for Poisson's distribution.
+        """
         after = self.share * self.levels[self.day]
         level = after + (1 - self.share) * self.levels[self.day - 1]
         self.expected = np.maximum(self.rates[self.instance] * level, _TINY)
         self.split = after / level
         if not len(self.values):
-            self.mean, self.variance = bin_table(self.noise).look_up(self.seen.numbers, self.expected)
+            self.mean, self.variance = bin_table(self.noise, self.clustering).look_up(self.seen.numbers, self.expected)
+            self.follows = np.minimum(self.variance, self.mean)
             return
         self.mean, self.variance = np.empty((2, len(self.expected)))
-        table = bin_table(self.noise)
+        table = bin_table(self.noise, self.clustering)
         self.mean[self.bins], self.variance[self.bins] = table.look_up(
             self.seen.numbers[self.bins], self.expected[self.bins]
         )
-        # An unbiased value and what was expected, both as normal distributions.
+        # An unbiased value and what was expected, weighted by their variances. All instances have the same weight:
+        # if it followed their own rates, values that are too large would count for more than those that are too small.
         expected, uncertainty = self.expected[self.values], self.seen.uncertainty[self.values]
-        before = expected + self.noise * expected**2
-        gain = before / (before + uncertainty)
+        before = expected * (1 + self.clustering + self.noise * expected)
+        gain = before.mean() / (before.mean() + uncertainty)
         self.mean[self.values] = expected + gain * (self.seen.numbers[self.values] - expected)
-        self.variance[self.values] = gain * uncertainty
+        self.variance[self.values] = (1 - gain) ** 2 * before + gain**2 * uncertainty
+        self.follows = np.minimum(self.variance, self.mean)
+        self.follows[self.values] = (1 - gain) * expected
 
     def fit_rates(self) -> None:
         """M step for rates, and for their gamma prior by its moments."""
@@ -227,20 +242,22 @@ class _Model:
         scale = center / max(dispersion, _TINY)
         self.shape = center * scale
         self.sums = self.by_instance(self.mean)
-        complete = np.maximum(self.shape + self.sums, _TINY)
-        exposure = scale + self.window.covered @ self.levels
-        seen = np.maximum(1 - self.by_instance(self.variance) / complete, 1 / _MAX_STRIDE)
-        step = (complete / exposure / self.rates) ** (1 / seen)
+        # Of clustered numbers, each counts for less.
+        unit = 1 / (1 + self.clustering)
+        complete = np.maximum(self.shape + unit * self.sums, _TINY)
+        exposure = scale + unit * (self.window.covered @ self.levels)
+        seen = np.maximum(1 - unit * self.by_instance(self.follows) / complete, 1 / _MAX_STRIDE)
+        step = np.clip((complete / exposure / self.rates) ** (1 / seen), 1 / _MAX_STEP, _MAX_STEP)
         self.rates = np.maximum(self.rates * step, _TINY)
         self.rate_variances = self.rates / exposure / seen
 
     def fit_levels(self) -> None:
         """M step for levels. An instance whose noise is larger than Poisson's weighs less."""
-        self.weights = self.trusted / (1 + self.noise * self.rates)
+        self.weights = self.trusted / (1 + self.clustering + self.noise * self.rates)
         weight = self.weights[self.instance] * self.mean
         covered = self.window.covered
         expected = np.maximum((self.weights * self.rates) @ covered, _TINY)
-        spread = np.maximum((self.weights**2 * self.rates * (1 + self.noise * self.rates)) @ covered, _TINY)
+        spread = np.maximum((self.weights * self.rates) @ covered, _TINY)
         found = self.by_day(weight * (1 - self.split), weight * self.split) / expected
         shrink = 1 / (1 + spread / (expected**2 * self.level_variance))
         levels = np.maximum(1 + (found - 1) * shrink, _MIN_LEVEL)
@@ -251,21 +268,46 @@ class _Model:
         self.level_variance = max(float(squares @ expected / expected.sum()), _MIN_LEVEL_VARIANCE)
 
     def fit_noise(self) -> None:
-        """Weighted least squares of (x - mean)^2 - mean on mean^2 over all reports, combined with what was known."""
+        """Weighted least squares of (x - mean)^2 - mean on mean and mean^2, combined with what was known before."""
         share, day = self.window.share[self.informative], self.window.day[self.informative]
         mean = self.rates[self.window.instance[self.informative]]
         mean *= share * self.levels[day] + (1 - share) * self.levels[day - 1]
         square = mean * mean
         excess = square - mean
         of_seen, seen = mean[self.place], self.is_informative
-        excess[self.place] += (self.mean[seen] - of_seen) ** 2 + self.variance[seen] - of_seen**2
-        spread = mean + self.noise * square
-        weight = square / (2 * spread * spread + mean + _TINY)
+        # Of a value, its own square less its uncertainty; of a bin, what is expected of the square.
+        uncertainty = self.seen.uncertainty[seen]
+        bins = (self.mean[seen] - of_seen) ** 2 + self.variance[seen]
+        values = (self.seen.numbers[seen] - of_seen) ** 2 - uncertainty
+        excess[self.place] += np.where(uncertainty > 0, values, bins) - of_seen**2
+        spread = mean * (1 + self.clustering) + self.noise * square
+        spread[self.place] += uncertainty
+        weight = 1 / (2 * spread * spread + mean + _TINY)
         # Not BLAS: its threads cost more than they save here.
-        information, estimate = float((weight * square).sum()), float((weight * excess).sum())
-        self.found = Noise(estimate / max(information, _TINY), information)
-        both = (estimate + self.prior.information * self.prior.variance) / (information + self.prior.information)
-        self.noise = min(max(both, 0.0), _MAX_NOISE)
+        first, both, second = ((weight * power).sum() for power in (square, square * mean, square * square))
+        of_first, of_second = (weight * excess * mean).sum(), (weight * excess * square).sum()
+        prior = self.prior
+        matrix = np.array([[first + prior.clustering_information, both], [both, second + prior.information]])
+        right = np.array(
+            [
+                of_first + prior.clustering_information * prior.clustering,
+                of_second + prior.information * prior.variance,
+            ]
+        )
+        clustering, noise = np.linalg.solve(matrix, right)
+        if clustering < 0:
+            clustering, noise = 0.0, right[1] / matrix[1, 1]
+        elif noise < 0:
+            clustering, noise = right[0] / matrix[0, 0], 0.0
+        self.clustering = min(max(float(clustering), 0.0), _MAX_CLUSTERING)
+        self.noise = min(max(float(noise), 0.0), _MAX_NOISE)
+        # What this cell knows itself, of each while the other is unknown.
+        self.found = Noise(
+            self.noise,
+            float(second - both * both / (first + prior.clustering_information)),
+            self.clustering,
+            float(first - both * both / (second + prior.information)),
+        )
 
     def sum_up(self) -> Fit:
         """Sum up the days and their variances."""
@@ -280,29 +322,33 @@ class _Model:
         predicted = cells.sum(axis=0)
         day_noise = self.noise / window.report_noise
         squares = kept**2
+        clustered = 1 + self.clustering
         division = self.mean * split * (1 - split)
         # Noise moves requests from one day of a report to the other; the reports beside it tell of the same days.
-        divided = division + 3 * day_noise * division**2
+        divided = clustered * division + 3 * day_noise * division**2
         first, second, both = (1 - split) ** 2 * variance, split**2 * variance, split * (1 - split) * variance
         variances = self.by_day(squares * (first + divided), squares * (second + divided))
-        variances += predicted + day_noise * (cells**2).sum(axis=0)
+        variances += clustered * predicted + day_noise * (cells**2).sum(axis=0)
         # Levels.
         weight = self.weights[self.instance] ** 2
         exact = ((self.weights * self.rates) @ window.covered) * self.levels
         known = np.diag(exact * (1 + _LEAST_KNOWN) + _TINY + self.levels**2 / self.level_variance)
-        shifted = division + 2 * day_noise * division**2
+        shifted = clustered * division + 2 * day_noise * division**2
         known -= self._matrix(weight * (first + divided), weight * (second + divided), weight * (both - shifted))
+        follows = self.follows
+        first, second, both = (1 - split) ** 2 * follows, split**2 * follows, split * (1 - split) * follows
         sensitivity = np.diag(predicted)
         sensitivity += self._matrix(kept * (first + division), kept * (second + division), kept * (both - division))
         variances += np.maximum((sensitivity * np.linalg.solve(known, sensitivity.T).T).sum(axis=1), 0)
         # Rates: what depends on them are the predictions, and the expectations within bins.
-        complete = np.maximum(self.shape + self.sums, _TINY)
-        seen = np.maximum(complete - self.by_instance(variance), complete / 10)
-        error = (seen + self.noise * self.rates**2 * (window.covered @ self.levels**2)) / seen**2
+        complete = np.maximum(self.shape + self.sums / clustered, _TINY)
+        seen = np.maximum(complete - self.by_instance(follows) / clustered, complete / 10)
+        noise = self.noise * self.rates**2 * (window.covered @ self.levels**2) / clustered**2
+        error = (seen + noise) / seen**2
         flat = cells.ravel()
         index = self.instance * self.days + self.day
-        flat += sum_by(index, kept * split * variance, flat.size)
-        flat += sum_by(index - 1, kept * (1 - split) * variance, flat.size)
+        flat += sum_by(index, kept * split * follows, flat.size)
+        flat += sum_by(index - 1, kept * (1 - split) * follows, flat.size)
         variances += error @ cells**2
         return Fit(
             totals=reported + predicted,
