@@ -199,6 +199,7 @@ FROM (
 GROUP BY bridge, day, start_second, end_second
 """
 
+# An interval of tor has 15 minutes, 4 hours or a day. A longer one would have seconds of days that are not read.
 _VALID_HISTORIES = """
 SELECT fingerprint, start_time, end_time, bytes FROM histories
 WHERE day BETWEEN {first} AND {last} + 1 AND published - history_end <= 604800
