@@ -80,3 +80,14 @@ def test_a_missing_file_is_one_sentence(spark: SparkEngine, tmp_path: Path) -> N
     with pytest.raises(EngineError, match="under the same path") as caught:
         spark.open_table("rows", [str(tmp_path / "part.parquet")], pa.schema([("day", pa.int64())]))
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_goes_away_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a few attempts, in one sentence; the connection can still be closed."""
+    need_module(sail.PACKAGE)
+    monkeypatch.setattr("obfstats.analyse.engine._RETRIES", 1)
+    with sail.sail_server(tmp_path) as (_, url):
+        engine = SparkEngine(url)
+    with pytest.raises(EngineError, match="no longer answers"):
+        engine.query("SELECT 1 AS number")
+    engine.close()
