@@ -170,6 +170,19 @@ def test_days_can_be_estimated_one_by_one() -> None:
         assert alone.users[name].to_numpy() == pytest.approx(same[name].to_numpy(), rel=1e-6, abs=1e-9)
 
 
+def test_wrong_clocks_do_not_stretch_the_archive() -> None:
+    """Single reports of other decades add no days, and do not make what follows the archive's first fortnight."""
+    world = simulate(dataclasses.replace(CALM, bridges=110))
+    tables = make_tables(world, transports=False)
+    rows = tables["reports"].slice(0, 2).to_pylist()
+    for row, day in zip(rows, (300, 40_000), strict=True):
+        row |= {"report": -day, "day": day, "stats_end": day * 86_400 + 5, "published": day * 86_400 + 6}
+    strange = pa.concat_tables([tables["reports"], pa.Table.from_pylist(rows, SCHEMAS["reports"])])
+    days = [*range(world.first_day, world.first_day + world.settings.days), 300, 40_000]
+    with_them = estimate_users(open_tables(tables | {"reports": strange}), days)
+    assert with_them.users == estimate_users(open_tables(tables), days).users
+
+
 def test_an_empty_archive_gives_empty_tables() -> None:
     """No report, no number."""
     query = open_tables({name: SCHEMAS[name].empty_table() for name in ("reports", "cells", "statuses")})

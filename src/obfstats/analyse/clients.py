@@ -31,6 +31,7 @@ from obfstats.analyse.panel import (
     add_coverage,
     choose_reports,
     cut_window,
+    find_span,
     integers,
     plan_blocks,
     read_statuses,
@@ -173,10 +174,10 @@ def estimate_clients(query: Query, days: Iterable[int], advance: Callable[[int],
     """
     wanted = set(days)
     rows = Rows(CLIENTS_SCHEMA)
-    bounds = query(f"SELECT MIN(end_time) AS first, MAX(end_time) AS last FROM documents WHERE seconds = {DAY}")
-    if bounds["first"][0].as_py() is None or not wanted:
+    span = find_span(query, "documents", f"seconds = {DAY}")
+    if span is None or not wanted:
         return rows.table()
-    first, last = ((bounds[name][0].as_py() - 1) // DAY for name in ("first", "last"))
+    first, last = span
     for block in plan_blocks(wanted, first, last):
         documents = load_documents(query, block.window_first - 1, min(block.window_last + 1, last))
         covered = add_coverage(documents.running.shape, documents.instance, documents.day, documents.share).sum(axis=0)

@@ -181,6 +181,28 @@ def add_coverage(shape: tuple[int, int], instance: Integers, day: Integers, shar
     return np.minimum(covered, 1.0).reshape(shape)
 
 
+def find_span(query: Query, table: str, condition: str) -> tuple[int, int] | None:
+    """Find the first and the last day of an archive.
+
+    A few bridges have wrong clocks: a day with less than a hundredth of the reports of the fullest one is not the
+    archive's first or last.
+
+    Args:
+        query: runs SQL over the view.
+        table: `reports` or `documents`.
+        condition: which of its rows count.
+
+    Returns:
+        Their numbers since 1970-01-01, or None for an empty archive.
+    """
+    counts = query(f"SELECT day, COUNT(*) AS reports FROM {table} WHERE {condition} GROUP BY day")
+    days, reports = integers(counts, "day"), integers(counts, "reports")
+    if not len(days):
+        return None
+    days = days[reports * 100 >= reports.max()]
+    return int(days.min()), int(days.max())
+
+
 def load_panel(query: Query, first_day: int, last_day: int) -> Panel:
     """Read the reports that end after the first day and until the last, and the statuses of these days.
 

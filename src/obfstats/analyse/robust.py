@@ -26,7 +26,7 @@ import pyarrow as pa
 from obfstats.analyse.calibration import Calibration, SharedNoise
 from obfstats.analyse.caps import FREE_TOTAL, MEDIAN_DAYS, Reports, cap_cell
 from obfstats.analyse.fit import Observations, find_interval, fit_cell, sum_by
-from obfstats.analyse.panel import DAY, load_panel, plan_blocks
+from obfstats.analyse.panel import DAY, find_span, load_panel, plan_blocks
 from obfstats.analyse.past import load_past
 from obfstats.analyse.rows import Rows
 from obfstats.analyse.transports import Requests, divide_requests
@@ -100,10 +100,10 @@ def estimate_users(query: Query, days: Iterable[int], advance: Callable[[int], N
     """
     wanted = set(days)
     users, bridges = Rows(USERS_SCHEMA), Rows(BRIDGES_SCHEMA)
-    bounds = query(f"SELECT MIN(stats_end) AS first, MAX(stats_end) AS last FROM reports WHERE stats_seconds = {DAY}")
-    if bounds["first"][0].as_py() is None or not wanted:
+    span = find_span(query, "reports", f"stats_seconds = {DAY} AND ok IS NOT NULL")
+    if span is None or not wanted:
         return Tables(users.table(), bridges.table())
-    first, last = ((bounds[name][0].as_py() - 1) // DAY for name in ("first", "last"))
+    first, last = span
     past = load_past(query, first, min(max(wanted), last))
     served_before = None
     for block in plan_blocks(wanted, first, last):
