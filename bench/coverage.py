@@ -56,7 +56,7 @@ class Plan(NamedTuple):
     timed_days: int
 
 
-_FULL = Plan({1_000: 12, 50: 100}, 98, 84)
+_FULL = Plan({1_000: 10, 50: 80}, 98, 84)
 _QUICK = Plan({50: 6}, 0, 0)
 
 
@@ -122,6 +122,7 @@ def measure_coverage(plan: Plan) -> str:
                         score.add(world.truth(country)[1:-1], cells[country])
                 texts = " | ".join(score.text() for score in scores.values())
                 rows.append(f"| {bridges:,} | {name} | {noise} | {texts} |")
+                progress(rows[-1])
                 errors += [float(np.std(score.hits) / np.sqrt(worlds)) for score in scores.values()]
     note = (
         "Each field: share of the days whose 90 % interval held the truth (goal 85 to 95 %; bold where it is missed), "
@@ -157,6 +158,7 @@ def measure_forgers(days: int) -> str:
                 shown = [f"{one:+.1%}" if abs(one) <= 0.1 else f"**{one:+.1%}**" for one in moved]
                 texts = " | ".join([*shown, *(f"{one:+,.0%}" for one in free)])
                 rows.append(f"| {name}, {NAMES[country]} | {attack} | {texts} |")
+                progress(rows[-1])
     note = f"The largest change of any day in {days} days, against the same bridges without forgers; goal 10 %."
     return "\n".join([*rows, "", note])
 
