@@ -4,7 +4,8 @@ Sizes are in units of the mean of all instances in the same cell (the total, a c
 
     trust of an instance   4 means; more where its past shows more, at most 10 % more every fortnight
     cap of a report        max(64, 4 times its own 14-day median), and at most twice its trust
-                           its trust, where the median is above that: such a size is not proven yet
+                           its trust, where the median is above that (such a size is not proven yet), and where there is
+                           no median because it is new
     cap of a window        an instance whose rate in 28 days is above its trust counts with its trust
 
 64 is for the total. In a country or transport the least cap is 4 means, rounded up to 8: there, 64 from each of ten
@@ -119,7 +120,7 @@ class Reports:
     start: int
 
     def medians(self, reports: Integers, numbers: Integers, wanted: Integers) -> Floats:
-        """Give the median of what the same instance reported in the fortnight before each of some reports.
+        """Give the median of what the same instance reported in the fortnight before each of some reports, or NaN.
 
         Args:
             reports: reports whose number in this cell is not 0.
@@ -146,7 +147,7 @@ class Reports:
         count = (~np.isnan(past)).sum(axis=1)
         at = np.arange(len(past))
         median = (past[at, np.maximum(count - 1, 0) // 2] + past[at, np.minimum(count // 2, past.shape[1] - 1)]) / 2
-        return np.where(count >= _LEAST_HISTORY, median, 0.0)
+        return np.where(count >= _LEAST_HISTORY, median, np.nan)
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def cap_cell(
         median = history.medians(reports, numbers, seen[large])
         proven = trust[instance[large]] * mean
         limit = np.minimum(_MEDIAN_FACTOR * median, _JUMP * proven)
-        limit = np.where(median - _HALF > proven, proven + _HALF, limit)
+        limit = np.where(median - _HALF <= proven, limit, proven + _HALF)
         after[large] = np.minimum(before[large], _ceil(np.maximum(limit, least)))
     rates = rates_of(after)
     allowed = trust * mean

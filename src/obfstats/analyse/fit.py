@@ -42,6 +42,7 @@ _MAX_STRIDE = 3.0
 """EM is slow where bins hide most; its steps for rates are made longer by what is hidden, at most so many times."""
 
 _MAX_STEP = 4.0
+_DRAWS = 256
 _TINY = 1e-9
 _MIDDLE = (BIN_SIZE - 1) / 2
 _MAX_NOISE = 2.0
@@ -345,6 +346,9 @@ class _Model:
         seen = np.maximum(complete - self.by_instance(follows) / clustered, complete / 10)
         noise = self.noise * self.rates**2 * (window.covered @ self.levels**2) / clustered**2
         error = (seen + noise) / seen**2
+        silent = np.flatnonzero(window.covered.sum(axis=1) <= 0)
+        error[silent] = 0.0
+        variances += self._spread_of(cells[silent] / np.maximum(self.rates[silent, None], _TINY))
         flat = cells.ravel()
         index = self.instance * self.days + self.day
         flat += sum_by(index, kept * split * follows, flat.size)
@@ -361,6 +365,20 @@ class _Model:
             means=self.mean,
             spreads=variance,
         )
+
+    def _spread_of(self, exposure: Floats) -> Floats:
+        """Give the variance of what instances had that never reported, by day.
+
+        They are as large as instances drawn from those that report. With a heavy tail of sizes, the variance of such
+        draws would give intervals that are too wide for most archives, so their 5 % and 95 % quantiles count.
+        """
+        sizes = self.rates[self.known]
+        if not len(exposure) or not len(sizes):
+            return np.zeros(self.days)
+        drawn = np.random.default_rng(0).integers(len(sizes), size=(_DRAWS, len(exposure)))
+        low, high = np.quantile(sizes[drawn] @ exposure, (0.05, 0.95), axis=0)
+        own = (exposure**2).sum(axis=0) * self.rate_variances[self.known].mean()
+        return np.asarray(((high - low) / (2 * QUANTILE)) ** 2 + own)
 
     def _matrix(self, before: Floats, after: Floats, between: Floats) -> Floats:
         """Sum values into a (day, day) matrix: of each of a report's two days, and of both together."""
