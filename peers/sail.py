@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from peers.child import Child
 
 if TYPE_CHECKING:
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGE = "pysail"
+
+needs_spark_client = pytest.mark.skipif(
+    sys.version_info >= (3, 15), reason="pandas 2, which pyspark's client needs, has no release for this Python"
+)
 
 _PROGRAM = """
 import sys

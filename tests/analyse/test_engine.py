@@ -9,6 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from obfstats.analyse.engine import DuckDbEngine, EngineError, SparkEngine
+from peers import sail
 from peers.missing import need_module
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def test_a_damaged_file_is_named_in_one_sentence(engine: DuckDbEngine, tmp_path:
     assert "\n" not in str(caught.value)
 
 
+@sail.needs_spark_client
 @pytest.mark.parametrize("url", ["example.com", "http://localhost:15002", "sc://", "sc://localhost:port"])
 def test_an_address_has_to_be_one_of_spark_connect(url: str) -> None:
     """The error says how to write it."""
@@ -73,6 +75,7 @@ def test_an_address_has_to_be_one_of_spark_connect(url: str) -> None:
         SparkEngine(url)
 
 
+@sail.needs_spark_client
 def test_a_server_that_does_not_answer_is_said_at_once() -> None:
     """Spark's own client would try for ten minutes."""
     need_module("pyspark")

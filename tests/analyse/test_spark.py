@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from obfstats.analyse.engine import DuckDbEngine
     from obfstats.analyse.store import Store
 
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 15), reason="pandas 2, which pyspark needs, has no wheel")
+pytestmark = sail.needs_spark_client
 
 
 @pytest.fixture(scope="module")
