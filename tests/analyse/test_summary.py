@@ -214,3 +214,13 @@ def test_the_command_prints_the_summary(tmp_path: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "Bridges on Thursday, 2026-03-19" in out
     assert "\x1b" not in out
+
+
+def test_zeros_have_no_row(tmp_path: Path) -> None:
+    """A country that has no user, and had none a week before, is left out; one that lost its last user is not."""
+    numbers = {("", ""): [50.0] * 8, ("de", ""): [50.0] * 8, ("fr", ""): [0.0] * 8, ("ir", ""): [9.0] + [0.0] * 7}
+    write(tmp_path, "obfstats-users", make_rows(numbers))
+    text = show(tmp_path)
+    assert "Germany" in text
+    assert "Iran" in text
+    assert "France" not in text

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from obfstats.analyse.annotations import AnnotationsError, find_annotations, load_annotations
 from obfstats.analyse.country_names import country_name
-from obfstats.analyse.engine import DuckDbEngine
+from obfstats.analyse.engine import DuckDbEngine, EngineError
 from obfstats.analyse.published import compute_fracs, round_estimates
 from obfstats.analyse.published_sums import sum_responses
 from obfstats.analyse.store import SCHEMAS, Store, StoreError
@@ -183,7 +183,7 @@ def run_explain(options: argparse.Namespace) -> int:
     try:
         annotations = [] if options.annotations is None else load_annotations(options.annotations, warn)
         explanation = explain(options.folder, options.date, options.country or "", annotations)
-    except (AnnotationsError, NoAnalysisError, StoreError) as error:
+    except (AnnotationsError, EngineError, NoAnalysisError, StoreError) as error:
         return fail("obfstats explain", str(error))
     if options.json:
         print(json.dumps(asdict(explanation), default=str, indent=2))

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WEEK: Final = timedelta(days=7)
+_LEAST_SHOWN: Final = 0.5
+"""A smaller number is printed as 0."""
+
 COMPARED_DAYS: Final = 14
 """Days before a day that tell how many bridges usually report."""
 
@@ -251,7 +254,9 @@ def _rows_by_name(table: pa.Table, day: date) -> dict[tuple[str, str], dict[str,
 
 
 def _sort(numbers: Iterable[Number]) -> list[Number]:
-    return sorted(numbers, key=lambda number: (-number.value, number.name))
+    """Sort numbers, the largest first, without those that are and were 0."""
+    shown = (number for number in numbers if max(number.upper, number.week_before or 0) >= _LEAST_SHOWN)
+    return sorted(shown, key=lambda number: (-number.value, number.name))
 
 
 def select_events(events: pa.Table | None, day: date) -> list[dict[str, Any]]:
