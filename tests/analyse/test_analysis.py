@@ -96,6 +96,49 @@ def test_a_run_that_was_killed_after_reading_is_made_up_for(golden_results: Path
     assert read_results(tmp_path / "results") == read_results(golden_results)
 
 
+def test_one_run_at_a_time(golden_results: Path, tmp_path: Path) -> None:
+    """A run that still estimates keeps others from writing: each would take the other's changed days for done."""
+    shutil.copytree(golden_results, tmp_path / "results")
+    with Store(tmp_path / "results" / "store").lock():
+        result = analyse(ARCHIVE, "--to", tmp_path / "results")
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert b"another program is writing to" in result.stderr
+    assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 but not much more PAR1"])
+def test_a_table_that_is_lost_is_made_anew(golden_results: Path, tmp_path: Path, content: bytes | None) -> None:
+    """Though no input is new: the store has everything."""
+    shutil.copytree(golden_results, tmp_path / "results")
+    table = tmp_path / "results" / "tables" / "userstats.parquet"
+    table.unlink()
+    if content is not None:
+        table.write_bytes(content)
+    assert analyse(ARCHIVE, "--to", tmp_path / "results").returncode == 0
+    assert read_results(tmp_path / "results") == read_results(golden_results)
+
+
+def test_first_days_that_are_taken_back_go(halves: tuple[Path, Path], tmp_path: Path) -> None:
+    """A file's new content begins later; the numbers of the days before it were of the old content."""
+    archive = tmp_path / "archive.tar"
+    for contents in (halves, halves[1:]):
+        with tarfile.open(archive, "w") as tar:
+            for folder in contents:
+                tar.add(folder)
+        assert analyse(archive, "--to", tmp_path / "results").returncode == 0
+    assert analyse(archive, "--to", tmp_path / "expected").returncode == 0
+    assert read_results(tmp_path / "results") == read_results(tmp_path / "expected")
+
+
+def test_what_a_killed_run_left_goes(golden_results: Path, tmp_path: Path) -> None:
+    """DuckDB's files can be large."""
+    shutil.copytree(golden_results, tmp_path / "results")
+    (tmp_path / "results" / ".duckdb").mkdir()
+    (tmp_path / "results" / ".duckdb" / "duckdb_temp_storage_DEFAULT-0.tmp").touch()
+    assert analyse(ARCHIVE, "--to", tmp_path / "results").returncode == 0
+    assert not (tmp_path / "results" / ".duckdb").exists()
+
+
 def test_the_last_two_days_wait(golden_results: Path, tmp_path: Path) -> None:
     """As of a day, it and the day before are left out; a later run estimates them though nothing changed."""
     assert analyse(ARCHIVE, "--to", tmp_path / "results", "--as-of", "2026-03-10").returncode == 0

@@ -104,15 +104,18 @@ def test_another_version(store: Store) -> None:
 
 def test_one_program_writes(store: Store) -> None:
     """Another program that wants to write is refused; after the first one has ended it is not."""
-    code = (
-        "import sys, pathlib, obfstats.analyse.store as s; s.Store(pathlib.Path(sys.argv[1])).clear_pending_days(99999)"
-    )
+    code = "import sys, pathlib, obfstats.analyse.store as s\nwith s.Store(pathlib.Path(sys.argv[1])).lock(): pass"
     command = [sys.executable, "-c", code, str(store.folder)]
     with store.lock():
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         assert "another program is writing to" in ran.stderr
     subprocess.run(command, check=True)
-    assert store.pending_days() == []
+
+
+def test_changed_days_are_forgotten_to_a_day(store: Store) -> None:
+    """Later ones stay, because they are not estimated yet."""
+    store.clear_pending_days(before=DAYS[1])
+    assert store.pending_days() == list(DAYS[1:])
 
 
 def test_leftovers_are_removed(store: Store) -> None:

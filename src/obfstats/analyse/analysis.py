@@ -9,16 +9,18 @@ Rules:
 - The store remembers changed days until the results are on the disk, so that a run that was ended is made up for.
 - Yesterday and later days (UTC) are left out, as Tor Metrics does: their reports have not all arrived. They stay
   pending.
+- A table below DIR/tables that is missing or damaged is made anew, and so are the others, of all days.
+- One run at a time: the store is locked until the results are on the disk.
 - Results go to files, the summary to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.compute as pc
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
 
 _PROGRAM = "obfstats analyse"
 _EPOCH = date(1970, 1, 1)
+_KEPT_TABLES = ("userstats", "userstats-combined", "obfstats-users", "obfstats-bridges", "obfstats-clients")
+"""Tables of which a run replaces the days that have changed."""
 
 
 def run_analyse(options: argparse.Namespace) -> int:
@@ -74,9 +78,8 @@ def run_analyse(options: argparse.Namespace) -> int:
     try:
         annotations = [] if options.annotations is None else load_annotations(options.annotations, warn)
         size = sum(path.stat().st_size for path in find_files(options.inputs))
-        options.to.mkdir(parents=True, exist_ok=True)
         store = Store(options.to / "store")
-        with _open_engines(options.to, options.spark) as engines:
+        with store.lock(), _open_engines(options.to, options.spark) as engines:
             with show_progress(size) as advance:
                 found = ingest(options.inputs, store, workers=options.workers or os.cpu_count() or 1, advance=advance)
             _report(found, warn)
@@ -109,15 +112,17 @@ class Engines(NamedTuple):
 
 @contextmanager
 def _open_engines(folder: Path, spark: str | None) -> Iterator[Engines]:
-    with TemporaryDirectory(prefix=".duckdb-", dir=folder) as temporary:
-        local = DuckDbEngine(folder / temporary, threads=os.cpu_count() or 1)
-        try:
-            remote = local if spark is None else SparkEngine(spark)
-            yield Engines(remote, local)
-            if remote is not local:
-                remote.close()
-        finally:
-            local.close()
+    temporary = folder / ".duckdb"
+    local = DuckDbEngine(temporary, threads=os.cpu_count() or 1)
+    try:
+        remote = local if spark is None else SparkEngine(spark)
+        yield Engines(remote, local)
+        if remote is not local:
+            remote.close()
+    finally:
+        local.close()
+        # A run that was killed has left its files there, too.
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _report(found: IngestResult, warn: Callable[[str], None]) -> None:
@@ -146,10 +151,10 @@ def estimate(
         annotations: what is known to have happened.
     """
     yesterday = (today - _EPOCH).days - 1
-    changed = store.pending_days()
-    estimated = range(min(store.days(), default=0) - 1, yesterday)
-    published_days = [day for day in sorted(published.affected_days(changed)) if day in estimated]
-    our_days = [day for day in sorted(panel.affected_days(changed)) if day in estimated]
+    is_whole = all(read_table(folder, name) is not None for name in _KEPT_TABLES)
+    changed = store.pending_days() if is_whole else store.days()
+    published_days = [day for day in sorted(published.affected_days(changed)) if day < yesterday]
+    our_days = [day for day in sorted(panel.affected_days(changed)) if day < yesterday]
 
     with show_progress(len(published_days) + 2 * len(our_days), unit="days") as advance:
         estimate_ours(folder, store, engines.local, our_days, advance)

@@ -122,7 +122,7 @@ class _TaskResult(NamedTuple):
 
 
 def ingest(inputs: Sequence[Path], store: Store, *, workers: int, advance: Callable[[int], None]) -> IngestResult:
-    """Read input files into a store.
+    """Read input files into a store. The caller has its lock, if others may write to it.
 
     Args:
         inputs: files and folders.
@@ -148,26 +148,25 @@ def ingest(inputs: Sequence[Path], store: Store, *, workers: int, advance: Calla
 
 
 def _ingest(paths: Sequence[str], store: Store, workers: int, advance: Callable[[int], None]) -> IngestResult:
-    with store.lock():
-        old = store.read_manifest()
-        store.remove_leftovers(old)
-        with _Pool(workers if _size_of(paths) > _ALONE else 1, old.next_part, advance) as pool:
-            files = list(pool.run(_digest, [(path,) for path in paths]))
-            new, to_read, dropped = _plan(old, files)
-            result = IngestResult(files=len(to_read), known=len(files) - len(to_read))
-            advance(sum(file.size for file in files) - sum(file.size for file in to_read))
-            for task in pool.run(_read_files, [(str(store.folder), group) for group in _group(to_read, workers)]):
-                new.parts += task.parts
-                new.digests |= dict.fromkeys(task.changed_sources, "")
-                _add(result, task.found)
-            new.next_part = pool.next_part()
-        result.changed_days |= {day for part in new.parts[len(old.parts) :] for day in part.days}
-        result.changed_days |= _remove_sources(store.folder, new, dropped)
-        _merge_small_parts(store.folder, new)
-        new.pending_days = sorted({*old.pending_days, *result.changed_days})
-        if new != old:
-            store.commit(new)
-            store.remove_leftovers(new)
+    old = store.read_manifest()
+    store.remove_leftovers(old)
+    with _Pool(workers if _size_of(paths) > _ALONE else 1, old.next_part, advance) as pool:
+        files = list(pool.run(_digest, [(path,) for path in paths]))
+        new, to_read, dropped = _plan(old, files)
+        result = IngestResult(files=len(to_read), known=len(files) - len(to_read))
+        advance(sum(file.size for file in files) - sum(file.size for file in to_read))
+        for task in pool.run(_read_files, [(str(store.folder), group) for group in _group(to_read, workers)]):
+            new.parts += task.parts
+            new.digests |= dict.fromkeys(task.changed_sources, "")
+            _add(result, task.found)
+        new.next_part = pool.next_part()
+    result.changed_days |= {day for part in new.parts[len(old.parts) :] for day in part.days}
+    result.changed_days |= _remove_sources(store.folder, new, dropped)
+    _merge_small_parts(store.folder, new)
+    new.pending_days = sorted({*old.pending_days, *result.changed_days})
+    if new != old:
+        store.commit(new)
+        store.remove_leftovers(new)
     return result
 
 

@@ -73,9 +73,11 @@ def write_table(folder: Path, name: str, table: pa.Table, *, empty: str = "") ->
 
 
 def read_table(folder: Path, name: str) -> pa.Table | None:
-    """Read a table that `write_table` has written, None if there is none."""
-    path = folder / TABLES_FOLDER / f"{name}.parquet"
-    return pq.read_table(path) if path.exists() else None
+    """Read a table that `write_table` has written; give None if it is missing or damaged."""
+    try:
+        return pq.read_table(folder / TABLES_FOLDER / f"{name}.parquet", partitioning=None)
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
 
 
 def replace_days(earlier: pa.Table | None, rows: pa.Table, days: Collection[date]) -> pa.Table:

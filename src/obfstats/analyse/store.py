@@ -224,18 +224,17 @@ class Store:
         return self.read_manifest().pending_days
 
     def clear_pending_days(self, before: int) -> None:
-        """Forget changed days: everything that depends on them has been written.
+        """Forget changed days: everything that depends on them has been written. The caller has the lock.
 
         Args:
             before: days from this one on stay pending, because they are not estimated yet.
 
         Raises:
-            StoreError: if another program is writing, or the store cannot be read.
+            StoreError: if the store cannot be read.
         """
-        with self.lock():
-            manifest = self.read_manifest()
-            manifest.pending_days = [day for day in manifest.pending_days if day >= before]
-            self.commit(manifest)
+        manifest = self.read_manifest()
+        manifest.pending_days = [day for day in manifest.pending_days if day >= before]
+        self.commit(manifest)
 
     def read_manifest(self) -> Manifest:
         """Read the manifest; an empty one where the store does not exist yet.
