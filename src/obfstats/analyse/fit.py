@@ -50,7 +50,7 @@ _MAX_CLUSTERING = 25.0
 _FIRST_LEVEL_VARIANCE = 0.1
 _MIN_LEVEL_VARIANCE = 1e-5
 _MIN_LEVEL = 1e-3
-_FIRST_NOISE_ROUND = 2
+_NOISE_ROUNDS = (2, 3, 5, 7)
 _LEAST_KNOWN = 0.02
 """Share of the levels' information that is assumed to be left, however much is hidden."""
 
@@ -154,7 +154,7 @@ def fit_cell(window: Window, seen: Observations, kept: Floats, prior: Noise) -> 
         model.expect()
         model.fit_rates()
         model.fit_levels()
-        if number >= _FIRST_NOISE_ROUND:
+        if number in _NOISE_ROUNDS:
             model.fit_noise()
     return model.sum_up()
 
@@ -283,10 +283,11 @@ class _Model:
         excess[self.place] += np.where(uncertainty > 0, values, bins) - of_seen**2
         spread = mean * (1 + self.clustering) + self.noise * square
         spread[self.place] += uncertainty
-        weight = 1 / (2 * spread * spread + mean + _TINY)
-        # Not BLAS: its threads cost more than they save here.
-        first, both, second = ((weight * power).sum() for power in (square, square * mean, square * square))
-        of_first, of_second = (weight * excess * mean).sum(), (weight * excess * square).sum()
+        weight = square / (2 * spread * spread + mean + _TINY)
+        excess /= np.maximum(mean, _TINY)
+        # Not BLAS, and so no dot product: its threads cost more than they save here.
+        first, both, second = weight.sum(), np.einsum("i,i", weight, mean), np.einsum("i,i", weight, square)
+        of_first, of_second = np.einsum("i,i", weight, excess), np.einsum("i,i,i", weight, excess, mean)
         prior = self.prior
         matrix = np.array([[first + prior.clustering_information, both], [both, second + prior.information]])
         right = np.array(
@@ -376,9 +377,12 @@ class _Model:
         if not len(exposure) or not len(sizes):
             return np.zeros(self.days)
         drawn = np.random.default_rng(0).integers(len(sizes), size=(_DRAWS, len(exposure)))
-        low, high = np.quantile(sizes[drawn] @ exposure, (0.05, 0.95), axis=0)
+        # All days at once: who is silent is so on all of them.
+        each = exposure.mean(axis=1)
+        low, high = np.quantile((sizes[drawn] * each).sum(axis=1), (0.05, 0.95))
+        spread = (high - low) / (2 * QUANTILE) * exposure.sum(axis=0) / max(each.sum(), _TINY)
         own = (exposure**2).sum(axis=0) * self.rate_variances[self.known].mean()
-        return np.asarray(((high - low) / (2 * QUANTILE)) ** 2 + own)
+        return np.asarray(spread**2 + own)
 
     def _matrix(self, before: Floats, after: Floats, between: Floats) -> Floats:
         """Sum values into a (day, day) matrix: of each of a report's two days, and of both together."""
