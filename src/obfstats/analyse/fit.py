@@ -183,7 +183,7 @@ class _Model:
         self.is_informative = informative[self.instance]
         self.place = places[seen.reports[self.is_informative]]
         exposure = window.covered.sum(axis=1)
-        self.known = (exposure > 0) & self.trusted
+        self.known = exposure > 0
         self.values = np.flatnonzero(seen.uncertainty > 0)
         self.bins = np.flatnonzero(seen.uncertainty <= 0)
         # A first guess must not be biased, because steps are short where much is hidden: an instance's own mean, as far
@@ -237,7 +237,8 @@ class _Model:
 
     def fit_rates(self) -> None:
         """M step for rates, and for their gamma prior by its moments."""
-        rates = self.rates[self.known]
+        # Capped instances belong to the distribution of sizes, with what their caps leave.
+        rates = (self.rates * self.kept)[self.known]
         center = float(rates.mean()) if len(rates) else _TINY
         dispersion = float(rates.var() + self.rate_variances[self.known].mean()) if len(rates) else 1.0
         scale = center / max(dispersion, _TINY)
@@ -373,7 +374,7 @@ class _Model:
         They are as large as instances drawn from those that report. With a heavy tail of sizes, the variance of such
         draws would give intervals that are too wide for most archives, so their 5 % and 95 % quantiles count.
         """
-        sizes = self.rates[self.known]
+        sizes = (self.rates * self.kept)[self.known]
         if not len(exposure) or not len(sizes):
             return np.zeros(self.days)
         drawn = np.random.default_rng(0).integers(len(sizes), size=(_DRAWS, len(exposure)))
