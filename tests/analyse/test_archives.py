@@ -73,6 +73,13 @@ def test_size_in_a_pax_header() -> None:
     assert members_of(bytes(data)) == [("a", b"x\n")]
 
 
+@pytest.mark.parametrize("record", [f"9{'9' * 5000} size=8\n", f"5010 size={'9' * 5000}\n"])
+def test_numbers_of_any_length_in_a_pax_header(record: str) -> None:
+    """A size or a length of thousands of digits is none."""
+    data = tar_of({"a": record.encode(), "b": b"x\n"}, tarfile.USTAR_FORMAT)
+    assert members_of(data[:156] + b"x" + data[157:]) == [("b", b"x\n")]
+
+
 @pytest.mark.parametrize("compress", [bytes, lzma.compress, gzip.compress], ids=["plain", "xz", "gzip"])
 def test_content_tells_what_a_file_is(compress: type[bytes]) -> None:
     """Archives and plain files are read, compressed or not, whatever they are called."""

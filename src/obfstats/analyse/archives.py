@@ -21,6 +21,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import re
 import stat
 import zlib
 from pathlib import Path
@@ -43,6 +44,7 @@ _ZERO_BLOCK = bytes(_BLOCK)
 _MAX_EXTENDED_HEADER = 1 << 20
 _BOUNDARY = b"\n@type "
 _REGULAR = frozenset((b"0", b"\0", b"7"))
+_DIGITS = re.compile(rb"[0-9]{1,20}")
 _EXTENDED = frozenset((b"x", b"g", b"L", b"K"))
 
 
@@ -358,7 +360,7 @@ def _read_extended_header(kind: bytes, data: bytes) -> tuple[str | None, int | N
         return _decode(data.partition(b"\0")[0]), None
     records = _read_pax_records(data) if kind == b"x" else {}
     name, size = records.get(b"path"), records.get(b"size", b"")
-    return None if name is None else _decode(name), int(size) if size.isdigit() else None
+    return None if name is None else _decode(name), int(size) if _DIGITS.fullmatch(size) else None
 
 
 def _read_pax_records(data: bytes) -> dict[bytes, bytes]:
@@ -366,7 +368,7 @@ def _read_pax_records(data: bytes) -> dict[bytes, bytes]:
     records = {}
     while data:
         length, _, _ = data.partition(b" ")
-        if not length.isdigit() or not len(length) + 3 <= int(length) <= len(data):
+        if not _DIGITS.fullmatch(length) or not len(length) + 3 <= int(length) <= len(data):
             break
         keyword, _, value = data[len(length) + 1 : int(length) - 1].partition(b"=")
         records[keyword] = value
