@@ -331,6 +331,20 @@ def test_errors_are_sentences(store: Store, tmp_path: Path) -> None:
         read(store, tmp_path / "no-such")
 
 
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_a_damaged_part_is_said(store: Store, tmp_path: Path, content: bytes | None) -> None:
+    """A file's old rows cannot be taken out of it."""
+    (tmp_path / "in").write_text(bridge(1))
+    read(store, tmp_path / "in")
+    part = Path(store.files("reports")[0])
+    part.unlink()
+    if content is not None:
+        part.write_bytes(content)
+    (tmp_path / "in").write_text(bridge(2))
+    with pytest.raises(StoreError, match=r"part-000001\.parquet; remove .*store, and its inputs are read again"):
+        read(store, tmp_path / "in")
+
+
 def test_the_manifest_names_files_and_digests(store: Store, tmp_path: Path) -> None:
     """What a store is made of can be looked up."""
     (tmp_path / "in").write_text(bridge(1))

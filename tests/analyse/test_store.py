@@ -85,7 +85,9 @@ def test_pending_days_stay_until_they_are_cleared(store: Store) -> None:
     assert store.days() == list(DAYS)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": "other"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"format": "other"}', '{"format": "obfstats store", "version": 1}']
+)
 def test_other_files_are_not_a_manifest(store: Store, content: str) -> None:
     """A folder of something else is refused, not overwritten."""
     (store.folder / "manifest.json").write_text(content)

@@ -321,6 +321,13 @@ class _Reader:
         self._rows, self._row_size = {}, 0
 
 
+def _read_part(folder: Path, part: Part, columns: list[str] | None = None) -> pa.Table:
+    try:
+        return pq.read_table(folder / part.path, columns=columns, partitioning=None)
+    except (OSError, pa.ArrowInvalid):
+        raise StoreError(f"cannot read {folder / part.path}; remove {folder}, and its inputs are read again") from None
+
+
 def _remove_sources(folder: Path, manifest: Manifest, dropped: set[int]) -> set[int]:
     """Write parts again without the rows of sources; give the days of the removed rows."""
     days: set[int] = set()
@@ -329,13 +336,13 @@ def _remove_sources(folder: Path, manifest: Manifest, dropped: set[int]) -> set[
     values = pa.array(sorted(dropped), pa.int32())
     kept_parts = []
     for part in manifest.parts:
-        sources = pq.read_table(folder / part.path, columns=["source", "day"], partitioning=None)
+        sources = _read_part(folder, part, ["source", "day"])
         is_dropped = pc.is_in(sources["source"], value_set=values)
         if not pc.any(is_dropped).as_py():
             kept_parts.append(part)
             continue
         days |= set(pc.unique(sources["day"].filter(is_dropped)).to_pylist())
-        rows = pq.read_table(folder / part.path, partitioning=None).filter(pc.invert(is_dropped))
+        rows = _read_part(folder, part).filter(pc.invert(is_dropped))
         if rows.num_rows:
             kept_parts += write_parts(folder, part.table, manifest.next_part, rows)
         manifest.next_part += 1
@@ -354,7 +361,7 @@ def _merge_small_parts(folder: Path, manifest: Manifest) -> None:
             continue
         for start in range(0, len(parts), _MAX_SMALL_PARTS):
             some = parts[start : start + _MAX_SMALL_PARTS]
-            rows = pa.concat_tables([pq.read_table(folder / part.path, partitioning=None) for part in some])
+            rows = pa.concat_tables([_read_part(folder, part) for part in some])
             merged = write_parts(folder, table, manifest.next_part, rows)
             manifest.next_part += 1
             manifest.parts = [part for part in manifest.parts if part not in some] + merged

@@ -252,18 +252,26 @@ class Store:
         except ValueError:
             content = None
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise StoreError(f"{path} is not a manifest of obfstats; give another folder, or remove {self.folder}")
+            raise self._not_a_manifest()
         if content.get("version") != VERSION:
             raise StoreError(
                 f"{self.folder} was written by another version of obfstats; remove it, and its inputs are read again"
             )
-        return Manifest(
-            {int(number): digest for number, digest in content["digests"].items()},
-            content["paths"],
-            [Part(**{**part, "days": tuple(part["days"])}) for part in content["parts"]],
-            content["next_source"],
-            content["next_part"],
-            content["pending_days"],
+        try:
+            return Manifest(
+                {int(number): digest for number, digest in content["digests"].items()},
+                content["paths"],
+                [Part(**{**part, "days": tuple(part["days"])}) for part in content["parts"]],
+                content["next_source"],
+                content["next_part"],
+                content["pending_days"],
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise self._not_a_manifest() from None
+
+    def _not_a_manifest(self) -> StoreError:
+        return StoreError(
+            f"{self._manifest_path} is not a manifest of obfstats; give another folder, or remove {self.folder}"
         )
 
     @contextmanager
