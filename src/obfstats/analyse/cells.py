@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 COUNTRIES = re.compile(r"([A-Za-z0-9?]{2})=([0-9]{1,9})")
 """A country's cell. Its key becomes lower case."""
 
-NAMES = re.compile(r"([!-+\--<>-~]+)=([0-9]{1,9})")
-"""Another cell: its key is any printable ASCII but `=`, `,` and blank."""
+NAMES = re.compile(r"([!-+\--<>-~]{1,100})=([0-9]{1,9})")
+"""Another cell: its key is up to 100 printable ASCII characters but `=`, `,` and blank."""
 
 _COMMA = ord(",")
 

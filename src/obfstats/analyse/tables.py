@@ -7,8 +7,8 @@ Rules:
   than tor's.
 - Times are valid dates of the years 2000 to 2099, numbers have at most nine digits (bytes 18) and no sign, so every
   number fits its column.
-- Country codes are two characters; transports and versions any printable characters but `=`, `,` and blank. A name
-  that a line has twice makes two rows.
+- Country codes are two characters; transports and versions up to 100 printable characters but `=`, `,` and blank. A
+  name that a line has twice makes two rows.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ _TIME = "20[0-9]{2}-[0-9]{2}-[0-9]{2} (?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
 _END = rf"{_TIME} \([0-9]{{1,9}} s\)"
 _REST = "(?: .*)?"
 _HISTORY = f"{_END}(?: (?:[0-9]{{1,18}}(?:,[0-9]{{1,18}})*)?{_REST})?"
+_DAY = 86_400
+_MAX_HISTORY_DAYS = 32
+"""Tor keeps five. Every day of a history is estimated again, so one of years would cost minutes in each run."""
+
 _EARLIEST = 946_684_800
 """2000-01-01."""
 
@@ -96,8 +100,8 @@ SELECT * REPLACE (CASE
         WHEN published IS NULL THEN 'published'
         WHEN has_stats_end AND (stats_end IS NULL OR stats_seconds = 0) THEN 'dirreq-stats-end'
         WHEN has_bridge_end AND (bridge_end IS NULL OR bridge_seconds = 0) THEN 'bridge-stats-end'
-        WHEN has_history AND (history_end IS NULL OR history_seconds = 0
-            OR history_end - coalesce(len(history), 0) * CAST(history_seconds AS BIGINT) < {_EARLIEST})
+        WHEN has_history AND (history_end IS NULL OR history_seconds NOT BETWEEN 1 AND {_DAY}
+            OR coalesce(len(history), 0) * CAST(history_seconds AS BIGINT) > {_MAX_HISTORY_DAYS * _DAY})
             THEN 'dirreq-write-history'
     END AS problem)
 FROM valued
