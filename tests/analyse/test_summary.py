@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from obfstats import cli
 from obfstats.analyse.events import EVENTS_SCHEMA
 from obfstats.analyse.summary import NoAnalysisError, find_complete_day, print_summary, summarise
 from obfstats.analyse.terminal import PLAIN_WIDTH, make_console
+from peers.program import OBFSTATS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,6 +110,18 @@ def test_small_countries_are_one_row(tmp_path: Path) -> None:
     text = show(tmp_path, top=1)
     assert row_of(text, "2 others")[:3] == ["200", "1,000", "(-80%)"]
     assert "Iran" not in text
+    assert row_of(text, "1 others")[0] == "550"
+    assert "snowflake" not in text
+
+
+def test_a_reader_that_goes_away_ends_the_program(tmp_path: Path) -> None:
+    """As in `obfstats summary DIR | head -1`: status 141, and nothing is said."""
+    write_users(tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run([OBFSTATS, "summary", tmp_path], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (141, b"")
 
 
 def test_a_day_can_be_chosen(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DUCKDB, SPARK = "duckdb", "spark"
 
 SUMMARY_ROWS = 15
-"""Countries that a summary names; the others are one row."""
+"""Countries, and transports, that a summary names; the others are one row."""
 
 
 def add_analyse(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +131,7 @@ def add_summary(parser: argparse.ArgumentParser) -> None:
         type=positive_number,
         default=SUMMARY_ROWS,
         metavar="N",
-        help=f"countries to name; the others are one row (default: {SUMMARY_ROWS})",
+        help=f"countries and transports to name; the others are one row (default: {SUMMARY_ROWS})",
     )
 
 

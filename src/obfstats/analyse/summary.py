@@ -22,7 +22,7 @@ from obfstats.commandline import fail
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -278,7 +278,7 @@ def print_summary(console: Console, summary: Summary, top: int) -> None:
     Args:
         console: where.
         summary: what.
-        top: how many countries to name; the others are one row.
+        top: how many countries and transports to name; the others are one row.
     """
     console.print(f"Bridges on {summary.day:%A}, {summary.day} (UTC); the analysis begins on {summary.first}.")
     if summary.last_complete < summary.last:
@@ -289,17 +289,11 @@ def print_summary(console: Console, summary: Summary, top: int) -> None:
     for title, numbers in (("users", summary.users), ("addresses", summary.addresses)):
         if numbers is None:
             continue
-        countries = [_format(number, country_name(number.name)) for number in numbers.countries[:top]]
-        rest = numbers.countries[top:]
-        if rest:
-            countries.append(_format_rest(rest))
+        countries = _format_largest(numbers.countries, top, country_name)
+        transports = _format_largest(numbers.transports, top, _transport_name)
         headings = [title, "90 % interval", "week before", "change", "peak", "on"]
         right_aligned = (1, 2, 3, 4, 5)
         print_table(console, ["country", *headings], [_format(numbers.total, ALL), *countries], right_aligned)
-        transports = [
-            _format(number, "<OR>, no transport" if number.name == "<OR>" else number.name)
-            for number in numbers.transports
-        ]
         if transports:
             print_table(console, ["transport", *headings], transports, right_aligned)
     console.print("A change in brackets is one that the intervals of the two days do not tell from none.")
@@ -321,6 +315,16 @@ def _describe_bridges(bridges: Mapping[str, Any]) -> str:
     if bridges.get("series_break"):
         parts.append("the published series breaks on this day")
     return f"{'; '.join(parts)}."
+
+
+def _transport_name(transport: str) -> str:
+    return "<OR>, no transport" if transport == "<OR>" else transport
+
+
+def _format_largest(numbers: Sequence[Number], top: int, name_of: Callable[[str], str]) -> list[list[str]]:
+    """Write a row for each of the largest, and one for the others."""
+    rows = [_format(number, name_of(number.name)) for number in numbers[:top]]
+    return [*rows, _format_rest(numbers[top:])] if numbers[top:] else rows
 
 
 def _format(number: Number, name: str) -> list[str]:

@@ -24,6 +24,13 @@ PLAIN_WIDTH = 100
 """Columns of text that is not printed on a terminal."""
 
 
+class _Console(Console):
+    """A console that leaves it to the program to end when the reader of its output goes away."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def make_console(file: TextIO | None = None) -> Console:
     """Make a console.
 
@@ -32,7 +39,7 @@ def make_console(file: TextIO | None = None) -> Console:
     """
     file = sys.stdout if file is None else file
     width = None if file.isatty() else PLAIN_WIDTH
-    return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
+    return _Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 
 
 def print_table(
