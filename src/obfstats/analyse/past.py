@@ -76,7 +76,12 @@ def load_past(query: Query, first: int, last: int) -> Past:
     parts: dict[tuple[str, str], list[Part]] = {}
     for block, start in enumerate(range(first, last + 1, BLOCK_DAYS)):
         end = min(start + BLOCK_DAYS - 1, last)
-        of_report = f"r.stats_seconds = {DAY} AND r.ok IS NOT NULL AND r.day BETWEEN {start} AND {end}"
+        # Intervals that do not overlap end on different days. Copies of a report must not add to an instance's trust.
+        of_report = (
+            "r.report IN (SELECT arg_max(report, published) FROM reports "
+            f"WHERE stats_seconds = {DAY} AND ok IS NOT NULL AND day BETWEEN {start} AND {end} "
+            "GROUP BY fingerprint, nickname, day)"
+        )
         total = "COALESCE(r.served, r.ok)"
         table = query(
             f"SELECT r.fingerprint AS fingerprint, r.nickname AS nickname, COUNT(*) AS reports, "
