@@ -49,5 +49,5 @@ def test_copies_of_a_report_do_not_add_to_trust(engine: DuckDbEngine, tmp_path: 
     once, often = load(engine, tmp_path / "once", 1), load(engine, tmp_path / "often", 50)
     assert (once.reports.sum(), often.reports.sum()) == (10, 10)
     for line, key in (("total", ""), ("requests", "ir")):
-        trusts = [past.trust(line, key, np.array([0]), FIRST + 20) for past in (once, often)]
-        assert np.array_equal(*trusts)
+        trust, often_trust = (past.trust(line, key, np.array([0]), FIRST + 20) for past in (once, often))
+        assert np.array_equal(trust, often_trust)
