@@ -138,6 +138,8 @@ def test_several_descriptors_under_one_annotation() -> None:
         ("obfs4=24", "obfs4=2=4", "wrong bridge-ip-transports line", 13),
         ("obfs4=24", "obf\u00df4=24", "wrong bridge-ip-transports line", 13),
         ("obfs4=24", f"{'x' * 101}=24", "wrong bridge-ip-transports line", 13),
+        ("obfs4=24", ",".join(f"{number}=8" for number in range(50)), "wrong bridge-ip-transports line", 13),
+        ("us=8\nbridge-ip-v", "us=8" + ",de=8" * 399 + "\nbridge-ip-v", "wrong bridge-ips line", 11),
         ("obfs4=24", "obfs4\t=24", "wrong bridge-ip-transports line", 13),
         ("3462144,2851840", "3462144,,2851840", "wrong dirreq-write-history line", 5),
         ("3462144,2851840", "3462144,-2", "wrong dirreq-write-history line", 5),

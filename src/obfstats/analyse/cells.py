@@ -25,6 +25,9 @@ COUNTRIES = re.compile(r"([A-Za-z0-9?]{2})=([0-9]{1,9})")
 NAMES = re.compile(r"([!-+\--<>-~]{1,100})=([0-9]{1,9})")
 """Another cell: its key is up to 100 printable ASCII characters but `=`, `,` and blank."""
 
+_MAX_CELLS = {COUNTRIES: 400, NAMES: 50}
+"""Of a list. There are 250 countries; one bridge's countries x transports are rows of a day's results."""
+
 _COMMA = ord(",")
 
 
@@ -35,7 +38,7 @@ class Cells(NamedTuple):
         row: index of each cell's list.
         key: the keys, as a dictionary array without nulls, whose dictionary has no key twice.
         number: the numbers.
-        wrong: of each list, whether it has a cell that is not of the grammar; its other cells are given.
+        wrong: of each list, whether it has too many cells or one that is not of the grammar; its other cells are given.
     """
 
     row: NDArray[np.int64]
@@ -84,5 +87,6 @@ def explode(lists: pa.StringArray, grammar: re.Pattern[str]) -> Cells:
     indices = distinct.indices.to_numpy()
     number = np.array(numbers, np.int32)[indices]
     wrong[row[number < 0]] = True
+    wrong |= np.bincount(row, minlength=len(lists)) > _MAX_CELLS[grammar]
     key = pa.DictionaryArray.from_arrays(np.array(codes, np.int32)[indices], pa.array(keys, pa.string()))
     return Cells(row, key, number, wrong)
