@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
+import signal
 import tarfile
+import threading
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
+from obfstats.analyse.analysis import pass_interrupts
 from obfstats.analyse.ingest import ingest
 from obfstats.analyse.store import Store
 from peers.program import OBFSTATS
@@ -137,6 +142,15 @@ def test_what_a_killed_run_left_goes(golden_results: Path, tmp_path: Path) -> No
     (tmp_path / "results" / ".duckdb" / "duckdb_temp_storage_DEFAULT-0.tmp").touch()
     assert analyse(ARCHIVE, "--to", tmp_path / "results").returncode == 0
     assert not (tmp_path / "results" / ".duckdb").exists()
+
+
+def test_control_c_ends_a_query() -> None:
+    """As it ends everything else: with KeyboardInterrupt, which is exit status 130."""
+    interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt), pass_interrupts():
+        duckdb.execute("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b").fetchall()
+    interrupt.join()
 
 
 def test_the_last_two_days_wait(golden_results: Path, tmp_path: Path) -> None:

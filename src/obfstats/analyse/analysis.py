@@ -79,7 +79,7 @@ def run_analyse(options: argparse.Namespace) -> int:
         annotations = [] if options.annotations is None else load_annotations(options.annotations, warn)
         size = sum(path.stat().st_size for path in find_files(options.inputs))
         store = Store(options.to / "store")
-        with store.lock(), _open_engines(options.to, options.spark) as engines:
+        with pass_interrupts(), store.lock(), _open_engines(options.to, options.spark) as engines:
             with show_progress(size) as advance:
                 found = ingest(options.inputs, store, workers=options.workers or os.cpu_count() or 1, advance=advance)
             _report(found, warn)
@@ -96,6 +96,17 @@ def run_analyse(options: argparse.Namespace) -> int:
     except OSError as error:
         return fail(_PROGRAM, f"{error.filename or options.to}: {error.strerror or error}")
     return _summarise(options.to, warn)
+
+
+@contextmanager
+def pass_interrupts() -> Iterator[None]:
+    """Make KeyboardInterrupt of the error that DuckDB ends an interrupted query with."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
 
 
 class Engines(NamedTuple):
