@@ -56,7 +56,7 @@ class Plan(NamedTuple):
     timed_days: int
 
 
-_FULL = Plan({1_000: 24, 50: 60}, 84, 84)
+_FULL = Plan({1_000: 20, 50: 60}, 84, 84)
 _QUICK = Plan({50: 6}, 0, 0)
 
 

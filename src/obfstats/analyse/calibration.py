@@ -27,7 +27,9 @@ _LEAST_CHECKS = 28
 _LEAST_VARIANCE = 0.3
 """Days where hiding made the variance larger by less say little."""
 
-_FACTORS = (0.9, 2.0)
+_FACTORS = (1.0, 2.0)
+"""It never narrows: bridges that never report cannot be checked, and are often the largest part of an error."""
+
 _LARGEST_SQUARE = 9.0
 _MEAN_OF_CUT_SQUARES = 0.995
 """Of a standard normal variable's square, cut at 9."""
