@@ -10,7 +10,8 @@ Rules:
 - A bridge that writes no bytes histories is kept like any other.
 - Statuses name fingerprints. An instance of several that run at the same time is expected to run from its first report
   to its last while its fingerprint is in the statuses. A fingerprint without a report is one instance of no name.
-- A day without any status has no missing reports: what ran is not known.
+- A day without any status has no missing reports: what ran is not known. A bridge that is listed in 23 of 24 hours, as
+  those that report all day are on average, is taken to have run all day.
 
 Numbers of cells are kept sparse. A cell that a report does not name is 0 there, exactly.
 """
@@ -38,6 +39,7 @@ DAY = 86_400
 MAX_REPORT_AGE = 7 * DAY
 BLOCK_DAYS = 14
 WINDOW_DAYS = 28
+_WHOLE = 0.999
 _GRACE_DAYS = 2
 """An instance of several is expected to run for so many days around its reports."""
 
@@ -126,7 +128,11 @@ def cut_window(
     reports = np.flatnonzero(chosen)
     instance, day, share = instance[reports], day[reports] - first, share[reports]
     covered = add_coverage((len(running), last - first + 1), instance, day, share)
-    missing = np.maximum(running[:, first : last + 1] - covered, 0)
+    ran = running[:, first : last + 1]
+    # Bridges are not reachable at all times for those who write the statuses: those that report all day tell how often.
+    whole = (covered > _WHOLE) & (ran > 0)
+    reachable = float(ran[whole].mean()) if whole.any() else 1.0
+    missing = np.maximum(np.minimum(ran / reachable, 1.0) - covered, 0)
     return Window(instance, day, share, covered, missing), reports
 
 
