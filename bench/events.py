@@ -23,7 +23,7 @@ from bench.event_archives import CODES, draw_settings, estimate_archive
 from bench.event_series import draw_series
 from bench.report import main, progress
 from obfstats.analyse.detector import DEFAULT, Settings, detect_changes
-from obfstats.analyse.events import RISE, detect, find_tor_events
+from obfstats.analyse.events import RISE, find_our_events, find_tor_events
 from obfstats.analyse.tor_detector import add_ranges, compute_ranges
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def measure_archives(plan: Plan) -> str:
         published, users = estimate_archive(settings)
         tor.add(_arrange(find_tor_events(add_ranges(published)), settings.first_day, plan.days), blockings)
         for score, threshold in zip(ours, THRESHOLDS, strict=True):
-            score.add(_arrange(detect(users, scale(threshold))[0], settings.first_day, plan.days), blockings)
+            score.add(_arrange(find_our_events(users, scale(threshold)), settings.first_day, plan.days), blockings)
     title = f"Archives of {plan.bridges} bridges with {20 * plan.bridges:,} users in {len(CODES)} countries"
     return write_table(title, tor, ours)
 

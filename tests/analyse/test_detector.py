@@ -135,6 +135,14 @@ def test_a_handful_of_users_is_no_alarm(level: float) -> None:
     assert len(list_events(found)) <= 1
 
 
+def test_a_number_that_could_be_anything_has_a_range() -> None:
+    """An interval up to any number is not an error, and its expected range is still one of integers."""
+    users = make_users(11)
+    found = detect_changes(users, np.zeros_like(users), np.full_like(users, 1e15), [np.arange(COUNTRIES)])
+    assert list_events(found) == []
+    assert 1e9 < np.nanmax(found.upper) < 2**63
+
+
 @given(st.integers(20, DAYS - 1), st.integers(0, 2**32 - 1))
 def test_later_days_do_not_change_the_past(day: int, seed: int) -> None:
     """Every day's result is the same as on the evening of that day."""

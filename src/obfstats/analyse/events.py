@@ -44,17 +44,6 @@ EVENTS_SCHEMA: Final = pa.schema(
 )
 """The columns of the table of events."""
 
-RANGES_SCHEMA: Final = pa.schema(
-    [
-        pa.field("date", pa.date32()),
-        pa.field("country", pa.string()),
-        pa.field("transport", pa.string()),
-        pa.field("expected_lower", pa.int64()),
-        pa.field("expected_upper", pa.int64()),
-    ]
-)
-"""The columns of the table of the ranges that our detector expects."""
-
 _SORT_ORDER: Final = [(name, "ascending") for name in ("date", "country", "transport", "detector", "direction")]
 
 
@@ -91,7 +80,7 @@ def find_events(clients: pa.Table, users: pa.Table, annotations: Sequence[Annota
     Returns:
         The rows, with the columns of `EVENTS_SCHEMA`, sorted by date.
     """
-    events = pa.concat_tables([find_tor_events(clients), detect(users)[0]]).sort_by(_SORT_ORDER)
+    events = pa.concat_tables([find_tor_events(clients), find_our_events(users)]).sort_by(_SORT_ORDER)
     return join_annotations(events, annotations)
 
 
@@ -111,7 +100,7 @@ def find_tor_events(clients: pa.Table) -> pa.Table:
     return _make_events(series, TOR, begins, users, (lower, upper))
 
 
-def detect(users: pa.Table, settings: Settings = DEFAULT) -> tuple[pa.Table, pa.Table]:
+def find_our_events(users: pa.Table, settings: Settings = DEFAULT) -> pa.Table:
     """Run our detector.
 
     Args:
@@ -119,8 +108,7 @@ def detect(users: pa.Table, settings: Settings = DEFAULT) -> tuple[pa.Table, pa.
         settings: what is assumed.
 
     Returns:
-        The events without annotations, with the columns of `EVENTS_SCHEMA`; the expected range of every row that has a
-        past, with the columns of `RANGES_SCHEMA`.
+        The events without annotations, with the columns of `EVENTS_SCHEMA`.
     """
     series = _split(users)
     numbers, lower, upper = (series.spread(users[name]) for name in ("users", "lower", "upper"))
@@ -131,8 +119,7 @@ def detect(users: pa.Table, settings: Settings = DEFAULT) -> tuple[pa.Table, pa.
     ]
     found = detect_changes(numbers, lower, upper, groups, settings)
     expected = np.floor(found.lower), np.ceil(found.upper)
-    events = _make_events(series, OBFSTATS, (found.drops, found.rises), numbers, expected)
-    return events, _make_rows(series, ~np.isnan(found.lower), expected).cast(RANGES_SCHEMA)
+    return _make_events(series, OBFSTATS, (found.drops, found.rises), numbers, expected)
 
 
 def join_annotations(events: pa.Table, annotations: Sequence[Annotation]) -> pa.Table:
@@ -167,28 +154,17 @@ def _make_events(
     """Make rows of the days on which drops and rises begin."""
     tables = []
     for direction, begin in zip((DROP, RISE), begins, strict=True):
-        rows = _make_rows(series, begin, expected)
-        size = len(rows)
-        columns = {name: rows[name] for name in rows.column_names}
-        columns["value"] = pa.array(np.rint(users[begin]).astype(np.int64))
-        columns["detector"] = pa.array([detector] * size, pa.string())
-        columns["direction"] = pa.array([direction] * size, pa.string())
-        columns["annotations"] = pa.array([""] * size, pa.string())
-        tables.append(pa.table({name: columns[name] for name in EVENTS_SCHEMA.names}).cast(EVENTS_SCHEMA))
-    return pa.concat_tables(tables).sort_by(_SORT_ORDER)
-
-
-def _make_rows(
-    series: _Series, wanted: NDArray[np.bool_], expected: tuple[NDArray[np.float64], NDArray[np.float64]]
-) -> pa.Table:
-    """Make rows of the wanted days and series, with their ranges."""
-    days, columns = np.nonzero(wanted)
-    return pa.table(
-        {
+        days, columns = np.nonzero(begin)
+        rows = {
             "date": pa.array((series.first + days).astype(np.int32)).cast(pa.date32()),
-            "country": pa.array([series.keys[column][0] for column in columns], pa.string()),
-            "transport": pa.array([series.keys[column][1] for column in columns], pa.string()),
-            "expected_lower": pa.array(expected[0][wanted].astype(np.int64)),
-            "expected_upper": pa.array(expected[1][wanted].astype(np.int64)),
+            "country": [series.keys[column][0] for column in columns],
+            "transport": [series.keys[column][1] for column in columns],
+            "detector": [detector] * len(days),
+            "direction": [direction] * len(days),
+            "value": np.rint(users[begin]).astype(np.int64),
+            "expected_lower": expected[0][begin].astype(np.int64),
+            "expected_upper": expected[1][begin].astype(np.int64),
+            "annotations": [""] * len(days),
         }
-    )
+        tables.append(pa.table(rows, schema=EVENTS_SCHEMA))
+    return pa.concat_tables(tables).sort_by(_SORT_ORDER)
