@@ -110,7 +110,7 @@ def test_small_countries_are_one_row(tmp_path: Path) -> None:
     text = show(tmp_path, top=1)
     assert row_of(text, "2 others")[:3] == ["200", "1,000", "(-80%)"]
     assert "Iran" not in text
-    assert row_of(text, "1 others")[0] == "550"
+    assert row_of(text, "1 other")[0] == "550"
     assert "snowflake" not in text
 
 
@@ -157,9 +157,9 @@ def test_addresses_of_our_documents_are_never_called_users(tmp_path: Path) -> No
 def test_bridges_and_the_break_of_the_series_are_described(tmp_path: Path) -> None:
     """How many ran and reported, and how many write served=."""
     write_users(tmp_path)
-    row = {"date": DAY, "running": 1012.4, "reporting": 950.0, "served_share": 0.25}
+    row = {"date": DAY, "running": 1012.4, "reporting": 1.2, "served_share": 0.25}
     write(tmp_path, "obfstats-bridges", pa.Table.from_pylist([row]))
-    assert "1,012 bridges ran; 950 bridges reported; 25%" in show(tmp_path)
+    assert "1,012 bridges ran; 1 bridge reported; 25%" in show(tmp_path)
 
 
 def test_text_of_others_is_printed_as_it_is(tmp_path: Path) -> None:

@@ -40,6 +40,6 @@ def country_name(code: str) -> str:
         code: two letters in either case, `??`, or nothing for all countries.
 
     Returns:
-        Its name; the code itself in upper case if nobody knows it.
+        Its name; the code itself in upper case if it is not in the list.
     """
     return _load_territories().get(code.upper(), code.upper())

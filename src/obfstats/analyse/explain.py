@@ -64,8 +64,8 @@ class Cause(StrEnum):
 
 
 _MEANINGS: Final = {
-    Cause.WENT: "the bridge went away: no status of the day lists it",
-    Cause.CAME: "the bridge is new: no status of the week before lists it",
+    Cause.WENT: "the bridge went away: no status of this day lists it as running",
+    Cause.CAME: "the bridge came: no status of the day a week before lists it as running",
     Cause.LOST: "it runs, but no report covers the day: an interval lost at a restart, or a lost report",
     Cause.RETURNED: "it reports again; it ran without a report before",
     Cause.HOURS: "its reports cover more or fewer hours of the day",
@@ -395,7 +395,7 @@ def print_explanation(console: Console, explanation: Explanation, top: int) -> N
         if (parts := [part for part in explanation.contributions if part.cause is cause])
     ]
     causes.sort(key=lambda row: -abs(row[2]))
-    causes.append(("frac: the number stands for more or fewer bridges without a report", "", explanation.frac))
+    causes.append(("frac: reports cover a smaller or larger share of the bridges' time", "", explanation.frac))
     causes.append(("rounding", "", explanation.remainder))
     causes.append(("together", "", sum(users for *_, users in causes)))
     table = [(text, bridges, format_change(users)) for text, bridges, users in causes]

@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from obfstats.analyse.country_names import ALL, country_name
 from obfstats.analyse.events import OBFSTATS, TOR
+from obfstats.analyse.outputs import TABLES_FOLDER
 from obfstats.analyse.terminal import format_number, make_console, print_table
 from obfstats.commandline import fail
 
@@ -199,7 +200,7 @@ def read_result(folder: Path, name: str) -> pa.Table | None:
         NoAnalysisError: if it cannot be read.
     """
     try:
-        return parquet.read_table(folder / "tables" / f"{name}.parquet")
+        return parquet.read_table(folder / TABLES_FOLDER / f"{name}.parquet")
     except FileNotFoundError:
         return None
     except (OSError, pa.ArrowInvalid):
@@ -296,14 +297,14 @@ def print_summary(console: Console, summary: Summary, top: int) -> None:
         print_table(console, ["country", *headings], [_format(numbers.total, ALL), *countries], right_aligned)
         if transports:
             print_table(console, ["transport", *headings], transports, right_aligned)
-    console.print("A change in brackets is one that the intervals of the two days do not tell from none.")
+    console.print("A change in brackets may be none: the intervals of the two days overlap.")
     _print_events(console, summary)
 
 
 def _describe_bridges(bridges: Mapping[str, Any]) -> str:
     """Describe how many bridges the numbers come from; what is not known is left out."""
     parts = [
-        f"{round(bridges[name]):,} bridges {verb}"
+        f"{round(bridges[name]):,} {'bridge' if round(bridges[name]) == 1 else 'bridges'} {verb}"
         for name, verb in (("running", "ran"), ("reporting", "reported"))
         if bridges.get(name) is not None
     ]
@@ -344,7 +345,8 @@ def _format_rest(numbers: Sequence[Number]) -> list[str]:
     before = [number.week_before or 0 for number in numbers]
     value = sum(number.value for number in numbers)
     change = _format_change(value, sum(before), is_sure=False)
-    return [f"{len(numbers)} others", format_number(value), "", format_number(sum(before)), change, "", ""]
+    name = "1 other" if len(numbers) == 1 else f"{len(numbers)} others"
+    return [name, format_number(value), "", format_number(sum(before)), change, "", ""]
 
 
 def _format_change(value: float, before: float | None, *, is_sure: bool) -> str:
