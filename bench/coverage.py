@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from bench.report import main, progress
-from bench.worlds import make_tables, open_tables
+from bench.worlds import make_documents, make_tables, open_tables
+from obfstats.analyse.clients import estimate_clients
 from obfstats.analyse.robust import estimate_users
-from obfstats.analyse.simulate import Forgery, Settings, simulate
+from obfstats.analyse.simulate import PLAIN, Forgery, Settings, simulate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,8 @@ SIZES = {"gamma": ("even sizes", 0.7), "lognormal": ("heavy tail", 1.5)}
 NOISE = (0.0, 0.15, 0.5)
 USERS_PER_BRIDGE = 20
 DAYS = 42
+DOCUMENT_BRIDGES = 300
+EPSILON = 0.5
 GOAL = (0.85, 0.95)
 FORGERS = 10
 FORGERY_DAY = 30
@@ -47,17 +50,21 @@ class Plan(NamedTuple):
 
     Attributes:
         worlds: how many worlds of each case, by number of bridges.
+        document_worlds: the same for documents.
         forgery_days: days of the worlds with forgers.
         timed_days: days of the world that is timed.
     """
 
     worlds: dict[int, int]
+    document_worlds: int
     forgery_days: int
     timed_days: int
 
 
-_FULL = Plan({1_000: 20, 50: 60}, 84, 84)
-_QUICK = Plan({50: 6}, 0, 0)
+_DOCUMENT_NUMBERS = ("addresses", "connections")
+
+_FULL = Plan({1_000: 20, 50: 60}, 20, 84, 84)
+_QUICK = Plan({50: 6}, 2, 0, 0)
 
 
 @dataclass
@@ -98,7 +105,7 @@ class Cell(NamedTuple):
 
 def measure(plan: Plan) -> str:
     """Measure everything, and write the tables."""
-    parts = [measure_coverage(plan)]
+    parts = [measure_coverage(plan), measure_documents(plan)]
     if plan.forgery_days:
         parts.append(measure_forgers(plan.forgery_days))
     if plan.timed_days:
@@ -133,6 +140,62 @@ def measure_coverage(plan: Plan) -> str:
         + f" and {DAYS} days; standard error of a coverage up to {max(errors):.1%}."
     )
     return "\n".join([*rows, "", note])
+
+
+def measure_documents(plan: Plan) -> str:
+    """Measure the same of addresses and connections, which come from our own documents, rounded or with noise."""
+    rows = [f"| documents | noise | of | {' | '.join(NAMES.values())} |", "|---|---|---|" + "---|" * len(NAMES)]
+    for kind, noisy in (("rounded", 0.0), (f"epsilon {EPSILON}", 1.0)):
+        for noise in NOISE:
+            progress(
+                f"{plan.document_worlds} worlds of {DOCUMENT_BRIDGES} bridges with documents, {kind}, noise {noise}"
+            )
+            scores = {(of, country): Score() for of in _DOCUMENT_NUMBERS for country in NAMES}
+            first = len(rows) * 1_000
+            for seed in range(first, first + plan.document_worlds):
+                settings = {"documents": 1.0, "noisy_documents": noisy, "epsilon": EPSILON, "noise": noise}
+                world = _simulate(DOCUMENT_BRIDGES, DAYS, seed=seed, **settings)
+                for of, cells in estimate_documents(world).items():
+                    for country, cell in cells.items():
+                        scores[of, country].add(_count_clients(world, of, country)[1:-1], cell)
+            for of in _DOCUMENT_NUMBERS:
+                if of == "connections" and noisy:
+                    continue
+                texts = " | ".join(scores[of, country].text() for country in NAMES)
+                rows.append(f"| {kind} | {noise} | {of} | {texts} |")
+                progress(rows[-1])
+    note = (
+        f"{plan.document_worlds} worlds of {DOCUMENT_BRIDGES} bridges, all of which write documents, and {DAYS} days."
+    )
+    return "\n".join([*rows, "", note])
+
+
+def estimate_documents(world: World) -> dict[str, dict[str, Cell]]:
+    """Estimate addresses and connections of a world; days but the first and the last."""
+    days = range(world.first_day, world.first_day + world.settings.days)
+    statuses = make_tables(world, transports=False)["statuses"]
+    table = estimate_clients(open_tables(make_documents(world) | {"statuses": statuses}), days)
+    table = table.filter(pc.equal(table["transport"], ""))
+    country = np.array(table["country"].to_pylist(), dtype=object)
+    result: dict[str, dict[str, Cell]] = {}
+    for of in _DOCUMENT_NUMBERS:
+        users, lower, upper = (table[name].to_numpy() for name in (of, f"{of}_lower", f"{of}_upper"))
+        result[of] = {}
+        for one in NAMES:
+            at = np.flatnonzero(country == one)[1:-1]
+            result[of][one] = Cell(users[at], lower[at], upper[at], np.zeros(len(at)))
+    return result
+
+
+def _count_clients(world: World, of: str, country: str) -> Floats:
+    """Count the true addresses or connections by day, of the bridges that write documents."""
+    result = np.zeros(world.settings.days)
+    for one in [country] if country else world.countries:
+        for name in world.transports:
+            if name != PLAIN:
+                drawn = world.addresses(one, name) if of == "addresses" else world.connections(one, name)
+                result += drawn[world.documents].sum(axis=0)
+    return result
 
 
 def measure_forgers(days: int) -> str:

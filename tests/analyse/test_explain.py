@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 
 from obfstats import cli
-from obfstats.analyse.days import day_number
 from obfstats.analyse.explain import Cause, Explanation, explain
 from obfstats.analyse.ingest import ingest
 from obfstats.analyse.simulate import Blocking, Settings, simulate
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 DAY = date(2026, 3, 20)
 DAYS = (DAY - timedelta(days=7), DAY)
-NUMBERS = tuple(map(day_number, DAYS))
+NUMBERS = tuple((day - date(1970, 1, 1)).days for day in DAYS)
 ALL_HOURS = (1 << 24) - 1
 HEADER = "start,end,places,protocols,description,links\n"
 

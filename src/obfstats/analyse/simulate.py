@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from obfstats.analyse.days import day_number
 from obfstats.analyse.simulate_times import DAY, ReportTimes
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ REQUESTS_PER_USER = 10
 MAX_DAYS = 10_000
 """Seconds of a simulation are 32-bit integers."""
 
+_PARTS = 3
 BATCH_DAYS = 8
 """Days that are drawn at once."""
 
@@ -154,7 +154,7 @@ class Settings:
         served_last: the same on the last day. An upgrade is a restart.
         incomplete: share of the answers that tor with `served=` does not count as `ok`.
         repeats: share of reports that a bridge publishes twice.
-        addresses_per_request: probability that a request is from an address that the interval has not seen.
+        addresses_per_request: probability that a request is the first of its address in an interval.
         documents: share of bridges that write documents (docs/document.md) beside Tor's statistics.
         noisy_documents: share of these whose documents have noise.
         epsilon: of that noise.
@@ -226,12 +226,26 @@ class CountryDays(NamedTuple):
     Attributes:
         first: its first day, counted from the start of the padding.
         requests: true requests of the UTC day.
+        addresses: different addresses of the UTC day.
+        connections: connections of the UTC day.
         report_requests: of the report that ends on the day, forged claims included; 0 without a report.
+        report_addresses: likewise.
+        report_connections: likewise.
     """
 
     first: int
     requests: Ints
+    addresses: Ints
+    connections: Ints
     report_requests: Ints
+    report_addresses: Ints
+    report_connections: Ints
+
+
+def _sum_up(parts: Ints) -> tuple[Ints, Ints, Ints]:
+    """Give requests, addresses and connections of addresses, other requests and other connections."""
+    addresses, requests, connections = parts
+    return addresses + requests, addresses, addresses + connections
 
 
 class World:
@@ -273,7 +287,7 @@ class World:
         if sum(many.share for many in settings.many) > 1:
             raise ValueError("bridges of many instances have more than all users")
         self.settings = settings
-        self.first_day = day_number(settings.first_day)
+        self.first_day = (settings.first_day - dt.date(1970, 1, 1)).days
         self.countries = settings.countries
         names = [name for name, _ in settings.transports] + [many.transport for many in settings.many] + [PLAIN]
         self.transports = tuple(dict.fromkeys(names))
@@ -299,29 +313,23 @@ class World:
 
     def addresses(self, country: str, transport: str = "") -> Ints:
         """Draw the different addresses by instance and UTC day, int32[I, D]. One with two transports counts twice."""
-        days = self._draw_days_of(country)
-        return self._join(transport, (self.draw_addresses(country, first, requests) for first, requests in days))
+        return self._join(transport, (drawn.addresses for drawn in self.draw_days(country)))
 
     def connections(self, country: str, transport: str = "") -> Ints:
         """Draw the connections by instance and UTC day, int32[I, D]; at least one from each address."""
-        days = self._draw_days_of(country)
-        return self._join(transport, (self._draw_connections_of(country, *numbers) for numbers in days))
+        return self._join(transport, (drawn.connections for drawn in self.draw_days(country)))
 
     def report_requests(self, country: str, transport: str = "") -> Ints:
         """Draw the requests of the report that ends on a day, int32[I, D]: 0 without one, forged claims included."""
-        return self._join(transport, (drawn.report_requests for drawn in self.draw_reports(country)))
+        return self._join(transport, (drawn.report_requests for drawn in self.draw_days(country)))
 
     def report_addresses(self, country: str, transport: str = "") -> Ints:
         """Draw the different addresses of the report that ends on a day, int32[I, D]; 0 without a report."""
-        reports = self.draw_reports(country)
-        return self._join(transport, (self.draw_addresses(country, first, numbers) for first, _, numbers in reports))
+        return self._join(transport, (drawn.report_addresses for drawn in self.draw_days(country)))
 
     def report_connections(self, country: str, transport: str = "") -> Ints:
         """Draw the connections of the report that ends on a day, int32[I, D]; 0 without a report."""
-        reports = self.draw_reports(country)
-        return self._join(
-            transport, (self._draw_connections_of(country, first, numbers) for first, _, numbers in reports)
-        )
+        return self._join(transport, (drawn.report_connections for drawn in self.draw_days(country)))
 
     def claims(self, country: str) -> Ints:
         """Give the requests that forged bridges add to their reports, int32[I, D]. They claim their main transport."""
@@ -334,38 +342,34 @@ class World:
             sum(self.requests(code, transport).sum(axis=0, dtype=np.int64) for code in countries) / REQUESTS_PER_USER
         )
 
-    def draw_reports(self, country: str) -> Iterator[CountryDays]:
+    def draw_days(self, country: str) -> Iterator[CountryDays]:
         """Draw a country's numbers, BATCH_DAYS days at a time and in order, with a day of padding on each side."""
-        open_requests = np.zeros((2, len(self.bridge)), dtype=np.int32)
+        opened_before = np.zeros((_PARTS, 2, len(self.bridge)), dtype=np.int32)
         claims = self._claims(country)
         for first, requests in self._draw_days_of(country):
             days = slice(first, first + requests.shape[2])
+            parts = self._divide(self._generator("addresses", country, first), requests)
             generator = self._generator("split", country, first)
-            report = generator.binomial(requests, self._times.first[:, days]).astype(np.int32)
-            opened = generator.binomial(requests - report, self._times.last[:, days]).astype(np.int32)
-            report[:, :, 1:] += opened[:, :, :-1]
-            report[:, :, 0] += open_requests
-            report[0] += claims[:, days]
-            report *= self._has_report[:, days]
-            open_requests = opened[:, :, -1]
-            yield CountryDays(first, requests, report)
+            reported = generator.binomial(parts, self._times.first[:, days]).astype(np.int32)
+            opened = generator.binomial(parts - reported, self._times.last[:, days]).astype(np.int32)
+            reported[..., 1:] += opened[..., :-1]
+            reported[..., 0] += opened_before
+            reported[:, 0] += self._divide(self._generator("claims", country, first), claims[:, days])
+            reported *= self._has_report[:, days]
+            opened_before = opened[..., -1]
+            yield CountryDays(first, *_sum_up(parts), *_sum_up(reported))
 
-    def draw_addresses(self, country: str, first: int, requests: Ints) -> Ints:
-        """Draw how many different addresses made these requests: one at least, if there are any.
+    def _divide(self, generator: np.random.Generator, requests: Ints) -> Ints:
+        """Divide requests into the first ones of an address and others, and draw further connections of the addresses.
 
-        Args:
-            country: whose they are.
-            first: first day of the array, counted from the start of the padding.
-            requests: by transport, instance and day.
+        So numbers of addresses are Poisson distributed, as those of people are. Requests of an address come in groups
+        in life; here a few requests may be without an address.
+
+        Returns:
+            Addresses, other requests, other connections; each part may then be split between two reports.
         """
-        generator = self._generator("addresses", country, first)
-        others = generator.binomial(np.maximum(requests - 1, 0), self.settings.addresses_per_request)
-        return np.where(requests > 0, others + 1, 0).astype(np.int32)
-
-    def draw_connections(self, country: str, first: int, addresses: Ints) -> Ints:
-        """Draw how many connections came from these addresses: two on average, one at least."""
-        generator = self._generator("connections", country, first)
-        return (addresses + generator.poisson(addresses)).astype(np.int32)
+        addresses = generator.binomial(requests, self.settings.addresses_per_request)
+        return np.stack([addresses, requests - addresses, generator.poisson(addresses)]).astype(np.int32)
 
     def _generator(self, purpose: str, country: str = "", first: int = 0) -> np.random.Generator:
         """Make the generator of one purpose; each has its own stream, so that they can be drawn in any order."""
@@ -384,9 +388,6 @@ class World:
     @staticmethod
     def _without_padding(numbers: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
         return np.ascontiguousarray(numbers[:, 1:-1])
-
-    def _draw_connections_of(self, country: str, first: int, requests: Ints) -> Ints:
-        return self.draw_connections(country, first, self.draw_addresses(country, first, requests))
 
     def _draw_days_of(self, country: str) -> Iterator[tuple[int, Ints]]:
         """Draw true requests; give each batch's first day and an array by (main transport or `<OR>`), instance, day."""

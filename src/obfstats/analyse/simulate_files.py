@@ -146,12 +146,12 @@ def estimate_size(world: World) -> int:
 
 def _days(world: World) -> Iterator[tuple[int, Numbers, Iterator[Report]]]:
     """Give each day's number, true requests by country, and reports; the day after the last has its reports only."""
-    draws = [world.draw_reports(country) for country in world.countries]
+    draws = [world.draw_days(country) for country in world.countries]
     for batch in zip(*draws, strict=True):
         first = batch[0].first
         requests = np.stack([drawn.report_requests for drawn in batch])
-        addresses = np.stack([world.draw_addresses(c, first, requests[n]) for n, c in enumerate(world.countries)])
-        connections = np.stack([world.draw_connections(c, first, addresses[n]) for n, c in enumerate(world.countries)])
+        addresses = np.stack([drawn.report_addresses for drawn in batch])
+        connections = np.stack([drawn.report_connections for drawn in batch])
         truth = np.stack([drawn.requests.sum(axis=(0, 1), dtype=np.int64) for drawn in batch])
         for number in range(truth.shape[1]):
             # The padding's first day has no whole reports.
