@@ -178,6 +178,15 @@ def test_the_real_samples_become_a_table(tmp_path: Path) -> None:
     assert totals["2019-03-14"] == pytest.approx(0.95 * 44 / 10, rel=0.1)
 
 
+def test_years_without_descriptors(tmp_path: Path) -> None:
+    """Seven years lie between the samples and golden's archive: they have no numbers, and change none."""
+    assert analyse(ARCHIVE, SAMPLES, "--to", tmp_path / "results").returncode == 0
+    assert (tmp_path / "results" / "userstats.csv").read_bytes() == (GOLDEN / "estimated.csv").read_bytes()
+    dates = {line.partition(",")[0] for line in (tmp_path / "results" / "obfstats-users.csv").read_text().splitlines()}
+    # A day with statuses of 2019-05 has no reports in its four weeks. The first reports of 2026 begin on 2026-02-28.
+    assert {date[:7] for date in dates} == {"date", "2019-03", "2026-02", "2026-03"}
+
+
 def test_what_is_no_descriptor_is_said(tmp_path: Path) -> None:
     """Bad data is exit status 1, and says what can be read."""
     (tmp_path / "notes.txt").write_text("hello\n")

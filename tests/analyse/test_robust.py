@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from bench.worlds import make_tables, open_tables
 from obfstats.analyse.robust import BRIDGES_SCHEMA, USERS_SCHEMA, estimate_users
 from obfstats.analyse.simulate import Blocking, Forgery, ManyInstances, Settings, World, round_up, simulate
 from obfstats.analyse.store import SCHEMAS
+from obfstats.analyse.transports import MAX_TRANSPORTS
 
 if TYPE_CHECKING:
     from obfstats.analyse.fit import Floats
@@ -141,6 +143,21 @@ def test_transports_add_up_to_the_total() -> None:
     assert sums[INNER] == pytest.approx(column(tables, "users")[INNER], rel=0.03)
     truth = world.truth(transport="obfs4")[INNER]
     assert column(tables, "users", transport="obfs4")[INNER].sum() == pytest.approx(truth.sum(), rel=0.05)
+
+
+def test_invented_transports_take_no_place_of_real_ones() -> None:
+    """Forged bridges name hundreds of transports: those that most reports have are estimated, and no more."""
+    world = simulate(CALM)
+    tables = make_tables(world, transports=True)
+    invented = tables["cells"].filter(pc.equal(tables["cells"]["line"], "transports")).slice(0, 200)
+    names = pa.array([f"a{number}" for number in range(200)])
+    forged = invented.set_column(invented.schema.get_field_index("key"), "key", names)
+    tables["cells"] = pa.concat_tables([tables["cells"], forged])
+    users = estimate_users(open_tables(tables), range(world.first_day, world.first_day + world.settings.days)).users
+    found = set(users["transport"].to_pylist())
+    assert {"", *world.transports} <= found
+    # Days are estimated in three blocks.
+    assert len(found) <= 3 * MAX_TRANSPORTS
 
 
 def test_the_break_of_the_published_series_is_marked_once() -> None:

@@ -149,7 +149,9 @@ def _duckdb_errors() -> Iterator[None]:
         raise EngineError(
             "DuckDB needs more memory than its limit; give it more, or another folder for temporary files"
         ) from None
-    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
+        raise
+    except duckdb.Error as error:
         raise EngineError(f"DuckDB cannot read or write: {_first_line(error)}; check the disk and its files") from None
 
 

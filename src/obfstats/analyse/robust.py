@@ -110,9 +110,10 @@ def estimate_users(query: Query, days: Iterable[int], advance: Callable[[int], N
         panel = load_panel(query, block.window_first - 1 - MEDIAN_DAYS, min(block.window_last + 1, last))
         estimate = estimate_block(panel, block, past)
         # Where the archive has a gap there is no number, which is not the number 0.
-        known = panel.has_status | (panel.window(0, panel.days - 1)[0].covered.sum(axis=0) > 0)
+        is_covered = panel.window(0, panel.days - 1)[0].covered.sum(axis=0) > 0
+        known = is_covered | (panel.has_status & is_covered.any())
         chosen = [day for day in range(block.first, block.last + 1) if day in wanted and known[day - panel.first_day]]
-        at = np.array(chosen) - block.first
+        at = np.array(chosen, dtype=np.intp) - block.first
         for cell in estimate.cells:
             users.add(chosen, cell.country, cell.transport, *(values[at] for values in cell.columns()))
         served_before = _add_bridges(bridges, panel, block, estimate, chosen=chosen, before=served_before)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PLAIN_TRANSPORT = "<OR>"
 """tor's name of connections without a transport."""
 
+MAX_TRANSPORTS = 50
+"""Those of most reports are estimated. Bridges can claim any names, and each costs a fit."""
+
 _LEAST_UNCERTAINTY = 1e-6
 
 
@@ -57,7 +60,8 @@ def divide_requests(
     everybody = np.ones(len(window.covered))
     addresses: dict[str, tuple[Integers, Floats, Floats]] = {}
     sums, variances, kinds = np.zeros((3, size))
-    for name, part in transports.places.items():
+    parts = sorted(transports.places.items(), key=lambda item: (item[1].start - item[1].stop, item[0]))
+    for name, part in parts[:MAX_TRANSPORTS]:
         at = places[transports.reports[part]]
         used = at >= 0
         reports, numbers = at[used], transports.numbers[part][used].astype(np.float64)
