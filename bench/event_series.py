@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from obfstats.analyse.fit import QUANTILE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,8 +23,6 @@ FIRST_DAYS = 35
 
 _APART = 60
 """Days between two blockings of a country."""
-
-_INTERVAL = 1.645
 
 
 class Blocking(NamedTuple):
@@ -102,5 +102,5 @@ def _measure(random: np.random.Generator, users: NDArray[np.float64], blockings:
     """Measure with a relative error of 2 % and, of small numbers, of a count of twice as many."""
     error = np.sqrt(0.02**2 + 0.5 / (users + 0.3))
     measured = random.gamma(1 / error**2, users * error**2)
-    lower, upper = measured * np.exp(-_INTERVAL * error), (measured + 0.3) * np.exp(_INTERVAL * error)
+    lower, upper = measured * np.exp(-QUANTILE * error), (measured + 0.3) * np.exp(QUANTILE * error)
     return Series(np.rint(measured), np.floor(lower), np.ceil(upper), blockings)

@@ -11,7 +11,7 @@ import pytest
 
 from obfstats.analyse.annotations import Annotation
 from obfstats.analyse.events import EVENTS_SCHEMA, find_events, find_our_events, find_tor_events
-from obfstats.analyse.tor_detector import CLIENTS_SCHEMA, add_ranges
+from obfstats.analyse.tor_detector import CLIENTS_CSV_SCHEMA, add_ranges
 
 FIRST = date(2026, 1, 1)
 COUNTRIES = ["br", "by", "cn", "de", "eg", "fr", "ir", "ru", "tm", "us"]
@@ -103,7 +103,7 @@ def test_a_run_of_days_outside_of_tors_range_is_one_event() -> None:
 def test_tables_without_rows_have_no_events() -> None:
     """An archive of a day has no published estimate yet."""
     empty = make_estimate(make_users()).slice(0, 0)
-    assert len(find_events(CLIENTS_SCHEMA.empty_table(), empty, [])) == 0
+    assert len(find_events(CLIENTS_CSV_SCHEMA.empty_table(), empty, [])) == 0
 
 
 def test_later_days_and_new_countries_do_not_change_past_events() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from obfstats.analyse.tor_detector import CLIENTS_SCHEMA, TAIL, add_ranges, compute_ranges, poisson_range
+from obfstats.analyse.tor_detector import CLIENTS_CSV_SCHEMA, TAIL, add_ranges, compute_ranges, poisson_range
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -47,7 +47,7 @@ def make_table(users: np.ndarray[Any, Any], node: str = "bridge") -> Any:
 
 def test_it_gives_what_tor_metrics_gives() -> None:
     """Every row of the file that Tor Metrics' detector writes for the same numbers."""
-    expected = read_golden("detector-expected.csv.xz").cast(CLIENTS_SCHEMA)
+    expected = read_golden("detector-expected.csv.xz").cast(CLIENTS_CSV_SCHEMA)
     assert add_ranges(read_golden("detector-input.csv.xz")).to_pylist() == expected.to_pylist()
 
 

@@ -1,6 +1,6 @@
 """Our detector of events: drops and rises of users that a country's own past does not explain.
 
-Each series (a country, a transport, a country's transport) has a state that is carried from day to day: its level and
+Each series (a country, a transport, or all) has a state that is carried from day to day: its level and
 its weekly rhythm on a logarithmic scale, with their covariance, and how much it varies by itself. So a number is
 compared with what its whole past lets expect, not with one day of the week before.
 
@@ -24,20 +24,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from obfstats.analyse.fit import QUANTILE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-WEEK: Final = 7
-_INTERVAL: Final = 1.645
-"""Half the width of a 90 % interval in standard deviations."""
-
+WEEK_DAYS: Final = 7
 _LOG_OF_MAX: Final = 40.0
 """Logarithm of the largest number in a range: more says nothing, and would be too large for an integer."""
 
 _LONG_AGO: Final = -1_000_000
-_SUM_IS_ZERO: Final = np.eye(WEEK) - 1 / WEEK
+_SUM_IS_ZERO: Final = np.eye(WEEK_DAYS) - 1 / WEEK_DAYS
 _SIGNS: Final = np.array([[-1.0], [1.0]])
 """Of the two directions: drops, rises."""
 
@@ -116,8 +115,8 @@ def detect_changes(
     detector = _Detector(series, groups, settings)
     numbers = np.log1p(users)
     # A number's error towards smaller and towards larger numbers.
-    below = (numbers - np.log1p(lower)) / _INTERVAL
-    above = (np.log1p(upper) - numbers) / _INTERVAL
+    below = (numbers - np.log1p(lower)) / QUANTILE
+    above = (np.log1p(upper) - numbers) / QUANTILE
     expected = np.full((2, days, series), np.nan)
     events = np.zeros((2, days, series), dtype=bool)
     for day in range(days):
@@ -144,8 +143,8 @@ class _Detector:
         self.settings = settings
         self.groups = groups
         self.day = 0
-        self.mean = np.zeros((series, 1 + WEEK))
-        self.covariance = np.zeros((series, 1 + WEEK, 1 + WEEK))
+        self.mean = np.zeros((series, 1 + WEEK_DAYS))
+        self.covariance = np.zeros((series, 1 + WEEK_DAYS, 1 + WEEK_DAYS))
         self.covariance[:, 1:, 1:] = settings.rhythm * _SUM_IS_ZERO
         self.variation = np.full(series, settings.variation)
         self.error = np.zeros(series)
@@ -187,9 +186,9 @@ class _Detector:
 
     def _move_together(self, numbers: NDArray[np.float64]) -> None:
         """Move the levels by what the series of a group have in common today."""
-        weekday = 1 + self.day % WEEK
+        weekday = 1 + self.day % WEEK_DAYS
         for group in self.groups:
-            rows = group[~np.isnan(numbers[group]) & (self.count[group] >= WEEK)]
+            rows = group[~np.isnan(numbers[group]) & (self.count[group] >= WEEK_DAYS)]
             if len(rows) < self.settings.min_countries:
                 continue
             changes = numbers[rows] - self.mean[rows, 0] - self.mean[rows, weekday]
@@ -213,7 +212,7 @@ class _Detector:
             The expected logarithms, their standard deviations, and which events begin.
         """
         settings = self.settings
-        weekday = 1 + self.day % WEEK
+        weekday = 1 + self.day % WEEK_DAYS
         covariance = self.covariance[rows]
         variation = self.variation[rows]
         center = self.mean[rows, 0] + self.mean[rows, weekday]
@@ -231,7 +230,7 @@ class _Detector:
         alarm = alarms.any(axis=0)
         self.evidence[:, rows] = np.where(alarm, 0, evidence)
         # More of the same within a week is the same event.
-        events = alarms & (self.day - self.last_alarm[:, rows] > WEEK)
+        events = alarms & (self.day - self.last_alarm[:, rows] > WEEK_DAYS)
         self.last_alarm[:, rows] = np.where(alarms, self.day, self.last_alarm[:, rows])
 
         # After an alarm the level is free: its variance grows by 1, and today's number is believed.

@@ -104,7 +104,8 @@ def find_our_events(users: pa.Table, settings: Settings = DEFAULT) -> pa.Table:
     """Run our detector.
 
     Args:
-        users: date, country, transport, users, lower, upper; the last two are the ends of a 90 % interval.
+        users: date, country, transport (at most one of the two is given), users, and the ends of its 90 % interval,
+            lower and upper.
         settings: what is assumed.
 
     Returns:
@@ -112,12 +113,8 @@ def find_our_events(users: pa.Table, settings: Settings = DEFAULT) -> pa.Table:
     """
     series = _split(users)
     numbers, lower, upper = (series.spread(users[name]) for name in ("users", "lower", "upper"))
-    transports = {transport for _, transport in series.keys}
-    groups = [
-        np.flatnonzero([bool(country) and transport == wanted for country, transport in series.keys])
-        for wanted in sorted(transports)
-    ]
-    found = detect_changes(numbers, lower, upper, groups, settings)
+    countries = np.flatnonzero([bool(country) for country, _ in series.keys])
+    found = detect_changes(numbers, lower, upper, [countries], settings)
     expected = np.floor(found.lower), np.ceil(found.upper)
     return _make_events(series, OBFSTATS, (found.drops, found.rises), numbers, expected)
 

@@ -27,13 +27,13 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WEEK: Final = 7
+WEEK_DAYS: Final = 7
 LARGEST: Final = 50
 MIN_RATIOS: Final = 8
 TAIL: Final = 0.0001
 """Probability of a number below the range, and of one above it."""
 
-CLIENTS_SCHEMA: Final = pa.schema(
+CLIENTS_CSV_SCHEMA: Final = pa.schema(
     [
         pa.field("date", pa.date32()),
         pa.field("node", pa.string()),
@@ -71,7 +71,7 @@ def add_ranges(userstats: pa.Table) -> pa.Table:
         userstats: date, node, country, transport, version, frac, users; several rows never have the same first five.
 
     Returns:
-        The same rows with the columns of `CLIENTS_SCHEMA`, sorted.
+        The same rows with the columns of `CLIENTS_CSV_SCHEMA`, sorted.
     """
     table = userstats.sort_by(_SORT_ORDER)
     lower = np.full(len(table), np.nan)
@@ -96,7 +96,7 @@ def add_ranges(userstats: pa.Table) -> pa.Table:
         upper[rows] = ranges.upper[days - first, columns]
     columns = {name: table[name] for name in ("date", "node", "country", "transport", "version", "frac")}
     columns |= {"lower": _to_integers(lower), "upper": _to_integers(upper), "clients": table["users"]}
-    return pa.table({field.name: columns[field.name] for field in CLIENTS_SCHEMA}).cast(CLIENTS_SCHEMA)
+    return pa.table({field.name: columns[field.name] for field in CLIENTS_CSV_SCHEMA}).cast(CLIENTS_CSV_SCHEMA)
 
 
 def _to_integers(values: NDArray[np.float64]) -> pa.Array:
@@ -115,8 +115,8 @@ def compute_ranges(users: NDArray[np.float64]) -> Ranges:
     lower = np.full_like(users, np.nan)
     upper = np.full_like(users, np.nan)
     largest = np.argsort(np.nan_to_num(-users[-1], nan=0), kind="stable")[:LARGEST]
-    for day in range(WEEK, len(users)):
-        before = users[day - WEEK]
+    for day in range(WEEK_DAYS, len(users)):
+        before = users[day - WEEK_DAYS]
         has_ratio = (before[largest] > 0) & ~np.isnan(users[day, largest])
         ratios = (users[day, largest] / np.where(before[largest] > 0, before[largest], 1))[has_ratio]
         if len(ratios) < MIN_RATIOS:
