@@ -152,7 +152,7 @@ def test_invented_transports_take_no_place_of_real_ones() -> None:
     invented = tables["cells"].filter(pc.equal(tables["cells"]["line"], "transports")).slice(0, 200)
     names = pa.array([f"a{number}" for number in range(200)])
     forged = invented.set_column(invented.schema.get_field_index("key"), "key", names)
-    tables["cells"] = pa.concat_tables([tables["cells"], forged])
+    tables["cells"] = pa.concat_tables([tables["cells"], forged.cast(SCHEMAS["cells"])])
     users = estimate_users(open_tables(tables), range(world.first_day, world.first_day + world.settings.days)).users
     found = set(users["transport"].to_pylist())
     assert {"", *world.transports} <= found
