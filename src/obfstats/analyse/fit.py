@@ -257,11 +257,10 @@ class _Model:
         """M step for levels. An instance whose noise is larger than Poisson's weighs less."""
         self.weights = self.trusted / (1 + self.clustering + self.noise * self.rates)
         weight = self.weights[self.instance] * self.mean
-        covered = self.window.covered
-        expected = np.maximum((self.weights * self.rates) @ covered, _TINY)
-        spread = np.maximum((self.weights * self.rates) @ covered, _TINY)
+        # The variance of a weighted sum is this as well: a weight is mean / variance of its instance.
+        expected = np.maximum((self.weights * self.rates) @ self.window.covered, _TINY)
         found = self.by_day(weight * (1 - self.split), weight * self.split) / expected
-        shrink = 1 / (1 + spread / (expected**2 * self.level_variance))
+        shrink = 1 / (1 + 1 / (expected * self.level_variance))
         levels = np.maximum(1 + (found - 1) * shrink, _MIN_LEVEL)
         scale = float(levels @ expected / expected.sum())
         self.levels = levels / scale

@@ -372,10 +372,8 @@ class _HourlyFiles:
         if self._name == "bridge-statuses":
             path = self._folder / name.rpartition("/")[2]
         else:
-            path = (
-                self._folder
-                / f"{_time(published // 3600 * 3600 + 3600 + 540, '%Y-%m-%d-%H-%M-%S')}-{self._folder.name}"
-            )
+            written = (published // 3600 + 1) * 3600 + _RECENT_DELAY
+            path = self._folder / f"{_time(written, '%Y-%m-%d-%H-%M-%S')}-{self._folder.name}"
         with path.open("ab") as file:
             file.write(text)
         self._advance(len(text))
