@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.event_series import FIRST_DAYS, draw_blockings
+from obfstats.analyse.days import day_number
 from obfstats.analyse.engine import DuckDbEngine
 from obfstats.analyse.ingest import ingest
 from obfstats.analyse.published import estimate_published
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 CODES = tuple(code for code in COUNTRIES if code != "??")
 """Countries of archives."""
-
-_EPOCH = date(1970, 1, 1)
 
 
 def draw_settings(seed: int, bridges: int, days: int) -> tuple[Settings, list[event_series.Blocking]]:
@@ -61,7 +60,7 @@ def estimate_archive(settings: Settings) -> tuple[pa.Table, pa.Table]:
         archive.mkdir()
         write_files(simulate(settings), archive, lambda _: None)
         ingest([archive], store, workers=1, advance=lambda _: None)
-        first = (settings.first_day - _EPOCH).days
+        first = day_number(settings.first_day)
         days = range(first, first + settings.days)
         engine = DuckDbEngine(folder)
         published = estimate_published(engine, store, days, today=date.max)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from obfstats import cli
+from obfstats.analyse.days import day_number
 from obfstats.analyse.explain import Cause, Explanation, explain
 from obfstats.analyse.ingest import ingest
 from obfstats.analyse.simulate import Blocking, Settings, simulate
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 DAY = date(2026, 3, 20)
 DAYS = (DAY - timedelta(days=7), DAY)
-NUMBERS = tuple((day - date(1970, 1, 1)).days for day in DAYS)
+NUMBERS = tuple(map(day_number, DAYS))
 ALL_HOURS = (1 << 24) - 1
 HEADER = "start,end,places,protocols,description,links\n"
 

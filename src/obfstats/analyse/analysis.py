@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +29,7 @@ from obfstats.analyse import clients, panel, published, robust
 from obfstats.analyse.annotations import AnnotationsError, load_annotations
 from obfstats.analyse.archives import InputError, find_files
 from obfstats.analyse.commands import SPARK, SUMMARY_ROWS
+from obfstats.analyse.days import day_date, day_number
 from obfstats.analyse.engine import DuckDbEngine, EngineError, SparkEngine
 from obfstats.analyse.events import find_events
 from obfstats.analyse.ingest import ingest
@@ -44,6 +45,7 @@ from obfstats.progress import show_progress
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import date
     from pathlib import Path
 
     import pyarrow as pa
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from obfstats.analyse.ingest import IngestResult
 
 _PROGRAM = "obfstats analyse"
-_EPOCH = date(1970, 1, 1)
 _KEPT_TABLES = ("userstats", "userstats-combined", "obfstats-users", "obfstats-bridges", "obfstats-clients")
 """Tables of which a run replaces the days that have changed."""
 
@@ -161,7 +162,7 @@ def estimate(
         today: yesterday and later days are left out.
         annotations: what is known to have happened.
     """
-    yesterday = (today - _EPOCH).days - 1
+    yesterday = day_number(today) - 1
     is_whole = all(read_table(folder, name) is not None for name in _KEPT_TABLES)
     changed = store.pending_days() if is_whole else store.days()
     published_days = [day for day in sorted(published.affected_days(changed)) if day < yesterday]
@@ -243,7 +244,7 @@ def _write_days(folder: Path, name: str, rows: pa.Table, days: Sequence[int]) ->
 
 
 def _dates(days: Sequence[int]) -> list[date]:
-    return [_EPOCH + timedelta(days) for days in days]
+    return [day_date(day) for day in days]
 
 
 def _read_rows(folder: Path, name: str) -> pa.Table:

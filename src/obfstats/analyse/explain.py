@@ -27,11 +27,12 @@ import pyarrow.compute as pc
 
 from obfstats.analyse.annotations import AnnotationsError, find_annotations, load_annotations
 from obfstats.analyse.country_names import country_name
+from obfstats.analyse.days import day_number
 from obfstats.analyse.engine import DuckDbEngine, EngineError
 from obfstats.analyse.published import compute_fracs, round_estimates
 from obfstats.analyse.published_sums import sum_responses
 from obfstats.analyse.store import SCHEMAS, Store, StoreError
-from obfstats.analyse.summary import NoAnalysisError, print_events, read_result
+from obfstats.analyse.summary import WEEK, NoAnalysisError, print_events, read_result
 from obfstats.analyse.terminal import format_change, format_number, make_console, print_table
 from obfstats.commandline import fail, one_line, print_error
 
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
     from obfstats.analyse.annotations import Annotation
 
-WEEK: Final = timedelta(days=7)
-_EPOCH: Final = date(1970, 1, 1)
 _TENTHS_OF_A_USER: Final = 100
 """Tenths of a response that are one user."""
 
@@ -246,7 +245,7 @@ def _read_day(
     engine: DuckDbEngine, store: Store, folder: Path, day: date, country: str
 ) -> tuple[Published, dict[str, _Bridge]]:
     """Compute a day's published number and the bridges that it consists of, by fingerprint."""
-    number = (day - _EPOCH).days
+    number = day_number(day)
     sums = sum_responses(engine, store, [number])
     frac = compute_fracs(sums).get(number, 0.0)
     if not frac:

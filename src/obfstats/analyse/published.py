@@ -24,16 +24,17 @@ published_sums.py does the first three with SQL and the sums of the fourth; here
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from obfstats.analyse.days import day_number
 from obfstats.analyse.published_sums import DIMENSIONS, sum_responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import date
 
     from obfstats.analyse.engine import Engine
     from obfstats.analyse.published_sums import PublishedSums
@@ -47,7 +48,6 @@ USERSTATS_ORDER = (
 )
 COMBINED_ORDER = (("date", "ascending"), ("country", "ascending"), ("transport", "ascending"))
 
-_EPOCH = date(1970, 1, 1)
 _MIN_FRAC = 0.1
 _MAX_FRAC = 1.1
 _MAX_COMBINED_FRAC = 1.0
@@ -89,7 +89,7 @@ def estimate_published(
     Returns:
         The rows of those days whose `frac` is within the limits.
     """
-    yesterday = (today - _EPOCH).days - 1
+    yesterday = day_number(today) - 1
     return round_estimates(sum_responses(engine, store, [day for day in days if day < yesterday], advance))
 
 

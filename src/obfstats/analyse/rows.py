@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import numpy as np
 import pyarrow as pa
 
-_EPOCH = dt.date(1970, 1, 1)
+from obfstats.analyse.days import day_date
 
 
 class Rows:
@@ -19,7 +17,7 @@ class Rows:
 
     def add(self, days: list[int], *values: object) -> None:
         """Add a row for each day; a value is an array of as many, or one for all."""
-        self.columns[0] += [_EPOCH + dt.timedelta(days=day) for day in days]
+        self.columns[0] += map(day_date, days)
         for column, value in zip(self.columns[1:], values, strict=True):
             column.extend(value.tolist() if isinstance(value, np.ndarray) else [value] * len(days))
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from obfstats.analyse.days import day_number
 from obfstats.analyse.simulate_times import DAY, ReportTimes
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ class World:
         if sum(many.share for many in settings.many) > 1:
             raise ValueError("bridges of many instances have more than all users")
         self.settings = settings
-        self.first_day = (settings.first_day - dt.date(1970, 1, 1)).days
+        self.first_day = day_number(settings.first_day)
         self.countries = settings.countries
         names = [name for name, _ in settings.transports] + [many.transport for many in settings.many] + [PLAIN]
         self.transports = tuple(dict.fromkeys(names))
