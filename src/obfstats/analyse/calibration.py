@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from obfstats.analyse.fit import Noise, Observations, Window, fit_cell, sum_by
+from obfstats.analyse.fit import Noise, Observations, Window, fit_cell, number_chosen, sum_by
 
 if TYPE_CHECKING:
     from obfstats.analyse.fit import Booleans, Fit, Floats, Integers
@@ -21,6 +21,7 @@ _TINY = 1e-9
 _SHARED_INFORMATION = 2_000.0
 """How much a cell's noise follows that of the others: as about so many reports of large numbers."""
 
+_CHECKED_CELLS = 8
 _HIDDEN_SHARE = 0.5
 _LEAST_HIDDEN = 3.0
 _LEAST_CHECKS = 28
@@ -100,6 +101,11 @@ class Calibration:
         return float(np.clip(np.sqrt(square), *_FACTORS))
 
 
+def choose_checked(size: int) -> set[int]:
+    """Choose cells of all sizes to check: their places among so many that are sorted by size."""
+    return set(np.linspace(0, size - 1, min(_CHECKED_CELLS, size)).astype(int).tolist())
+
+
 def hide_reports(window: Window, left: Booleans) -> tuple[Window, Integers]:
     """Take reports away; the instances run on.
 
@@ -107,8 +113,7 @@ def hide_reports(window: Window, left: Booleans) -> tuple[Window, Integers]:
         The window without them, and the new number of each report, -1 for hidden ones.
     """
     chosen = np.flatnonzero(left)
-    place = np.full(len(left), -1)
-    place[chosen] = np.arange(len(chosen))
+    place = number_chosen(chosen, len(left))
     instance, day, share = window.instance[chosen], window.day[chosen], window.share[chosen]
     days = window.covered.shape[1]
     index = instance.astype(np.int64) * days + day

@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from obfstats.analyse.calibration import Calibration, SharedNoise
-from obfstats.analyse.fit import Observations, find_interval, fit_cell
+from obfstats.analyse.calibration import Calibration, SharedNoise, choose_checked
+from obfstats.analyse.fit import Observations, find_interval, fit_cell, number_chosen
 from obfstats.analyse.panel import (
     DAY,
     SparseNumbers,
@@ -62,8 +62,6 @@ CLIENTS_SCHEMA = pa.schema(
 )
 """obfstats-clients. An empty country or transport means all; connections are null by transport, as documents have none.
 `bridges`: those that documents cover, on average over the day."""
-
-_CHECKED_CELLS = 8
 
 
 @dataclass(frozen=True)
@@ -220,11 +218,10 @@ def estimate_documents(documents: Documents, block: Block) -> Mapping[tuple[str,
             last=documents.days - 1,
             mask=documents.lines[line],
         )
-        places = np.full(len(documents.instance), -1)
-        places[chosen] = np.arange(len(chosen))
+        places = number_chosen(chosen, len(documents.instance))
         kept = np.ones(len(documents.running))
-        names = sorted(cells.places, key=lambda name: (cells.places[name].start - cells.places[name].stop, name))
-        checked = set(np.linspace(0, len(names) - 1, min(_CHECKED_CELLS, len(names))).astype(int).tolist())
+        names = cells.largest_first()
+        checked = choose_checked(len(names))
         for number, name in enumerate(names):
             place = cells.places[name]
             at = places[cells.reports[place]]

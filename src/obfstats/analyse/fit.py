@@ -397,6 +397,13 @@ def sum_by(index: Integers, values: Floats, size: int) -> Floats:
     return np.bincount(index, weights=values, minlength=size).astype(np.float64, copy=False)
 
 
+def number_chosen(chosen: Integers, size: int) -> Integers:
+    """Give each of `size` reports its number among the chosen ones, or -1."""
+    numbers = np.full(size, -1)
+    numbers[chosen] = np.arange(len(chosen))
+    return numbers
+
+
 def find_interval(mean: Floats, variance: Floats, factor: float = 1.0) -> tuple[Floats, Floats]:
     """Give a 90 % interval of numbers that are not negative: quantiles of a gamma distribution (Wilson, Hilferty 1931).
 

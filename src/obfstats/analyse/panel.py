@@ -58,6 +58,10 @@ class SparseNumbers:
     numbers: Integers
     places: Mapping[str, slice]
 
+    def largest_first(self) -> list[str]:
+        """Give the names of the cells, those of most numbers first."""
+        return sorted(self.places, key=lambda name: (self.places[name].start - self.places[name].stop, name))
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -314,8 +318,8 @@ def share_statuses(fingerprints: list[str], covered: Floats, listed: Floats, row
         distance = np.maximum(np.maximum(first[:, None] - grace - days, days - last[:, None] - grace), 0)
         # Where none is expected to run, the one nearest in time did.
         expected = distance == 0
-        nobody = np.flatnonzero(~expected.any(axis=0))
-        expected[distance[:, nobody].argmin(axis=0), nobody] = True
+        unexplained = np.flatnonzero(~expected.any(axis=0))
+        expected[distance[:, unexplained].argmin(axis=0), unexplained] = True
         running[instances] = row * expected
     return running
 

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from obfstats.analyse.calibration import Calibration, SharedNoise
+from obfstats.analyse.calibration import Calibration, SharedNoise, choose_checked
 from obfstats.analyse.caps import FREE_TOTAL, MEDIAN_DAYS, Reports, cap_cell
-from obfstats.analyse.fit import Observations, find_interval, fit_cell, sum_by
+from obfstats.analyse.fit import Observations, find_interval, fit_cell, number_chosen, sum_by
 from obfstats.analyse.panel import DAY, find_span, load_panel, plan_blocks
 from obfstats.analyse.past import load_past
 from obfstats.analyse.rows import Rows
@@ -42,9 +42,6 @@ REQUESTS_PER_USER = 10
 
 UNPROVEN_SHARE = 0.1
 """What caps took off may be honest: up to this share of a number, the upper end of its interval includes it."""
-
-_CHECKED_CELLS = 8
-"""Countries of all sizes that the intervals' factor is learned from, besides the total."""
 
 USERS_SCHEMA = pa.schema(
     [
@@ -201,8 +198,8 @@ class _BlockEstimator:
         fits.append(("", "", total_fit, total.cut))
         window = everything if panel.has_countries.all() else panel.window(self.first, self.last, panel.has_countries)
         # The largest first: they know most about the noise.
-        names = sorted(panel.countries.places, key=lambda name: (-_length(panel.countries.places[name]), name))
-        checked = set(np.linspace(0, len(names) - 1, min(_CHECKED_CELLS, len(names))).astype(int).tolist())
+        names = panel.countries.largest_first()
+        checked = choose_checked(len(names))
         for number, name in enumerate(names):
             place = panel.countries.places[name]
             cell = self._cap(
@@ -236,7 +233,7 @@ class _BlockEstimator:
     ) -> _CappedCell:
         """Cap a cell; `reports` are those of the panel whose number is not 0, `numbers` what they say."""
         frame, chosen = window
-        place = _places(chosen, len(self.panel.instance))
+        place = number_chosen(chosen, len(self.panel.instance))
         in_window = place[reports] >= 0
         trust = self.past.trust(line, key, self.rows, self.block.window_first)
         exposure = frame.covered.sum(axis=1)
@@ -259,7 +256,7 @@ class _BlockEstimator:
         of_panel[:, chosen[total.seen.reports]] = total.seen.numbers, fit.means, fit.spreads
         window, chosen = panel.window(self.first, self.last, panel.has_transports)
         requests = Requests(*of_panel[:, chosen])
-        places = _places(chosen, len(panel.instance))
+        places = number_chosen(chosen, len(panel.instance))
         for name, seen in divide_requests(window, places, panel.transports, requests, self.noise.prior()):
             if len(seen.reports):
                 found = fit_cell(window, seen, total.kept, self.noise.prior())
@@ -332,14 +329,3 @@ def _add_bridges(
         )
         before = now if now is not None else before
     return before
-
-
-def _places(chosen: Integers, size: int) -> Integers:
-    """Give each of `size` reports its number among the chosen ones, or -1."""
-    places = np.full(size, -1)
-    places[chosen] = np.arange(len(chosen))
-    return places
-
-
-def _length(place: slice) -> int:
-    return int(place.stop - place.start)

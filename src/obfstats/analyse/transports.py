@@ -57,16 +57,16 @@ def divide_requests(
         prior: what is known about noise.
     """
     size = len(requests.bins)
-    everybody = np.ones(len(window.covered))
+    uncapped = np.ones(len(window.covered))
     addresses: dict[str, tuple[Integers, Floats, Floats]] = {}
     sums, variances, kinds = np.zeros((3, size))
-    parts = sorted(transports.places.items(), key=lambda item: (item[1].start - item[1].stop, item[0]))
-    for name, part in parts[:MAX_TRANSPORTS]:
+    for name in transports.largest_first()[:MAX_TRANSPORTS]:
+        part = transports.places[name]
         at = places[transports.reports[part]]
         used = at >= 0
         reports, numbers = at[used], transports.numbers[part][used].astype(np.float64)
         if len(reports):
-            fit = fit_cell(window, Observations(reports, numbers, np.zeros(len(reports))), everybody, prior)
+            fit = fit_cell(window, Observations(reports, numbers, np.zeros(len(reports))), uncapped, prior)
             addresses[name] = reports, fit.means, fit.spreads
             sums[reports] += fit.means
             variances[reports] += fit.spreads
