@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +57,7 @@ def measure(size: Size) -> str:
 def estimate(folder: Path, days: int) -> None:
     """Estimate the first days of the store below a folder, and write the results there."""
     engine = DuckDbEngine(folder / "temporary")
-    tables = estimate_published(engine, Store(folder / "store"), range(FIRST_DAY, FIRST_DAY + days), today=date.max)
+    tables = estimate_published(engine, Store(folder / "store"), range(FIRST_DAY, FIRST_DAY + days))
     write_published(folder, tables)
 
 

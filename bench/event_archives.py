@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +62,7 @@ def estimate_archive(settings: Settings) -> tuple[pa.Table, pa.Table]:
         first = day_number(settings.first_day)
         days = range(first, first + settings.days)
         engine = DuckDbEngine(folder)
-        published = estimate_published(engine, store, days, today=date.max)
+        published = estimate_published(engine, store, days)
         for table in ("reports", "cells", "statuses"):
             engine.open_table(table, store.files(table), SCHEMAS[table])
         users = estimate_users(engine.query, days).users

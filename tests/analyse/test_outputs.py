@@ -68,7 +68,7 @@ def test_the_estimate_is_written_as_tor_metrics_writes_it(
     tmp_path: Path, engine: DuckDbEngine, golden_store: Store
 ) -> None:
     """The files are those that its database exports."""
-    write_published(tmp_path, estimate_published(engine, golden_store, GOLDEN_DAYS, today=date(2026, 4, 1)))
+    write_published(tmp_path, estimate_published(engine, golden_store, GOLDEN_DAYS))
     assert (tmp_path / "userstats.csv").read_bytes() == (GOLDEN / "estimated.csv").read_bytes()
     assert (tmp_path / "userstats-combined.csv").read_bytes() == (GOLDEN / "combined.csv").read_bytes()
 

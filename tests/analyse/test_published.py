@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from obfstats.analyse.published_sums import PublishedSums
     from obfstats.analyse.store import Store
 
-LATER = date(2026, 4, 1)
 FIRST = 20_000
 Rows = list[dict[str, Any]]
 
@@ -32,45 +31,38 @@ Rows = list[dict[str, Any]]
 
 def test_userstats_are_those_of_tor_metrics(engine: DuckDbEngine, golden_store: Store) -> None:
     """Every row, in the same order, written with the same bytes."""
-    tables = estimate_published(engine, golden_store, GOLDEN_DAYS, today=LATER)
+    tables = estimate_published(engine, golden_store, GOLDEN_DAYS)
     assert to_csv(tables.userstats, empty='""') == (GOLDEN / "estimated.csv").read_bytes()
 
 
 def test_combined_numbers_are_those_of_tor_metrics(engine: DuckDbEngine, golden_store: Store) -> None:
     """The same for countries by transports."""
-    tables = estimate_published(engine, golden_store, GOLDEN_DAYS, today=LATER)
+    tables = estimate_published(engine, golden_store, GOLDEN_DAYS)
     assert to_csv(tables.combined) == (GOLDEN / "combined.csv").read_bytes()
 
 
 @pytest.mark.parametrize("length", [3, 35])
 def test_days_do_not_depend_on_each_other(engine: DuckDbEngine, golden_store: Store, length: int) -> None:
     """An archive is estimated in chunks of days; their length changes nothing."""
-    whole = estimate_published(engine, golden_store, GOLDEN_DAYS, today=LATER)
+    whole = estimate_published(engine, golden_store, GOLDEN_DAYS)
     engine.days_at_once = length
-    chunks = estimate_published(engine, golden_store, GOLDEN_DAYS, today=LATER)
+    chunks = estimate_published(engine, golden_store, GOLDEN_DAYS)
     assert chunks == whole
 
 
 def test_only_the_days_asked_for_are_estimated(engine: DuckDbEngine, golden_store: Store) -> None:
     """They have the rows that they have among all days, though their reports end on other days too."""
     days = [20_514, 20_515, 20_520]
-    some = estimate_published(engine, golden_store, days, today=LATER).userstats.to_pylist()
-    every = estimate_published(engine, golden_store, GOLDEN_DAYS, today=LATER).userstats.to_pylist()
+    some = estimate_published(engine, golden_store, days).userstats.to_pylist()
+    every = estimate_published(engine, golden_store, GOLDEN_DAYS).userstats.to_pylist()
     dates = {date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 8)}
     assert some == [row for row in every if row["date"] in dates]
 
 
-def test_yesterday_is_not_published(engine: DuckDbEngine, golden_store: Store) -> None:
-    """Its reports have not all arrived."""
-    tables = estimate_published(engine, golden_store, GOLDEN_DAYS, today=date(2026, 3, 10))
-    assert max(tables.userstats["date"].to_pylist()) == date(2026, 3, 8)
-    assert max(tables.combined["date"].to_pylist()) == date(2026, 3, 8)
-
-
 def test_an_empty_store_gives_empty_tables(engine: DuckDbEngine, tmp_path: Path) -> None:
     """With the same columns."""
-    tables = estimate_published(engine, write_store(tmp_path), range(FIRST, FIRST + 3), today=LATER)
-    nothing = estimate_published(engine, write_store(tmp_path), [], today=LATER)
+    tables = estimate_published(engine, write_store(tmp_path), range(FIRST, FIRST + 3))
+    nothing = estimate_published(engine, write_store(tmp_path), [])
     assert to_csv(tables.userstats) == to_csv(nothing.userstats) == b"date,node,country,transport,version,frac,users\n"
     assert to_csv(tables.combined) == to_csv(nothing.combined)
     assert tables.userstats.schema == nothing.userstats.schema

@@ -170,7 +170,7 @@ def estimate(
 
     with show_progress(len(published_days) + 2 * len(our_days), unit="days") as advance:
         estimate_ours(folder, store, engines.local, our_days, advance)
-        estimate_as_published(folder, store, engines.published, published_days, today=today, advance=advance)
+        estimate_as_published(folder, store, engines.published, published_days, advance)
     ranges = add_ranges(_read_rows(folder, "userstats"))
     write_table(folder, "clients", ranges)
     users = _read_rows(folder, "obfstats-users")
@@ -211,8 +211,6 @@ def estimate_as_published(
     store: Store,
     engine: Engine,
     days: Sequence[int],
-    *,
-    today: date,
     advance: Callable[[int], None],
 ) -> None:
     """Make Tor Metrics' estimate of some days, and write the tables of all days.
@@ -222,10 +220,9 @@ def estimate_as_published(
         store: the archive.
         engine: runs the queries.
         days: which days to estimate.
-        today: yesterday and later days are left out.
         advance: takes the number of days that are done.
     """
-    rows = published.estimate_published(engine, store, days, today=today, advance=advance)
+    rows = published.estimate_published(engine, store, days, advance)
     dates = _dates(days)
     userstats = replace_days(read_table(folder, "userstats"), rows.userstats, dates)
     combined = replace_days(read_table(folder, "userstats-combined"), rows.combined, dates)

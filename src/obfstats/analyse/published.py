@@ -29,12 +29,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from obfstats.analyse.days import day_number
 from obfstats.analyse.published_sums import DIMENSIONS, sum_responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import date
 
     from obfstats.analyse.engine import Engine
     from obfstats.analyse.published_sums import PublishedSums
@@ -73,8 +71,6 @@ def estimate_published(
     engine: Engine,
     store: Store,
     days: Iterable[int],
-    *,
-    today: date,
     advance: Callable[[int], None] = lambda _: None,
 ) -> PublishedTables:
     """Estimate the users of some UTC days.
@@ -83,14 +79,12 @@ def estimate_published(
         engine: runs the queries.
         store: the archive.
         days: which days to estimate, as numbers.
-        today: yesterday and later days are left out: their reports have not all arrived.
         advance: takes the number of days that are done since the last call.
 
     Returns:
         The rows of those days whose `frac` is within the limits.
     """
-    yesterday = day_number(today) - 1
-    return round_estimates(sum_responses(engine, store, [day for day in days if day < yesterday], advance))
+    return round_estimates(sum_responses(engine, store, days, advance))
 
 
 def affected_days(changed: Iterable[int]) -> set[int]:
