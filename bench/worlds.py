@@ -8,8 +8,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from obfstats.analyse.days import DAY
 from obfstats.analyse.simulate import PLAIN, discrete_laplace, round_up
-from obfstats.analyse.simulate_times import DAY
 from obfstats.analyse.store import SCHEMAS
 
 if TYPE_CHECKING:

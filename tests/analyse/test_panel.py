@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from bench.worlds import open_tables
-from obfstats.analyse.panel import DAY, affected_days, load_panel, plan_blocks
+from obfstats.analyse.days import DAY
+from obfstats.analyse.panel import affected_days, load_panel, plan_blocks
 from obfstats.analyse.store import SCHEMAS
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import pytest
 from stem.descriptor.extrainfo_descriptor import BridgeExtraInfoDescriptor
 from stem.descriptor.networkstatus import BridgeNetworkStatusDocument
 
+from obfstats.analyse.days import DAY
 from obfstats.analyse.engine import DuckDbEngine
 from obfstats.analyse.ingest import ingest
 from obfstats.analyse.published import estimate_published
@@ -29,7 +30,6 @@ from obfstats.analyse.simulate import (
     simulate,
 )
 from obfstats.analyse.simulate_files import estimate_size, write_files
-from obfstats.analyse.simulate_times import DAY
 from obfstats.analyse.store import Store
 from obfstats.cli import main
 from obfstats.formats.document import Document, read_documents

@@ -66,7 +66,7 @@ def run_analyse(options: argparse.Namespace) -> int:
         options: those of commands.py.
 
     Returns:
-        The exit status: 0; 1 if nothing that was read is a descriptor or a document; 2 if something cannot be read or
+        The exit status: 0; 1 if the store has no descriptor or document, old or new; 2 if something cannot be read or
         written.
 
     Raises:

@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from obfstats.analyse.calibration import Calibration, SharedNoise, choose_checked
+from obfstats.analyse.days import DAY
 from obfstats.analyse.fit import Observations, find_interval, fit_cell, number_chosen
 from obfstats.analyse.panel import (
-    DAY,
     SparseNumbers,
     add_coverage,
     choose_reports,

@@ -1,8 +1,11 @@
-"""UTC days as numbers since 1970-01-01, which is how the store and all queries name them."""
+"""UTC days as numbers since 1970-01-01, which is how the store and all queries name them, and their seconds."""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
+
+DAY = 86_400
+"""Seconds of a day."""
 
 _EPOCH = date(1970, 1, 1)
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from obfstats.analyse.days import DAY
 from obfstats.analyse.fit import Window, sum_by
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     Query = Callable[[str], pa.Table]
     """Runs a query over the tables of the store."""
 
-DAY = 86_400
 MAX_REPORT_AGE = 7 * DAY
 BLOCK_DAYS = 14
 WINDOW_DAYS = 28

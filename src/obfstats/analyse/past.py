@@ -1,4 +1,4 @@
-"""What instances reported in the past, by cell and fortnight: the ground of trust (caps.py)."""
+"""What instances reported in the past, by cell and fortnight: the basis of trust (caps.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from obfstats.analyse.caps import UNPROVEN_SIZE, grow_trust, guess_rates
-from obfstats.analyse.panel import BLOCK_DAYS, DAY, integers
+from obfstats.analyse.days import DAY
+from obfstats.analyse.panel import BLOCK_DAYS, integers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,8 +25,9 @@ import pyarrow as pa
 
 from obfstats.analyse.calibration import Calibration, SharedNoise, choose_checked
 from obfstats.analyse.caps import FREE_TOTAL, MEDIAN_DAYS, Reports, cap_cell
+from obfstats.analyse.days import DAY
 from obfstats.analyse.fit import Observations, find_interval, fit_cell, number_chosen, sum_by
-from obfstats.analyse.panel import DAY, find_span, load_panel, plan_blocks
+from obfstats.analyse.panel import find_span, load_panel, plan_blocks
 from obfstats.analyse.past import load_past
 from obfstats.analyse.rows import Rows
 from obfstats.analyse.transports import Requests, divide_requests

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from obfstats.analyse.days import day_number
-from obfstats.analyse.simulate_times import DAY, ReportTimes
+from obfstats.analyse.days import DAY, day_number
+from obfstats.analyse.simulate_times import ReportTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from obfstats.analyse.days import DAY
 from obfstats.analyse.simulate import (
     PLAIN,
     REQUESTS_PER_USER,
@@ -40,7 +41,6 @@ from obfstats.analyse.simulate import (
     round_up,
     simulate,
 )
-from obfstats.analyse.simulate_times import DAY
 from obfstats.commandline import UsageError, fail
 from obfstats.formats.document import Document, GeoIpSource, write_document
 from obfstats.progress import show_progress

@@ -31,6 +31,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from obfstats.analyse.days import DAY
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -40,7 +42,6 @@ VERSION = 1
 
 _ROW_GROUP = 1 << 17
 _FORMAT = "obfstats store"
-_SECONDS_A_DAY = 86_400
 
 SCHEMAS: Mapping[str, pa.Schema] = {
     # One row for each bridge extra-info descriptor (dir-spec, extra-info).
@@ -368,7 +369,7 @@ def write_parts(folder: Path, table: str, number: int, rows: pa.Table) -> list[P
 
 def month_of(day: int) -> str:
     """Give the month of a day as YYYY-MM."""
-    return f"{datetime.fromtimestamp(day * _SECONDS_A_DAY, UTC):%Y-%m}"
+    return f"{datetime.fromtimestamp(day * DAY, UTC):%Y-%m}"
 
 
 def _sync_folder(folder: Path) -> None:

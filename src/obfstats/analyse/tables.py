@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from obfstats.analyse.cells import COUNTRIES, NAMES, explode
+from obfstats.analyse.days import DAY
 from obfstats.analyse.descriptors import DOCUMENT, EXTRA_INFO, EXTRA_INFO_KEYWORDS, SERVER, STATUS, Damage
 from obfstats.analyse.store import SCHEMAS
 from obfstats.formats.document import DocumentError, read_documents, split_documents
@@ -42,7 +43,6 @@ _TIME = "20[0-9]{2}-[0-9]{2}-[0-9]{2} (?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
 _END = rf"{_TIME} \([0-9]{{1,9}} s\)"
 _REST = "(?: .*)?"
 _HISTORY = f"{_END}(?: (?:[0-9]{{1,18}}(?:,[0-9]{{1,18}})*)?{_REST})?"
-_DAY = 86_400
 _MAX_HISTORY_DAYS = 32
 """Tor keeps five. Every day of a history is estimated again, so one of years would cost minutes in each run."""
 
@@ -100,8 +100,8 @@ SELECT * REPLACE (CASE
         WHEN published IS NULL THEN 'published'
         WHEN has_stats_end AND (stats_end IS NULL OR stats_seconds = 0) THEN 'dirreq-stats-end'
         WHEN has_bridge_end AND (bridge_end IS NULL OR bridge_seconds = 0) THEN 'bridge-stats-end'
-        WHEN has_history AND (history_end IS NULL OR history_seconds NOT BETWEEN 1 AND {_DAY}
-            OR coalesce(len(history), 0) * CAST(history_seconds AS BIGINT) > {_MAX_HISTORY_DAYS * _DAY})
+        WHEN has_history AND (history_end IS NULL OR history_seconds NOT BETWEEN 1 AND {DAY}
+            OR coalesce(len(history), 0) * CAST(history_seconds AS BIGINT) > {_MAX_HISTORY_DAYS * DAY})
             THEN 'dirreq-write-history'
     END AS problem)
 FROM valued
