@@ -123,8 +123,6 @@ class Fit:
         predicted: (day) the part of `totals` that no report covers.
         capped: (day) what the caps of rates took off.
         noise: of reports, from this cell alone.
-        rates: (instance) a day.
-        levels: (day).
         means: of each observation, the expected exact number.
         spreads: of each observation, its variance.
     """
@@ -134,8 +132,6 @@ class Fit:
     predicted: Floats
     capped: Floats
     noise: Noise
-    rates: Floats
-    levels: Floats
     means: Floats
     spreads: Floats
 
@@ -361,8 +357,6 @@ class _Model:
             predicted=predicted,
             capped=uncapped - reported - predicted,
             noise=self.found,
-            rates=self.rates,
-            levels=self.levels,
             means=self.mean,
             spreads=variance,
         )

@@ -153,12 +153,10 @@ class BlockEstimate:
     Attributes:
         cells: the total first.
         capped_instances: (day) how many were capped in the total.
-        factor: by which the intervals were widened.
     """
 
     cells: list[CellEstimate]
     capped_instances: Integers
-    factor: float
 
 
 def estimate_block(panel: Panel, block: Block, past: Past) -> BlockEstimate:
@@ -211,7 +209,7 @@ class _BlockEstimator:
         fits += self._fit_transports(total, total_fit)
         factor = self.calibration.factor()
         cells = [self._finish(country, transport, found, cut, factor) for country, transport, found, cut in fits]
-        return BlockEstimate(cells, self._count_capped(everything, total), factor)
+        return BlockEstimate(cells, self._count_capped(everything, total))
 
     def _fit(self, window: Window, cell: _CappedCell, *, check: bool) -> Fit:
         """Fit a cell, and learn from it for the others."""
