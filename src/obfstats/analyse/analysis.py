@@ -5,8 +5,8 @@
 Rules:
 
 - Only days that depend on changed rows are estimated again; other days keep their rows in DIR/tables. Events are found
-  anew in all days: that takes a moment.
-- The store remembers changed days until the results are on the disk, so that a run that was ended is made up for.
+  again in all days, which is fast.
+- The store remembers changed days until the results are on the disk, so that the next run completes a killed one.
 - Yesterday and later days (UTC) are left out, as Tor Metrics does: their reports have not all arrived. They stay
   pending.
 - A table below DIR/tables that is missing or damaged is made anew, and so are the others, of all days.

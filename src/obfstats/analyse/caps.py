@@ -54,8 +54,8 @@ _HALF = BIN_SIZE / 2
 def guess_rates(numbers: Floats, count: Floats | Integers, reports: Floats) -> Floats:
     """Guess what was there each day from rounded numbers, by instance.
 
-    An instance whose reports are seldom above 0 had one where it said 8, and another that never says 0 had some 4: the
-    share of its reports above 0 tells, as of Poisson's distribution.
+    Where an instance's reports are seldom above 0, an 8 was about 1; where they never are 0, about 4. The share
+    of its reports above 0 gives the mean of what an 8 was, by Poisson's distribution.
 
     Args:
         numbers: sum of the published numbers.

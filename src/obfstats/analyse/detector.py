@@ -5,7 +5,7 @@ its weekly rhythm on a logarithmic scale, with their covariance, and how much it
 compared with what its whole past lets expect, not with one day of the week before.
 
 - Online: a day's result depends on that day and on earlier ones only. Later days never change it.
-- The interval of each number counts: a small country's number that is hardly known has to change much more.
+- The interval of each number counts: a number with a wide interval, as of a small country, has to change more.
 - What most countries have in common on a day is no event of any of them: missing archives, a break of the series. The
   weighted median of their changes moves the level of all. It shows in the series of all countries.
 - Evidence is collected over days (CUSUM of log-likelihood ratios, one for drops and one for rises). A single day is
@@ -196,7 +196,7 @@ class _Detector:
             order = np.argsort(changes)
             cumulated = np.cumsum(weights[order])
             median = changes[order[np.searchsorted(cumulated, cumulated[-1] / 2)]]
-            # A median of numbers that are hardly known says little.
+            # The wider the intervals, the less the median says.
             self.mean[group, 0] += median * self.settings.common / (self.settings.common + 1 / cumulated[-1])
 
     def _observe(

@@ -142,7 +142,7 @@ class DuckDbEngine:
 
 @contextmanager
 def _duckdb_errors() -> Iterator[None]:
-    """Make one sentence of what the machine or the files are the reason of; a wrong query is our mistake."""
+    """Turn errors of the machine and of files into EngineError. A wrong query is a bug, and raises as it is."""
     try:
         yield
     except duckdb.OutOfMemoryException:
@@ -221,13 +221,13 @@ class SparkEngine:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Make one sentence of what the cluster is the reason of."""
+        """Turn errors of the cluster into EngineError."""
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", r"\[RETRIES_EXCEEDED\]")
                 yield
         except self._error as error:
-            # What gRPC says has no sentence for people.
+            # gRPC's error is the dump of an object.
             if str(error).startswith("<_"):
                 raise EngineError(f"Spark at {self._url} no longer answers; run this again when it does") from error
             raise EngineError(
@@ -255,7 +255,7 @@ class SparkEngine:
             return rows
 
     def _keep(self, name: str, rows: Any) -> None:
-        """Let a name mean these rows. The server forgets what it meant when the last reference here is gone."""
+        """Name these rows in queries. The server forgets what it meant when the last reference here is gone."""
         rows.createOrReplaceTempView(name)
         self._tables[name] = rows
 

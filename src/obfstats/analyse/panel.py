@@ -133,7 +133,7 @@ def cut_window(
     instance, day, share = instance[reports], day[reports] - first, share[reports]
     covered = add_coverage((len(running), last - first + 1), instance, day, share)
     ran = running[:, first : last + 1]
-    # Bridges are not reachable at all times for those who write the statuses: those that report all day tell how often.
+    # The bridge authority does not reach a running bridge in every hour. Bridges that report all day show how often.
     whole = (covered > _WHOLE) & (ran > 0)
     reachable = float(ran[whole].mean()) if whole.any() else 1.0
     missing = np.maximum(np.minimum(ran / reachable, 1.0) - covered, 0)
