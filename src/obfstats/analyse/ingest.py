@@ -14,16 +14,12 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import signal
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,15 +27,13 @@ import pyarrow.parquet as pq
 
 from obfstats.analyse.archives import ArchiveError, find_files, input_error, read_pieces
 from obfstats.analyse.descriptors import Text, split
+from obfstats.analyse.processes import WorkerPool, add_progress, take_part_number
 from obfstats.analyse.store import Manifest, Part, Store, StoreError, write_parts
 from obfstats.analyse.tables import TableMaker
 from obfstats.commandline import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from multiprocessing.sharedctypes import Synchronized
-
-_Result = TypeVar("_Result")
+    from collections.abc import Callable, Sequence
 
 BATCH_SIZE = 12 << 20
 """Bytes of text that are split at once."""
@@ -56,7 +50,6 @@ _ALONE = 8 << 20
 _MAX_LABELS = 100
 _SMALL_ROWS = 200_000
 _MAX_SMALL_PARTS = 8
-_POLL_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -150,7 +143,7 @@ def ingest(inputs: Sequence[Path], store: Store, *, workers: int, advance: Calla
 def _ingest(paths: Sequence[str], store: Store, workers: int, advance: Callable[[int], None]) -> IngestResult:
     old = store.read_manifest()
     store.remove_leftovers(old)
-    with _Pool(workers if _size_of(paths) > _ALONE else 1, old.next_part, advance) as pool:
+    with WorkerPool(workers if _size_of(paths) > _ALONE else 1, old.next_part, advance) as pool:
         files = list(pool.run(_digest, [(path,) for path in paths]))
         new, to_read, dropped = _plan(old, files)
         result = IngestResult(files=len(to_read), known=len(files) - len(to_read))
@@ -266,7 +259,7 @@ class _Reader:
         try:
             with Path(file.path).open("rb") as opened:
                 try:
-                    for piece in read_pieces(opened, _progress):
+                    for piece in read_pieces(opened, add_progress):
                         text = Text(file.source, file.path, piece.member, piece.first_line, offset, piece.text)
                         if piece.problem:
                             found.add_damage(f"file: {piece.problem}", text.locate)
@@ -314,7 +307,7 @@ class _Reader:
 
     def _write(self) -> None:
         rows = {name: pa.concat_tables(tables) for name, tables in self._rows.items()}
-        number = _take_part_number()
+        number = take_part_number()
         for name, table in rows.items():
             if table.num_rows:
                 self.result.parts.extend(write_parts(self._folder, name, number, table))
@@ -365,92 +358,3 @@ def _merge_small_parts(folder: Path, manifest: Manifest) -> None:
             merged = write_parts(folder, table, manifest.next_part, rows)
             manifest.next_part += 1
             manifest.parts = [part for part in manifest.parts if part not in some] + merged
-
-
-# Processes. What they share: the next part's number, the bytes that are read, and whether to stop.
-
-
-class _Shared(NamedTuple):
-    next_part: Synchronized[int]
-    done: Synchronized[int]
-    is_stopped: Synchronized[int]
-    tell: Callable[[], None] | None = None
-
-
-_shared: _Shared
-
-
-def _share(shared: _Shared) -> None:
-    global _shared  # noqa: PLW0603 - what a process inherits can only be a global of its module
-    _shared = shared
-
-
-def _start_worker(shared: _Shared) -> None:
-    # Control-C reaches all processes of a terminal; the first one stops the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Arrow's own pool keeps 35 MB more of what batches needed.
-    pa.set_memory_pool(pa.system_memory_pool())
-    _share(shared)
-
-
-def _progress(size: int) -> None:
-    if _shared.is_stopped.value:
-        raise KeyboardInterrupt
-    with _shared.done.get_lock():
-        _shared.done.value += size
-    if _shared.tell is not None:
-        _shared.tell()
-
-
-def _take_part_number() -> int:
-    with _shared.next_part.get_lock():
-        _shared.next_part.value += 1
-        return _shared.next_part.value - 1
-
-
-class _Pool:
-    """Runs tasks in processes, or in this one, and tells their progress."""
-
-    def __init__(self, workers: int, next_part: int, advance: Callable[[int], None]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._shared = _Shared(context.Value("q", next_part), context.Value("q", 0), context.Value("q", 0))
-        self._advance = advance
-        self._told = 0
-        self._executor = None
-        if workers > 1:
-            self._executor = ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_start_worker, initargs=(self._shared,)
-            )
-        else:
-            _share(self._shared._replace(tell=self._tell))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._executor is not None:
-            self._shared.is_stopped.value = 1
-            self._executor.shutdown(cancel_futures=True)
-
-    def next_part(self) -> int:
-        return self._shared.next_part.value
-
-    def run(self, task: Callable[..., _Result], arguments: Sequence[tuple[object, ...]]) -> Iterator[_Result]:
-        """Run a task for each of several arguments; give the results in their order."""
-        if self._executor is None:
-            yield from (task(*values) for values in arguments)
-            return
-        futures = [self._executor.submit(task, *values) for values in arguments]
-        pending = set(futures)
-        try:
-            while pending:
-                _, pending = wait(pending, _POLL_SECONDS, FIRST_COMPLETED)
-                self._tell()
-            yield from (future.result() for future in futures)
-        except BrokenProcessPool:
-            raise StoreError("a process that read files was ended by the system; free some memory") from None
-
-    def _tell(self) -> None:
-        done = self._shared.done.value
-        self._advance(done - self._told)
-        self._told = done
