@@ -51,6 +51,16 @@ def test_nothing_happens_where_nothing_happens() -> None:
     assert inside[30:].mean() > 0.99
 
 
+@pytest.mark.parametrize(("gap", "expected"), [(10, 20), (60, 0)])
+def test_after_a_long_gap_a_series_begins_anew(gap: int, expected: int) -> None:
+    """Numbers twice as large after ten days without an archive are news, after two months they are another archive."""
+    users = make_users(3)
+    users[30 : 30 + gap] = np.nan
+    users[30 + gap :] *= 2
+    found = detect(users, groups=[])
+    assert len(list_events(found)) == expected
+
+
 def test_a_blocking_is_a_drop_and_its_end_is_a_rise() -> None:
     """Both are found within three days, each once: there is no echo a week later."""
     users = make_users(2)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WEEK_DAYS: Final = 7
+MAX_GAP_DAYS: Final = 28
 _LOG_OF_MAX: Final = 40.0
 """Logarithm of the largest number in a range: more says nothing, and would be too large for an integer."""
 
@@ -137,6 +138,7 @@ class _Detector:
         count: [series]: days with a number.
         evidence: [direction, series]: the CUSUM.
         last_alarm: [direction, series]: its day.
+        last_number: [series]: the last day with a number.
     """
 
     def __init__(self, series: int, groups: Sequence[NDArray[np.intp]], settings: Settings) -> None:
@@ -151,6 +153,7 @@ class _Detector:
         self.count = np.zeros(series, dtype=np.int64)
         self.evidence = np.zeros((2, series))
         self.last_alarm = np.full((2, series), _LONG_AGO)
+        self.last_number = np.zeros(series, dtype=np.int64)
 
     def add_day(
         self, numbers: NDArray[np.float64], below: NDArray[np.float64], above: NDArray[np.float64]
@@ -170,10 +173,14 @@ class _Detector:
         expected = np.full((2, len(numbers)), np.nan)
         events = np.zeros((2, len(numbers)), dtype=bool)
         rows = np.flatnonzero(~np.isnan(numbers))
+        # After a gap in the archive a series begins anew: its level of then says nothing of now.
+        self.count[rows[self.day - self.last_number[rows] > MAX_GAP_DAYS]] = 0
+        self.last_number[rows] = self.day
         new, known = rows[self.count[rows] == 0], rows[self.count[rows] > 0]
         center, spread, events[:, known] = self._observe(known, numbers[known], below[known], above[known])
         expected[:, known] = center + _SIGNS * settings.range_width * spread
         self.mean[new, 0] = numbers[new]
+        self.evidence[:, new] = 0
         error = np.maximum(below[rows], above[rows]) ** 2
         self.count[rows] += 1
         rate = 1 / np.minimum(self.count[rows], settings.memory)
