@@ -203,7 +203,8 @@ def estimate_ours(
         "obfstats-clients": clients.estimate_clients(engine.query, days, advance),
     }
     for name, rows in tables.items():
-        _write_days(folder, name, rows, days)
+        order = [(key, "ascending") for key in ("date", "country", "transport") if key in rows.column_names]
+        write_table(folder, name, _merge_days(folder, name, rows, days, order))
 
 
 def estimate_as_published(
@@ -223,25 +224,17 @@ def estimate_as_published(
         advance: takes the number of days that are done.
     """
     rows = published.estimate_published(engine, store, days, advance)
-    dates = _dates(days)
-    userstats = replace_days(read_table(folder, "userstats"), rows.userstats, dates)
-    combined = replace_days(read_table(folder, "userstats-combined"), rows.combined, dates)
-    write_published(
-        folder,
-        PublishedTables(
-            userstats.sort_by(list(published.USERSTATS_ORDER)), combined.sort_by(list(published.COMBINED_ORDER))
-        ),
-    )
+    userstats = _merge_days(folder, "userstats", rows.userstats, days, published.USERSTATS_ORDER)
+    combined = _merge_days(folder, "userstats-combined", rows.combined, days, published.COMBINED_ORDER)
+    write_published(folder, PublishedTables(userstats, combined))
 
 
-def _write_days(folder: Path, name: str, rows: pa.Table, days: Sequence[int]) -> None:
-    """Replace the rows of some days in a table of ours."""
-    order = [(key, "ascending") for key in ("date", "country", "transport") if key in rows.column_names]
-    write_table(folder, name, replace_days(read_table(folder, name), rows, _dates(days)).sort_by(order))
-
-
-def _dates(days: Sequence[int]) -> list[date]:
-    return [day_date(day) for day in days]
+def _merge_days(
+    folder: Path, name: str, rows: pa.Table, days: Sequence[int], order: Sequence[tuple[str, str]]
+) -> pa.Table:
+    """Replace the rows of some days in a table that an earlier run has written, and sort it."""
+    dates = [day_date(day) for day in days]
+    return replace_days(read_table(folder, name), rows, dates).sort_by(list(order))
 
 
 def _read_rows(folder: Path, name: str) -> pa.Table:

@@ -278,10 +278,8 @@ class _Reader:
 
     def finish(self) -> None:
         self._make_rows()
-        statuses = self._rows.pop("statuses", [])
-        self._write()
-        if statuses:
-            self._rows["statuses"] = [self._maker.merge_statuses(pa.concat_tables(statuses))]
+        self._write_but_statuses()
+        if self._rows:
             self._write()
 
     def _make_rows(self) -> None:
@@ -300,10 +298,14 @@ class _Reader:
                 self._row_size += table.nbytes
         self._texts, self._text_size = [], 0
         if self._row_size >= _PART:
-            statuses = self._rows.pop("statuses", [])
-            self._write()
-            if statuses:
-                self._rows["statuses"] = [self._maker.merge_statuses(pa.concat_tables(statuses))]
+            self._write_but_statuses()
+
+    def _write_but_statuses(self) -> None:
+        """Write the rows; keep those of statuses, merged by day, as long as the task has more of the same days."""
+        statuses = self._rows.pop("statuses", [])
+        self._write()
+        if statuses:
+            self._rows["statuses"] = [self._maker.merge_statuses(pa.concat_tables(statuses))]
 
     def _write(self) -> None:
         rows = {name: pa.concat_tables(tables) for name, tables in self._rows.items()}
