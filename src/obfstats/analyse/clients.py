@@ -33,6 +33,7 @@ from obfstats.analyse.panel import (
     cut_window,
     find_span,
     integers,
+    place_ends,
     plan_blocks,
     read_statuses,
     sort_cells,
@@ -118,8 +119,7 @@ def load_documents(query: Query, first_day: int, last_day: int) -> Documents:
     ends, ids = integers(table, "end_time"), integers(table, "document")
     order = choose_reports(instance, ends, ids)
     instance, ends, ids = instance[order], ends[order], ids[order]
-    day = (ends - 1) // DAY - first_day
-    share = (ends - (day + first_day) * DAY) / DAY
+    day, share = place_ends(ends, first_day)
     epsilon = table["epsilon"].combine_chunks().to_numpy(zero_copy_only=False).astype(np.float64)[order]
     is_noisy = ~np.isnan(epsilon)
     variance = np.where(is_noisy, laplace_variance(np.where(is_noisy, epsilon, 1.0)), 0.0)

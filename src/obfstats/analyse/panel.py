@@ -239,9 +239,7 @@ def load_panel(query: Query, first_day: int, last_day: int) -> Panel:
     pairs = [name.split(" ", 1) for name in names]
     fingerprints, nicknames = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     instance, ends = instance[order], ends[order]
-    # A report that ends at midnight lies in the day before as a whole.
-    day = (ends - 1) // DAY - first_day
-    share = (ends - (day + first_day) * DAY) / DAY
+    day, share = place_ends(ends, first_day)
     ok, served = integers(table, "ok")[order], integers(table, "served", -1)[order]
     listed, has_status, fingerprints_listed = read_statuses(statuses, first_day, days)
     known = set(fingerprints)
@@ -269,6 +267,15 @@ def load_panel(query: Query, first_day: int, last_day: int) -> Panel:
         countries=_read_cells(query, "requests", first_day, last_day, ids),
         transports=_read_cells(query, "transports", first_day, last_day, ids),
     )
+
+
+def place_ends(ends: Integers, first_day: int) -> tuple[Integers, Floats]:
+    """Give the day, counted from the first one, in which each 24 hours end, and the share of them in that day.
+
+    What ends at midnight lies in the day before as a whole.
+    """
+    day = (ends - 1) // DAY - first_day
+    return day, (ends - (day + first_day) * DAY) / DAY
 
 
 def choose_reports(instance: Integers, ends: Integers, published: Integers) -> Integers:

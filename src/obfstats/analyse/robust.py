@@ -108,13 +108,14 @@ def estimate_users(query: Query, days: Iterable[int], advance: Callable[[int], N
         panel = load_panel(query, block.window_first - 1 - MEDIAN_DAYS, min(block.window_last + 1, last))
         estimate = estimate_block(panel, block, past)
         # Where the archive has a gap there is no number, which is not the number 0.
-        is_covered = panel.window(0, panel.days - 1)[0].covered.sum(axis=0) > 0
+        window = panel.window(0, panel.days - 1)
+        is_covered = window[0].covered.sum(axis=0) > 0
         known = is_covered | (panel.has_status & is_covered.any())
         chosen = [day for day in range(block.first, block.last + 1) if day in wanted and known[day - panel.first_day]]
         at = np.array(chosen, dtype=np.intp) - block.first
         for cell in estimate.cells:
             users.add(chosen, cell.country, cell.transport, *(values[at] for values in cell.columns()))
-        served_before = _add_bridges(bridges, panel, block, estimate, chosen=chosen, before=served_before)
+        served_before = _add_bridges(bridges, panel, window, block, estimate, chosen=chosen, before=served_before)
         advance(len(chosen))
     return Tables(users.table(), bridges.table())
 
@@ -206,7 +207,7 @@ class _BlockEstimator:
             )
             if len(cell.seen.reports):
                 fits.append((name, "", self._fit(window[0], cell, check=number in checked), cell.cut))
-        fits += self._fit_transports(total, total_fit)
+        fits += self._fit_transports(everything[1], total, total_fit)
         factor = self.calibration.factor()
         cells = [self._finish(country, transport, found, cut, factor) for country, transport, found, cut in fits]
         return BlockEstimate(cells, self._count_capped(everything, total))
@@ -247,10 +248,9 @@ class _BlockEstimator:
         observations = Observations(seen, capped.numbers.astype(float), np.zeros(len(seen)))
         return _CappedCell(observations, capped.kept, by_day, capped.is_capped)
 
-    def _fit_transports(self, total: _CappedCell, fit: Fit) -> Iterator[tuple[str, str, Fit, Floats]]:
-        """Fit the transports. Their caps are those of the total, whose requests are divided."""
+    def _fit_transports(self, chosen: Integers, total: _CappedCell, fit: Fit) -> Iterator[tuple[str, str, Fit, Floats]]:
+        """Fit the transports. Their caps are those of the total, whose requests, of `chosen` reports, are divided."""
         panel = self.panel
-        chosen = panel.window(self.first, self.last)[1]
         of_panel = np.zeros((3, len(panel.instance)))
         of_panel[:, chosen[total.seen.reports]] = total.seen.numbers, fit.means, fit.spreads
         window, chosen = panel.window(self.first, self.last, panel.has_transports)
@@ -297,10 +297,17 @@ class _CappedCell:
 
 
 def _add_bridges(
-    rows: Rows, panel: Panel, block: Block, estimate: BlockEstimate, *, chosen: list[int], before: float | None
+    rows: Rows,
+    panel: Panel,
+    everything: tuple[Window, Integers],
+    block: Block,
+    estimate: BlockEstimate,
+    *,
+    chosen: list[int],
+    before: float | None,
 ) -> float | None:
     """Add the days of a block to the table of bridges; gives the share with `served=` of the last one."""
-    window, reports = panel.window(0, panel.days - 1)
+    window, reports = everything
     total = estimate.cells[0]
     has_served = panel.completed[reports] >= 0
     served = np.where(has_served, panel.total[reports], 0)
