@@ -95,7 +95,11 @@ def ours(bridge: Bridge, clock: ProgramClock) -> list[str]:
 
 
 def wait_for_tors_day(bridge: Bridge) -> None:
-    """Wait until tor's interval has begun: it drops clients of the second or so before it."""
+    """Wait until tor's interval has begun, a second or so after its start: it drops the clients that came before.
+
+    If the clock moves before that, tor's interval begins a day late and never ends.
+    """
+    bridge.wait_for("Opened Control listener connection")
     if not becomes_true(lambda: "1970" not in bridge.ask("status/clients-seen"), SECONDS):
         raise ChildError("tor began no interval")
 
@@ -115,6 +119,7 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(
         # One from Turkey uses both and counts twice: nine. One from Iran uses the same one twice and counts once.
         visits = [("obfs3", address) for address in (*germany, turkey[0], canary.address("??"), germany[0])]
         visits += [("obfs2", address) for address in (*turkey, *iran, iran[0])]
+        wait_for_tors_day(bridge)
         for name, address in visits:
             assert is_answer(visit(bridge, name, address))
         with web.serve(b"hello") as destination, network.client("visitor", OURS, bridge.line("obfs3")) as client:
@@ -139,7 +144,9 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(
 def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clock: ProgramClock) -> None:
     """Nine addresses of IPv4 by one transport, one of IPv6 twice by the other."""
     hosts = {"obfs2": "127.0.0.1", "obfs3": "::1"}
+    network.wait()
     with network.bridge("both", options(geoip), hosts, countries=geoip, clock=clock) as bridge:
+        wait_for_tors_day(bridge)
         for _ in range(9):
             assert is_answer(visit(bridge, "obfs2", canary.address("ir")))
         for _ in range(2):
@@ -165,7 +172,6 @@ def test_a_days_statistics_are_tors_by_all_three_transports(
         germany, turkey, iran = (
             [canary.address(code) for _ in range(n)] for code, n in {"de": 17, "tr": 8, "ir": 8}.items()
         )
-        bridge.address("obfs4")
         wait_for_tors_day(bridge)
         # One from Turkey uses both and counts twice: nine. One from Iran uses the same one twice and counts once.
         for address in (*germany, turkey[0], canary.address("??"), germany[0]):
