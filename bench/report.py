@@ -122,6 +122,13 @@ def progress(text: str) -> None:
     sys.stderr.flush()
 
 
+def warn_if_busy() -> None:
+    """Say that figures will be rough where others are at work."""
+    load = os.getloadavg()[0]
+    if load > _BUSY * (os.cpu_count() or 1):
+        progress(f"others are at work on this machine (load {load:.1f}): expect rough figures")
+
+
 def surroundings(*peers: str) -> str:
     """Describe in one line what figures of two sides were measured with."""
     return f"{describe_machine(*peers)} Both sides in turn; figures and ratios are medians of the rounds'."
@@ -164,9 +171,7 @@ def main(name: str, measure: Callable[[_Plan], str], full: _Plan, quick: _Plan) 
     parser = argparse.ArgumentParser(prog=f"bench.{name}")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: rougher figures")
     plan = quick if parser.parse_args().quick else full
-    load = os.getloadavg()[0]
-    if load > _BUSY * (os.cpu_count() or 1):
-        progress(f"others are at work on this machine (load {load:.1f}): expect rough figures")
+    warn_if_busy()
     try:
         sys.stdout.write(f"{measure(plan)}\n")
     except MissingError as error:
