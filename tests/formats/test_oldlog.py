@@ -21,6 +21,7 @@ from obfstats.formats.oldlog import (
     OldLogEvent,
     ProgramStarted,
     ProgramStopped,
+    RunMode,
     parse_oldlog_line,
 )
 
@@ -84,7 +85,12 @@ C_LINES: dict[bytes, OldLogEvent | None] = {
 }
 PYTHON_LINES: dict[bytes, OldLogEvent | None] = {
     b"[WARNING] Obfsproxy (version: 0.2.13) starting up.": ProgramStarted(),
-    b"[INFO] Launched 'server' listener at '[scrubbed]:15051' for transport 'obfs2'.": None,
+    b"[INFO] Launched 'server' listener at '[scrubbed]:15051' for transport 'obfs2'.": RunMode(is_client=False),
+    b"[INFO] Launched 'ext_server' listener at '192.0.2.1:15051' for transport 'obfs3'.": RunMode(is_client=False),
+    b"[INFO] Launched 'client' listener at '[scrubbed]:15051' for transport 'obfs2'.": RunMode(is_client=True),
+    b"[INFO] Launched 'socks' listener at '127.0.0.1:15051' for transport 'obfs3'.": RunMode(is_client=True),
+    b"[INFO] Entering client managed-mode.": RunMode(is_client=True),
+    b"[INFO] Entering server managed-mode.": RunMode(is_client=False),
     b"[DEBUG] fact_s_0x7fbca7b73a50: New connection from [scrubbed]:55639.": ClientConnected(None, 55639, None),
     b"[DEBUG] fact_s_0x7f2e36b521e0: New connection from 192.0.2.7:54639.": ClientConnected(V4, 54639, None),
     b"[DEBUG] fact_ext_s_0x7f2e36b521e0: New connection from 192.0.2.7:54639.": ClientConnected(V4, 54639, None),
@@ -102,6 +108,8 @@ PYTHON_LINES: dict[bytes, OldLogEvent | None] = {
 GO_LINES: dict[bytes, OldLogEvent | None] = {
     b"[NOTICE]: obfs4proxy-0.0.14 - launched": ProgramStarted(),
     b"[NOTICE]: lyrebird-0.5.0 - launched": ProgramStarted(),
+    b"[INFO]: obfs4proxy - initializing client transport listeners": RunMode(is_client=True),
+    b"[INFO]: obfs4proxy - initializing server transport listeners": RunMode(is_client=False),
     b"[INFO]: obfs4 - registered listener: [scrubbed]:443": None,
     b"[INFO]: obfs4([scrubbed]:42730) - new connection": ClientConnected(None, 42730, "obfs4"),
     b"[INFO]: obfs4(192.0.2.7:42730) - new connection": ClientConnected(V4, 42730, "obfs4"),

@@ -10,11 +10,13 @@ import pytest
 
 from obfstats.formats.counts import Pairs
 from obfstats.formats.document import write_document
+from obfstats.publish.logfiles import find
 from obfstats.publish.making_documents import DocumentOptions, hash_fingerprint, rounded_document
-from obfstats.publish.oldlogs.log2stats import NoTimestampsError
+from obfstats.publish.oldlogs.log2stats import NoTimestampsError, count_old_logs
 from tests.publish.oldlogs import (
     DAY,
     FIRST,
+    NOW,
     RecordingContext,
     c,
     connected,
@@ -280,6 +282,79 @@ def test_other_connections_are_not_counted(tmp_path: Path, line: str) -> None:
     assert [one.requests for one in counts(tmp_path, START + connected(FIRST) + line * 50 + LATER)] == [{"de": 1}]
 
 
+PYTHON_START = "Obfsproxy (version: 0.2.13) starting up."
+GO_START = "obfs4proxy-0.0.4 - launched"
+CLIENT_RUNS = {
+    "Python client": (
+        python,
+        [PYTHON_START, "Launched 'client' listener at '127.0.0.1:15051' for transport 'obfs2'."],
+        [PYTHON_START, "Launched 'server' listener at '0.0.0.0:15051' for transport 'obfs2'."],
+        "fact_s_0x7f2e: New connection from 192.0.2.7:54639.",
+    ),
+    "Python socks": (
+        python,
+        [PYTHON_START, "Launched 'socks' listener at '[scrubbed]:15051' for transport 'obfs3'."],
+        [PYTHON_START, "Launched 'ext_server' listener at '[scrubbed]:15051' for transport 'obfs3'."],
+        "fact_s_0x7f2e: New connection from [scrubbed]:54639.",
+    ),
+    "Python managed": (
+        python,
+        [PYTHON_START, "Entering client managed-mode."],
+        [PYTHON_START, "Entering server managed-mode."],
+        "fact_s_0x7f2e: New connection from 192.0.2.7:54639.",
+    ),
+    "obfs4proxy 0.0.4": (
+        go,
+        [GO_START, "obfs4proxy - initializing client transport listeners"],
+        [GO_START, "obfs4proxy - initializing server transport listeners"],
+        "obfs4(192.0.2.7:443) - new connection",
+    ),
+}
+
+
+@pytest.mark.parametrize("program", CLIENT_RUNS)
+def test_a_run_in_client_mode_is_no_bridge(tmp_path: Path, program: str) -> None:
+    """Its connections are its user's own: they are left out, with a note, and there is no empty day of them."""
+    line, client_start, _, connection = CLIENT_RUNS[program]
+    log = "".join([line(FIRST, start) for start in client_start] + [line(FIRST + HOUR, connection)] * 3)
+    found = read(tmp_path, log + line(FIRST + 3 * DAY, "-"), empty=True)
+    assert found.intervals == []
+    assert found.notes == ["3 connections left out: the program ran in client mode, not as a bridge"]
+
+
+@pytest.mark.parametrize("program", CLIENT_RUNS)
+def test_a_log_may_contain_runs_in_both_modes(tmp_path: Path, program: str) -> None:
+    """Each run has the mode that it logged; a bridge's run before or after a client's is counted."""
+    line, client_start, server_start, connection = CLIENT_RUNS[program]
+
+    def run(day: int, start: list[str], connections: int) -> str:
+        begin = FIRST + day * DAY
+        return "".join([line(begin, one) for one in start] + [line(begin + 60, connection)] * connections)
+
+    log = run(0, server_start, 2) + run(1, client_start, 7) + run(3, server_start, 1) + line(FIRST + 4 * DAY, "-")
+    assert [sum(one.requests.values()) for one in counts(tmp_path, log)] == [2, 1]
+    # Rotated within the client's run.
+    first, second = tmp_path / "obfs.log.1", tmp_path / "obfs.log"
+    cut = log.rindex(line(FIRST + DAY + 60, connection))
+    first.write_text(log[:cut])
+    second.write_text(log[cut:])
+    found = count_old_logs(find([str(second), str(first)]), RecordingContext().context(), now=NOW)
+    assert [sum(one.requests.values()) for one in found.intervals] == [2, 1]
+    assert "7 connections left out: the program ran in client mode, not as a bridge" in found.notes
+
+
+NO_CONNECTION = (
+    "no client's connection is in the logs, only {}: obfsproxy, obfs4proxy and lyrebird log connections at severity "
+    "info, Python obfsproxy at debug"
+)
+
+
+def test_a_log_of_errors_says_what_it_contains(tmp_path: Path) -> None:
+    """obfs4proxy logs only errors by default; an empty output alone would look like a bridge without clients."""
+    log = go(FIRST, "obfs4([scrubbed]:42730) - failed to connect to ORPort: connection refused", "ERROR") * 3
+    assert read(tmp_path, log) == ([], [NO_CONNECTION.format("3 lines with a time, 0 heartbeats among them")])
+
+
 @pytest.mark.parametrize("times", [1, 50])
 @pytest.mark.parametrize(
     ("connects", "fails"),
@@ -433,9 +508,7 @@ def test_heartbeats_alone_are_not_clients(tmp_path: Path) -> None:
     log = python(FIRST, "Obfsproxy (version: 0.2.13) starting up.", "WARNING") + heartbeat(FIRST + DAY, 24, 8)
     found = read(tmp_path, log)
     assert found.intervals == []
-    assert found.notes == [
-        "there are heartbeats but no connections: programs log those at info, Python obfsproxy at debug"
-    ]
+    assert found.notes == [NO_CONNECTION.format("2 lines with a time, 1 heartbeat among them")]
 
 
 def test_damaged_lines_are_ignored_and_never_shown(tmp_path: Path) -> None:

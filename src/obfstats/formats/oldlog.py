@@ -12,8 +12,9 @@ The date and the severity tell which program wrote a line; its message is parsed
 - A few builds of C obfsproxy split the line of a start: the first half has a time and an empty message, the second half
   is `Starting.`.
 - A line longer than `LONGEST_LINE` was written by none of these programs. Every pattern matches in linear time.
-- A client's own proxy logs connections too (`socks:`, and connections from the machine itself to another machine).
-  They are not a bridge's clients and have no event.
+- A client's own proxy logs connections too. Those of C obfsproxy have no event (`socks:`, and connections from the
+  machine itself to another machine). Python obfsproxy and obfs4proxy log the mode of a run once, after its start
+  (`RunMode`); in client mode Python obfsproxy, and obfs4proxy up to 0.0.4, log connections in the bridge's words.
 - C obfsproxy's `new connection from` has no event: the client is logged again when the connection to tor is opened.
 - C obfsproxy logs `Successful outbound connection` when the connect begins. If tor then refuses it, the next line names
   tor's address, not the client's.
@@ -40,6 +41,17 @@ LONGEST_LINE = 4096
 @dataclass(frozen=True, slots=True)
 class ProgramStarted:
     """The program started."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunMode:
+    """The program says in which mode it runs.
+
+    Attributes:
+        is_client: whether it is a client's proxy, and no bridge.
+    """
+
+    is_client: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ class HeartbeatTotals:
 
 OldLogEvent = (
     ProgramStarted
+    | RunMode
     | ProgramStopped
     | EmptyMessage
     | ClientConnected
@@ -223,11 +236,16 @@ _PYTHON_CONNECTED = re.compile(
     rb"fact_(?:ext_)?s_0x[0-9a-fA-F]{1,32}L?: New connection from (\[scrubbed\]|[0-9a-fA-F:.]{2,45}):([0-9]{1,5})\."
 )
 _PYTHON_STARTED = re.compile(rb"[A-Za-z]{1,32} \(version: [ -~]{1,300}\) starting up\.")
+_PYTHON_MODE = re.compile(
+    rb"Entering (client|server) managed-mode\."
+    rb"|Launched '(client|socks|server|ext_server)' listener at '[ -~]{1,300}' for transport '[!-~]{1,100}'\."
+)
 _PYTHON_STOPPED = re.compile(rb"Received SIG[A-Z]{1,8}, shutting down\.|Main loop terminated\.")
 
 _GO_CLIENT = re.compile(_NAME + rb"\(" + _CLIENT)
 _GO_FAILED = (b"handshake failed: ", b"failed to connect to ORPort: ")
 _GO_RUN = re.compile(rb"[!-~]{1,300} - (?:(launched)|terminated)")
+_GO_MODE = re.compile(rb"[ -~]{1,300} - initializing (client|server) transport listeners")
 
 
 def _parse_c_message(message: bytes) -> OldLogEvent | None:
@@ -273,6 +291,8 @@ def _parse_python_message(message: bytes) -> OldLogEvent | None:
         return ClientConnected(address, port, None) if is_valid else None
     if _PYTHON_STARTED.fullmatch(message):
         return ProgramStarted()
+    if mode := _PYTHON_MODE.fullmatch(message):
+        return RunMode(is_client=(mode[1] or mode[2]) in (b"client", b"socks"))
     return ProgramStopped() if _PYTHON_STOPPED.fullmatch(message) else _parse_heartbeat(message)
 
 
@@ -280,6 +300,8 @@ def _parse_go_message(message: bytes) -> OldLogEvent | None:
     """Parse a message of obfs4proxy or lyrebird."""
     source, _, outcome = message.partition(b") - ")
     if not outcome:
+        if mode := _GO_MODE.fullmatch(message):
+            return RunMode(is_client=mode[1] == b"client")
         found = _GO_RUN.fullmatch(message)
         return None if found is None else ProgramStarted() if found[1] else ProgramStopped()
     is_new = outcome == b"new connection"

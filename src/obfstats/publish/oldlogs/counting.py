@@ -5,6 +5,7 @@
 - It is complete when a later line shows that its time has passed. A stop or a new start before that drops it, and the
   end of the logs completes nothing.
 - After a stop no client is counted until the next start.
+- A run in client mode has no interval, not even an empty one.
 - A start long after the last line, without a stop in between, completes that line's interval, and the operator is told.
   Whether the program ran in the meantime is unknown, so the time up to the start has no empty intervals.
 - Backward steps of up to 2 h (summer time) are clamped to the latest time seen. After a larger one the running interval
@@ -35,6 +36,7 @@ from obfstats.formats.oldlog import (
     OldLogEvent,
     ProgramStarted,
     ProgramStopped,
+    RunMode,
 )
 from obfstats.publish.oldlogs.clients import CountingContext, IntervalClients
 from obfstats.publish.oldlogs.notes import IntervalNote, Notes
@@ -120,10 +122,9 @@ class OldLogIntervals:
         elif isinstance(event, DestinationRefused):
             self._clients.revoke_refused(event)
         elif isinstance(event, HeartbeatTotals):
-            self._notes.heartbeats += 1
-            for interval in (self._previous, self._running):
-                if interval is not None:
-                    interval.compare_heartbeat(self._latest, event)
+            self._count_heartbeat(event)
+        elif isinstance(event, RunMode) and event.is_client and not self._clients.connections:
+            self._running = None
         elif isinstance(event, ProgramStopped):
             self._drop_running(IntervalNote.CUT_SHORT)
             self._is_stopped = True
@@ -142,6 +143,12 @@ class OldLogIntervals:
             self._running = _LogInterval(self._latest)
         self._notes.connections += 1
         self._clients.count(event)
+
+    def _count_heartbeat(self, event: HeartbeatTotals) -> None:
+        self._notes.heartbeats += 1
+        for interval in (self._previous, self._running):
+            if interval is not None:
+                interval.compare_heartbeat(self._latest, event)
 
     def _begin_at_start_line(self) -> None:
         running = self._running

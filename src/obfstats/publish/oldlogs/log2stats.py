@@ -126,6 +126,8 @@ def _note_logs_without_times(logs: Sequence[OldLog], notes: Notes) -> None:
     for log in logs:
         notes.impossible += log.totals.impossible
         notes.without_time += log.totals.without_time
+        notes.timed += log.totals.timed
+        notes.client_mode += log.client_mode
     not_empty = [log for log in logs if log.totals.lines]
     if not not_empty:
         notes.add("the logs are empty")

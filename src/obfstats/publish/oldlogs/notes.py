@@ -47,6 +47,8 @@ class Notes:
 
     Attributes:
         after_stop: connections between the line of a stop and that of the next start.
+        client_mode: connections of runs in client mode.
+        timed: lines with a time, valid or not.
         without_time: lines that would matter, from before there were times.
         impossible: lines with times at which these programs wrote nothing.
         heartbeats: how many were read.
@@ -54,6 +56,8 @@ class Notes:
     """
 
     after_stop: int = 0
+    client_mode: int = 0
+    timed: int = 0
     without_time: int = 0
     impossible: int = 0
     heartbeats: int = 0
@@ -97,9 +101,15 @@ class Notes:
             sentences.append(
                 f"{connections} left out: the program had logged that it stopped, and not that it started again"
             )
-        if self.heartbeats and not self.connections:
+        if self.client_mode:
+            connections = _with_noun(self.client_mode, "connection", "connections")
+            sentences.append(f"{connections} left out: the program ran in client mode, not as a bridge")
+        elif self.timed and not self.connections and not self.after_stop:
+            lines = _with_noun(self.timed, "line with a time", "lines with a time")
+            heartbeats = _with_noun(self.heartbeats, "heartbeat", "heartbeats")
             sentences.append(
-                "there are heartbeats but no connections: programs log those at info, Python obfsproxy at debug"
+                f"no client's connection is in the logs, only {lines}, {heartbeats} among them: obfsproxy, obfs4proxy "
+                "and lyrebird log connections at severity info, Python obfsproxy at debug"
             )
         return sentences + [_interval_sentence(note, sorted(which)) for note, which in self._intervals.items()]
 

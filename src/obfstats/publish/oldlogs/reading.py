@@ -4,6 +4,8 @@
 - Logs that overlap are merged by time, and the operator is told: they may come from two programs that ran side by side,
   or be a log and its copy.
 - A file that is named twice is read once.
+- A run in client mode, from the line that names the mode to the next start, is no bridge: its lines only show that time
+  passes. A log that begins within a run has the mode in which the log before it ended (rotated logs).
 - A log is open only from its first line to its last. Its first time is found beforehand, by reading it up to there and
   closing it again. Standard input and pipes can be read only once, so they stay open from then on.
 - A time before 2012 or more than a day after now is ignored with its line: these programs did not write it, and one
@@ -21,7 +23,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from obfstats.formats.oldlog import EmptyMessage, OldLogEvent, ProgramStarted, parse_oldlog_line
+from obfstats.formats.oldlog import (
+    ClientConnected,
+    EmptyMessage,
+    OldLogEvent,
+    ProgramStarted,
+    RunMode,
+    parse_oldlog_line,
+)
 from obfstats.publish.logreader import read_blocks
 
 if TYPE_CHECKING:
@@ -105,12 +114,16 @@ class OldLog:
         log: the file.
         totals: the lines read so far.
         next_time: time of the next line; None at the end of the log.
+        is_client_mode: whether the lines read last are of a run in client mode; None before the first line is read.
+        client_mode: connections of such runs.
     """
 
     def __init__(self, log: LogFile, latest: int, advance: Callable[[int], None]) -> None:
         """Find the time of the first line; arguments as in read_old_log."""
         self.log = log
         self.totals = LineTotals()
+        self.is_client_mode: bool | None = None
+        self.client_mode = 0
         self._lines = read_old_log(log, latest, self.totals, advance)
         self._next: TimedEvent | None = None
         if log.is_read_once:
@@ -124,9 +137,18 @@ class OldLog:
         """Give the lines before the first one that is later than a time; None for all lines."""
         line = self._next or next(self._lines, None)
         while line is not None and (limit is None or line[0] <= limit):
-            yield line
+            yield line[0], self._without_client_mode(line[1])
             line = next(self._lines, None)
         self._next, self.next_time = line, None if line is None else line[0]
+
+    def _without_client_mode(self, event: OldLogEvent | None) -> OldLogEvent | None:
+        """Give an event, unless the program was a client's proxy then."""
+        if isinstance(event, ProgramStarted | RunMode):
+            self.is_client_mode = isinstance(event, RunMode) and event.is_client
+        elif self.is_client_mode:
+            self.client_mode += isinstance(event, ClientConnected)
+            return None
+        return event
 
 
 def merge_old_logs(logs: Sequence[OldLog], notes: Notes) -> Iterator[TimedEvent]:
@@ -145,12 +167,18 @@ def merge_old_logs(logs: Sequence[OldLog], notes: Notes) -> Iterator[TimedEvent]
     waiting = [(log.next_time, number) for number, log in enumerate(logs) if log.next_time is not None]
     heapq.heapify(waiting)
     overlapping = set()
+    last_mode: bool | None = None
     while waiting:
         _, number = heapq.heappop(waiting)
         limit, next_number = waiting[0] if waiting else (None, number)
-        yield from logs[number].read_until(limit)
-        next_time = logs[number].next_time
-        if next_time is not None:
+        log = logs[number]
+        if log.is_client_mode is None:
+            log.is_client_mode = last_mode
+        yield from log.read_until(limit)
+        next_time = log.next_time
+        if next_time is None:
+            last_mode = log.is_client_mode
+        else:
             heapq.heappush(waiting, (next_time, number))
             overlapping |= {number, next_number}
     notes.add_overlap([logs[number].log.name for number in sorted(overlapping)])
