@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.proxy.limits import Limits
+from obfstats.proxy.listener import USER_TIMEOUT, listen
+from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.transports import make_transport
 from peers.destinations import echo, serve
 from peers.obfuscated import ObfuscatedClient
@@ -84,3 +87,12 @@ def test_without_descriptors_accepting_pauses_and_resumes(new_loop: Callable[[],
         with waiting, ObfuscatedClient(transport, address, canary.address()) as after:
             after.sendall(b"3")
             assert after.recv() == b"3"
+
+
+def test_a_client_that_never_reads_is_bounded_by_the_kernel() -> None:
+    """Accepted sockets inherit the limit, which begins when the client accepts nothing more."""
+    listening = listen(Endpoint("127.0.0.1", 0))
+    with contextlib.closing(listening), socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == USER_TIMEOUT * 1000

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.proxy import relay
 from obfstats.proxy.limits import Limits
 from obfstats.proxy.relay import MANY_STALLED, SCRATCH_SIZE, SMALL_SCRATCH_SIZE, Scratch
 from obfstats.wire.transports import make_transport
@@ -213,3 +214,28 @@ def test_a_client_that_vanishes_ends_the_destinations_connection(new_loop: NewLo
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         client.close()
         assert ended.wait(30)
+
+
+@BOTH_LOOPS
+def test_what_tor_has_closed_gives_its_place_back(new_loop: NewLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight places, eight clients that stay silent after tor's end, and the ninth is served."""
+    monkeypatch.setattr(relay, "LINGER", 0.05)
+    places = 8
+
+    def curt(connection: socket.socket) -> None:
+        connection.recv(1)
+        connection.sendall(b"goodbye")
+
+    with (
+        serve(curt) as destination,
+        running.server(destination, limits=Limits(connections=places), new_loop=new_loop) as address,
+    ):
+        clients = [ObfuscatedClient(make_transport("obfs3"), address, canary.address()) for _ in range(places)]
+        for client in clients:
+            client.sendall(b"x")
+            assert client.receive_all() == b"goodbye"
+        with ObfuscatedClient(make_transport("obfs3"), address, canary.address()) as ninth:
+            ninth.sendall(b"x")
+            assert ninth.receive_all() == b"goodbye"
+        for client in clients:
+            client.close()

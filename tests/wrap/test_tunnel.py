@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from obfstats.proxy.wrap import tunnel as tunnel_module
 from obfstats.proxy.wrap.carriers import Carriers
 from obfstats.proxy.wrap.poll import Poll
 from obfstats.proxy.wrap.tunnel import Tunnel
@@ -49,9 +50,17 @@ def connected() -> tuple[socket.socket, socket.socket]:
 
 
 @contextmanager
-def tied(pipes: int) -> Iterator[Tied]:
-    """Join two connections, with so many pipes to carry their bytes."""
+def tied(pipes: int, near_buffer: int | None = None) -> Iterator[Tied]:
+    """Join two connections.
+
+    Args:
+        pipes: how many there are to carry their bytes.
+        near_buffer: about how many bytes the kernel holds for the near peer; None for its choice.
+    """
     (near, near_end), (far, far_end) = connected(), connected()
+    if near_buffer is not None:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, near_buffer)
+        near_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, near_buffer)
     poll, carriers, gone = Poll(), Carriers(pipes), asyncio.Event()
     tunnel = Tunnel(near_end, far_end, poll, carriers, lambda _: gone.set())
     poll.add(near_end, tunnel)
@@ -166,5 +175,57 @@ def test_a_half_closed_connection_that_is_lost_closes(pipes: int) -> None:
                 assert await loop.sock_recv(peers.far, 1) == b""
                 lose(peers.near)
                 await peers.gone.wait()
+
+    asyncio.run(run())
+
+
+@both
+def test_what_tor_has_closed_gives_its_place_back(pipes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that keeps its side open loses it a while after tor's end."""
+    monkeypatch.setattr(tunnel_module, "LINGER", 0.05)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with tied(pipes) as peers:
+            await loop.sock_sendall(peers.far, b"last")
+            peers.far.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(SECONDS):
+                assert await loop.sock_recv(peers.near, 100) == b"last"
+                assert await loop.sock_recv(peers.near, 100) == b""
+                assert not peers.gone.is_set()
+                await peers.gone.wait()
+
+    asyncio.run(run())
+
+
+def test_tors_end_is_noticed_behind_bytes_that_the_client_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipe holds them, so the end of stream has not been read yet."""
+    monkeypatch.setattr(tunnel_module, "LINGER", 0.05)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with tied(8, near_buffer=1 << 12) as peers:
+            async with asyncio.timeout(SECONDS):
+                await loop.sock_sendall(peers.far, bytes(1 << 19))
+                peers.far.shutdown(socket.SHUT_WR)
+                await peers.gone.wait()
+
+    asyncio.run(run())
+
+
+@both
+def test_a_client_that_ends_first_keeps_the_other_direction(pipes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tor sends later than that still arrives."""
+    monkeypatch.setattr(tunnel_module, "LINGER", 0.0)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        with tied(pipes) as peers:
+            peers.near.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(SECONDS):
+                assert await loop.sock_recv(peers.far, 1) == b""
+                await asyncio.sleep(0.02)
+                await loop.sock_sendall(peers.far, b"late")
+                assert await loop.sock_recv(peers.near, 4) == b"late"
 
     asyncio.run(run())

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from obfstats.proxy.limits import Gate
 
 BACKLOG = 1024
+
+USER_TIMEOUT = 900
+"""Seconds that a peer may accept nothing of what is sent to it: about as long as the kernel repeats a segment that is
+not acknowledged. Without this a peer that stays connected and never reads would keep its place for ever."""
+
 RETRY = 0.5
 """Seconds until accepting is tried again after a shortage of descriptors or memory."""
 
@@ -44,6 +49,7 @@ def listen(endpoint: Endpoint) -> socket.socket:
         # Accepted sockets inherit these (Linux), which saves setting them on each connection.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT * 1000)
         listening.bind(endpoint)
         listening.listen(BACKLOG)
         listening.setblocking(False)

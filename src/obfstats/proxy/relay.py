@@ -9,6 +9,8 @@ Rules:
   connection holds one scratch buffer for each direction and no more. Where many are stalled at once, scratch buffers
   are small: thousands of clients that do not read must not take gigabytes.
 - A half-close is kept: the end of one direction is passed on, and the other direction goes on until it ends too.
+- Tor never half-closes: after its end of stream both ends are closed after LINGER at the latest. Otherwise a client
+  that keeps its side open would keep its place for ever.
 - When one end is lost, the other one is closed after its unsent bytes, at the latest after LINGER.
 """
 
@@ -71,6 +73,7 @@ class RelayEnd(asyncio.BufferedProtocol):
     Attributes:
         scratch: the buffer that this end reads into.
         cipher: is applied to what this end reads; the handshake sets it.
+        never_half_closes: whether the end of this peer's stream is the end of the connection.
         reply_if_other_end_lost: what this end's peer is sent if the other end is lost.
     """
 
@@ -81,6 +84,7 @@ class RelayEnd(asyncio.BufferedProtocol):
         "_other",
         "_transport",
         "cipher",
+        "never_half_closes",
         "reply_if_other_end_lost",
         "scratch",
     )
@@ -88,6 +92,7 @@ class RelayEnd(asyncio.BufferedProtocol):
     def __init__(self, scratch: Scratch) -> None:
         self.scratch = scratch
         self.cipher: CipherContext = PLAIN
+        self.never_half_closes = False
         self.reply_if_other_end_lost = b""
         self._transport: asyncio.Transport | None = None
         self._other: RelayEnd | None = None
@@ -174,6 +179,8 @@ class RelayEnd(asyncio.BufferedProtocol):
             _close(other._transport)
         elif not other._transport.is_closing():
             other._transport.write_eof()
+            if self.never_half_closes:
+                asyncio.get_running_loop().call_later(LINGER, self.abort)
         return True
 
     def pause_writing(self) -> None:

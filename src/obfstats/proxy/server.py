@@ -51,6 +51,7 @@ class BridgeService(Service):
         self._recorder = recorder
 
     async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
+        far.never_half_closes = True
         handshake = self._drive_handshake(self._transport, Side.RESPONDER, near)
         obfuscated = await adopt(handshake, accepted)
         if obfuscated is None:

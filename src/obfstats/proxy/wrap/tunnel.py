@@ -6,6 +6,8 @@ Rules:
 - A direction whose sink accepts nothing takes nothing more from its source, so a slow peer slows the other one down,
   and a connection holds at most one carrier in each direction.
 - A half-close is kept: the end of one direction is passed on, and the other goes on until it ends too.
+- Tor, the far peer, never half-closes: after its end of stream both connections are closed after LINGER at the latest.
+  Many transports do not pass an end on, so their clients would keep their places for ever.
 - When one peer is lost, the other one's connection is closed after the bytes that are still held for it, at the latest
   after LINGER.
 - No connection keeps the others waiting: after MAX_FILLS carriers they have their turn.
@@ -18,7 +20,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.relay import LINGER
-from obfstats.proxy.wrap.poll import READABLE, RESET, WRITABLE
+from obfstats.proxy.wrap.poll import PEER_ENDED, READABLE, RESET, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +66,8 @@ class Tunnel:
         """Take over two sockets that the epoll set watches already.
 
         Args:
-            near: one end; not blocking.
-            far: the other; not blocking.
+            near: the connection from the transport; not blocking.
+            far: the one to tor; not blocking.
             poll: reports when they are ready.
             carriers: the pool of carriers.
             on_closed: called once, when both are closed.
@@ -98,6 +100,9 @@ class Tunnel:
             self._carry(outgoing)
         if self._on_closed is None:
             return
+        if events & PEER_ENDED and not is_near:
+            # Also where its last bytes wait for a client that does not read.
+            self._linger()
         if events & RESET and (incoming.carrier is not None or incoming.end_is_passed_on):
             self._lose_source(incoming)
         elif events & READABLE and incoming.carrier is None:
@@ -160,13 +165,16 @@ class Tunnel:
         if direction.end_is_passed_on or direction.carrier is None or not direction.carrier.held:
             self.abort()
             return
-        if self._is_lingering:
-            return
-        self._is_lingering = True
         direction.has_ended = opposite.has_ended = opposite.end_is_passed_on = True
         # The lost peer cannot receive any more.
         self._release_carrier(opposite)
-        asyncio.get_running_loop().call_later(LINGER, self.abort)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close both ends after LINGER, unless they are closed before."""
+        if not self._is_lingering:
+            self._is_lingering = True
+            asyncio.get_running_loop().call_later(LINGER, self.abort)
 
     def _release_carrier(self, direction: _Direction) -> None:
         if direction.carrier is not None:
