@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from peers.fetched import find_program
 
 REQUIRED = "OBFSTATS_PEERS"
 """Environment variable; `required` turns a missing peer into a failure."""
 
 
 def need(package: str, provides: str) -> None:
-    """Skip or fail the test unless a Debian package is installed.
+    """Skip or fail the test unless a Debian package is installed, or unpacked by script/fetch-peers.
 
     Args:
         package: its name.
-        provides: a program on the path or a file of that package.
+        provides: a program or a file of that package.
     """
-    if shutil.which(provides, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or Path(provides).exists():
+    if find_program(provides) or Path(provides).exists():
         return
-    _refuse(f"{package} is not installed (script/setup names the packages)")
+    _refuse(f"{package} is not installed (script/setup names or fetches the packages)")
 
 
 def need_module(name: str) -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Self
 
 from peers import torrc
 from peers.child import START_SECONDS, STOP_SECONDS, ChildError
+from peers.fetched import find_program
 from peers.tors import Bridge, Client, Tor, join
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 
 OBFS4PROXY = (shutil.which("obfs4proxy") or "/usr/bin/obfs4proxy",)
 """A transports' program of another author, for either end; tor wants its whole path."""
+
+LYREBIRD = (find_program("lyrebird") or "lyrebird",)
+"""Its successor; as a client it also speaks webtunnel."""
+
+WEBTUNNEL = (find_program("webtunnel-server") or "webtunnel-server",)
+"""webtunnel's program for a bridge."""
 
 CONSENSUS_SECONDS = 60.0
 """How long the network may take until clients can use it: time for three votes."""

@@ -15,22 +15,34 @@ from typing import TYPE_CHECKING
 
 from obfstats.formats.document import read_documents
 from obfstats.formats.logline import parse_line
-from peers import web
+from peers import managed, web, webtunnel
 from peers.child import ChildError
 from peers.clocks import under
-from peers.network import OBFS4PROXY
+from peers.missing import need
+from peers.network import LYREBIRD, OBFS4PROXY, WEBTUNNEL
 from peers.program import OBFSTATS
 from tests import canary
-from tests.e2e.visitors import OURS, SECONDS, counting, is_answer, probe, statistics_log, visit, visit_with, wrapping
+from tests.e2e.visitors import (
+    OURS,
+    SECONDS,
+    counting,
+    is_answer,
+    probe,
+    statistics_log,
+    visit,
+    visit_website,
+    visit_with,
+    wrapping,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from peers.clocks import ProgramClock
     from peers.managed import Managed
     from peers.network import Network
-    from peers.tors import Bridge
+    from peers.tors import Bridge, Client
 
 DAY, MINUTE = 86_400, 60
 POLL = 0.05
@@ -104,6 +116,27 @@ def wait_for_tors_day(bridge: Bridge) -> None:
         raise ChildError("tor began no interval")
 
 
+def wrapped(program: Sequence[str], geoip: Path) -> tuple[str, ...]:
+    """A wrap around a program, with what Tor's form of the statistics needs, and a small buffer."""
+    options = ("--geoip", str(geoip), "--stats-columns", "transport,family", "--stats-buffer", "8")
+    return wrapping(*options, program=program)
+
+
+def count_a_day(come: Callable[[str], bytes]) -> None:
+    """Come from 35 addresses, by their countries next to multiples of eight; two of them come twice."""
+    germany, turkey, iran = (
+        [canary.address(code) for _ in range(n)] for code, n in {"de": 17, "tr": 9, "ir": 8}.items()
+    )
+    for address in (*germany, *turkey, *iran, canary.address("??"), germany[0], iran[0]):
+        assert is_answer(come(address))
+
+
+def fetch(client: Client) -> None:
+    """Fetch a file through a client that has one bridge only."""
+    with web.serve(b"hello") as destination:
+        assert web.fetch_digest(client.socks(), destination) == hashlib.sha256(b"hello").hexdigest()
+
+
 def test_a_days_statistics_are_tors_by_country_and_by_transport(
     network: Network, geoip: Path, clock: ProgramClock
 ) -> None:
@@ -122,8 +155,8 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(
         wait_for_tors_day(bridge)
         for name, address in visits:
             assert is_answer(visit(bridge, name, address))
-        with web.serve(b"hello") as destination, network.client("visitor", OURS, bridge.line("obfs3")) as client:
-            assert web.fetch_digest(client.socks(), destination) == hashlib.sha256(b"hello").hexdigest()
+        with network.client("visitor", OURS, bridge.line("obfs3")) as client:
+            fetch(client)
         end_day(bridge, clock, partial(probe, bridge, "obfs3"))
         assert becomes_true(lambda: any(folder.glob("2*")), SECONDS)
         published = ours(bridge, clock)
@@ -165,10 +198,9 @@ def test_a_days_statistics_are_tors_by_all_three_transports(
     network: Network, geoip: Path, clock: ProgramClock, visitor: Managed
 ) -> None:
     """36 addresses and a real tor, one of them IPv6, some by two transports, some twice, next to multiples of eight."""
-    command = wrapping("--geoip", str(geoip), "--stats-columns", "transport,family", "--stats-buffer", "8")
     hosts = {"obfs2": "127.0.0.1", "obfs3": "::1", "obfs4": "127.0.0.1"}
     network.wait()
-    with network.bridge("wrapped", command, hosts, countries=geoip, clock=clock) as bridge:
+    with network.bridge("wrapped", wrapped(OBFS4PROXY, geoip), hosts, countries=geoip, clock=clock) as bridge:
         germany, turkey, iran = (
             [canary.address(code) for _ in range(n)] for code, n in {"de": 17, "tr": 8, "ir": 8}.items()
         )
@@ -180,8 +212,8 @@ def test_a_days_statistics_are_tors_by_all_three_transports(
             assert is_answer(visit(bridge, "obfs2", address))
         for _ in range(2):
             assert is_answer(visit(bridge, "obfs3"))
-        with web.serve(b"hello") as destination, network.client("visits", OBFS4PROXY, bridge.line("obfs4")) as client:
-            assert web.fetch_digest(client.socks(), destination) == hashlib.sha256(b"hello").hexdigest()
+        with network.client("visits", OBFS4PROXY, bridge.line("obfs4")) as client:
+            fetch(client)
 
         # Only clients wake a wrap. Those of the new day do; the buffer holds their lines back.
         def wake() -> None:
@@ -197,3 +229,68 @@ def test_a_days_statistics_are_tors_by_all_three_transports(
     ]
     lines = statistics_log(bridge).read_bytes().splitlines()
     assert {parse_line(line).transport for line in lines} == set(hosts)
+
+
+def test_a_days_statistics_are_tors_in_front_of_lyrebird(
+    network: Network, geoip: Path, clock: ProgramClock, tmp_path: Path
+) -> None:
+    """The wrap around obfs4's program of today; its clients are lyrebird's, and one of them is a real tor."""
+    need("lyrebird", "lyrebird")
+    network.wait()
+    with (
+        network.bridge(
+            "lyrebird", wrapped(LYREBIRD, geoip), {"obfs4": "127.0.0.1"}, countries=geoip, clock=clock
+        ) as bridge,
+        managed.client(tmp_path / "visitor", argv=LYREBIRD, transports=["obfs4"]) as visitor,
+    ):
+        come = partial(visit_with, visitor, bridge, "obfs4")
+        wait_for_tors_day(bridge)
+        count_a_day(come)
+        with network.client("lyrebirds", LYREBIRD, bridge.line("obfs4")) as client:
+            fetch(client)
+        end_day(bridge, clock, partial(come, canary.address("de")), 6)
+        published = ours(bridge, clock)
+        assert published == tors(bridge)
+    assert published == [
+        "bridge-ips de=24,tr=16,??=8,ir=8",
+        "bridge-ip-versions v4=40,v6=0",
+        "bridge-ip-transports obfs4=40",
+    ]
+
+
+def test_a_days_statistics_are_tors_in_front_of_webtunnel(
+    network: Network, geoip: Path, clock: ProgramClock, tmp_path: Path
+) -> None:
+    """Webtunnel's server behind nginx in the wrap: both count the addresses that nginx saw."""
+    for package, program in (("lyrebird", "lyrebird"), ("webtunnel", "webtunnel-server"), ("nginx", "nginx")):
+        need(package, program)
+    network.wait()
+    with (
+        network.bridge(
+            "webtunnel",
+            wrapped(WEBTUNNEL, geoip),
+            {"webtunnel": "127.0.0.1"},
+            countries=geoip,
+            clock=clock,
+            more=[webtunnel.SERVER_OPTIONS],
+        ) as bridge,
+        webtunnel.website(tmp_path / "nginx", network.ports.reserve(), bridge.address("webtunnel")) as site,
+        managed.client(
+            tmp_path / "visitor", argv=LYREBIRD, transports=["webtunnel"], environment=site.trust
+        ) as visitor,
+    ):
+        come = partial(visit_website, visitor, site)
+        wait_for_tors_day(bridge)
+        count_a_day(come)
+        trusting = ["/usr/bin/env", *(f"{name}={value}" for name, value in site.trust.items()), *LYREBIRD]
+        line = f"{bridge.line('webtunnel')} {site.arguments(site.address)}"
+        with network.client("webtunnels", trusting, line) as client:
+            fetch(client)
+        end_day(bridge, clock, partial(come, canary.address("de")), 6)
+        published = ours(bridge, clock)
+        assert published == tors(bridge)
+    assert published == [
+        "bridge-ips de=24,tr=16,??=8,ir=8",
+        "bridge-ip-versions v4=40,v6=0",
+        "bridge-ip-transports webtunnel=40",
+    ]

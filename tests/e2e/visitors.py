@@ -16,11 +16,12 @@ from peers.obfuscated import ObfuscatedClient
 from peers.program import OBFSTATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from peers.managed import Managed
     from peers.tors import Bridge
+    from peers.webtunnel import Website
 
 SECONDS = 30.0
 """How long a step may take."""
@@ -37,9 +38,9 @@ def counting(*options: str) -> tuple[str, ...]:
     return (*program.ARGV, *options, "managed")
 
 
-def wrapping(*options: str) -> tuple[str, ...]:
+def wrapping(*options: str, program: Sequence[str] = OBFS4PROXY) -> tuple[str, ...]:
     """Another author's program as a bridge's tor starts it with our counting before it."""
-    return (OBFSTATS, "wrap", *options, "--", *OBFS4PROXY)
+    return (OBFSTATS, "wrap", *options, "--", *program)
 
 
 def visit(bridge: Bridge, name: str, source: str | None = None) -> bytes:
@@ -68,12 +69,14 @@ def visit_with(proxy: Managed, bridge: Bridge, name: str, source: str) -> bytes:
         OSError: if the bridge hangs up or takes too long.
     """
     arguments = ";".join(bridge.arguments(name)) or None
-    with (
-        forwarder.forward(source, bridge.address(name)) as place,
-        socks.connect(proxy.methods[name], place, arguments) as connection,
-    ):
-        connection.sendall(_client_hello())
-        return connection.recv(_CHUNK)
+    with forwarder.forward(source, bridge.address(name)) as place:
+        return _ask(socks.connect(proxy.methods[name], place, arguments))
+
+
+def visit_website(proxy: Managed, site: Website, source: str) -> bytes:
+    """Connect as `visit_with` does, by webtunnel through a website."""
+    with forwarder.forward(source, site.address) as place:
+        return _ask(socks.connect(proxy.methods["webtunnel"], place, site.arguments(place)))
 
 
 @contextlib.contextmanager
@@ -123,6 +126,13 @@ def probe(bridge: Bridge, name: str) -> None:
 def is_answer(data: bytes) -> bool:
     """Tell whether this is what tor sends first: a TLS record with a handshake in it."""
     return data[:2] == b"\x16\x03"
+
+
+def _ask(connection: socket.socket) -> bytes:
+    """Begin TLS; give tor's answer."""
+    with connection:
+        connection.sendall(_client_hello())
+        return connection.recv(_CHUNK)
 
 
 def _client_hello() -> bytes:
