@@ -66,12 +66,9 @@ def _run(words: Sequence[str]) -> int:
     try:
         run = load(command.run)
     except ModuleNotFoundError as error:
-        if not command.extra:
-            raise
-        return fail(
-            options.parser.prog,
-            f"the library {str(error.name).partition('.')[0]} is not installed; install obfstats[{command.extra}]",
-        )
+        package = f"obfstats[{command.extra}]" if command.extra else "obfstats"
+        library = str(error.name).partition(".")[0]
+        return fail(options.parser.prog, f"the library {library} is not installed; install {package}")
     try:
         status: int = run(options)
     except UsageError as error:

@@ -3,6 +3,8 @@
 Rules:
 
 - A mistake ends the program with status 2 and one line on standard error: what is wrong, and where the help is.
+- Where tor has started the program, tor gets that line too, as ENV-ERROR (pt-spec). tor's log shows nothing of the
+  standard error of a program that ends at once, and no ENV-ERROR that follows VERSION.
 - The values of options that do not exist are not repeated: one may be a secret in the wrong place.
 - Each station lists its commands in its own commands.py. Those modules import this one, each other, and small modules
   with constants or one parser (proxy/limits.py, wire/endpoint.py). What a command needs is loaded when it runs
@@ -12,6 +14,8 @@ Rules:
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -19,10 +23,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 _CHOICES = re.compile(r": invalid choice: .* \(choose from (?P<choices>.*)\)$", re.DOTALL)
 _MAX_COUNT = 10_000_000
+_STDOUT = 1
+_SET_BY_TOR = "TOR_PT_MANAGED_TRANSPORT_VER"
 
 
 class UsageError(Exception):
@@ -74,7 +80,12 @@ class Parser(argparse.ArgumentParser):
             choices = [choice.strip("'") for choice in wrong["choices"].split(", ")]
             offered = ", ".join(repr(choice) for choice in choices if choice not in self.unlisted)
             message = f"{message[: wrong.start()]}: choose from {offered}"
-        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+        self.exit(fail(self.prog, f"{message}; see {self.prog} --help"))
+
+    def refuse_unknown_options(self, words: Iterable[str]) -> None:
+        """End the program if there is an option that does not exist; argparse would complain of its value first."""
+        names = [word.partition("=")[0] for word in words]
+        self.refuse_unknown([name for name in names if name[:2] == "--" and name not in self._option_string_actions])
 
     def refuse_unknown(self, unknown: Sequence[str], *, words: str = "", advice: str = "") -> None:
         """End the program if there are arguments that the parser does not know.
@@ -138,8 +149,12 @@ def print_error(program: str, sentence: str) -> None:
 
 
 def fail(program: str, sentence: str) -> int:
-    """Write a line to standard error, and return the exit status of a program that cannot start."""
+    """Write a line to standard error, and to tor if tor waits for one; return the exit status 2."""
     print_error(program, sentence)
+    if _SET_BY_TOR in os.environ and sys.stdout is not None:
+        line = f"ENV-ERROR {program}: {one_line(sentence)}\n"
+        with contextlib.suppress(OSError):
+            os.write(_STDOUT, line.encode("ascii", "backslashreplace"))
     return 2
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.bridge.obfsproxy import main
+from peers import managed
 from peers.program import ARGV
 from tests.bridge.unusable import unusable_logs
 
@@ -102,6 +103,32 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path: Path, arguments: li
     assert result.stderr.count("\n") == 1
     assert sentence in result.stderr
     assert result.stderr.startswith("obfsproxy")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "name a transport"),
+        (["--stats-bufer", "8", "managed"], "unrecognized arguments: --stats-bufer"),
+        (["--stats-buffer", "0", "managed"], "'0' is not a number from 1"),
+        (["--log-min-severity", "laut-gesprächig", "managed"], "'laut-gespr\\xe4chig' is no severity"),
+        (["--aggregate", "managed"], "--aggregate goes with --publish DIR"),
+        (["--log-file", "/none/a\nb", "managed"], "cannot open the log /none/a\\nb: No such file or directory"),
+        (["scramblesuit"], "use lyrebird or obfs4proxy"),
+    ],
+)
+def test_under_tor_a_mistake_is_told_to_tor_as_well(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    """The specification's error line and nothing before it; the same on standard error, status 2, nothing created."""
+    told = managed.server_environment(tmp_path / "pt_state", ("127.0.0.1", 9))
+    result = subprocess.run(
+        [*ARGV, *arguments], capture_output=True, timeout=30, check=False, env={**os.environ, **told}
+    )
+    assert result.returncode == 2
+    (line,) = result.stdout.decode("ascii").splitlines()
+    assert line.startswith("ENV-ERROR obfsproxy")
+    assert sentence in line
+    assert line.removeprefix("ENV-ERROR ") == result.stderr.decode().rstrip().replace("ä", "\\xe4")
     assert list(tmp_path.iterdir()) == []
 
 

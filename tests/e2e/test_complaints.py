@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import pytest
+
+from peers.missing import need
+from peers.program import OBFSTATS
 from tests import canary
-from tests.e2e.visitors import OURS, counting, is_answer, visit
+from tests.e2e.visitors import OURS, counting, is_answer, visit, wrapping
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from peers.network import Network
@@ -42,3 +48,31 @@ def test_a_log_that_cannot_be_kept_is_said_and_nothing_is_served(network: Networ
         bridge.wait_for(r"\[warn\] .*\(obfs3 .*clients\.log is a symbolic link; name the file itself\)")
         bridge.wait_for("it didn't launch any pluggable transport listeners")
     assert elsewhere.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (counting("--stats-bufer", "8"), r"obfsproxy: unrecognized arguments: --stats-bufer; see obfsproxy --help"),
+        (counting("--log-file", "/none/log"), r"obfsproxy: cannot open the log /none/log: No such file or directory"),
+        (wrapping("--stats-bufer", "8"), r"obfstats wrap: unrecognized arguments: --stats-bufer; PROGRAM follows"),
+        ((OBFSTATS, "wrap", "--", "/none/program"), r"obfstats wrap: cannot start /none/program: No such file"),
+    ],
+    ids=["option", "log", "wrap's option", "wrap's program"],
+)
+def test_a_mistake_in_torrc_stands_in_tors_log(network: Network, command: Sequence[str], sentence: str) -> None:
+    """The sentence itself, and not only that a program has ended with some status."""
+    with network.bridge("mistaken", command, {"obfs3": "127.0.0.1"}) as bridge:
+        bridge.wait_for(rf"\[warn\] Managed proxy couldn't understand .*\({sentence}")
+
+
+@pytest.mark.parametrize("command", [OURS, wrapping()], ids=["obfsproxy", "wrap"])
+def test_a_relative_data_directory_is_served(network: Network, command: Sequence[str]) -> None:
+    """As by every other program: the statistics are where tor means its folder to be."""
+    need("obfs4proxy", "obfs4proxy")
+    name = f"relative{command is OURS}"
+    more = [f"DataDirectory {os.path.relpath(network.folder / name)}"]
+    with network.bridge(name, command, {"obfs3": "127.0.0.1"}, more=more) as bridge:
+        bridge.wait_for(r"\[warn\] Path for DataDirectory \(.*\) is relative")
+        assert is_answer(visit(bridge, "obfs3", canary.address()))
+        assert (bridge.folder / "pt_state" / "clients.log").is_file()

@@ -154,6 +154,12 @@ def test_one_orport_is_enough() -> None:
     assert server(ORPORT="[::1]:9001").orports.orport == ("::1", 9001)
 
 
+def test_a_relative_folder_is_taken_as_it_is() -> None:
+    """Tor passes its DataDirectory on as torrc has it."""
+    assert server(STATE_LOCATION="data/pt_state/").state == "data/pt_state/"
+    assert client(STATE_LOCATION="pt_state").state == "pt_state"
+
+
 def test_local_addresses_are_read_without_brackets() -> None:
     """Tor writes that of IPv6 in brackets."""
     read = client(OUTBOUND_BIND_ADDRESS_V4="203.0.113.4", OUTBOUND_BIND_ADDRESS_V6="[2001:db8::4]")
@@ -168,8 +174,7 @@ def test_local_addresses_are_read_without_brackets() -> None:
         ({"SERVER_TRANSPORTS": None}, "neither of TOR_PT_SERVER_TRANSPORTS and TOR_PT_CLIENT_TRANSPORTS set; one of"),
         ({"SERVER_TRANSPORTS": ""}, "neither of TOR_PT_SERVER_TRANSPORTS and TOR_PT_CLIENT_TRANSPORTS set; one of"),
         ({"CLIENT_TRANSPORTS": "obfs3"}, "both of TOR_PT_SERVER_TRANSPORTS and TOR_PT_CLIENT_TRANSPORTS set; one of"),
-        ({"STATE_LOCATION": None}, "TOR_PT_STATE_LOCATION is not an absolute path"),
-        ({"STATE_LOCATION": "pt_state/"}, "TOR_PT_STATE_LOCATION is not an absolute path"),
+        ({"STATE_LOCATION": None}, "TOR_PT_STATE_LOCATION is not set"),
         ({"SERVER_TRANSPORTS": "obfs3,"}, "TOR_PT_SERVER_TRANSPORTS is not a list of transports' names"),
         ({"SERVER_TRANSPORTS": "obfs3, obfs2"}, "TOR_PT_SERVER_TRANSPORTS is not a list of transports' names"),
         ({"SERVER_TRANSPORTS": "obfs3,obfs2,obfs3"}, "TOR_PT_SERVER_TRANSPORTS names a transport twice"),
@@ -212,7 +217,7 @@ def test_a_server_is_told_what_is_wrong(changes: dict[str, str | None], told: st
         ({"CLIENT_TRANSPORTS": ","}, "TOR_PT_CLIENT_TRANSPORTS is not a list of transports' names"),
         ({"CLIENT_TRANSPORTS": "*"}, "TOR_PT_CLIENT_TRANSPORTS is not a list of transports' names"),
         ({"CLIENT_TRANSPORTS": "obfs3,obfs3"}, "TOR_PT_CLIENT_TRANSPORTS names a transport twice"),
-        ({"STATE_LOCATION": ""}, "TOR_PT_STATE_LOCATION is not an absolute path"),
+        ({"STATE_LOCATION": ""}, "TOR_PT_STATE_LOCATION is not set"),
         ({"OUTBOUND_BIND_ADDRESS_V4": "eth0"}, "TOR_PT_OUTBOUND_BIND_ADDRESS_V4 is not an IPv4 address"),
     ],
 )

@@ -43,7 +43,7 @@ TRUE = "/bin/true"
 def test_a_mistake_on_the_command_line_is_one_line(
     tmp_path: Path, arguments: list[str], sentence: str, *, told: bool
 ) -> None:
-    """Status 2, the sentence on standard error, nothing on standard output, nothing created."""
+    """Status 2, the sentence on standard error and, as the specification's error line, to tor; nothing created."""
     result = subprocess.run(
         [OBFSTATS, "wrap", *arguments],
         stdin=subprocess.DEVNULL,
@@ -53,7 +53,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
         check=False,
         env={**os.environ, **(environment(tmp_path) if told else {})},
     )
-    assert (result.returncode, result.stdout) == (2, "")
+    assert (result.returncode, result.stdout) == (2, f"ENV-ERROR {result.stderr}" if told else "")
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("obfstats")
     assert sentence in result.stderr
@@ -118,7 +118,7 @@ def test_a_program_that_cannot_be_started_is_told(
 
 BROKEN = [
     ({"TOR_PT_STATE_LOCATION": None}, "TOR_PT_STATE_LOCATION"),
-    ({"TOR_PT_STATE_LOCATION": "pt_state"}, "not an absolute path"),
+    ({"TOR_PT_STATE_LOCATION": ""}, "TOR_PT_STATE_LOCATION is not set"),
     ({"TOR_PT_ORPORT": None}, "TOR_PT_ORPORT"),
     ({"TOR_PT_ORPORT": "localhost:9001"}, "TOR_PT_ORPORT"),
     ({"TOR_PT_EXTENDED_SERVER_PORT": "127.0.0.1:9"}, "TOR_PT_AUTH_COOKIE_FILE"),
@@ -137,6 +137,29 @@ def test_a_broken_environment_is_one_error_line(tmp_path: Path, change: Mapping[
     assert error.startswith("ENV-ERROR ")
     assert what in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    """Tor hears of it before the program is started."""
+    started = tmp_path / "started"
+    result = run(tmp_path, SHELL, "-c", 'touch "$0"', str(started), options=("--log-file", "/none/log"))
+    assert result.returncode == 2
+    assert result.stdout.startswith(b"ENV-ERROR obfstats wrap: cannot open the log /none/log: No such file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    """A slip in torrc before the word wrap matters."""
+    result = subprocess.run(
+        [OBFSTATS, "warp", "--", TRUE],
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+        env={**os.environ, **environment(tmp_path)},
+    )
+    assert result.returncode == 2
+    assert result.stdout.startswith("ENV-ERROR obfstats: argument COMMAND: choose from ")
 
 
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -196,6 +197,9 @@ def parse_obfsproxy(
         retired: transports of older programs, each with the reason why it is refused.
     """
     parser = make_obfsproxy_parser(transports, retired)
+    words = sys.argv[1:] if words is None else words
+    if "managed" in words:
+        parser.refuse_unknown_options(words[: words.index("managed")])
     given, unknown = parser.parse_known_args(words)
     if given.mode in retired:
         parser.error(retired[given.mode].rstrip("."))

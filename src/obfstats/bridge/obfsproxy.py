@@ -2,9 +2,10 @@
 
 Managed mode (pt-spec, version 1): tor's environment says what to do, standard output answers. The order of the answers
 is VERSION, then for a client PROXY, then a line for each transport, then DONE. LOG lines may be between them, and after
-DONE there are only LOG and STATUS lines. An environment that cannot be used is answered with the specification's error
-line and exit status 1. A transport that is not known here gets no answer. One that is known but cannot be served gets
-an error line, which tor writes into its log, and the others are served.
+DONE there are only LOG and STATUS lines. A command line or an environment that cannot be used is answered with the
+specification's error line instead of VERSION, or tor would not log it; the exit status is 2 or 1. A transport that is
+not known here gets no answer. One that is known but cannot be served gets an error line, which tor writes into its log,
+and the others are served.
 
 External mode: one listener, and the command line says what to do.
 """
@@ -204,11 +205,12 @@ def run_managed(options: ObfsproxyOptions, clock: Clock) -> int:
         The exit status: 0 after a signal or the end of standard input, 1 if it could not start.
     """
     try:
-        process.tell_tor(negotiate_version(os.environ))
+        version = negotiate_version(os.environ)
         environment = read_environment(os.environ)
     except PluggableError as error:
         process.tell_tor(error.line)
         return 1
+    process.tell_tor(version)
     if options.log.enabled:
         logs.log_to_tor(process.tell_tor)
     logs.warn_of_content(safe=options.log.safe)

@@ -38,7 +38,6 @@ from obfstats.proxy.wrap.service import WrapService
 from obfstats.proxy.wrap.session import set_loopback_options
 from obfstats.record import RecordError
 from obfstats.record.clock import SystemClock
-from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
 from obfstats.wire.pluggable import (
@@ -212,10 +211,7 @@ def _refuse_all(names: Sequence[str], reason: str) -> int:
 
 
 def _cannot_start(command: Sequence[str], error: OSError) -> int:
-    """Tell tor and the operator that the program cannot be started."""
-    reason = f"cannot start {command[0]}: {error.strerror}; name a transport's program after --"
-    process.tell_tor(lines.env_error(reason))
-    return fail(NAME, reason)
+    return fail(NAME, f"cannot start {command[0]}: {error.strerror}; name a transport's program after --")
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@
               TOR_PT_EXTENDED_SERVER_PORT, TOR_PT_AUTH_COOKIE_FILE
     client    TOR_PT_CLIENT_TRANSPORTS, TOR_PT_PROXY
 
-Call `negotiate_version` first and write its line, then read everything else with `read_environment`. Whatever is wrong
-becomes a `PluggableError`; the program writes its line and exits with 1.
+Call `negotiate_version`, then read everything else with `read_environment`, then write the version's line: tor logs no
+ENV-ERROR that follows it. Whatever is wrong becomes a `PluggableError`; the program writes its line and exits with 1.
 
 Rules:
 
@@ -94,7 +94,8 @@ class Environment:
     """What servers and clients are both told.
 
     Attributes:
-        state: the folder, an absolute path, that may be written to; it need not exist.
+        state: the folder that may be written to; it need not exist. If tor's DataDirectory is relative, so is this, to
+            the working directory, which is tor's.
         exit_on_stdin_close: whether the end of stdin ends the program.
         outbound_v4: the local address for IPv4 connections to anywhere but loopback; None for the kernel's choice.
         outbound_v6: the same for IPv6, without brackets.
@@ -189,11 +190,11 @@ def read_state(environment: Mapping[str, str]) -> str:
     """Read which folder may be written to; it need not exist.
 
     Raises:
-        PluggableError: it is not set, or is no absolute path.
+        PluggableError: it is not set.
     """
-    state = environment.get(_STATE, "")
-    if not state.startswith("/"):
-        raise _error(f"{_STATE} is not an absolute path")
+    state = environment.get(_STATE)
+    if not state:
+        raise _error(f"{_STATE} is not set")
     return state
 
 
