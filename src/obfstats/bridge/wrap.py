@@ -9,7 +9,10 @@ addresses. In everything else the transport runs as under tor: its environment d
 The transport needs a cookie to connect to the wrap:
 
     STATE/wrap-XXXXXXXX/      0700, locked as long as the wrap runs
-        cookie                0600, 64 bytes in tor's format
+        cookie                0600, 64 bytes in tor's format; its access time is years ahead
+
+The transport reads the cookie for each client, and the access time would be a client's moment. Linux's default
+(relatime) changes one that is past the other times only when it is a day old, so one that lies ahead never changes.
 
 A wrap that is killed cannot remove its folder. The next one removes every such folder that is not locked.
 """
@@ -21,6 +24,7 @@ import fcntl
 import os
 import signal
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +63,9 @@ if TYPE_CHECKING:
 NAME = "obfstats wrap"
 
 COOKIE_NAME = "cookie"
+
+ACCESS_TIME_AHEAD = 10 * 365 * 86_400
+"""Seconds from the start of a wrap to the access time of its cookie."""
 
 _FOLDER_PREFIX = "wrap-"
 _FOLDER_ATTEMPTS = 10
@@ -238,6 +245,8 @@ def cookie_file(cookie: bytes, state: Path) -> Iterator[Path]:
         try:
             os.fchmod(descriptor, 0o600)
             os.write(descriptor, write_cookie(cookie))
+            now = time.time()
+            os.utime(descriptor, (now + ACCESS_TIME_AHEAD, now))
         finally:
             os.close(descriptor)
         yield path

@@ -4,7 +4,8 @@ The extended ORPort learns the client's address and transport, so that tor count
 ext-orport-spec). Rules:
 
 - No byte of the client's goes to tor before tor has sent OKAY.
-- The cookie is read for every connection: a restarted tor has a new one.
+- The cookie is read for every connection: a restarted tor has a new one. Reading does not change its access time, which
+  would be a client's moment.
 - Tor gets EXTENDED_DEADLINE seconds for all of it; it has no time-out of its own.
 """
 
@@ -33,6 +34,9 @@ EXTENDED_DEADLINE = 5.0
 """Seconds from the connection to tor's OKAY."""
 
 HUNG_UP = "the extended ORPort hung up"
+
+# Not blocking: a pipe at the cookie's path must not stop the loop.
+_COOKIE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class AbandonedError(UnreachableError):
@@ -109,8 +113,11 @@ def _read_cookie(path: Path) -> bytes:
         UnreachableError: there is none.
     """
     try:
-        # Not blocking: a pipe at the cookie's path must not stop the loop.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, _COOKIE_FLAGS | os.O_NOATIME)
+        except PermissionError:
+            # Only a file's owner may keep its access time.
+            descriptor = os.open(path, _COOKIE_FLAGS)
         try:
             return parse_cookie(os.read(descriptor, COOKIE_FILE_LENGTH + 1))
         finally:
