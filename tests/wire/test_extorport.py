@@ -331,7 +331,9 @@ def test_other_authentication_types_are_refused(kind: bytes) -> None:
     [
         "",
         ":",
-        "192.0.2.7",
+        "@",
+        "@:1",
+        "ukeu3k5oycgaauneqgtnvselmt4yemvoilkln7jpvamvfx7dnkdq.b32.i2p:1",
         "192.0.2.7:",
         "192.0.2.7:0",
         "192.0.2.7:00000",
@@ -344,7 +346,9 @@ def test_other_authentication_types_are_refused(kind: bytes) -> None:
         "192.0.2:80",
         "client.example:80",
         "[192.0.2.7]:80",
-        "[2001:db8::1]",
+        "[192.0.2.7]",
+        "fe80::1%eth0",
+        "[2001:db8::1]:0",
         "[2001:db8::1:80",
         "2001:db8::1]:80",
         "[fe80::1%eth0]:80",
@@ -354,9 +358,25 @@ def test_other_authentication_types_are_refused(kind: bytes) -> None:
     ],
 )
 def test_invalid_addresses_are_refused(address: str) -> None:
-    """Those that tor closes on: host names, port 0, an empty text, NUL."""
+    """Those that tor closes on: host names, I2P destinations, Unix sockets, port 0, an empty text, NUL."""
     events = hear(new_server(), [AUTHENTICATED + message(1, address.encode()) + DONE])
     assert events[-1] == Failed("the transport sent an invalid client address")
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+    ],
+)
+def test_an_address_without_a_port_is_taken(address: str, host: str) -> None:
+    """As tor 0.4.9 takes it; it is passed on as it is."""
+    events = hear(new_server(), [AUTHENTICATED + message(1, address.encode()) + DONE])
+    assert events[-1] == Asked(ClientAddress.parse(host, 0), address.encode(), None)
 
 
 @pytest.mark.parametrize("name", ["", "obfs3\0", "obfs-3", "3obfs", "obfs 3", "<OR>", "öbfs3"])

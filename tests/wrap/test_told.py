@@ -58,6 +58,8 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
         ("[2001:DB8:0:0::7]:1", None),
         ("2001:db8::7:5678", "[2001:db8::7]:5678"),
         ("[::ffff:192.0.2.7]:443", None),
+        ("192.0.2.7", None),
+        ("2001:db8::7", None),
     ],
 )
 def test_an_address_is_forwarded_as_it_was_sent(listening: Listening, address: str, told: str | None) -> None:
@@ -104,10 +106,10 @@ def test_a_clients_own_address_reaches_tor(listening: Listening, conduct: Server
 
 @pytest.mark.parametrize(
     "address",
-    ["localhost:5678", "192.0.2.7:0", "192.0.2.7", "", "192.0.2.7:65536", "192.0.2.7:5678\0", "[192.0.2.7]:1"],
+    ["localhost:5678", "192.0.2.7:0", "@", "", "192.0.2.7:65536", "192.0.2.7:5678\0", "[192.0.2.7]:1"],
 )
 def test_what_tor_would_close_on_is_closed(listening: Listening, address: str) -> None:
-    """A host name, no port, an empty text: tor is sent nothing, and the next client is served."""
+    """A host name, port 0, a Unix socket, an empty text: tor is sent nothing, and the next client is served."""
     heard = len(listening.tap.heard)
     with pytest.raises(ConnectionError):
         listening.bridge.entrance.enter(address)

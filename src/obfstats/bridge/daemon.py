@@ -19,6 +19,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from obfstats.bridge.heartbeat import Heartbeat
 from obfstats.proxy import privacy
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR, Gate, Limits
 from obfstats.proxy.listener import Listener
+from obfstats.proxy.outbound import Direct, sources_for
 from obfstats.proxy.service import Context
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ REPORT_SECONDS = (60.0, 600.0)
 """Between two reports of what was refused or has failed: drawn anew each time, or a report would reveal the minute in
 which a client connected. With safe logging off it is always the first."""
 
+_EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SPARE_DESCRIPTORS = 64
 _STDIN = 0
 _CHUNK = 1 << 12
@@ -128,6 +131,15 @@ def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) 
         handshakes=min(options.handshakes or MAX_HANDSHAKES, max(1, connections // 2)),
         network=(options.per_network or max(1, connections // NETWORK_DIVISOR)) if networks else None,
     )
+
+
+def connector_to_tor(limits: Limits) -> Direct:
+    """Make what opens connections to tor: from several source addresses if one has too few ephemeral ports."""
+    try:
+        low, high = _EPHEMERAL_PORTS.read_text(encoding="ascii").split()
+    except OSError:
+        return Direct()
+    return Direct(sources_for(limits.connections, int(high) - int(low) + 1))
 
 
 def descriptors_left(limits: Limits) -> int:

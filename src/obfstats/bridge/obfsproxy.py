@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from obfstats import __version__
 from obfstats.bridge import logs, process
 from obfstats.bridge.commands import parse_obfsproxy
-from obfstats.bridge.daemon import Daemon, ListeningService, find_limits, make_context
+from obfstats.bridge.daemon import Daemon, ListeningService, connector_to_tor, find_limits, make_context
 from obfstats.bridge.statistics import open_statistics
 from obfstats.commandline import fail
 from obfstats.proxy import privacy
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from obfstats.bridge.commands import ExternalOptions, ObfsproxyOptions
     from obfstats.bridge.statistics import Statistics
+    from obfstats.proxy.outbound import Connector
     from obfstats.proxy.service import Context, Service
     from obfstats.record import Recorder
     from obfstats.record.clock import Clock
@@ -119,8 +120,10 @@ def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Cl
             return fail(NAME, str(error))
         limits = find_limits(options.limits, networks=external.is_server)
         context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
-        connector = Direct() if options.proxy is None else Proxied(options.proxy)
-        service = _external_service(external, transport, context, connector, addresses=addresses, statistics=statistics)
+        to_tor = connector_to_tor(limits)
+        connector = to_tor if options.proxy is None else Proxied(options.proxy)
+        orport = OrPortTarget(addresses, external.cookie_file, context.random, to_tor)
+        service = _external_service(external, transport, context, connector, orport=orport, statistics=statistics)
         _log.log(logs.NOTICE, "listening on %s for %s", bound(listening), transport.name)
         daemon = Daemon(NAME, context, clock, statistics, has_heartbeat=external.is_server)
         daemon.run([ListeningService(listening, service)])
@@ -131,9 +134,9 @@ def _external_service(
     external: ExternalOptions,
     transport: Transport,
     context: Context,
-    connector: Direct | Proxied,
+    connector: Connector,
     *,
-    addresses: tuple[Endpoint, ...],
+    orport: OrPortTarget,
     statistics: Statistics | None,
 ) -> Service:
     """Make the service that the role needs."""
@@ -141,8 +144,7 @@ def _external_service(
         secret = {} if external.shared_secret is None else {"shared-secret": external.shared_secret}
         return SocksClient(context, external.transport, connector, secret)
     if external.role == "client":
-        return Forwarder(context, transport, connector, external.destination, addresses)
-    orport = OrPortTarget(addresses, external.cookie_file, context.random)
+        return Forwarder(context, transport, connector, external.destination, orport.addresses)
     recorder = None if statistics is None else statistics.recorder
     return BridgeService(context, transport, orport, external.destination, recorder)
 
@@ -229,9 +231,11 @@ def _run_managed_server(options: ObfsproxyOptions, environment: ServerEnvironmen
     except RecordError as error:
         known = [name for name in names if name in TRANSPORTS or name in RETIRED]
         return process.refuse_servers({name: RETIRED.get(name, str(error)) for name in known})
-    context = make_context(find_limits(options.limits, networks=True), privacy.LogFormatter(safe=options.log.safe))
+    limits = find_limits(options.limits, networks=True)
+    context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
     destination, cookie_file = environment.orports.choose()
-    orport = OrPortTarget([destination], None if cookie_file is None else Path(cookie_file), context.random)
+    cookie = None if cookie_file is None else Path(cookie_file)
+    orport = OrPortTarget([destination], cookie, context.random, connector_to_tor(limits))
     recorder = None if statistics is None else statistics.recorder
     wanted = [
         _RequestedTransport(

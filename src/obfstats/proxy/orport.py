@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,11 +51,13 @@ class OrPortTarget:
         addresses: where it listens, to be tried in this order.
         cookie_file: the extended ORPort's cookie; None where it is the plain one.
         random: returns that many random bytes.
+        connector: opens the connections.
     """
 
     addresses: Sequence[Endpoint]
     cookie_file: Path | None
     random: Random
+    connector: Direct = field(default_factory=Direct)
 
     def introduce(self, transport: str | None, user_address: bytes | None) -> ExtOrPortClient | None:
         """Return the machine that introduces a client; None where tor is told nothing.
@@ -86,14 +88,14 @@ class OrPortTarget:
         """
         machine = self.introduce(transport, client.host_and_port.encode("ascii"))
         if machine is None:
-            connection = await open_first(partial(Direct().open, end), self.addresses)
+            connection = await open_first(partial(self.connector.open, end), self.addresses)
             if connection.is_closing():
                 raise UnreachableError("the destination hung up")
             return
         introduction = MachineDriver(machine, end)
         try:
             async with asyncio.timeout(EXTENDED_DEADLINE):
-                connection = await open_first(partial(Direct().open, introduction), self.addresses)
+                connection = await open_first(partial(self.connector.open, introduction), self.addresses)
                 granted = await introduction.result(Granted)
         except TimeoutError:
             raise UnreachableError("the extended ORPort took too long") from None

@@ -2,6 +2,8 @@
 
 - Connections are made from the local address that tor asks for (TOR_PT_OUTBOUND_BIND_ADDRESS_V4 and _V6; pt-spec:
   except those to loopback).
+- A source address has as many connections to tor as there are ephemeral ports. Where `--max-connections` needs more,
+  they are made from several addresses in 127.0.0.0/8, as Snowflake's `orport-srcaddr` does: tor 0.4.9 accepts them all.
 - A destination's name is never resolved here: that would tell the machine's resolver, and its operator, about a bridge.
   A proxy gets the name as it is.
 - SOCKS is python-socks's (RFC 1928, SOCKS4a), HTTP CONNECT is h11's (RFC 9110, section 9.3.6): what a bridge sends
@@ -14,6 +16,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import itertools
 import socket
 from abc import ABC, abstractmethod
 from base64 import b64encode
@@ -87,6 +90,31 @@ class LocalAddresses:
         return None if local is None or mapped is not None or address.is_loopback else (local, 0)
 
 
+class LoopbackSources:
+    """Loopback addresses that connections to tor are made from, in turn."""
+
+    def __init__(self, number: int) -> None:
+        """Use that many addresses, from 127.0.0.1 on."""
+        first = int(ipaddress.IPv4Address("127.0.0.1"))
+        self._hosts = itertools.cycle([str(ipaddress.IPv4Address(first + index)) for index in range(number)])
+
+    def bind_address_for(self, host: str) -> tuple[str, int] | None:
+        """Return the address and port to bind before connecting to a host; None where only the kernel may choose."""
+        return (next(self._hosts), 0) if host.startswith("127.") and _is_address(host) else None
+
+
+def sources_for(connections: int, ports: int) -> LoopbackSources | None:
+    """Return the addresses that so many connections to tor need; None where the kernel's own choice suffices.
+
+    Args:
+        connections: how many there may be at once.
+        ports: how many ephemeral ports there are. A quarter is left for connections that have just ended (TIME_WAIT)
+            and for other programs.
+    """
+    number = -(-connections // max(1, ports * 3 // 4))
+    return LoopbackSources(number) if number > 1 else None
+
+
 class Connector(ABC):
     """Opens connections."""
 
@@ -102,7 +130,7 @@ class Connector(ABC):
 class Direct(Connector):
     """Connects to the destination itself."""
 
-    def __init__(self, local: LocalAddresses | None = None) -> None:
+    def __init__(self, local: LocalAddresses | LoopbackSources | None = None) -> None:
         self._local = local or LocalAddresses()
 
     async def open(self, driver: asyncio.BufferedProtocol, destination: Endpoint) -> asyncio.Transport:

@@ -23,13 +23,14 @@ Rules:
 - Between reads less than 1,100 bytes are held.
 - Cookie, nonces and the client's address are dropped with the last event, and no event shows an address in its `repr`.
 - `ExtOrPortServer` fails where tor 0.4.9 closes: a wrong hash, any other authentication type, an address that is a host
-  name, has port 0 or is empty, a transport's name that is no C identifier, bytes after DONE. It also fails on a message
-  of more than 1,024 bytes, and on a port that is not just digits. Reading should pause after `Asked`: a transport must
-  not send its client's bytes before OKAY, and one that does is refused.
+  name, an I2P destination, a Unix socket (`@`) or empty, port 0, a transport's name that is no C identifier, bytes
+  after DONE. It also fails on a message of more than 1,024 bytes, and on a port that is not just digits. Reading should
+  pause after `Asked`: a transport must not send its client's bytes before OKAY, and one that does is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import re
 import struct
@@ -64,10 +65,8 @@ _MAX_AUTH_TYPES = 255
 _ACCEPTED, _REFUSED = b"\1", b"\0"
 _HEAD = struct.Struct(">HH")
 
-_INVALID_ADDRESS = "the transport sent an invalid client address"
-_USER_ADDRESS = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|(?P<host>[0-9A-Fa-f:.]+)):(?P<port>[0-9]{1,5})"
-)
+_PORT = re.compile("[0-9]{1,5}")
+_BRACKETED = re.compile(r"\[(.*:.*)\]")
 
 
 class Command(IntEnum):
@@ -95,7 +94,8 @@ class Asked(Event):
 
     Attributes:
         client: the client's address; None if the transport sent none.
-        user_address: the same as it was sent, but for missing brackets and a port's leading zeros.
+        user_address: the same as it was sent, with or without a port. Only missing brackets before a port and
+            its leading zeros are corrected.
         transport: the transport's name, or None.
     """
 
@@ -261,15 +261,22 @@ def client_hash(cookie: bytes, client_nonce: bytes, server_nonce: bytes) -> byte
 
 
 def _parse_user_address(body: bytes) -> tuple[ClientAddress, bytes]:
-    """Parse a client's address and port, and return both forms; old transports leave out the brackets of IPv6."""
-    match = _USER_ADDRESS.fullmatch(body.decode("ascii", "replace"))
-    if match is None or not 1 <= int(match["port"]) <= 65535:
-        raise ProtocolError(_INVALID_ADDRESS)
-    bracketed, host, port = match.groups()
-    try:
-        client = ClientAddress.parse(bracketed or host, int(port))
-    except ValueError:
-        raise ProtocolError(_INVALID_ADDRESS) from None
-    if port[0] == "0" or (bracketed is None and ":" in host):
-        body = str(Endpoint(bracketed or host, client.port)).encode("ascii")
-    return client, body
+    """Parse a client's address and port, and return both forms; old transports leave out the brackets of IPv6.
+
+    Without a port tor takes the whole text as the address, and logs a warning.
+    """
+    text = body.decode("ascii", "replace")
+    head, _, port = text.rpartition(":")
+    # Tor takes no zone (`%eth0`).
+    ways = [] if "%" in text else [(text, 0)]
+    if ways and _PORT.fullmatch(port) and 1 <= int(port) <= 65535:
+        ways.insert(0, (head, int(port)))
+    for address, number in ways:
+        bracketed = _BRACKETED.fullmatch(address)
+        host = bracketed[1] if bracketed else address
+        with contextlib.suppress(ValueError):
+            client = ClientAddress.parse(host, number)
+            if number and (port[0] == "0" or (bracketed is None and ":" in host)):
+                body = str(Endpoint(host, number)).encode("ascii")
+            return client, body
+    raise ProtocolError("the transport sent an invalid client address")
