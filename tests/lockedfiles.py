@@ -1,10 +1,12 @@
-"""Files that a LockedFile refuses, and a disk that refuses what it appends."""
+"""Files that a LockedFile refuses, and a disk that refuses what it appends, or to remove it again."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import resource
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +34,17 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@contextlib.contextmanager
+def append_only(path: Path) -> Iterator[None]:
+    """Have the kernel refuse to shorten a file (chattr +a)."""
+    if shutil.which("chattr") is None or subprocess.run(["chattr", "+a", path], check=False).returncode:
+        pytest.skip("this user or filesystem allows no append-only file")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-a", path], check=True)
+
+
 def _symbolic_link(path: Path, content: bytes) -> None:
     write_private(path.with_name("elsewhere"), content)
     path.symlink_to("elsewhere")
@@ -40,11 +53,6 @@ def _symbolic_link(path: Path, content: bytes) -> None:
 def _hard_link(path: Path, content: bytes) -> None:
     write_private(path, content)
     path.with_name("second").hardlink_to(path)
-
-
-def _open_to_others(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    path.chmod(0o640)
 
 
 def _of_another_user(path: Path, content: bytes) -> None:
@@ -57,7 +65,6 @@ def _of_another_user(path: Path, content: bytes) -> None:
 REFUSED: list[tuple[Callable[[Path, bytes], object], str]] = [
     (_symbolic_link, "symbolic link"),
     (_hard_link, r"second name \(a hard link\)"),
-    (_open_to_others, r"open to others \(0640\); run: chmod 600"),
     (_of_another_user, "belongs to another user"),
     (lambda path, _: path.mkdir(), "Is a directory"),
     (lambda path, _: os.mkfifo(path), "not a regular file"),

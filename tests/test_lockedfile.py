@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError
-from tests.lockedfiles import REFUSED, file_size_limit, write_private
+from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError, PartlyWrittenError, make_folder
+from tests.lockedfiles import REFUSED, append_only, file_size_limit, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,70 @@ def test_a_new_file_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, um
         os.umask(before)
     assert file.is_new
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_new_folders_have_their_mode_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """Those above as well; folders that exist stay as they are."""
+    tmp_path.chmod(0o755)
+    before = os.umask(umask)
+    try:
+        make_folder(tmp_path / "a" / "b" / "c", 0o700)
+        make_folder(tmp_path / "a", 0o755)
+    finally:
+        os.umask(before)
+    folders = [tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o755, 0o700, 0o700, 0o700]
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path, name: str) -> None:
+    """It itself, or one above it."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        make_folder(tmp_path / name, 0o700)
+
+
+def test_no_folder_can_be_made_in_one_that_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path from a working folder that is no longer there ends in an error, not in a recursion."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError):
+        make_folder(Path("a/b"), 0o700)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604, 0o777])
+def test_access_is_taken_from_others(tmp_path: Path, mode: int) -> None:
+    """The sentence has the old mode, and what to correct where logrotate has made the file."""
+    path = write_private(tmp_path / "file", CONTENT)
+    path.chmod(mode)
+    file = open_file(path)
+    assert file.make_private() == (
+        f"{path} was open to others ({mode:04o}) and is 0600 now; if logrotate created it, correct the line in its"
+        " configuration to: create 0600"
+    )
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert file.make_private() == ""
+
+
+def test_opening_alone_changes_no_mode(tmp_path: Path) -> None:
+    """It may be the wrong file."""
+    path = write_private(tmp_path / "file", CONTENT)
+    path.chmod(0o644)
+    open_file(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_mode_that_cannot_be_changed_is_refused(tmp_path: Path) -> None:
+    """An append-only file: the sentence says what the operator has to do."""
+    path = write_private(tmp_path / "file", CONTENT)
+    path.chmod(0o640)
+    with append_only(path):
+        file = open_file(path)
+        with pytest.raises(LockedFileError, match=r"is open to others \(0640\); run: chmod 600 /"):
+            file.make_private()
 
 
 @pytest.mark.parametrize(("make", "sentence"), REFUSED)
@@ -80,6 +145,17 @@ def test_a_full_disk_leaves_no_part_of_what_is_appended(tmp_path: Path, free: in
     assert path.read_bytes() == CONTENT
     file.append(b"second\n")
     assert path.read_bytes() == CONTENT + b"second\n"
+
+
+@pytest.mark.parametrize("free", [1, 6])
+def test_the_error_tells_what_cannot_be_cut_off(tmp_path: Path, free: int) -> None:
+    """An append-only file on a full disk keeps the part that the disk accepted."""
+    path = write_private(tmp_path / "file", CONTENT)
+    file = open_file(path)
+    with append_only(path), file_size_limit(len(CONTENT) + free), pytest.raises(PartlyWrittenError) as error:
+        file.append(b"second\n")
+    assert (error.value.errno, error.value.written) == (errno.ENOSPC, free)
+    assert path.read_bytes() == CONTENT + b"second\n"[:free]
 
 
 def test_what_could_not_be_synced_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """A file that one program appends to and only its owner can read: the statistics log, the ledger.
 
-- It is 0600 whatever the umask, a regular file with one name, and this user's. A looser file is refused, not repaired:
-  others may have read it. A symbolic link is not followed, and opening a pipe does not block.
+- It is 0600 whatever the umask, a regular file with one name, and this user's. Where others have access to a file of
+  this user's, that is taken from them: logrotate creates files like that. Any other file is refused. A symbolic link is
+  not followed, and opening a pipe does not block.
 - One program at a time has it: it holds an exclusive lock (flock) on the file itself while the file is open.
-- Data is only ever appended, in one write, whole or not at all.
+- Data is only ever appended, in one write, whole or not at all. Where a disk accepts a part and does not let it be
+  removed, the error tells how much is in the file.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from pathlib import Path
 
+_OTHERS = 0o077
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -27,6 +30,18 @@ class LockedFileError(Exception):
 
 class FileInUseError(LockedFileError):
     """Another program has the file."""
+
+
+class PartlyWrittenError(OSError):
+    """The disk accepted a part of what was appended, and did not let it be removed.
+
+    Attributes:
+        written: so many bytes of it are at the end of the file.
+    """
+
+    def __init__(self, error: OSError, written: int) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.written = written
 
 
 class LockedFile:
@@ -46,7 +61,7 @@ class LockedFile:
 
     @classmethod
     def open(cls, path: Path, kind: str, advice: str) -> Self:
-        """Open and lock a file, or create it.
+        """Open and lock a file, or create it. Call `make_private` once it is known to be the right file.
 
         Args:
             path: the file; its folder must exist.
@@ -55,7 +70,7 @@ class LockedFile:
 
         Raises:
             FileInUseError: if another program has it.
-            LockedFileError: if it cannot be opened, or others than its owner have access to it.
+            LockedFileError: if it cannot be opened, or is not this user's alone.
         """
         try:
             descriptor, is_new = _open_or_create(path)
@@ -66,7 +81,7 @@ class LockedFile:
         file = cls(path, descriptor)
         file.is_new = is_new
         try:
-            file._check()
+            _check(descriptor, path)
             file.lock()
         except BlockingIOError:
             file.close()
@@ -93,6 +108,10 @@ class LockedFile:
             OSError: if the filesystem does not support locks.
         """
         fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def make_private(self) -> str:
+        """Take access from all but the owner; see the function `make_private`."""
+        return make_private(self.descriptor, self.path)
 
     def is_in_place(self) -> bool:
         """Tell whether the path still leads to this file, and not to another one, a link or nothing.
@@ -122,17 +141,19 @@ class LockedFile:
             sync: wait until it is on the disk.
 
         Raises:
-            OSError: if the disk does not accept it; what it accepted is removed again, if it allows that.
+            PartlyWrittenError: if the disk does not accept all of it, nor lets the rest be removed.
+            OSError: if the disk does not accept it; nothing of it is in the file then.
         """
         written = os.write(self.descriptor, data)
         if written < len(data):
-            self._remove_last_write(written)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._remove_last_write(written, error)
+            raise error
         if sync:
             try:
                 os.fsync(self.descriptor)
-            except OSError:
-                self._remove_last_write(written)
+            except OSError as error:
+                self._remove_last_write(written, error)
                 raise
 
     def truncate(self, size: int) -> None:
@@ -144,24 +165,77 @@ class LockedFile:
         with contextlib.suppress(OSError):
             os.utime(self.descriptor)
 
-    def _remove_last_write(self, written: int) -> None:
-        """Remove the bytes of the last write, wherever it ended: a rotation may have truncated the file before."""
-        end = os.lseek(self.descriptor, 0, os.SEEK_CUR)
-        with contextlib.suppress(OSError):
-            os.ftruncate(self.descriptor, end - written)
+    def _remove_last_write(self, written: int, cause: OSError) -> None:
+        """Remove the bytes of the last write, wherever it ended: a rotation may have truncated the file before.
 
-    def _check(self) -> None:
-        """Refuse a file to which others than its owner have access."""
-        status = os.fstat(self.descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise LockedFileError(f"{self.path} is not a regular file; name a regular or a new file")
-        if status.st_uid != os.geteuid():
-            raise LockedFileError(f"{self.path} belongs to another user; name a file of this user's")
-        if status.st_nlink != 1:
-            raise LockedFileError(f"{self.path} has a second name (a hard link); remove that, or name another file")
-        if status.st_mode & 0o077:
-            mode = f"{stat.S_IMODE(status.st_mode):04o}"
-            raise LockedFileError(f"{self.path} is open to others ({mode}); run: chmod 600 {self.path}")
+        Raises:
+            PartlyWrittenError: if they stay.
+        """
+        end = os.lseek(self.descriptor, 0, os.SEEK_CUR)
+        try:
+            os.ftruncate(self.descriptor, end - written)
+        except OSError:
+            raise PartlyWrittenError(cause, written) from None
+
+
+def make_private(descriptor: int, path: Path) -> str:
+    """Take access to an open file from all but its owner.
+
+    Args:
+        descriptor: the open file.
+        path: where it was opened.
+
+    Returns:
+        A sentence for the operator if that was necessary, else "".
+
+    Raises:
+        LockedFileError: if it is not a regular file, another user's, has a second name, or its mode cannot be changed.
+        OSError: if the file cannot be looked up.
+    """
+    status = _check(descriptor, path)
+    if not status.st_mode & _OTHERS:
+        return ""
+    mode = f"{stat.S_IMODE(status.st_mode):04o}"
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, 0o600)
+    if os.fstat(descriptor).st_mode & _OTHERS:
+        raise LockedFileError(f"{path} is open to others ({mode}); run: chmod 600 {path}")
+    return (
+        f"{path} was open to others ({mode}) and is 0600 now; if logrotate created it, correct the line in its"
+        " configuration to: create 0600"
+    )
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Create a folder, and the folders above it that do not exist, each with this mode at most, whatever the umask.
+
+    Raises:
+        OSError: if one cannot be created, or is not a folder.
+    """
+    try:
+        folder.mkdir(mode)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        make_folder(folder.parent, mode)
+        # Another program may be faster.
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+def _check(descriptor: int, path: Path) -> os.stat_result:
+    """Refuse a file that is not this user's alone."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise LockedFileError(f"{path} is not a regular file; name a regular or a new file")
+    if status.st_uid != os.geteuid():
+        raise LockedFileError(f"{path} belongs to another user; name a file of this user's")
+    if status.st_nlink > 1:
+        raise LockedFileError(f"{path} has a second name (a hard link); remove that, or name another file")
+    return status
 
 
 def _open_or_create(path: Path) -> tuple[int, bool]:

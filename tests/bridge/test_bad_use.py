@@ -196,6 +196,36 @@ def test_a_log_that_must_not_be_used_is_left_alone(tmp_path: Path, make: Callabl
     assert tree(tmp_path) == before
 
 
+def _link(log: Path) -> None:
+    log.with_name("elsewhere").touch()
+    log.symlink_to("elsewhere")
+
+
+def _second_name(log: Path) -> None:
+    log.touch()
+    log.with_name("second").hardlink_to(log)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (_link, "cannot open the log {}: it is a symbolic link; name another with --log-file"),
+        (_second_name, "{} has a second name (a hard link); remove that, or name another file"),
+    ],
+)
+def test_a_file_that_must_not_be_its_own_log_is_left_alone(
+    tmp_path: Path, make: Callable[[Path], None], sentence: str
+) -> None:
+    """What is behind a link may be any file, and others may read it."""
+    log = tmp_path / "own.log"
+    make(log)
+    before = tree(tmp_path)
+    result = run("--no-stats", "--log-file", str(log), *SERVE, home=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"obfsproxy: {sentence.format(log)}\n"
+    assert tree(tmp_path) == before
+
+
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     """No log is created by a program that cannot serve."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -201,6 +201,52 @@ def test_the_log_is_for_its_owner_alone_whatever_the_umask(orport: str, own_log:
         assert own_log.stat().st_mode & 0o7777 == 0o600
 
 
+def test_a_log_that_others_can_read_is_taken_from_them(orport: str, own_log: Path) -> None:
+    """One that exists at the start, and one whose mode somebody changes: with one warning each, in tor's log too."""
+    own_log.touch()
+    own_log.chmod(0o644)
+    with bridge(orport, "--log-file", str(own_log)) as proxy:
+        assert own_log.stat().st_mode & 0o7777 == 0o600
+        connect(proxy)
+        own_log.chmod(0o640)
+        proxy.child.send_signal(signal.SIGHUP)
+        assert wait_until(lambda: own_log.stat().st_mode & 0o7777 == 0o600)
+        assert wait_until(lambda: sum("was open to others" in line for line in told_tor(proxy)) == 2)
+        warnings = [line for line in messages(own_log) if line.startswith("[warn]")]
+    assert [re.findall(r"\(0...\)", line)[0] for line in warnings] == ["(0644)", "(0640)"]
+
+
+def test_a_log_that_logrotate_created_for_others_holds_no_line_before_it_is_private(orport: str, own_log: Path) -> None:
+    """The line of a client is the first in it; the warning waits, or tor's log would have that client's moment."""
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "info") as proxy:
+        connect(proxy)
+        own_log.rename(own_log.with_suffix(".1"))
+        own_log.touch()
+        own_log.chmod(0o640)
+        connect(proxy)
+        assert own_log.stat().st_mode & 0o7777 == 0o600
+        assert messages(own_log) == [SERVED]
+        assert not any("was open to others" in line for line in told_tor(proxy))
+        proxy.child.send_signal(signal.SIGHUP)
+        assert wait_until(lambda: "was open to others (0640)" in own_log.read_text())
+
+
+def test_a_log_with_a_second_name_gets_no_line(orport: str, own_log: Path) -> None:
+    """Clients are served, tor's log has the reason once, and without that name it goes on."""
+    second = own_log.with_name("second")
+    with bridge(orport, "--log-file", str(own_log), "--log-min-severity", "info") as proxy:
+        connect(proxy)
+        second.hardlink_to(own_log)
+        proxy.child.send_signal(signal.SIGHUP)
+        assert wait_until(lambda: any("has a second name" in line for line in told_tor(proxy)))
+        connect(proxy)
+        assert clients(own_log) == [SERVED]
+        second.unlink()
+        connect(proxy)
+        assert clients(own_log) == [SERVED, SERVED]
+        assert sum("has a second name" in line for line in told_tor(proxy)) == 1
+
+
 def test_a_log_that_is_rotated_by_rename_is_followed(orport: str, own_log: Path) -> None:
     """The next line is in the new file, and no line is lost."""
     rotated = own_log.with_suffix(".1")

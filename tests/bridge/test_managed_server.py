@@ -246,13 +246,13 @@ def test_a_relative_state_folder_is_where_tor_means_it(tmp_path: Path, orport: t
 
 
 def test_what_it_keeps_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, orport: tuple[str, int]) -> None:
-    """The state folder is created with 0700, the statistics log with 0600."""
+    """The state folder and the one above it are created with 0700, the statistics log with 0600."""
     state = tmp_path / "data" / "pt_state"
     argv = (*managed.UNDER_ANY_UMASK, *managed.ours(*managed.countries(tmp_path)))
     with managed.server(state, orport, argv=argv) as proxy:
         assert visit(proxy.methods["obfs3"]) == HELLO
         assert [path.name for path in state.iterdir()] == ["clients.log"]
-        assert state.stat().st_mode & 0o7777 == 0o700
+        assert [folder.stat().st_mode & 0o7777 for folder in (state, state.parent)] == [0o700, 0o700]
         assert (state / "clients.log").stat().st_mode & 0o7777 == 0o600
 
 
@@ -291,6 +291,16 @@ def test_with_an_unusable_log_no_transport_is_served(
     assert (first, last) == ("VERSION 1", "SMETHODS DONE")
     assert [error.split()[:2] for error in errors] == [["SMETHOD-ERROR", "obfs2"], ["SMETHOD-ERROR", "obfs3"]]
     assert all(sentence in error for error in errors)
+
+
+def test_a_log_that_logrotate_created_does_not_keep_the_bridge_down(tmp_path: Path, orport: tuple[str, int]) -> None:
+    """Debian's `create 0640`: the transport is served, and the log is private from the start."""
+    log = tmp_path / "clients.log"
+    log.touch()
+    log.chmod(0o640)
+    with managed.server(tmp_path, orport, argv=managed.ours(*managed.countries(tmp_path))) as proxy:
+        assert log.stat().st_mode & 0o7777 == 0o600
+        assert visit(proxy.methods["obfs3"]) == HELLO
 
 
 def test_a_second_program_does_not_get_the_first_ones_log(tmp_path: Path, orport: tuple[str, int]) -> None:

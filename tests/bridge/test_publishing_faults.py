@@ -102,6 +102,48 @@ def test_a_document_that_went_before_it_had_its_name_is_written_again(
     assert (bridge.folder / ".ledger").read_text().count("released") == 1
 
 
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_link_with_a_documents_name_is_replaced(bridge: Bridge, target: str) -> None:
+    """Another user of the folder put it there: the document is not lost, and what the link led to is left alone."""
+    elsewhere = bridge.home / "elsewhere"
+    elsewhere.write_text("private")
+    elsewhere.chmod(0o600)
+    (bridge.folder / FIRST).symlink_to(bridge.home / target)
+    bridge.visit(9)
+    bridge.end_day()
+    assert not (bridge.folder / FIRST).is_symlink()
+    assert bridge.document().requests == {"DE": 16}
+    assert (elsewhere.read_text(), elsewhere.stat().st_mode & 0o7777) == ("private", 0o600)
+    assert not (bridge.home / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_another_users_file_with_a_documents_name_is_replaced(bridge: Bridge) -> None:
+    """It is no document of ours."""
+    (bridge.folder / FIRST).write_text("forged")
+    os.chown(bridge.folder / FIRST, 65534, 65534)
+    bridge.visit(9)
+    bridge.end_day()
+    assert bridge.document().requests == {"DE": 16}
+
+
+def test_a_link_in_place_of_a_document_that_is_being_written_is_not_followed(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document is written anew, and nobody may read what the link led to."""
+    elsewhere, hidden = bridge.home / "elsewhere", bridge.folder / f".{FIRST}.new"
+    elsewhere.write_text("private")
+    elsewhere.chmod(0o600)
+    bridge.visit(9)
+    with no_names(monkeypatch):
+        bridge.end_day()
+    hidden.unlink()
+    hidden.symlink_to(elsewhere)
+    bridge.tick(31)
+    assert bridge.document().requests == {"DE": 16}
+    assert (elsewhere.read_text(), elsewhere.stat().st_mode & 0o7777) == ("private", 0o600)
+
+
 def test_a_log_is_counted_once_however_long_the_folder_is_away(bridge: Bridge) -> None:
     """Not again with every tick: once the document is made the log is not needed."""
     bridge.visit(9)

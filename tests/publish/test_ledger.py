@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -18,14 +19,16 @@ from hypothesis import strategies as st
 
 from obfstats.formats.interval import Interval
 from obfstats.publish.ledger import (
+    GIVEN_UP,
     MAX_LEDGER_SIZE,
+    ROUNDED,
     Ledger,
     LedgerError,
     LedgerLine,
     parse_line,
     write_line,
 )
-from tests.lockedfiles import REFUSED, file_size_limit, write_private
+from tests.lockedfiles import REFUSED, append_only, file_size_limit, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -311,6 +314,49 @@ def _too_long(path: Path, content: bytes) -> None:
 
 def _no_folder(path: Path, _content: bytes) -> None:
     path.parent.rmdir()
+
+
+def test_access_is_taken_from_others_at_the_start_and_before_each_line(tmp_path: Path) -> None:
+    """A ledger that logrotate or an operator has opened to others keeps no bridge down."""
+    path = write_private(tmp_path / "ledger", EXAMPLE)
+    path.chmod(0o640)
+    with Ledger.open(path) as ledger:
+        assert path.stat().st_mode & 0o7777 == 0o600
+        path.chmod(0o644)
+        ledger.check()
+        assert path.stat().st_mode & 0o7777 == 0o600
+
+
+def test_a_torn_line_that_cannot_be_cut_off_is_refused_with_the_cause(tmp_path: Path) -> None:
+    """An append-only ledger on a full disk: once the file is not append-only any more the line is written once."""
+    path = write_private(tmp_path / "ledger", b"")
+    with Ledger.open(path) as ledger:
+        with append_only(path):
+            with file_size_limit(30), pytest.raises(LedgerError, match="No space left on device"):
+                ledger.release(START, ROUNDED)
+            with pytest.raises(LedgerError, match=rf"cannot be removed: Operation not permitted; .* chattr -a {path}"):
+                ledger.check()
+        ledger.release(START, ROUNDED)
+    assert path.read_bytes() == write_line(LedgerLine(START, ROUNDED))
+
+
+def test_a_line_that_reached_the_disk_after_all_is_not_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk reports an error, and the line can neither be synced nor cut off."""
+    path = write_private(tmp_path / "ledger", b"")
+
+    def fail(*_arguments: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Ledger.open(path) as ledger:
+        with monkeypatch.context() as failing:
+            failing.setattr(os, "fsync", fail)
+            failing.setattr(os, "ftruncate", fail)
+            with pytest.raises(LedgerError, match="Input/output error"):
+                ledger.give_up(START)
+        ledger.give_up(START)
+    assert path.read_bytes() == write_line(LedgerLine(START, GIVEN_UP))
 
 
 @pytest.mark.parametrize(("make", "sentence"), [*REFUSED, (_too_long, "too long"), (_no_folder, "No such file")])

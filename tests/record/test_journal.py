@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from obfstats.formats.interval import Interval
-from obfstats.formats.logline import LineError, parse_line
+from obfstats.formats.logline import LineError, is_line, parse_line
 from obfstats.record import LogInUseError, RecordError
 from obfstats.record.backoff import LAST_RETRY, Backoff
 from obfstats.record.journal import HELD_LINES, Journal
-from tests.lockedfiles import REFUSED, file_size_limit, write_private
+from tests.lockedfiles import REFUSED, append_only, file_size_limit, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,21 +191,65 @@ def test_rotation_by_copying_and_truncating_is_followed(tmp_path: Path) -> None:
     assert path.read_text() == LINE
 
 
-def test_a_file_in_its_place_that_is_open_to_others_gets_nothing(tmp_path: Path) -> None:
-    """Lines wait in memory and there is one warning; once the permissions are right they are written."""
+def test_a_file_that_logrotate_created_for_others_is_made_private_and_used(tmp_path: Path) -> None:
+    """As Debian's `create 0640` makes it, at run time and at the next start: no line is lost, one warning each time."""
     path, warnings = tmp_path / "log", list[str]()
     journal = open_journal(path, warnings)
     path.rename(tmp_path / "log.1")
     path.touch()
-    path.chmod(0o644)
-    for now in (0.0, 0.5, 2.0):
-        append(journal, [LINE], now)
+    path.chmod(0o640)
+    append(journal, [LINE])
+    for now in (0.0, 30.0):
         journal.tick(now)
-    assert (path.read_bytes(), journal.held, len(warnings)) == (b"", 3, 1)
-    path.chmod(0o600)
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (LINE, 0o600)
+    journal.close()
+    path.chmod(0o640)
+    open_journal(path, warnings).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(warnings) == 2
+    assert all("was open to others (0640) and is 0600 now" in warning for warning in warnings)
+
+
+def test_a_log_that_is_opened_to_others_while_it_is_written_is_private_again(tmp_path: Path) -> None:
+    """At the next tick, with a warning, and nothing else happens to it."""
+    path, warnings = tmp_path / "log", list[str]()
+    journal = open_journal(path, warnings)
+    path.chmod(0o666)
+    journal.tick(0.0)
+    append(journal, [LINE])
+    journal.tick(30.0)
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (LINE, 0o600)
+    assert len(warnings) == 1
+    assert "(0666)" in warnings[0]
+
+
+def test_a_log_with_a_second_name_gets_nothing_more(tmp_path: Path) -> None:
+    """What is removed from the log would stay under that name: lines wait, with one warning, until it is gone."""
+    path, warnings = tmp_path / "log", list[str]()
+    journal = open_journal(path, warnings)
+    append(journal, [LINE])
+    (tmp_path / "second").hardlink_to(path)
+    for now in (0.0, 30.0):
+        journal.tick(now)
+        append(journal, [LINE], now)
+    assert (path.read_text(), journal.held) == (LINE, 2)
+    assert len(warnings) == 1
+    assert "has a second name (a hard link)" in warnings[0]
+    (tmp_path / "second").unlink()
     journal.tick(LAST_RETRY)
-    assert path.read_text() == LINE * 3
-    assert "written again; lines lost so far: 0" in warnings[-1]
+    assert (path.read_text(), journal.held) == (LINE * 3, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_log_that_is_given_to_another_user_gets_nothing_more(tmp_path: Path) -> None:
+    """That user could read it."""
+    path, warnings = tmp_path / "log", list[str]()
+    journal = open_journal(path, warnings)
+    os.chown(path, 65534, 65534)
+    journal.tick(0.0)
+    append(journal, [LINE])
+    assert (path.read_text(), journal.held, len(warnings)) == ("", 1, 1)
+    assert "belongs to another user" in warnings[0]
 
 
 @pytest.mark.parametrize("cut", [1, 22, 30, 62, 63])
@@ -260,6 +304,26 @@ def test_a_full_disk_never_shows_a_part_of_a_batch(tmp_path: Path, free: int) ->
     journal.tick(1.0)
     assert path.read_text() == LINE + "".join(batch(10))
     assert (journal.held, journal.dropped) == (0, 0)
+
+
+@pytest.mark.parametrize("columns", ["", " obfs3", " obfs3 v4"])
+def test_no_line_is_there_twice_where_a_part_of_a_batch_cannot_be_cut_off(tmp_path: Path, columns: str) -> None:
+    """An append-only file on a full disk, cut at every byte of a line: each line is read once, or damaged and again."""
+    lines = [line[:-1] + columns + "\n" for line in batch(3)]
+    length = len(lines[0])
+    for free in range(length, 2 * length + 1):
+        path = tmp_path / f"log{free}"
+        journal = open_journal(path)
+        with append_only(path):
+            with file_size_limit(free):
+                append(journal, lines)
+            assert path.stat().st_size == free
+            journal.tick(1.0)
+        # What is torn between hash and columns counts without them.
+        found = [line.decode()[:63] for line in path.read_bytes().splitlines() if is_line(line)]
+        assert sorted(found) == [line[:63] for line in lines]
+        assert (journal.held, journal.dropped) == (0, 0)
+        journal.close()
 
 
 def test_a_disk_that_stays_full_is_tried_less_and_less_often(tmp_path: Path) -> None:

@@ -100,17 +100,18 @@ def test_lines_that_wait_for_the_disk_are_written(tmp_path: Path) -> None:
     assert (len(bench.lines()), bench.journal.held) == (6, 0)
 
 
-def test_a_file_in_its_place_that_is_open_to_others_gets_nothing(tmp_path: Path) -> None:
-    """One warning, and the lines wait."""
+def test_a_file_in_its_place_that_is_open_to_others_is_made_private(tmp_path: Path) -> None:
+    """One warning, and no line waits."""
     bench = Bench(tmp_path / "log", buffer=2)
     bench.path.rename(tmp_path / "log.1")
     bench.path.touch()
     bench.path.chmod(0o644)
     bench.recorder.reopen()
+    assert bench.path.stat().st_mode & 0o777 == 0o600
     bench.fill(5)
-    assert bench.path.read_bytes() == b""
+    assert len(bench.lines()) == 4
     assert len(bench.warnings) == 1
-    assert "chmod 600" in bench.warnings[0]
+    assert "create 0600" in bench.warnings[0]
 
 
 def test_after_closing_it_does_nothing(tmp_path: Path) -> None:

@@ -286,6 +286,7 @@ class Ticker:
 
     def _tick(self) -> None:
         now = self._clock.boot()
+        logs.reopen()
         if self._statistics is not None:
             # The interval ends on a day without clients, too.
             self._statistics.recorder.tick()

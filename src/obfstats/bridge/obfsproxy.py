@@ -28,6 +28,7 @@ from obfstats.bridge.commands import parse_obfsproxy
 from obfstats.bridge.daemon import Daemon, ListeningService, connector_to_tor, find_limits, make_context
 from obfstats.bridge.statistics import open_statistics
 from obfstats.commandline import fail
+from obfstats.lockedfile import LockedFileError
 from obfstats.proxy import privacy
 from obfstats.proxy.client import Forwarder, SocksClient
 from obfstats.proxy.listener import bound, listen
@@ -80,8 +81,8 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
     options = parse_obfsproxy(arguments, TRANSPORTS, RETIRED)
     try:
         process.set_up(options.log, has_terminal=options.external is not None)
-    except OSError as error:
-        return fail(NAME, f"cannot open the log {options.log.file}: {error.strerror}; name another with --log-file")
+    except LockedFileError as error:
+        return fail(NAME, str(error))
     if options.external is None:
         return run_managed(options, clock or SystemClock())
     return run_external(options, options.external, clock or SystemClock())

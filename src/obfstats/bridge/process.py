@@ -82,7 +82,7 @@ def set_up(options: LogOptions, *, has_terminal: bool) -> None:
         has_terminal: whether the operator reads standard error, rather than tor standard output.
 
     Raises:
-        OSError: the log's file cannot be opened.
+        LockedFileError: if the log's file cannot be used.
     """
     forbid_core_dumps()
     sys.setswitchinterval(SWITCH_INTERVAL)

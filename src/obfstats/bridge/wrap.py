@@ -35,6 +35,7 @@ from obfstats.bridge.commands import DaemonOptions, read_wrap
 from obfstats.bridge.daemon import SIGNALS, Daemon, ListeningService, descriptors_left, find_limits, make_context
 from obfstats.bridge.statistics import open_statistics
 from obfstats.commandline import UsageError, fail
+from obfstats.lockedfile import LockedFileError, make_folder
 from obfstats.proxy import privacy
 from obfstats.proxy.listener import bound, listen
 from obfstats.proxy.orport import OrPortTarget
@@ -127,8 +128,8 @@ def run_command(given: argparse.Namespace) -> int:
     process.fill_standard_descriptors()
     try:
         process.set_up(options.log, has_terminal=False)
-    except OSError as error:
-        return fail(NAME, f"cannot open the log {options.log.file}: {error.strerror}; name another with --log-file")
+    except LockedFileError as error:
+        return fail(NAME, str(error))
     stdout = StdoutMux()
     if options.log.enabled:
         logs.log_to_tor(stdout.write_line)
@@ -235,7 +236,7 @@ def cookie_file(cookie: bytes, state: Path) -> Iterator[Path]:
     Raises:
         OSError: if it cannot be made.
     """
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(state, 0o700)
     for left_over in state.glob(f"{_FOLDER_PREFIX}*"):
         _remove_unlocked(left_over)
     folder, lock = _make_folder(state)

@@ -17,8 +17,9 @@ Rules:
   line is different: it was never written completely, so nothing was released by it. It is cut off, for a bridge must
   start after a power failure; so are the NULs that some filesystems leave in place of a line. A last line that lacks
   only its newline counts, and gets it.
-- The file is its owner's alone, locked, and only appended to (lockedfile.py). After a failed write the file is read
-  again before the next.
+- The file is its owner's alone, locked, and only appended to (lockedfile.py). Access that others have is taken from
+  them, without a word: no client is in it. After a failed write the file is read again before the next, so a line that
+  is in it all the same is not written twice.
 - A ledger that was moved or deleted while it was open accepts nothing more.
 
 The first field of a line is the interval's start, UTC, as in the log. Of a complete interval, the number of files with
@@ -164,13 +165,18 @@ class Ledger:
         try:
             if file.is_new:
                 sync_folder(path.parent)
-            return cls(file)
+            ledger = cls(file)
+            file.make_private()
+        except LockedFileError as error:
+            file.close()
+            raise LedgerError(str(error)) from None
         except OSError as error:
             file.close()
             raise LedgerError(f"cannot use the ledger {path}: {error.strerror}; name another file for it") from None
         except LedgerError:
             file.close()
             raise
+        return ledger
 
     def __enter__(self) -> Self:
         return self
@@ -190,15 +196,18 @@ class Ledger:
         """See that the ledger can be used; after a failed write, read it again.
 
         Raises:
-            LedgerError: if it is closed, was moved or deleted, or cannot be read.
+            LedgerError: if it is closed, was moved or deleted, cannot be read, or is not this user's alone.
         """
         if self._file.descriptor < 0:
             raise LedgerError(f"the ledger {self._path} is closed; open it again")
         try:
             if not self._file.is_in_place():
                 raise LedgerError(f"the ledger {self._path} was moved or deleted; move it back, or start again")
+            self._file.make_private()
             if self._has_failed:
                 self._read()
+        except LockedFileError as error:
+            raise LedgerError(str(error)) from None
         except OSError as error:
             raise LedgerError(f"cannot read the ledger {self._path}: {error.strerror}; start again") from None
 
@@ -233,8 +242,9 @@ class Ledger:
         """
         line = write_line(LedgerLine(interval, GIVEN_UP))
         self.check()
-        self._append(line)
-        self._given_up.add(interval.start)
+        if interval.start not in self._given_up:
+            self._append(line)
+            self._given_up.add(interval.start)
 
     def release(self, interval: Interval, method: str) -> None:
         """Write down that an interval is released. Release it only after this has returned.
@@ -293,7 +303,13 @@ class Ledger:
                 (given_up if known.method == GIVEN_UP else released).add(known.interval.start)
         cut = nuls + (len(last) if _is_torn(last) else 0)
         if cut:
-            self._file.truncate(size - cut)
+            try:
+                self._file.truncate(size - cut)
+            except OSError as error:
+                raise LedgerError(
+                    f"the torn last line of the ledger {self._path} cannot be removed: {error.strerror}; if the file is"
+                    f" append-only, run: chattr -a {self._path}"
+                ) from None
         if last and not _is_torn(last):
             self._file.append(b"\n", sync=True)
         self._complete, self._released, self._given_up = complete, released, given_up

@@ -12,6 +12,9 @@ The order of the steps, because the program may be killed at any of them, or the
 
 If the program is killed before 2, the interval is released again from the beginning, and what was written is deleted
 unread. If it is killed before 3, the next start gives the document its name: noise is never drawn a second time.
+
+Other users may be able to write into DIR. Only a regular file of this user's counts as a document; a link or another
+user's file with a document's name is replaced, and never followed.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import DocumentError, read_documents
-from obfstats.lockedfile import sync_folder
+from obfstats.lockedfile import make_folder, sync_folder
 from obfstats.publish.ledger import Ledger
 from obfstats.publish.making_documents import write_within_limit
 
@@ -58,7 +61,7 @@ class ReleaseFolder:
         """
         self.path = path
         try:
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folder(path, 0o755)
         except OSError as error:
             raise ReleaseError(f"cannot write to {path}: {error.strerror}; give --publish another folder") from None
         self.ledger = Ledger.open(path / RELEASE_LEDGER_NAME)
@@ -101,7 +104,7 @@ class ReleaseFolder:
         Raises:
             OSError: if the disk does not accept it; it may be tried again.
         """
-        if not self._hidden_path(document).is_file() and not self._path(document).is_file():
+        if not _is_own_file(self._hidden_path(document)) and not _is_own_file(self._path(document)):
             self._write_hidden(document, warn)
         return self._make_public(document)
 
@@ -118,7 +121,7 @@ class ReleaseFolder:
 
     def _complete_or_delete(self, hidden: Path) -> None:
         # Reading a pipe with that name would never end.
-        if not stat.S_ISREG(hidden.lstat().st_mode):
+        if not _is_own_file(hidden):
             return
         try:
             (document,) = read_documents(hidden.read_bytes())
@@ -133,10 +136,10 @@ class ReleaseFolder:
     def _make_public(self, document: Document) -> Path:
         """Give a document its name; if one with that name exists, that one stays."""
         hidden, public = self._hidden_path(document), self._path(document)
-        if public.is_file():
+        if _is_own_file(public):
             hidden.unlink(missing_ok=True)
         else:
-            hidden.chmod(0o644)
+            _open_to_all(hidden)
             hidden.rename(public)
         sync_folder(self.path)
         return public
@@ -153,6 +156,24 @@ class ReleaseFolder:
 
     def _hidden_path(self, document: Document) -> Path:
         return self.path / f".{self._path(document).name}.new"
+
+
+def _is_own_file(path: Path) -> bool:
+    """Tell whether there is a regular file of this user's."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def _open_to_all(path: Path) -> None:
+    """Let others read a file; a link is not followed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, 0o644)
+    finally:
+        os.close(descriptor)
 
 
 def _write_through(path: Path, text: bytes) -> None:

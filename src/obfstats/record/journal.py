@@ -3,10 +3,13 @@
 Rules, each of which answers a fault that has been observed:
 
 - Only its owner can read it and one program writes it (lockedfile.py). A file that contains anything but a log is
-  refused.
+  refused. A tick checks that again: it takes access from others that somebody has given them, and writes nothing while
+  the file has a second name or another owner.
 - A batch is one write. If the disk accepts only part of it, that part is removed again, so that a reader sees whole
   lines. What could not be written is held in memory, up to a bound, and tried again later. Beyond the bound whole
   batches are dropped and counted; dropping some lines of a sorted batch would favour some countries.
+- Where that part cannot be removed (an append-only file on a full disk), its whole lines count as written, and the line
+  that it tears is ended as below and written again.
 - A last line that a killed program left torn is ended with a newline at the next open, so that nothing is appended to
   it; readers count it as damaged.
 - A log that was rotated away is followed at a tick or at `reopen`: the path is opened anew if it leads to another file,
@@ -21,7 +24,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from obfstats.formats.logline import MAX_LINE_LENGTH, SUFFIX_OFFSET, is_line, is_torn, write_lines
-from obfstats.lockedfile import FileInUseError, LockedFile, LockedFileError
+from obfstats.lockedfile import (
+    FileInUseError,
+    LockedFile,
+    LockedFileError,
+    PartlyWrittenError,
+    make_folder,
+)
 from obfstats.record.backoff import Backoff
 from obfstats.record.errors import LogInUseError, RecordError
 from obfstats.record.rewriting import Rewriting, remove_copy
@@ -54,7 +63,8 @@ class Journal:
 
         Args:
             path: the file; its folder must exist.
-            warn: called with one sentence when writing fails, and with one when it works again.
+            warn: called with one sentence when writing fails, with one when it works again, and with one when others
+                had access to the file.
 
         Raises:
             RecordError: if the file cannot be used; it is then as it was.
@@ -65,7 +75,7 @@ class Journal:
         self._held: list[bytes] = []
         self.held = 0
         self._backoff = Backoff()
-        self._file = _open(path)
+        self._file = _open(path, warn)
         remove_copy(path)
 
     def append(self, interval: Interval, entries: list[str], now: float) -> None:
@@ -86,18 +96,19 @@ class Journal:
             self._held.append(write_lines(interval.label, entries))
             self.held += len(entries)
         # This may be a client's call: a file that is created now would keep the time of its arrival.
-        if self._is_in_place():
-            self._retry(now)
+        if self._is_in_place() and self._backoff.is_due(now):
+            self._write_held(now)
 
     def tick(self, now: float) -> None:
-        """Do what must not happen in a client's call: follow a rotated log, write what is held, set the file's times.
+        """Do what must not happen in a client's call: follow a rotated log, keep it private, write what is held.
 
-        The times hide when the last batch was filled.
+        The file's times are set, which hides when the last batch was filled.
 
         Args:
             now: boot time in seconds. Nothing is tried where the last failure was too recent.
         """
-        self._retry(now)
+        if self._backoff.is_due(now):
+            self._write_held(now)
         self._file.touch()
 
     def reopen(self, now: float) -> None:
@@ -141,20 +152,15 @@ class Journal:
             self._file.touch()
             self._file.close()
 
-    def _retry(self, now: float) -> None:
-        """Write what is held and follow the path, unless the last failure was too recent."""
-        is_needed = self._held or self._backoff.reason or not self._is_in_place()
-        if is_needed and self._backoff.is_due(now):
-            self._write_held(now)
-
     def _write_held(self, now: float) -> None:
         """Follow the path and write what is held; if that fails, plan the next try."""
         try:
             self._follow()
+            _make_private(self._file, self._warn)
             if self._backoff.reason:
                 _end_torn_line(self._file)
             if self._held:
-                self._file.append(b"".join(self._held))
+                self._append_held()
         except (OSError, RecordError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             if not self._backoff.reason:
@@ -164,11 +170,25 @@ class Journal:
                 )
             self._backoff.fail(str(reason), now)
             return
-        self._held.clear()
-        self.held = 0
         if self._backoff.reason:
             self._backoff.succeed()
             self._warn(f"{self.path} is written again; lines lost so far: {self.dropped}")
+
+    def _append_held(self) -> None:
+        """Append what is held; of what only a part was appended, the rest stays held."""
+        lines = b"".join(self._held)
+        written = len(lines)
+        try:
+            self._file.append(lines)
+        except PartlyWrittenError as error:
+            written = _end_of_written(lines, error.written)
+            raise
+        except OSError:
+            written = 0
+            raise
+        finally:
+            self._held = [lines[written:]] if written < len(lines) else []
+            self.held -= lines.count(b"\n", 0, written)
 
     def _is_in_place(self) -> bool:
         try:
@@ -180,7 +200,7 @@ class Journal:
         """Open the path anew if it no longer leads to the open file."""
         if self._file.is_in_place():
             return
-        file = _open(self.path)
+        file = _open(self.path, self._warn)
         self._file.touch()
         self._file.close()
         self._file = file
@@ -193,13 +213,13 @@ def make_folder_of(path: Path) -> None:
         RecordError: if it cannot be created.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent, 0o700)
     except OSError as error:
         raise RecordError(f"cannot create {path.parent}: {error.strerror}; name another folder") from None
 
 
-def _open(path: Path) -> LockedFile:
-    """Open a log, check what is in it, and end a torn last line."""
+def _open(path: Path, warn: Callable[[str], None]) -> LockedFile:
+    """Open a log, check what is in it, make it private, and end a torn last line."""
     try:
         file = LockedFile.open(path, "log", "name another with --stats-log")
     except FileInUseError:
@@ -208,6 +228,7 @@ def _open(path: Path) -> LockedFile:
         raise RecordError(str(error)) from None
     try:
         _check_content(file)
+        _make_private(file, warn)
         _end_torn_line(file)
     except OSError as error:
         file.close()
@@ -216,6 +237,15 @@ def _open(path: Path) -> LockedFile:
         file.close()
         raise
     return file
+
+
+def _make_private(file: LockedFile, warn: Callable[[str], None]) -> None:
+    try:
+        correction = file.make_private()
+    except LockedFileError as error:
+        raise RecordError(str(error)) from None
+    if correction:
+        warn(correction)
 
 
 def _check_content(file: LockedFile) -> None:
@@ -231,6 +261,19 @@ def _end_torn_line(file: LockedFile) -> None:
     """End a torn last line with a newline, so that the next batch begins a line of its own."""
     last = file.read(MAX_LINE_LENGTH, max(0, file.size - MAX_LINE_LENGTH)).rpartition(b"\n")[2]
     if last:
-        # A line torn within a transport's name would be a whole line with another name: make it invalid.
-        is_ambiguous = len(last) > SUFFIX_OFFSET and not last.endswith((b" v4", b" v6"))
-        file.append(b"~\n" if is_ambiguous else b"\n")
+        file.append(_end_of_torn(last))
+
+
+def _end_of_torn(line: bytes) -> bytes:
+    """Give the bytes that end a torn line."""
+    # A line torn within a transport's name would be a whole line with another name: make it invalid.
+    is_ambiguous = len(line) > SUFFIX_OFFSET and not line.endswith((b" v4", b" v6"))
+    return b"~\n" if is_ambiguous else b"\n"
+
+
+def _end_of_written(lines: bytes, written: int) -> int:
+    """Tell up to where a reader will have lines of which so many bytes are in the file, once the last one is ended."""
+    torn = lines[lines.rfind(b"\n", 0, written) + 1 : written]
+    if torn and is_line(torn + _end_of_torn(torn)):
+        return lines.index(b"\n", written) + 1
+    return written - len(torn)
