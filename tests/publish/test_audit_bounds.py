@@ -53,6 +53,15 @@ def test_a_transport_narrows_its_countries() -> None:
     assert values_of(Code.INFERRED_CLOSELY, write_document(day)) == [{"numbers": 4, "cells": 4}]
 
 
+def test_a_countrys_transports_together_are_at_most_its_requests() -> None:
+    """16 requests at most, of at least one client of obfs4: 15 of obfs3 at most, and 7 of obfs4 at most."""
+    cells = {("DE", "obfs3"): 16, ("DE", "obfs4"): 8}
+    day = replace(DAY, ips={"DE": 16}, requests={"DE": 16}, ip_country_transports=cells)
+    assert infer_bounds(day, counts_pairs=False) == Inferred(cells=4, closer=3)
+    day = replace(DAY, ips={"DE": 16}, requests={"DE": 16}, ip_transports={"obfs3": 16, "obfs4": 8})
+    assert infer_bounds(day, counts_pairs=False) == Inferred(cells=4, closer=3)
+
+
 def test_a_pair_is_one_client_for_tor_and_two_for_the_ticket() -> None:
     """An address with two transports counts twice in tor's countries, so that there the sums are the same."""
     day = replace(DAY, ips={"DE": 8, "DK": 8}, ip_transports={"obfs2": 8, "obfs3": 16})
@@ -80,17 +89,20 @@ def test_true_numbers_are_never_called_inconsistent(clients: list[tuple[str, str
     families: dict[str, int] = {"v4": 0, "v6": 0}
     transports: dict[str, int] = {}
     both: dict[tuple[str, str], int] = {}
+    requests: dict[str, int] = {}
     for country, family, way in clients:
         ways = ("obfs2", "obfs3") if way == "both" else (way,)
         size = len(ways) if counts_pairs else 1
         ips[country] = ips.get(country, 0) + size
         families[family] += size
+        requests[country] = requests.get(country, 0) + len(ways)
         for one in ways:
             transports[one] = transports.get(one, 0) + 1
             both[country, one] = both.get((country, one), 0) + 1
     day = replace(
         DAY,
         ips=rounded(ips),
+        requests=None if counts_pairs else rounded(requests),
         ip_versions=rounded(families),
         ip_transports=rounded(transports),
         ip_country_transports=None if counts_pairs else {key: round_up(number) for key, number in both.items()},

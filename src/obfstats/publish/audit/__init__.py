@@ -20,7 +20,7 @@ from obfstats.commandline import open_standard_output, print_error
 from obfstats.formats.document import MAX_DOCUMENT_LENGTH, TYPE
 from obfstats.formats.logline import MAX_LINE_LENGTH, is_line
 from obfstats.progress import show_progress
-from obfstats.publish.audit.findings import Audit, FileType, describe
+from obfstats.publish.audit.findings import Audit, Code, FileType, describe, finding
 from obfstats.publish.audit.log import audit_log
 from obfstats.publish.audit.published import KEYWORDS, TITLES, TOR_KEYWORDS, audit_documents, audit_tables
 from obfstats.publish.logfiles import LogFileError, find, reading_error
@@ -37,6 +37,9 @@ _FIRST_BYTES = 1 << 20
 
 _MAX_LINE = MAX_DOCUMENT_LENGTH + 1
 """Bytes that are read of one line: a line of a whole document's length is damaged, whatever follows."""
+
+
+_GZIP_FLAGS = {4: "extra data", 8: "a file's name", 16: "a comment"}
 
 
 class UnknownFileError(Exception):
@@ -101,6 +104,8 @@ def audit(file: LogFile, *, now: datetime, advance: Callable[[int], None]) -> Au
                 findings = audit_tables(every, now)
             case _:
                 findings = audit_documents(every, now, is_tor=file_type is FileType.TOR)
+        if file_type is not FileType.LOG and (fields := _gzip_fields(file)):
+            findings.append(finding(Code.GZIP_HEADER, fields=" and ".join(fields)))
     return Audit(file_type, findings)
 
 
@@ -128,6 +133,20 @@ def _type_of(line: bytes) -> FileType | None:
     if keyword in TOR_KEYWORDS:
         return FileType.TOR
     return FileType.TABLES if text in TITLES else None
+
+
+def _gzip_fields(file: LogFile) -> list[str]:
+    """Name what a gzip header contains (RFC 1952); of standard input it is not known."""
+    if file.path is None or not file.compressed:
+        return []
+    try:
+        with file.path.open("rb") as raw:
+            header = raw.read(8)
+    except OSError as error:
+        raise reading_error(file.name, error) from None
+    if not header.startswith(b"\x1f\x8b"):
+        return []
+    return [name for bit, name in _GZIP_FLAGS.items() if header[3] & bit] + ["a time"] * any(header[4:])
 
 
 def _read_mode(file: LogFile) -> int | None:

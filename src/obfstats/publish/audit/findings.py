@@ -57,6 +57,10 @@ class Code(Enum):
         "{hashes:hash is|hashes are} in more than one interval: the secret was not changed, and these clients can be "
         "followed from day to day. Delete the log as soon as it is converted."
     )
+    REGULAR_HASHES = _alarm(
+        "In {intervals:interval|intervals} a byte is the same in every client's hash: they are numbers or padded, not "
+        "keyed hashes of 20 bytes. Delete the log."
+    )
     DAMAGED_ADDRESSES = _alarm("{lines:damaged line holds|damaged lines hold} what looks like an IP address.")
     LOG_SIZE = _notice(
         "{lines:line|lines} in {intervals:interval|intervals}, {each} in each: these are exact numbers of connections."
@@ -68,13 +72,11 @@ class Code(Enum):
         "connected is visible, {most:time|times} at most."
     )
     NO_BATCHES = _notice(
-        "The order of lines shows no batches: they were shuffled, written a few at a time, or written as clients "
-        "connected. In shuffled batches of {batch} (ticket 5047), a line of the interval from {start} can be dated to "
-        "{precision}, otherwise more closely."
+        "The order of lines shows no sorted batches: they were shuffled (ticket 5047), or written as clients connected."
     )
     BATCHES = _notice(
-        "The interval from {start} was written in {batches:batch|batches}, mostly of {lines:line|lines}: a line in it "
-        "can be dated to {precision} on average, in busy hours more closely. A larger --stats-buffer hides more."
+        "The interval from {start} was written in {batches:batch|batches} or more: a line in it can be dated to "
+        "{precision} on average, in busy hours more closely. A larger --stats-buffer hides more."
     )
     SORTED_INTERVALS = _notice("Each interval is sorted as a whole: the order of lines dates no client within it.")
     UNFINISHED_LOG = _notice(
@@ -87,6 +89,15 @@ class Code(Enum):
         "a day out."
     )
 
+    # In either.
+    MOMENTS = _alarm(
+        "More than {most:interval begins|intervals begin} within one day, from {first} on: these times are those of "
+        "connections, or the program was restarted again and again. They date clients."
+    )
+    SUSPICIOUS_NAMES = _alarm(
+        "{names:transport's name looks|transports' names look} like an address or a hash: names are not printed here."
+    )
+
     # Lines that do not belong in what is published.
     FINGERPRINT = _alarm(
         "In {where} there is the bridge's fingerprint itself, by which the bridge can be found. Publish its hash: "
@@ -96,6 +107,8 @@ class Code(Enum):
     HEX_DIGITS = _alarm("In {where} there are 40 hex digits where none belong: a hash, or a fingerprint.")
     UNKNOWN_KEYWORD = _alarm("In {where} there is an unknown keyword: what is not understood must not be published.")
     DAMAGED_LINE = _alarm("In {where} something is wrong ({reason}): it may hold anything.")
+
+    GZIP_HEADER = _alarm("The gzip header contains {fields}, which others can read. Compress the file with gzip -n.")
 
     # Intervals that are published.
     INTERVALS_END = _notice("{intervals:interval ends|intervals end} {when}.")
@@ -114,12 +127,16 @@ class Code(Enum):
         "reveals the clients in between."
     )
     UNFINISHED = _alarm(
-        "{intervals:interval is|intervals are} not over yet, the last is that of {last}: compared with the whole day's "
-        "numbers, these reveal who connected later."
+        "{intervals:interval is|intervals are} not over for half an hour yet, the last is that of {last}: lines may be "
+        "missing, and compared with the whole day's numbers, these reveal who connected later. Wait, and make it again."
     )
     PART_OF_A_DAY = _alarm(
         "{intervals:interval is|intervals are} a part of a day, the shortest of {shortest:second|seconds}: that dates "
         "clients to it. Tor does not publish less than 23 hours."
+    )
+    CUT_SHORT_ROWS = _notice(
+        "{intervals:interval was|intervals were} cut short by the start of another, after {shortest:second|seconds} at "
+        "least: that dates clients to it. `obfstats convert --format ticket` leaves such intervals out."
     )
     ODD_LENGTH = _notice("{intervals:interval is|intervals are} not 24 hours long, but at least 23.")
 
@@ -129,6 +146,11 @@ class Code(Enum):
     NOT_ROUNDED = _alarm(
         "{numbers:number is|numbers are} not rounded up to a multiple of 8: one client more or less is visible."
     )
+    ZEROS = _alarm(
+        "{numbers:number of a country is|numbers of countries are} 0: rounded numbers do not name countries without a "
+        "client, so why these are named is not known."
+    )
+    TOO_LARGE = _alarm("{numbers:number is|numbers are} too large for a bridge: an address is such a number as well.")
     UNORDERED = _alarm(
         "The order of numbers is neither by size nor by name, in {intervals:interval|intervals}: it may reveal what "
         "was rounded away. Sort them after rounding."
@@ -136,7 +158,6 @@ class Code(Enum):
     SMALL_NUMBERS = _notice(
         "Of {numbers:number|numbers} of clients by country and interval, {small:is|are} 8: one to eight clients."
     )
-    SMALL_WITH_FEW_REQUESTS = _notice("Of these, {numbers:has|have} at most 8 requests.")
     CONTRADICTION = _notice(
         "The numbers of {intervals:interval|intervals} cannot all be true: the same clients add up to different totals "
         "in different lines."
@@ -160,6 +181,18 @@ class Code(Enum):
     NOISE = _notice(
         "{intervals:interval has|intervals have} noise of epsilon {epsilon}: one release changes the odds that a given "
         "client connected by a factor of {factor} at most."
+    )
+    TOO_LITTLE_NOISE = _alarm(
+        "{intervals:interval has|intervals have} less noise than epsilon promises: numbers of 0 and below are closer "
+        "to 0 than chance makes them in one of a billion documents."
+    )
+    SAME_NOISE = _alarm(
+        "{intervals:interval has|intervals have} the same noise as the one before: subtracting one from the other "
+        "removes it."
+    )
+    FEW_COUNTRIES = _alarm(
+        "{intervals:interval|intervals} with noise name only {fewest:country|countries}, or leave out ??: unless every "
+        "country is named (some 250), being named reveals a client."
     )
     WEAK_NOISE = _alarm("Noise of epsilon {epsilon} is next to none.")
     NOISE_SUM = _notice(

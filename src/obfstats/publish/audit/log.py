@@ -7,14 +7,14 @@ Memory grows with the number of different hashes.
 from __future__ import annotations
 
 from binascii import unhexlify
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
-from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET, find_damage
+from obfstats.formats.logline import HASH_OFFSET, SUFFIX_OFFSET, find_damage, parse_columns
 from obfstats.publish.audit.findings import Code, finding
-from obfstats.publish.audit.published import has_address
+from obfstats.publish.audit.numbers import is_suspicious_name
+from obfstats.publish.audit.published import audit_moments, has_address
 from obfstats.publish.intervals import has_all_lines, interval_lengths
 
 if TYPE_CHECKING:
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
     from obfstats.publish.audit.findings import Finding
 
+_HASH_SIZE = 20
+
 _MAX_NAMED = 7
 """Intervals up to which each has a finding of its own."""
 
 _MIN_RUN = 4
 """Lines in ascending order, on average, from which batches are taken to be sorted; in random order they are two."""
 
-_TICKETS_BATCH = 100
+_MIN_CLIENTS = 6
+"""Clients from which on a byte that all their hashes share is no chance: 20 * 256^-5, one in 50 billion."""
 
 
 @dataclass(slots=True, repr=False)
@@ -54,33 +57,37 @@ class _IntervalLines:
     Attributes:
         countries: those with a connection.
         lines: its connections.
+        clients: different hashes that no earlier interval has.
+        first_hash: the first of these, as a number.
+        differences: the bits in which another differs from it.
         runs: how many runs of ascending lines it has. A batch is written sorted, so there are at least as many batches.
-        run_lengths: how many of these have each length, except the latest.
-        latest_run: length of the latest.
         latest: the latest line.
     """
 
     countries: list[_CountryDay] = field(default_factory=list)
     lines: int = 0
+    clients: int = 0
+    first_hash: int = 0
+    differences: int = 0
     runs: int = 0
-    run_lengths: Counter[int] = field(default_factory=Counter)
-    latest_run: int = 0
     latest: bytes = b""
 
     def add(self, line: bytes, *, is_adjacent: bool) -> None:
         """Count a line; `is_adjacent` if the line before it in the file is of this interval as well."""
         self.lines += 1
-        if not is_adjacent or line < self.latest:
-            self.run_lengths[self.latest_run] += 1
-            self.latest_run = 0
-            self.runs += 1
-        self.latest_run += 1
+        self.runs += not is_adjacent or line < self.latest
         self.latest = line
 
-    def usual_run(self) -> int:
-        """Give the most frequent length of a run; of several the longest."""
-        lengths = self.run_lengths + Counter([self.latest_run])
-        return max(lengths, key=lambda length: (lengths[length], length))
+    def add_client(self, hash_bytes: bytes) -> None:
+        """Count a client."""
+        number = int.from_bytes(hash_bytes, "big")
+        self.first_hash = self.first_hash if self.clients else number
+        self.differences |= number ^ self.first_hash
+        self.clients += 1
+
+    def has_regular_hashes(self) -> bool:
+        """Tell whether a byte is the same in all hashes, of too many clients for chance."""
+        return self.clients >= _MIN_CLIENTS and 0 in self.differences.to_bytes(_HASH_SIZE, "big")
 
 
 class _Log:
@@ -91,6 +98,7 @@ class _Log:
         self.damaged = 0
         self.addresses = 0
         self.intervals: dict[str, _IntervalLines] = {}
+        self.suffixes: set[bytes] = set()
         self.reused_hashes: set[bytes] = set()
         self._interval_of_hash: dict[bytes, _IntervalLines] = {}
         self._prefixes: dict[bytes, tuple[_IntervalLines, _CountryDay]] = {}
@@ -109,8 +117,13 @@ class _Log:
         country.has_single_client &= hash_bytes == country.first_client
         interval.add(line, is_adjacent=interval is self._latest)
         self._latest = interval
-        if self._interval_of_hash.setdefault(hash_bytes, interval) is not interval:
+        first_interval = self._interval_of_hash.get(hash_bytes)
+        if first_interval is None:
+            self._interval_of_hash[hash_bytes] = interval
+            interval.add_client(hash_bytes)
+        elif first_interval is not interval:
             self.reused_hashes.add(hash_bytes)
+        self.suffixes.add(line[SUFFIX_OFFSET:].rstrip(b"\n"))
 
     def _add_prefix(self, prefix: bytes, hash_bytes: bytes) -> tuple[_IntervalLines, _CountryDay]:
         interval = self.intervals.setdefault(prefix[:LABEL_LENGTH].decode(), _IntervalLines())
@@ -138,6 +151,7 @@ def audit_log(lines: Iterable[bytes], now: datetime, mode: int | None) -> list[F
         *_audit_size(log),
         *_audit_single_clients(log),
         _audit_batches(log, starts, now),
+        *audit_moments(list(starts.values())),
         *_audit_intervals(starts, now),
     ]
 
@@ -147,6 +161,13 @@ def _audit_secrecy(log: _Log, mode: int | None) -> Iterator[Finding]:
         yield finding(Code.PERMISSIONS, mode=f"{mode & 0o777:04o}")
     if log.reused_hashes:
         yield finding(Code.REUSED_HASHES, hashes=len(log.reused_hashes))
+    regular = sum(interval.has_regular_hashes() for interval in log.intervals.values())
+    if regular:
+        yield finding(Code.REGULAR_HASHES, intervals=regular)
+    transports = {parse_columns(suffix).transport for suffix in log.suffixes} - {None}
+    suspicious = sum(is_suspicious_name(str(name)) for name in transports)
+    if suspicious:
+        yield finding(Code.SUSPICIOUS_NAMES, names=suspicious)
     if log.addresses:
         yield finding(Code.DAMAGED_ADDRESSES, lines=log.addresses)
 
@@ -183,14 +204,10 @@ def _audit_batches(log: _Log, starts: dict[str, datetime], now: datetime) -> Fin
     if runs == len(log.intervals):
         return finding(Code.SORTED_INTERVALS)
     if runs * _MIN_RUN > sum(interval.lines for interval in log.intervals.values()):
-        batches = {start: -(-interval.lines // _TICKETS_BATCH) for start, interval in log.intervals.items()}
-        worst = max(batches, key=lambda start: batches[start] / seconds[start])
-        precision = _precision(seconds[worst] / batches[worst])
-        return finding(Code.NO_BATCHES, batch=_TICKETS_BATCH, start=worst, precision=precision)
+        return finding(Code.NO_BATCHES)
     worst = max(log.intervals, key=lambda start: log.intervals[start].runs / seconds[start])
-    interval = log.intervals[worst]
-    precision = _precision(seconds[worst] / interval.runs)
-    return finding(Code.BATCHES, start=worst, batches=interval.runs, lines=interval.usual_run(), precision=precision)
+    runs = log.intervals[worst].runs
+    return finding(Code.BATCHES, start=worst, batches=runs, precision=_precision(seconds[worst] / runs))
 
 
 def _precision(seconds: float) -> str:

@@ -8,18 +8,27 @@ reader could infer, by applying these rules until nothing changes:
   transports as well;
 - a transport is the sum of its countries; a country has no more clients than its transports together, and none of
   these has more clients than the country;
-- a client has at least one transport and makes at least one request.
+- a client has at least one transport and makes at least one request with each, so a country's transports together are
+  at most its requests.
 
 Numbers with noise are different (noise.py has the promise): they are neither rounded nor sorted by what was rounded
-away, and no other number of the same clients may be published with them.
+away, and no other number of the same clients may be published with them. What a reader can check, whatever the true
+numbers are:
+
+- Of numbers that are 0 or below, the distance from 0 has a geometric distribution: the noise has no memory.
+- Two numbers with independent noise are equal with a probability of sum(p(k)^2) at most.
+
+Either becomes an alarm where chance would cause it in one of a billion documents (Chernoff's bound).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from obfstats.formats.counts import ROUNDING_STEP
@@ -37,6 +46,17 @@ _Name = TypeVar("_Name")
 
 _MAX_NAMED = 10
 """Transports that are named."""
+
+_MIN_NOISY_COUNTRIES = 200
+"""Countries that a document with noise names at least: tor's GeoIP files have 260, iptocc nearly as many."""
+
+_TOO_LARGE = 100_000_000
+"""Larger than any number of a bridge. As integers, most IPv4 addresses are larger."""
+
+_SURPRISE = math.log(1e9)
+
+# Transports' names have no dots and at most 32 characters: an address in another form, or a part of a hash.
+_SUSPICIOUS_NAME = re.compile(r"[0-9]{1,3}(?:_[0-9]{1,3}){3}|(?=[a-f]*[0-9])[0-9a-f]{8}", re.IGNORECASE)
 
 _MAX_ROUNDS = 20
 """How often all rules are applied; far more than anything but a forgery needs."""
@@ -58,16 +78,22 @@ class PublishedNumbers:
         self._clients = 0
         self._inferable = 0
         self._epsilons = Counter[Fraction]()
+        self._noisy: list[_NoisyNumbers] = []
+        self._fewest_countries = _MIN_NOISY_COUNTRIES
 
     def add(self, document: Document) -> None:
         """Add one document's numbers."""
         self._countries.update(document.ips or (), document.requests or ())
         self._transports.update(document.ip_transports or ())
+        self._transports.update(transport for _, transport in document.ip_country_transports or ())
+        self._counts[Code.TOO_LARGE] += sum(
+            number >= _TOO_LARGE for numbers in _lines(document) for number in numbers.values()
+        )
         self._counts[Code.UNORDERED] += not _is_ordered(document)
         if document.epsilon is None:
             self._add_rounded(document)
         else:
-            self._epsilons[Fraction(document.epsilon)] += 1
+            self._add_noisy(document.ips or {}, document)
             others = document.ip_versions, document.ip_transports, document.ip_country_transports
             self._counts[Code.NOISE_WITH_REQUESTS] += document.requests is not None
             self._counts[Code.NOISE_WITH_OTHER_NUMBERS] += any(numbers is not None for numbers in others)
@@ -76,14 +102,18 @@ class PublishedNumbers:
         """Give what was found."""
         if self._countries:
             yield finding(Code.COUNTRIES, countries=len(self._countries))
-        if self._transports:
-            names = sorted(self._transports)
+        suspicious = {name for name in self._transports if is_suspicious_name(name)}
+        if suspicious:
+            yield finding(Code.SUSPICIOUS_NAMES, names=len(suspicious))
+        names = sorted(self._transports - suspicious)
+        if names:
             more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
             yield finding(Code.TRANSPORTS, names=", ".join(names[:_MAX_NAMED]) + more)
         yield from self._numbered(Code.NOT_ROUNDED, "numbers")
+        yield from self._numbered(Code.ZEROS, "numbers")
+        yield from self._numbered(Code.TOO_LARGE, "numbers")
         yield from self._numbered(Code.UNORDERED, "intervals")
         yield from self._numbered(Code.SMALL_NUMBERS, "small", numbers=self._clients)
-        yield from self._numbered(Code.SMALL_WITH_FEW_REQUESTS, "numbers")
         yield from self._numbered(Code.CONTRADICTION, "intervals")
         yield from self._numbered(Code.INFERRED_EXACTLY, "numbers")
         yield from self._numbered(Code.INFERRED_CLOSELY, "numbers", cells=self._inferable)
@@ -97,10 +127,10 @@ class PublishedNumbers:
 
     def _add_rounded(self, document: Document) -> None:
         clients, requests = document.ips or {}, document.requests or {}
-        small = [code for code, number in clients.items() if 0 < number <= ROUNDING_STEP]
         self._clients += len(clients)
-        self._counts[Code.SMALL_NUMBERS] += len(small)
-        self._counts[Code.SMALL_WITH_FEW_REQUESTS] += sum(0 < requests.get(code, 0) <= ROUNDING_STEP for code in small)
+        self._counts[Code.SMALL_NUMBERS] += sum(0 < number <= ROUNDING_STEP for number in clients.values())
+        by_country = clients, requests, document.ip_country_transports or {}
+        self._counts[Code.ZEROS] += sum(not number for numbers in by_country for number in numbers.values())
         exact = sum(number % ROUNDING_STEP != 0 for numbers in _lines(document) for number in numbers.values())
         self._counts[Code.NOT_ROUNDED] += exact
         if exact:
@@ -111,7 +141,21 @@ class PublishedNumbers:
         self._counts[Code.INFERRED_CLOSELY] += inferred.closer
         self._counts[Code.CONTRADICTION] += not inferred.is_consistent
 
+    def _add_noisy(self, numbers: Mapping[str, int], document: Document) -> None:
+        epsilon = Fraction(document.epsilon or 0)
+        self._epsilons[epsilon] += 1
+        self._noisy.append(_NoisyNumbers(document.fingerprint or "", document.end, sorted(numbers.items()), epsilon))
+        if len(numbers) < _MIN_NOISY_COUNTRIES or "??" not in numbers:
+            self._counts[Code.FEW_COUNTRIES] += 1
+            self._fewest_countries = min(self._fewest_countries, len(numbers))
+        self._counts[Code.TOO_LITTLE_NOISE] += _has_too_little_noise(numbers, epsilon)
+
     def _noise_findings(self) -> Iterator[Finding]:
+        yield from self._numbered(Code.FEW_COUNTRIES, "intervals", fewest=self._fewest_countries)
+        yield from self._numbered(Code.TOO_LITTLE_NOISE, "intervals")
+        same = sum(_has_same_noise(one, other) for one, other in pairwise(sorted(self._noisy)))
+        if same:
+            yield finding(Code.SAME_NOISE, intervals=same)
         for epsilon, releases in sorted(self._epsilons.items()):
             yield finding(Code.NOISE, intervals=releases, epsilon=_decimal(epsilon), factor=_factor(epsilon))
             if epsilon > MAX_EPSILON:
@@ -121,6 +165,58 @@ class PublishedNumbers:
             yield finding(
                 Code.NOISE_SUM, intervals=self._epsilons.total(), epsilon=_decimal(total), factor=_factor(total)
             )
+
+
+class _NoisyNumbers(NamedTuple):
+    """The numbers of a document with noise, in the order in which documents are compared."""
+
+    fingerprint: str
+    end: str
+    numbers: list[tuple[str, int]]
+    epsilon: Fraction
+
+
+def is_suspicious_name(transport: str) -> bool:
+    """Tell whether a transport's name looks like an address or a hash."""
+    return _SUSPICIOUS_NAME.search(transport) is not None
+
+
+def _has_too_little_noise(numbers: Mapping[str, int], epsilon: Fraction) -> bool:
+    """Tell whether the numbers of 0 and below are too close to 0."""
+    distances = [-number for number in numbers.values() if number <= 0]
+    if not distances:
+        return False
+    ratio = math.exp(-epsilon)
+    expected, mean = ratio / (1 - ratio), sum(distances) / len(distances)
+    if mean >= expected:
+        return False
+    divergence = (1 + mean) * math.log((1 + expected) / (1 + mean))
+    if mean:
+        divergence += mean * math.log(mean / expected)
+    return len(distances) * divergence > _SURPRISE
+
+
+def _has_same_noise(one: _NoisyNumbers, other: _NoisyNumbers) -> bool:
+    """Tell whether more numbers of two documents are equal than with independent noise."""
+    first, second = dict(one.numbers), dict(other.numbers)
+    common = first.keys() & second.keys()
+    equal = sum(first[code] == second[code] for code in common)
+    # Of two kinds of noise, the weaker one alone bounds the probability.
+    ratio = math.exp(-min(one.epsilon, other.epsilon))
+    zero = (1 - ratio) / (1 + ratio)
+    by_chance = zero if one.epsilon != other.epsilon else zero**2 * (1 + ratio**2) / (1 - ratio**2)
+    return _binomial_surprise(equal, len(common), by_chance) > _SURPRISE
+
+
+def _binomial_surprise(successes: int, trials: int, probability: float) -> float:
+    """Give a lower bound of -log(probability of so many successes, or more)."""
+    if successes <= trials * probability:
+        return 0.0
+    share = successes / trials
+    surprise = share * math.log(share / probability)
+    if share < 1:
+        surprise += (1 - share) * math.log((1 - share) / (1 - probability))
+    return trials * surprise
 
 
 def _lines(document: Document) -> Iterator[Mapping[str, int]]:
@@ -242,8 +338,11 @@ def _make_rules(document: Document, *, counts_pairs: bool) -> _Rules:
         rules.add([cell], of_country[name])
         for part in of_country[name]:
             rules.add([part], [cell])
-        if name in requests:
-            rules.add([cell], [requests[name]])
+    rules.add(all_transports, [*requests.values()])
+    for name, cell in requests.items():
+        rules.add(of_country[name], [cell])
+        if name in countries:
+            rules.add([countries[name]], [cell])
     return rules
 
 

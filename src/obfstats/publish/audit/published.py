@@ -7,8 +7,8 @@ forms:
 
 - Unexpected lines may hold anything. They are only counted and searched for what must never be published: an IP
   address, and 40 hex digits, which are a hash of the log or a fingerprint. Lines of the grammar can hold neither.
-- Intervals must be whole, over, and published once: a reader who subtracts one number from another of nearly the same
-  interval is left with the few clients in between.
+- Intervals must be whole, over for as long as `obfstats convert` waits, and published once: a reader who subtracts one
+  number from another of nearly the same interval is left with the few clients in between.
 - Numbers: numbers.py.
 """
 
@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.formats.document import LINES, Document, DocumentError, read_documents, write_document
-from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, parse_time
+from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, format_time, parse_time
 from obfstats.formats.logline import COUNTRY, HASH_OFFSET, is_prefix
 from obfstats.publish.audit.findings import Code, finding
 from obfstats.publish.audit.numbers import PublishedNumbers
@@ -29,7 +29,7 @@ from obfstats.publish.intervals import COMPLETE_AFTER, interval_lengths
 from obfstats.publish.tables import CLIENTS_TITLE, REQUESTS_TITLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from obfstats.publish.audit.findings import Finding
@@ -51,6 +51,12 @@ TOR_KEYWORDS = {
 
 SHORTEST = 82_800
 """Seconds of the shortest interval that tor publishes (23 hours)."""
+
+MAX_STARTS = 12
+"""Intervals that may begin within 24 hours; more starts are taken for moments of connections."""
+
+_WRITTEN_AFTER = int(COMPLETE_AFTER.total_seconds()) - INTERVAL_SECONDS
+"""Seconds after an interval's end when all its lines have been written."""
 
 _TABLE_NUMBER = re.compile(rb"0|[1-9][0-9]{0,11}")
 
@@ -75,14 +81,16 @@ def audit_documents(lines: Iterable[bytes], now: datetime, *, is_tor: bool) -> l
         values = replace(document, fingerprint=None, geoip=None, geoip6=None, minor=None)
         digest = blake2b(write_document(values), digest_size=16).digest()
         intervals.append(
-            _PublishedInterval(end - document.seconds, end, end, document.end, digest, document.fingerprint)
+            _PublishedInterval(
+                end - document.seconds, end, end + _WRITTEN_AFTER, document.end, digest, document.fingerprint
+            )
         )
         numbers.add(document)
     return [
         *unexpected.findings(),
         *_overview(intervals, Code.INTERVALS_END),
         *_audit_repetition(intervals),
-        *_audit_times(intervals, now),
+        *_audit_times(intervals, now, Code.PART_OF_A_DAY),
         *numbers.findings(),
     ]
 
@@ -101,13 +109,15 @@ def audit_tables(lines: Iterable[bytes], now: datetime) -> list[Finding]:
     starts = sorted(document.end for document in documents)
     intervals = []
     for start, seconds in zip(starts, interval_lengths([parse_time(start) for start in starts]), strict=True):
-        begin, over_after = _timestamp(start), int(COMPLETE_AFTER.total_seconds())
-        intervals.append(_PublishedInterval(begin, begin + seconds, begin + over_after, start))
+        begin = _timestamp(start)
+        over_at = begin + INTERVAL_SECONDS + _WRITTEN_AFTER
+        intervals.append(_PublishedInterval(begin, begin + seconds, over_at, start))
     return [
         *unexpected.findings(),
         *_overview(intervals, Code.INTERVALS_BEGIN),
         *repeated,
-        *_audit_times(intervals, now),
+        *audit_moments([parse_time(start) for start in starts]),
+        *_audit_times(intervals, now, Code.CUT_SHORT_ROWS),
         *numbers.findings(),
     ]
 
@@ -301,14 +311,26 @@ def _repetition(different: int, same: int) -> Iterator[Finding]:
         yield finding(Code.REPEATED, intervals=same)
 
 
-def _audit_times(intervals: list[_PublishedInterval], now: datetime) -> Iterator[Finding]:
+def audit_moments(starts: Sequence[datetime]) -> Iterator[Finding]:
+    """Find starts of intervals that look like moments of connections.
+
+    Args:
+        starts: the intervals', sorted.
+    """
+    for first, last in zip(starts, starts[MAX_STARTS:], strict=False):
+        if (last - first).total_seconds() < INTERVAL_SECONDS:
+            yield finding(Code.MOMENTS, most=MAX_STARTS, first=format_time(first))
+            return
+
+
+def _audit_times(intervals: list[_PublishedInterval], now: datetime, part_of_a_day: Code) -> Iterator[Finding]:
     unfinished = [interval.label for interval in intervals if interval.over_at > now.timestamp()]
     if unfinished:
         yield finding(Code.UNFINISHED, intervals=len(unfinished), last=max(unfinished))
     seconds = [interval.end - interval.begin for interval in intervals]
     short = [length for length in seconds if length < SHORTEST]
     if short:
-        yield finding(Code.PART_OF_A_DAY, intervals=len(short), shortest=min(short))
+        yield finding(part_of_a_day, intervals=len(short), shortest=min(short))
     odd = sum(length != INTERVAL_SECONDS for length in seconds) - len(short)
     if odd:
         yield finding(Code.ODD_LENGTH, intervals=odd)
