@@ -18,6 +18,7 @@ from peers import managed, program
 from peers.destinations import echo, serve
 from peers.obfuscated import ObfuscatedClient
 from tests import canary
+from tests.proxy.honest import METRICS
 from tests.proxy.visiting import HELLO, visit, wait_until
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def connect(proxy: Managed, times: int = 1) -> None:
 
 
 def messages(log: Path) -> list[str]:
-    """Return the lines of a log without their times."""
-    return [line.split(" ", 2)[2] for line in log.read_text().splitlines()]
+    """Return the lines of a log without their times, and without what depends on the machine's settings."""
+    return [line.split(" ", 2)[2] for line in log.read_text().splitlines() if METRICS not in line]
 
 
 def clients(log: Path) -> list[str]:
@@ -304,7 +305,7 @@ def test_notices_and_warnings_are_in_tors_log(orport: str) -> None:
     """As LOG lines with tor's names of severities."""
     with bridge(orport, "--max-connections", "10000000") as proxy:
         proxy.child.wait_for_line("stdout", "Starting")
-    warning, start = told_tor(proxy)[:2]
+    warning, start = [line for line in told_tor(proxy) if METRICS not in line][:2]
     assert re.fullmatch('LOG SEVERITY=warning MESSAGE="ulimit -n allows [0-9]+ connections at once, .*"', warning)
     assert re.fullmatch(r'LOG SEVERITY=notice MESSAGE="Starting \(obfsproxy version: .*\)\."', start)
 
@@ -342,5 +343,5 @@ def test_whatever_a_name_holds_a_line_stays_a_line(tmp_path: Path, orport: str, 
     assert log.exists()
     assert all(LINE.fullmatch(line) for line in own_log.read_text().splitlines())
     assert '/a\\n"ü\\x1b\\x/clients.log' in messages(own_log)[0]
-    assert all(re.fullmatch(r'LOG SEVERITY=notice MESSAGE="[ !#-~]*"', line) for line in told_tor(proxy))
+    assert all(re.fullmatch(r'LOG SEVERITY=(notice|warning) MESSAGE="[ !#-~]*"', line) for line in told_tor(proxy))
     assert r"\042\303\274" in told_tor(proxy)[0]

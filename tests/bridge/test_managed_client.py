@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import socket
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,18 +18,17 @@ from peers.arguments import write_arguments
 from peers.child import START_SECONDS
 from peers.destinations import digest, echo, serve, speak_first
 from peers.missing import need
+from tests.networks import in_own_network_if_allowed
 from tests.proxy.test_interop import fetch_megabyte
 from tests.proxy.visiting import HELLO, SECONDS, greet, refuse_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from peers.managed import Managed
 
 ALL = ("dummy", *managed.TRANSPORTS)
-
-_CLONE_NEWNET = 0x40000000
 
 LONG_SECRET = "a = secret; with \\ all that is escaped, ü too, and longer than a username" * 4
 
@@ -70,21 +67,6 @@ def secret_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[st
         managed.server(state, parse_endpoint(address), transports=["obfs2"], environment=environment) as proxy,
     ):
         yield proxy.methods["obfs2"]
-
-
-def in_a_network_of_its_own(story: Callable[[], None]) -> None:
-    """Run a function and the programs that it starts in a network namespace of their own."""
-
-    def run() -> None:
-        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "unshare")
-        story()
-
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            thread.submit(run).result()
-        except PermissionError:
-            pytest.skip("only root can make a network of its own")
 
 
 def free_port() -> int:
@@ -295,8 +277,6 @@ def test_without_an_address_to_come_from_the_kernel_chooses(host: str) -> None:
 
 def test_a_bridge_elsewhere_sees_the_address_to_come_from(tmp_path: Path) -> None:
     """In a network namespace with several addresses the connection comes from the one that is named."""
-    need("iproute2", "ip")
-    need("util-linux", "unshare")
     seen: list[str] = []
 
     def note(connection: socket.socket) -> None:
@@ -305,7 +285,6 @@ def test_a_bridge_elsewhere_sees_the_address_to_come_from(tmp_path: Path) -> Non
     def story() -> None:
         for address in ("198.51.100.7/32", "192.0.2.1/32"):
             subprocess.run(["ip", "address", "add", address, "dev", "lo"], check=True)
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         environment = {"TOR_PT_OUTBOUND_BIND_ADDRESS_V4": "192.0.2.1"}
         with (
             serve(note, "198.51.100.7") as address,
@@ -314,5 +293,5 @@ def test_a_bridge_elsewhere_sees_the_address_to_come_from(tmp_path: Path) -> Non
         ):
             assert connection.recv(1) == b""
 
-    in_a_network_of_its_own(story)
+    in_own_network_if_allowed(story)
     assert seen == ["192.0.2.1"]

@@ -29,6 +29,9 @@ _WARNING = re.compile('LOG SEVERITY=warning MESSAGE="(.*)"')
 EXACT = "--no-safe-logging"
 """With this option the program reports exact numbers, once a minute; else rounded ones, at random moments."""
 
+METRICS = "tcp_no_metrics_save"
+"""The setting of the kernel that the program warns of at its start where it is 0."""
+
 AT_ONCE = 3
 """Visitors of a crowd that connect at the same time: so many may be counted without having received an answer."""
 
@@ -186,9 +189,9 @@ def countries(*logs: Path) -> Counter[str]:
 
 
 def warnings(bridge: Managed) -> list[str]:
-    """Return the messages of the warnings that the program has sent to tor (pt-spec)."""
+    """Return the messages of the warnings that the program has sent to tor (pt-spec), but those of its start."""
     matches = (_WARNING.fullmatch(line) for line in bridge.said())
-    return [match[1] for match in matches if match and EXACT not in match[1]]
+    return [match[1] for match in matches if match and EXACT not in match[1] and METRICS not in match[1]]
 
 
 def resident(pid: int) -> int:

@@ -93,6 +93,8 @@ class Daemon:
 
     def run(self, listening_services: Sequence[ListeningService]) -> None:
         """Serve until something ends the program."""
+        if self.has_heartbeat:
+            process.warn_of_tcp_metrics()
         _log.log(logs.NOTICE, "Starting (%s version: %s).", self.name, __version__)
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             runner.run(_serve(self, listening_services))

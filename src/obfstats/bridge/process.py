@@ -17,6 +17,7 @@ import stat
 import sys
 import threading
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from obfstats.bridge import logs
@@ -35,6 +36,10 @@ SWITCH_INTERVAL = 0.0005
 STDOUT = 1
 
 _PR_SET_DUMPABLE = 4
+
+_NO_METRICS_SAVE = Path("/proc/sys/net/ipv4/tcp_no_metrics_save")
+
+_log = logging.getLogger(__name__)
 
 
 def fill_standard_descriptors() -> None:
@@ -102,6 +107,16 @@ def forbid_core_dumps() -> None:
     most = 1 if hard == resource.RLIM_INFINITY else min(hard, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def warn_of_tcp_metrics() -> None:
+    """Warn where the kernel keeps the address of every client that has left, for any local user to read (tcp(7))."""
+    with contextlib.suppress(OSError):
+        if _NO_METRICS_SAVE.read_bytes().strip() == b"0":
+            _log.warning(
+                "the kernel keeps clients' addresses (ip tcp_metrics): set the sysctl net.ipv4.tcp_no_metrics_save to "
+                "1, see docs/operators.md"
+            )
 
 
 def scrub_error_reports(loop: asyncio.AbstractEventLoop) -> None:
