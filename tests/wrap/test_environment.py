@@ -1,4 +1,4 @@
-"""The program's environment: tor's, with the wrap's extended ORPort in place of tor's."""
+"""The program's environment: tor's, with the wrap's ORPorts in place of tor's."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PORT, COOKIE_FILE = "TOR_PT_EXTENDED_SERVER_PORT", "TOR_PT_AUTH_COOKIE_FILE"
+PLAIN_PORT = "TOR_PT_ORPORT"
 
 
 def variables(said: bytes) -> dict[bytes, bytes]:
@@ -29,13 +30,13 @@ def variables(said: bytes) -> dict[bytes, bytes]:
 
 
 def without_ours(said: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """Leave out the two variables that the wrap sets."""
-    return {name: value for name, value in said.items() if name.decode() not in {PORT, COOKIE_FILE}}
+    """Leave out the three variables that the wrap sets."""
+    return {name: value for name, value in said.items() if name.decode() not in {PORT, COOKIE_FILE, PLAIN_PORT}}
 
 
 @pytest.mark.parametrize("has_extended", [True, False], ids=["with an extended ORPort", "with a plain one"])
-def test_two_variables_are_the_wraps_and_all_others_are_tors(tmp_path: Path, *, has_extended: bool) -> None:
-    """Both are set whatever tor offers; without them a program would not tell its clients' addresses."""
+def test_three_variables_are_the_wraps_and_all_others_are_tors(tmp_path: Path, *, has_extended: bool) -> None:
+    """They are set whatever tor offers; without them a program would not tell its clients' addresses."""
     told = {"LANG": "C", "LC_ALL": "", "ODD": "a=b "}
     if has_extended:
         told |= {PORT: "127.0.0.1:9", COOKIE_FILE: str(tmp_path / "cookie")}
@@ -43,7 +44,8 @@ def test_two_variables_are_the_wraps_and_all_others_are_tors(tmp_path: Path, *, 
     given = {**os.environ, **environment(tmp_path), **told}
     assert without_ours(said) == without_ours({name.encode(): value.encode() for name, value in given.items()})
     assert re.fullmatch(rb"127\.0\.0\.1:[0-9]+", said[PORT.encode()])
-    assert said[PORT.encode()] != b"127.0.0.1:9"
+    assert re.fullmatch(rb"127\.0\.0\.1:[0-9]+", said[PLAIN_PORT.encode()])
+    assert len({b"127.0.0.1:9", said[PORT.encode()], said[PLAIN_PORT.encode()]}) == 3
     assert said[COOKIE_FILE.encode()].startswith(bytes(tmp_path / "pt_state" / "wrap-"))
 
 

@@ -65,7 +65,14 @@ class Heartbeat:
         )
         if self._recorder is None:
             return
-        seconds, connections, addresses = self._recorder.pop_counters()
+        seconds, connections, addresses, uncounted = self._recorder.pop_counters()
+        if uncounted:
+            _log.log(
+                NOTICE,
+                "Heartbeat: During the last %d hour(s) %d connection(s) were passed on and NOT COUNTED.",
+                int(seconds // HOUR),
+                self._formatter.number(uncounted),
+            )
         if addresses:
             _log.log(
                 NOTICE,

@@ -155,6 +155,7 @@ class Publisher:
                 return
             connections = None if waiting.ended is None else waiting.ended.connections
             try:
+                _check_that_all_were_counted(waiting.ended)
                 counts, waiting.files = await self._source.count_interval(interval, connections, waiting.files)
             except IntervalLostError as error:
                 give_up = partial(self._folder.ledger.give_up, interval)
@@ -217,6 +218,12 @@ class Publisher:
         if self._reasons and not reasons:
             _log.log(NOTICE, "%s accepts documents again", self._options.folder)
         self._reasons = set(reasons)
+
+
+def _check_that_all_were_counted(ended: EndedInterval | None) -> None:
+    """Raise IntervalLostError if clients were served that could not be counted."""
+    if ended is not None and ended.uncounted:
+        raise IntervalLostError("clients were served that were not counted: the transport did not say who they are")
 
 
 def _reason(error: OSError | LogFileError | LedgerError) -> str:

@@ -4,7 +4,8 @@
     client  ->  PROGRAM  ->  obfstats wrap  ->  tor  sends bytes to
 
 For the transport, the wrap is tor's extended ORPort; for tor, it is the transport. That is how it learns the clients'
-addresses. In everything else the transport runs as under tor: its environment differs by two variables.
+addresses. For transports that do not use the extended ORPort the wrap is tor's plain one, too: it does not count their
+clients, but it says so. In everything else the transport runs as under tor: its environment differs by three variables.
 
 The transport needs a cookie to connect to the wrap:
 
@@ -39,6 +40,7 @@ from obfstats.lockedfile import LockedFileError, make_folder
 from obfstats.proxy import privacy
 from obfstats.proxy.listener import bound, listen
 from obfstats.proxy.orport import OrPortTarget
+from obfstats.proxy.wrap.carriers import Carriers, can_splice
 from obfstats.proxy.wrap.service import WrapService
 from obfstats.proxy.wrap.session import set_loopback_options
 from obfstats.record import RecordError
@@ -48,6 +50,7 @@ from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
 from obfstats.wire.pluggable import (
     COOKIE_FILE,
     EXTENDED_PORT,
+    ORPORT,
     PluggableError,
     negotiate_version,
     read_orports,
@@ -85,13 +88,14 @@ class _TorSettings:
     Attributes:
         names: the transports that tor asks for.
         state: the folder that may be written to.
-        target: where clients are forwarded.
+        orports: by the variable that names it to the transport, where the clients of each ORPort of the wrap's are
+            forwarded.
         variables: the whole environment.
     """
 
     names: Sequence[str]
     state: Path
-    target: OrPortTarget
+    orports: Mapping[str, OrPortTarget]
     variables: Mapping[str, str]
 
 
@@ -117,9 +121,13 @@ def run_command(given: argparse.Namespace) -> int:
         names = read_servers(os.environ)
         if not names:
             return _exec(program)
-        orport, cookie_file = read_orports(os.environ).choose()
-        target = OrPortTarget([orport], None if cookie_file is None else Path(cookie_file), os.urandom)
-        tor = _TorSettings(names, Path(read_state(os.environ)), target, _inherited_variables())
+        orports = read_orports(os.environ)
+        orport, cookie_file = orports.choose()
+        cookie = None if cookie_file is None else Path(cookie_file)
+        targets = {EXTENDED_PORT: OrPortTarget([orport], cookie, os.urandom)}
+        if orports.orport is not None:
+            targets[ORPORT] = OrPortTarget([orports.orport], None, os.urandom)
+        tor = _TorSettings(names, Path(read_state(os.environ)), targets, _inherited_variables())
     except PluggableError as error:
         process.tell_tor(error.line)
         return 1
@@ -162,15 +170,17 @@ def _start_transport_and_serve(
     cookie = os.urandom(COOKIE_LENGTH)
     with contextlib.ExitStack() as stack:
         try:
-            listening = stack.enter_context(listen(_LOOPBACK))
-            set_loopback_options(listening)
+            listening = {variable: stack.enter_context(listen(_LOOPBACK)) for variable in tor.orports}
+            for each in listening.values():
+                set_loopback_options(each)
         except OSError as error:
             return _refuse_all(tor.names, f"cannot listen on {_LOOPBACK.host}: {error.strerror}")
         try:
             file = stack.enter_context(cookie_file(cookie, tor.state))
         except OSError as error:
             return _refuse_all(tor.names, f"cannot keep a cookie in {tor.state}: {error.strerror}")
-        variables = {**tor.variables, EXTENDED_PORT: str(bound(listening)), COOKIE_FILE: str(file)}
+        places = {variable: str(bound(each)) for variable, each in listening.items()}
+        variables = {**tor.variables, **places, COOKIE_FILE: str(file)}
         try:
             transport = TransportProcess(program, variables, stdout)
         except OSError as error:
@@ -179,12 +189,16 @@ def _start_transport_and_serve(
         process.unblock_stdout()
         # After the program was started, which keeps the limits that tor has set.
         limits = find_limits(options.limits, networks=False, descriptors=_DESCRIPTORS)
-        pipes = descriptors_left(limits) // 2
+        carriers = Carriers(descriptors_left(limits) // 2 if can_splice() else 0)
         context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
         recorder = None if statistics is None else statistics.recorder
-        service = WrapService(context, cookie, tor.target, recorder, max_unfinished=limits.handshakes, max_pipes=pipes)
+        services = []
+        for variable, target in tor.orports.items():
+            known = cookie if variable == EXTENDED_PORT else None
+            service = WrapService(context, known, target, recorder, carriers, max_unfinished=limits.handshakes)
+            services.append(ListeningService(listening[variable], service))
         daemon = Daemon(NAME, context, SystemClock(), statistics, has_heartbeat=True, child=transport)
-        daemon.run([ListeningService(listening, service)])
+        daemon.run(services)
         return transport.status
 
 

@@ -72,11 +72,13 @@ class IntervalCounters(NamedTuple):
         seconds: how much of the interval they cover; 86,400 for one that has ended.
         connections: how many were counted.
         addresses: from how many different addresses; from 1,024 on an estimate with an error of some 3 per cent.
+        uncounted: how many more were served of which no address is known.
     """
 
     seconds: float
     connections: int
     addresses: int
+    uncounted: int = 0
 
 
 class EndedInterval(NamedTuple):
@@ -86,11 +88,14 @@ class EndedInterval(NamedTuple):
         interval: the interval.
         countries: the tables that its addresses were looked up in.
         connections: how many were counted, not rounded. The log may have fewer lines, if the disk refused some.
+        uncounted: how many more were served of which no address is known. If there are any, the interval's numbers are
+            not those of the bridge.
     """
 
     interval: Interval
     countries: Countries
     connections: int
+    uncounted: int
 
 
 class Recorder:
@@ -140,6 +145,7 @@ class Recorder:
         self._sketch = Sketch()
         self._sketch_bound = self._sketch.bound
         self._ended_counters: IntervalCounters | None = None
+        self._uncounted = 0
         self._ended_unwritten: deque[EndedInterval] = deque(maxlen=MAX_ENDED)
         self._clock_was_set = False
         self._warnings: list[str] = []
@@ -242,6 +248,17 @@ class Recorder:
         else:
             buffer.append(f"{country} {hash_hex}")
 
+    def record_uncounted(self) -> None:
+        """Note a client that was served and whose address is not known: this interval lacks it.
+
+        Raises:
+            RecordError: after `close`.
+        """
+        now = self._boot()
+        if now >= self._due:
+            self._check_clocks(now)
+        self._uncounted += 1
+
     def tick(self) -> None:
         """Do what is due: end the interval, write the closing batch, follow a rotated log, try the disk again."""
         if not self._is_open:
@@ -323,7 +340,9 @@ class Recorder:
         """Step 3: the lines that are left are written later; TS steps on."""
         interval = self._running.interval
         self._ended_counters = self._read_counters(INTERVAL_SECONDS)
-        self._ended_unwritten.append(EndedInterval(interval, self.countries, self._batches.connections))
+        self._ended_unwritten.append(
+            EndedInterval(interval, self.countries, self._batches.connections, self._uncounted)
+        )
         self._batches.end_interval(interval, now)
         self._renew()
         self._running.step(now)
@@ -333,12 +352,13 @@ class Recorder:
         self._secret.renew()
         self._sketch.wipe()
         self._sketch_bound = self._sketch.bound
+        self._uncounted = 0
         self.countries = self._next_countries
         self._country_v4, self._country_v6 = self.countries.v4, self.countries.v6
 
     def _read_counters(self, seconds: float) -> IntervalCounters:
         connections = self._batches.connections
-        return IntervalCounters(seconds, connections, min(self._sketch.estimate(), connections))
+        return IntervalCounters(seconds, connections, min(self._sketch.estimate(), connections), self._uncounted)
 
     def _cache_next_check(self, now: float) -> None:
         """Work out when the clocks are checked next, and keep the buffer's capacity where `record` needs it."""

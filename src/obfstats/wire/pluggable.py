@@ -39,6 +39,9 @@ EXTENDED_PORT = "TOR_PT_EXTENDED_SERVER_PORT"
 COOKIE_FILE = "TOR_PT_AUTH_COOKIE_FILE"
 """The variable with the path of its cookie file."""
 
+ORPORT = "TOR_PT_ORPORT"
+"""The variable with the address of the plain ORPort."""
+
 _VERSIONS = "TOR_PT_MANAGED_TRANSPORT_VER"
 _STATE = "TOR_PT_STATE_LOCATION"
 _EXIT_ON_STDIN_CLOSE = "TOR_PT_EXIT_ON_STDIN_CLOSE"
@@ -46,7 +49,6 @@ _SERVER_TRANSPORTS = "TOR_PT_SERVER_TRANSPORTS"
 _CLIENT_TRANSPORTS = "TOR_PT_CLIENT_TRANSPORTS"
 _BIND = "TOR_PT_SERVER_BINDADDR"
 _OPTIONS = "TOR_PT_SERVER_TRANSPORT_OPTIONS"
-_ORPORT = "TOR_PT_ORPORT"
 _PROXY = "TOR_PT_PROXY"
 _OUTBOUND_V4 = "TOR_PT_OUTBOUND_BIND_ADDRESS_V4"
 _OUTBOUND_V6 = "TOR_PT_OUTBOUND_BIND_ADDRESS_V6"
@@ -216,10 +218,10 @@ def read_orports(environment: Mapping[str, str]) -> OrPorts:
     Raises:
         PluggableError: no ORPort is set, or an extended one without its cookie.
     """
-    orport, extended = _read_destination(environment, _ORPORT), _read_destination(environment, EXTENDED_PORT)
+    orport, extended = _read_destination(environment, ORPORT), _read_destination(environment, EXTENDED_PORT)
     cookie_file = environment.get(COOKIE_FILE) or None
     if orport is None and extended is None:
-        raise _error(f"neither {_ORPORT} nor {EXTENDED_PORT} is set")
+        raise _error(f"neither {ORPORT} nor {EXTENDED_PORT} is set")
     if extended is not None and cookie_file is None:
         raise _error(f"{EXTENDED_PORT} is set without {COOKIE_FILE}")
     return OrPorts(orport, extended, cookie_file)

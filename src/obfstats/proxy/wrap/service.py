@@ -2,17 +2,20 @@
 
 A transport sends within milliseconds which client a connection belongs to. A session that takes longer than
 OPENING_DEADLINE, or that is the oldest of too many, is closed, so that new ones always find a slot.
+
+Some transports ignore the extended ORPort and connect to the plain one. The wrap offers them one of those too: their
+clients are served, and every report says that they are not counted. Nothing is published of such an interval.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from obfstats.formats.address import ClientAddress
 from obfstats.formats.logline import UNNAMED_TRANSPORT
 from obfstats.proxy.service import OutcomeLog
-from obfstats.proxy.wrap.carriers import Carriers, can_splice
 from obfstats.proxy.wrap.poll import Poll
 from obfstats.proxy.wrap.session import ExtOrPortSession
 from obfstats.proxy.wrap.tunnel import Tunnel
@@ -25,46 +28,54 @@ if TYPE_CHECKING:
 
     from obfstats.proxy.orport import OrPortTarget
     from obfstats.proxy.service import Context
+    from obfstats.proxy.wrap.carriers import Carriers
     from obfstats.record import Recorder
     from obfstats.wire.extorport import Asked
 
 OPENING_DEADLINE = 10.0
 """Seconds from a transport's connection to tor's OKAY: twice what Go's transports wait for it."""
 
+NOT_COUNTED = "the transport connects to tor's ORPort instead of the extended one, which needs the client's address"
+
 UNKNOWN_CLIENT = ClientAddress.parse("127.0.0.1", 0)
 """The client that tor assumes where a transport sends no address."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class WrapService:
-    """The wrap's only service: each connection tells which transport it belongs to."""
+    """One ORPort of the wrap's: the extended one, where each connection tells whose it is, or the plain one."""
 
     def __init__(
         self,
         context: Context,
-        cookie: bytes,
+        cookie: bytes | None,
         target: OrPortTarget,
         recorder: Recorder | None,
+        carriers: Carriers,
         *,
         max_unfinished: int,
-        max_pipes: int,
     ) -> None:
         """Set up.
 
         Args:
             context: randomness, executor, limits and log format, shared by all services.
-            cookie: what the transport must know.
+            cookie: what the transport must know; None for the plain ORPort, whose clients are not counted.
             target: tor's ORPort.
             recorder: counts clients, or None.
+            carriers: carry the bytes.
             max_unfinished: sessions at once that tor has not accepted yet.
-            max_pipes: how many pipes may carry bytes.
         """
+        self._context = context
         self._outcomes = OutcomeLog("wrap", context.formatter)
         self._destination = context.formatter.address(target.addresses[0])
         self._cookie = cookie
         self._target = target
         self._recorder = recorder
         self._max_unfinished = max_unfinished
-        self._carriers = Carriers(max_pipes if can_splice() else 0)
+        self._carriers = carriers
+        self._uncounted = 0
         # The oldest first.
         self._sessions: dict[ExtOrPortSession, tuple[float, Callable[[], None]]] = {}
         self._tunnels: dict[Tunnel, Callable[[], None]] = {}
@@ -92,8 +103,12 @@ class WrapService:
         session.begin()
 
     def log_summary(self) -> None:
-        """Log what has failed since the last report."""
+        """Log what has failed or was not counted since the last report."""
         self._outcomes.log_summary()
+        if self._uncounted:
+            number = self._context.formatter.number(self._uncounted)
+            _log.warning("%d connection(s) were passed on and NOT COUNTED: %s", number, NOT_COUNTED)
+            self._uncounted = 0
 
     def close_all(self) -> None:
         """Close every connection at once."""
@@ -115,8 +130,11 @@ class WrapService:
             return
         transport = asked.transport or UNNAMED_TRANSPORT
         # Before anything else can happen to the connection: tor has counted it by now.
-        if self._recorder is not None:
+        if self._recorder is not None and self._cookie is not None:
             self._recorder.record_packed(_client_of(asked).packed, transport)
+        elif self._recorder is not None:
+            self._recorder.record_uncounted()
+            self._uncounted += 1
         try:
             session.grant(outcome.early)
         except OSError:

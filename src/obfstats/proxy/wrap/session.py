@@ -10,6 +10,8 @@
 - Nothing goes to tor before the transport has proved that it knows the cookie and sent DONE, and no byte of the
   client's before OKAY.
 - Where tor has no extended ORPort, its plain one is told nothing, and accepts a client by accepting the connection.
+- A session without a cookie is tor's plain ORPort for transports that use that one: it tells nothing and asks nothing.
+  A client speaks first there, so a connection without a byte, as of a port scan, never reaches tor.
 - If anything fails before tor's OKAY, the transport is sent DENY if it has sent DONE, both sides are closed, and no
   client is counted. After OKAY the client is counted even if the transport has disconnected, because tor has counted
   it.
@@ -56,7 +58,7 @@ class ExtOrPortSession:
     def __init__(
         self,
         near: socket.socket,
-        cookie: bytes,
+        cookie: bytes | None,
         target: OrPortTarget,
         poll: Poll,
         on_done: Callable[[ExtOrPortSession, Outcome], None],
@@ -65,7 +67,7 @@ class ExtOrPortSession:
 
         Args:
             near: the socket, not blocking.
-            cookie: what the transport must know.
+            cookie: what the transport must know; None for a plain ORPort.
             target: tor's ORPort.
             poll: reports when sockets are ready.
             on_done: called once, with Granted, or Failed with the reason; with None if the transport has disconnected.
@@ -74,7 +76,7 @@ class ExtOrPortSession:
         self.far: socket.socket | None = None
         self.asked: Asked | None = None
         self.has_unread = False
-        self._server = ExtOrPortServer(cookie, target.random)
+        self._server = None if cookie is None else ExtOrPortServer(cookie, target.random)
         self._client: Machine | None = None
         self._target = target
         self._poll = poll
@@ -83,7 +85,7 @@ class ExtOrPortSession:
     def begin(self) -> None:
         """Send first, as tor does."""
         try:
-            for event in self._server.start():
+            for event in self._server.start() if self._server is not None else ():
                 if isinstance(event, Send):
                     self.near.send(event.data)
         except OSError:
@@ -113,7 +115,7 @@ class ExtOrPortSession:
         Raises:
             OSError: the transport has disconnected, or does not read.
         """
-        answer = self._server.grant() + early
+        answer = (self._server.grant() if self._server is not None else b"") + early
         if self.near.send(answer) < len(answer):
             raise BlockingIOError(errno.EAGAIN, "the transport does not read")
 
@@ -124,7 +126,7 @@ class ExtOrPortSession:
     def close(self, reason: str | None = None) -> None:
         """Close both sides, and send DENY if the transport waits for an answer and there is a reason."""
         self._on_done = None
-        if self.asked is not None and reason is not None:
+        if self.asked is not None and self._server is not None and reason is not None:
             with contextlib.suppress(OSError):
                 self.near.send(self._server.deny())
         self._poll.close_socket(self.near)
@@ -138,7 +140,7 @@ class ExtOrPortSession:
             if events & PEER_ENDED:
                 self._report_outcome(None)
             return
-        match self._read(self.near, self._server, events):
+        match self._await_first_byte() if self._server is None else self._read(self.near, self._server, events):
             case Asked() as asked:
                 self.asked = asked
                 if events & PEER_ENDED:
@@ -147,6 +149,14 @@ class ExtOrPortSession:
                     self._ask_tor(asked)
             case Failed() as failed:
                 self._report_outcome(failed)
+
+    def _await_first_byte(self) -> Asked | None:
+        """Return what a client of a plain ORPort tells, nothing, once it has sent something; it stays unread."""
+        if self.near.recv(1, socket.MSG_PEEK):
+            self.has_unread = True
+            return Asked(None, None, None)
+        self._report_outcome(None)
+        return None
 
     def _read_tor(self, far: socket.socket, events: int) -> None:
         if self._client is None:
