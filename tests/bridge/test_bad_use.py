@@ -69,6 +69,7 @@ def tree(folder: Path) -> list[tuple[str, int, int]]:
         (["--stats-buffer", "0", *SERVE], "'0' is not a number from 1"),
         (["--stats-buffer", "many", *SERVE], "'many' is not a number"),
         (["--stats-columns", "address", *SERVE], "'address' is no column; there are transport and family"),
+        (["--ipv6-prefix", "63", *SERVE], "give a multiple of 8 from 32 to 128, such as 64"),
         (["--max-connections", "-1", *SERVE], "--max-connections"),
         (["--max-handshakes", "0", *SERVE], "'0' is not a number from 1"),
         (["--max-per-network", "none", *SERVE], "'none' is not a number"),

@@ -94,6 +94,7 @@ def test_a_day_becomes_a_document(mode: str, tmp_path: Path) -> None:
     assert document.ip_transports == {"obfs3": 24}
     assert document.ip_country_transports == {("DE", "obfs3"): 16, ("TR", "obfs3"): 8}
     assert document.ip_versions == {"v4": 24, "v6": 0}
+    assert document.ipv6_prefix is None
     assert document.geoip is not None
     assert document.geoip.name == "file"
     expected = {"geoip", "geoip6"} | ({"clients.log"} if mode == "log" else set())
@@ -122,7 +123,7 @@ def test_a_day_that_a_stop_cut_short_is_never_published(tmp_path: Path) -> None:
 def test_a_wrap_publishes_too(tmp_path: Path) -> None:
     """With another transport's program, without a log."""
     public, time = tmp_path / "public", Time(tmp_path)
-    options = ("--publish", str(public), "--aggregate", *managed.countries(tmp_path))
+    options = ("--publish", str(public), "--aggregate", "--ipv6-prefix", "64", *managed.countries(tmp_path))
     with (
         extended.orport(tmp_path) as tor,
         wrapped.server(tmp_path, tor, *options, environment=time.environment) as running,
@@ -132,6 +133,7 @@ def test_a_wrap_publishes_too(tmp_path: Path) -> None:
         end_day(time, lambda: visitors.visit(1, "??"), public, 1)
     (document,) = documents(public)
     assert (document.ips or {})["DE"] == 16
+    assert (document.ipv6_prefix, document.minor) == (64, 1)
     assert list((tmp_path / "pt_state").glob("*.log")) == []
 
 

@@ -68,6 +68,7 @@ def documents(draw: st.DrawFn, *, unknown: bool = True) -> Document:
         ip_country_transports=draw(_numbers(st.tuples(CODES, NAMES), count)),
         geoip=draw(st.none() | sources()),
         geoip6=draw(st.none() | sources()),
+        ipv6_prefix=draw(st.none() | st.sampled_from(range(32, 128, 8))),
         minor=draw(st.none() | st.integers(0, 9999)),
         unknown=tuple(draw(st.lists(UNKNOWN, max_size=3))) if unknown else (),
     )

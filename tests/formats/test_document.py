@@ -71,6 +71,14 @@ def test_every_further_line() -> None:
     assert document.geoip6 == GeoIpSource("iptocc", "3.3.170")
 
 
+def test_a_document_says_that_ipv6_networks_were_counted() -> None:
+    """Before the numbers; without the line they are of whole addresses."""
+    text = TICKETS.replace(b"obfsproxy-ips", b"obfsproxy-ipv6-prefix 64\nobfsproxy-ips")
+    (document,) = read_documents(text)
+    assert document == replace(VALUE, ipv6_prefix=64)
+    assert write_document(document) == text
+
+
 def test_a_day_with_noise() -> None:
     """It has a line for the noise, and numbers may be negative."""
     (document,) = read_documents(NOISY)
@@ -266,6 +274,8 @@ def test_a_family_is_no_transport(name: bytes) -> None:
         pytest.param(END + b"obfsproxy-ip-transports 3=8\n", 2, "not a transport name", id="no name"),
         pytest.param(END + b"obfsproxy-ip-country-transports DE=8\n", 2, "not a transport name", id="country alone"),
         pytest.param(END + b"obfsproxy-noise gauss epsilon=1\n", 2, "unknown kind of noise", id="another noise"),
+        pytest.param(END + b"obfsproxy-ipv6-prefix 128\n", 2, "not a multiple of 8 bits below 128", id="whole"),
+        pytest.param(END + b"obfsproxy-ipv6-prefix 63\n", 2, "not a multiple of 8 bits below 128", id="63 bits"),
         pytest.param(END + b"obfsproxy-geoip iptocc 192.0.2.7\n", 2, "unknown source of countries", id="4 parts"),
     ],
 )

@@ -43,6 +43,7 @@ class Bench:
     buffer: int = 100
     columns: Sequence[Column] = ()
     delay: float = 300.0
+    ipv6_prefix: int = 128
     geoip: Countries = field(default_factory=countries)
     clock: MovedClock = field(default_factory=MovedClock)
     warnings: list[str] = field(default_factory=list)
@@ -57,6 +58,7 @@ class Bench:
             draw_delay=lambda: self.delay,
             buffer=self.buffer,
             columns=self.columns,
+            ipv6_prefix=self.ipv6_prefix,
         )
 
     def lines(self) -> list[str]:

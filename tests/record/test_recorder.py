@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from obfstats.formats.address import pack_address
 from obfstats.formats.logline import LINE_LENGTH, parse_line
 from obfstats.record import Recorder, RecordError
 from obfstats.record.journal import Journal
@@ -322,6 +323,21 @@ def test_ipv4_mapped_ipv6_is_ipv4(tmp_path: Path) -> None:
     bench.recorder.record("192.0.2.7")
     assert len(set(bench.lines())) == 1
     assert bench.lines()[0].endswith(" v4")
+
+
+def test_ipv6_networks_may_be_counted_as_clients(tmp_path: Path) -> None:
+    """With a prefix of 64 bits addresses of one /64 are one client, and of one country; families stay, IPv4 too."""
+    bench = Bench(tmp_path / "clients.log", buffer=1, ipv6_prefix=64, columns=("family",))
+    for address in ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", "2001:db8:0:1::1", "2001:db8:0:1::"):
+        bench.recorder.record(address)
+    for address in ("192.0.2.1", "192.0.2.2", "::ffff:192.0.2.1", "192.0.2.1"):
+        bench.recorder.record(address)
+    # With a buffer of one line the last one is still in memory.
+    lines = sorted(line[20:] for line in bench.lines())
+    secret = secret_of(bench.recorder)
+    networks = [hash_address(pack_address(network), secret) for network in ("2001:db8::", "2001:db8:0:1::")]
+    clients = [hash_address(pack_address(f"192.0.2.{n}"), secret) for n in (1, 2, 1)]
+    assert lines == sorted([f"jp {one} v6" for one in networks * 2] + [f"de {one} v4" for one in clients])
 
 
 def test_ipv6_counts_by_the_whole_address(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from obfstats import __version__
 from obfstats.commandline import Command, Parser, argument_type, positive_number
+from obfstats.formats.address import WHOLE_IPV6
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
-from obfstats.publish.commands import add_document, add_epsilon, add_geoip
+from obfstats.publish.commands import add_document, add_epsilon, add_geoip, add_ipv6_prefix
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class StatisticsOptions:
         columns: further columns of the log.
         geoip: a file in the format of tor's geoip, or None.
         geoip6: the same for IPv6.
+        ipv6_prefix: bits of an IPv6 address that tell clients apart.
         publish: what is published while the program runs; None for nothing.
     """
 
@@ -114,6 +116,7 @@ class StatisticsOptions:
     columns: tuple[Column, ...]
     geoip: Path | None
     geoip6: Path | None
+    ipv6_prefix: int = WHOLE_IPV6
     publish: PublishOptions | None = None
 
 
@@ -359,6 +362,7 @@ def _add_statistics(parser: argparse.ArgumentParser) -> None:
         help="further columns: transport, family, or both with a comma",
     )
     add_geoip(group)
+    add_ipv6_prefix(group, "count IPv6 networks of N bits, not addresses, for example 64 (default: 128, as tor does)")
     group.add_argument(
         "--data-dir",
         type=Path,
@@ -415,6 +419,7 @@ def _read_statistics(given: argparse.Namespace) -> StatisticsOptions:
         columns=given.stats_columns,
         geoip=given.geoip,
         geoip6=given.geoip6,
+        ipv6_prefix=given.ipv6_prefix,
         publish=_read_publish(given),
     )
 

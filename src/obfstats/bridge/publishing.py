@@ -170,7 +170,9 @@ class Publisher:
         """Round the numbers, or draw noise."""
         options, countries = self._options, None if ended is None else ended.countries
         geoip_sources = () if countries is None else countries.geoip_sources
-        heading = DocumentOptions(options.fingerprint, options.extended, *geoip_sources)
+        heading = DocumentOptions(
+            options.fingerprint, options.extended, *geoip_sources, ipv6_prefix=self._recorder.ipv6_prefix
+        )
         if options.epsilon is None:
             return rounded_document(counts, heading)
         codes = (countries or self._recorder.countries).codes or ()

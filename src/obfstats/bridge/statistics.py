@@ -102,6 +102,7 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
         geoip6=options.geoip6,
         buffer=options.buffer,
         columns=options.columns,
+        ipv6_prefix=options.ipv6_prefix,
         make_folder=options.log is None,
         clock=clock,
     )

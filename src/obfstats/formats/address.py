@@ -12,6 +12,9 @@ from typing import Literal, TypeAlias
 Family: TypeAlias = Literal["v4", "v6"]
 """Address family, as the log and Tor's `bridge-ip-versions` name it."""
 
+WHOLE_IPV6 = 128
+"""Bits of an IPv6 address. Clients are told apart by all of them, or by as many as `--ipv6-prefix` says."""
+
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 

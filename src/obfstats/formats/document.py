@@ -51,6 +51,7 @@ _NUMBER = re.compile(r"0|-?[1-9][0-9]{0,11}")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]|\?\?")
 _FAMILY = re.compile(r"v[46]")
 _NOISE = re.compile(rf"{NOISE_METHOD}((?:0|[1-9][0-9]{{0,5}})(?:\.[0-9]{{1,6}})?)")
+_IPV6_PREFIX = re.compile("32|40|48|56|64|72|80|88|96|104|112|120")
 # A version of four parts would read as an IPv4 address.
 _GEOIP = re.compile(r"(tor|file) ([0-9A-Fa-f]{40})|(iptocc) ([0-9]{1,9}(?:\.[0-9]{1,9}){0,2})")
 
@@ -102,6 +103,7 @@ class Document:
         ip_country_transports: different addresses by (upper-case country code, transport).
         geoip: where the countries of IPv4 addresses come from.
         geoip6: the same for IPv6.
+        ipv6_prefix: bits of an IPv6 address that told clients apart; None where they were whole addresses (128).
         minor: minor version, as in `@type obfsproxy-stats 1.0`; None without that line, which means 0.
         unknown: lines of a later version, in their order, without their newlines.
     """
@@ -117,6 +119,7 @@ class Document:
     ip_country_transports: Mapping[tuple[str, str], int] | None = None
     geoip: GeoIpSource | None = None
     geoip6: GeoIpSource | None = None
+    ipv6_prefix: int | None = None
     minor: int | None = None
     unknown: tuple[str, ...] = ()
 
@@ -319,6 +322,10 @@ def _read_epsilon(text: str) -> str:
     return epsilon
 
 
+def _read_ipv6_prefix(text: str) -> int:
+    return int(_match(_IPV6_PREFIX, text, "not a multiple of 8 bits below 128")[0])
+
+
 def _read_geoip(text: str) -> GeoIpSource:
     match = _match(_GEOIP, text, "unknown source of countries")
     return GeoIpSource(match[3], match[4]) if match[3] else GeoIpSource(match[1], match[2].upper())
@@ -370,6 +377,7 @@ LINES = {
     "hashed-fingerprint": LineGrammar("fingerprint", _read_fingerprint, str, is_heading=True),
     "obfsproxy-stats-end": LineGrammar("end", _read_end, _write_end, is_heading=True),
     "obfsproxy-noise": LineGrammar("epsilon", _read_epsilon, lambda epsilon: f"{NOISE_METHOD}{epsilon}"),
+    "obfsproxy-ipv6-prefix": LineGrammar("ipv6_prefix", _read_ipv6_prefix, str),
     "obfsproxy-ips": _numbers_line("ips", _read_code),
     "obfsproxy-reqs": _numbers_line("requests", _read_code),
     "obfsproxy-ip-versions": _numbers_line("ip_versions", _read_family),

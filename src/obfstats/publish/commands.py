@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.commandline import Command, argument_type, load
+from obfstats.formats.address import WHOLE_IPV6
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +19,7 @@ TABLES = "tables"
 CONVERT_LEDGER_NAME = ".obfstats.ledger"
 """A hidden file, so that no pattern of logs matches it."""
 
+_IPV6_PREFIXES = tuple(str(bits) for bits in range(32, 129, 8))
 _MAX_OFFSET = timedelta(hours=14)
 _FORMAT_HELP = "ticket: one document an interval (docs/document.md); tor: the lines that tor writes of its own clients"
 
@@ -38,6 +40,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         help=f"what to print: tables: the ticket's two (the default); {_FORMAT_HELP}; json, csv: the same for programs",
     )
     add_document(parser)
+    add_ipv6_prefix(parser, "the bridge's --ipv6-prefix, if it has one: documents say so")
     parser.add_argument(
         "--all", action="store_true", help="include intervals that are not over yet: to look at, not to publish"
     )
@@ -127,10 +130,23 @@ def add_epsilon(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
     )
 
 
+def add_ipv6_prefix(parser: argparse.ArgumentParser | argparse._ArgumentGroup, purpose: str) -> None:
+    """Add the option for IPv6 networks."""
+    parser.add_argument(
+        "--ipv6-prefix", type=argument_type(_parse_ipv6_prefix), default=WHOLE_IPV6, metavar="N", help=purpose
+    )
+
+
 def add_geoip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the options for GeoIP files."""
     parser.add_argument("--geoip", type=Path, metavar="FILE", help="countries of IPv4, in the format of tor's geoip")
     parser.add_argument("--geoip6", type=Path, metavar="FILE", help="countries of IPv6, in the format of tor's geoip6")
+
+
+def _parse_ipv6_prefix(text: str) -> int:
+    if text not in _IPV6_PREFIXES:
+        raise ValueError(f"give a multiple of 8 from {_IPV6_PREFIXES[0]} to {_IPV6_PREFIXES[-1]}, such as 64")
+    return int(text)
 
 
 def _parse_time(text: str) -> object:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
+from obfstats.formats.address import WHOLE_IPV6
 from obfstats.progress import show_progress
 from obfstats.publish import plain
 from obfstats.publish.commands import CONVERT_LEDGER_NAME, TABLES
@@ -73,6 +74,8 @@ def _check_options(options: argparse.Namespace) -> None:
     for option in ("fingerprint", "extended", "epsilon"):
         if getattr(options, option):
             raise UsageError(f"--{option} goes with documents: --format ticket, json or csv")
+    if options.ipv6_prefix != WHOLE_IPV6:
+        raise UsageError("--ipv6-prefix goes with documents: --format ticket, json or csv")
     if options.keep_partial and options.format == TABLES:
         raise UsageError("--keep-partial goes with another --format: tables do not state the length of an interval")
 
@@ -88,7 +91,7 @@ def _choose_output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output
         geoip_sources, codes = open_geoip(options.geoip, options.geoip6)
     geoip = geoip_sources[0] if options.geoip else None
     geoip6 = geoip_sources[1] if options.geoip6 else None
-    document = DocumentOptions(options.fingerprint, options.extended, geoip, geoip6)
+    document = DocumentOptions(options.fingerprint, options.extended, geoip, geoip6, ipv6_prefix=options.ipv6_prefix)
     if not options.epsilon:
         return Output(options.format, document)
     if codes is None:

@@ -8,10 +8,11 @@ the different addresses by country and no other number: each further number woul
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from typing import TYPE_CHECKING, TypeVar
 
+from obfstats.formats.address import WHOLE_IPV6
 from obfstats.formats.counts import round_up
 from obfstats.formats.document import Document, DocumentError, write_document
 from obfstats.formats.interval import format_time
@@ -41,12 +42,14 @@ class DocumentOptions:
         extended: whether to add the lines that the ticket's document does not have.
         geoip: where the countries of IPv4 addresses come from, if known.
         geoip6: the same for IPv6.
+        ipv6_prefix: bits of an IPv6 address that told clients apart.
     """
 
     fingerprint: str | None = None
     extended: bool = False
     geoip: GeoIpSource | None = None
     geoip6: GeoIpSource | None = None
+    ipv6_prefix: int = field(default=WHOLE_IPV6, kw_only=True)
 
 
 def hash_fingerprint(fingerprint: str) -> str:
@@ -132,13 +135,15 @@ def write_within_limit(document: Document, warn: Callable[[str], None]) -> bytes
 
 def _empty_document(counts: Counts, options: DocumentOptions) -> Document:
     """Make an interval's document without numbers."""
+    has_prefix = options.ipv6_prefix != WHOLE_IPV6
     return Document(
         end=format_time(counts.interval.end),
         seconds=counts.interval.seconds,
         fingerprint=options.fingerprint,
         geoip=options.geoip if options.extended else None,
         geoip6=options.geoip6 if options.extended else None,
-        minor=0 if options.extended else None,
+        ipv6_prefix=options.ipv6_prefix if has_prefix else None,
+        minor=1 if has_prefix else 0 if options.extended else None,
     )
 
 

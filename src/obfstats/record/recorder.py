@@ -17,6 +17,8 @@ Rules:
 - The counters for the operator (`pop_counters`) begin anew with every S, and the hashes they were counted from are
   wiped.
 - Countries change with the interval, never within it: an address has one country as long as it has one hash.
+- A client that has a whole IPv6 network can be 2^64 addresses. tor counts each; with `ipv6_prefix` the rest of the
+  address is set to zero before anything is looked up or hashed.
 - `close` writes nothing and wipes S (step 6, decision 6).
 - Disks, clocks and addresses never make `record` and `tick` raise. One thread at a time may call.
 """
@@ -32,7 +34,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from obfstats.formats.address import Family, pack_address
+from obfstats.formats.address import WHOLE_IPV6, Family, pack_address
 from obfstats.formats.interval import INTERVAL_SECONDS, Interval
 from obfstats.formats.logline import (
     PLAIN_TRANSPORT,
@@ -104,6 +106,7 @@ class Recorder:
     Attributes:
         store: where batches go: a journal, or an aggregate in memory.
         countries: the tables in use.
+        ipv6_prefix: bits of an IPv6 address that tell clients apart.
         unreadable: how often `record` was called with text that is no address; those are not counted.
     """
 
@@ -117,6 +120,7 @@ class Recorder:
         draw_delay: Callable[[], float] | None = None,
         buffer: int = DEFAULT_BUFFER,
         columns: Sequence[Column] = (),
+        ipv6_prefix: int = WHOLE_IPV6,
     ) -> None:
         """Begin the first interval (step 1).
 
@@ -129,6 +133,7 @@ class Recorder:
                 interval is dated back after the clock was set; the kernel's randomness if None.
             buffer: capacity in lines, at least 1.
             columns: the further columns of each line.
+            ipv6_prefix: bits of an IPv6 address that tell clients apart, a multiple of 8.
         """
         self.store = store
         self.countries = self._next_countries = countries
@@ -140,6 +145,8 @@ class Recorder:
         self._boot = self._clock.boot
         self._draw_delay = draw_delay or partial(SystemRandom().uniform, 0.0, CLOSING_DELAY)
         self._columns = frozenset(columns)
+        self.ipv6_prefix = ipv6_prefix
+        self._prefix_bytes, self._prefix_end = ipv6_prefix // 8, bytes(16 - ipv6_prefix // 8)
         self._batches = Batches(store.append, buffer, self._draw_delay)
         self._buffer = self._batches.buffer
         self._sketch = Sketch()
@@ -164,6 +171,7 @@ class Recorder:
         geoip6: str | Path | None = None,
         buffer: int = DEFAULT_BUFFER,
         columns: Sequence[Column] = (),
+        ipv6_prefix: int = WHOLE_IPV6,
         make_folder: bool = False,
         clock: Clock | None = None,
     ) -> Recorder:
@@ -175,6 +183,7 @@ class Recorder:
             geoip6: the same for IPv6.
             buffer: lines held before a batch is written, at least 1.
             columns: further columns of each line; in memory all of them are counted.
+            ipv6_prefix: bits of an IPv6 address that tell clients apart: a multiple of 8, from 32 to 128.
             make_folder: create the log's folder, for its owner alone, if it does not exist.
             clock: the clocks; the machine's own if None.
 
@@ -197,7 +206,9 @@ class Recorder:
         if not secret.locked:
             _log.warning("the kernel does not lock memory (ulimit -l): the secret could reach a swap file")
         further = COLUMNS if path is None else columns
-        recorder = cls(store, countries, secret=secret, clock=clock, buffer=buffer, columns=further)
+        recorder = cls(
+            store, countries, secret=secret, clock=clock, buffer=buffer, columns=further, ipv6_prefix=ipv6_prefix
+        )
         recorder._warnings = warnings
         return recorder
 
@@ -234,7 +245,12 @@ class Recorder:
         if now >= self._due:
             self._check_clocks(now)
         is_v4 = len(packed) == 4
-        country = self._country_v4(packed) if is_v4 else self._country_v6(packed)
+        if is_v4:
+            country = self._country_v4(packed)
+        else:
+            if self._prefix_end:
+                packed = packed[: self._prefix_bytes] + self._prefix_end
+            country = self._country_v6(packed)
         buffer = self._buffer
         if len(buffer) >= self._capacity:
             self._batches.write_full(self._running.interval, now)

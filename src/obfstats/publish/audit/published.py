@@ -78,7 +78,7 @@ def audit_documents(lines: Iterable[bytes], now: datetime, *, is_tor: bool) -> l
     intervals = []
     for document in _read_documents(lines, TOR_KEYWORDS if is_tor else KEYWORDS, unexpected):
         end = _timestamp(document.end)
-        values = replace(document, fingerprint=None, geoip=None, geoip6=None, minor=None)
+        values = replace(document, fingerprint=None, geoip=None, geoip6=None, ipv6_prefix=None, minor=None)
         digest = blake2b(write_document(values), digest_size=16).digest()
         intervals.append(
             _PublishedInterval(
