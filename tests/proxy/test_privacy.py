@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import platform
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +15,11 @@ import pytest
 
 from obfstats.bridge import process
 from obfstats.proxy.privacy import describe_error
+from peers import extended, managed
 from peers.program import obfsproxy
 from tests import canary
+from tests.proxy.honest import Visitors, receive_hello
+from tests.record.remains import mapped
 
 # Makes every kind of mistake there is, with an address in each, under the program's own precautions.
 MISTAKEN_PROCESS = """
@@ -99,3 +104,25 @@ def test_the_running_program_leaves_no_core_and_is_not_dumpable(tmp_path: Path) 
     # One byte is less than a core has; with none the kernel would still hand it to a program, where one is set.
     assert core[4:6] in (["0", "0"], ["1", "1"])
     assert any({"lo", "dd", "dc"} <= set(line.split()) for line in mapped.splitlines() if line.startswith("VmFlags"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that is not dumpable")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc overwrites freed memory on request")
+def test_addresses_of_clients_that_have_left_are_not_in_memory(tmp_path: Path) -> None:
+    """Of 30 that left together, after 10 others came one after the other; Python's small objects may keep some."""
+    with (
+        extended.orport(tmp_path) as tor,
+        managed.server(tmp_path / "state", tor, argv=managed.SILENT, transports=["obfs3"]) as bridge,
+    ):
+        visitors = Visitors(bridge.methods["obfs3"])
+        addresses = [canary.address() for _ in range(30)]
+        clients = [visitors.send_hello(source=address) for address in addresses]
+        for client in clients:
+            receive_hello(client)
+        for client in clients:
+            client.close()
+        visitors.visit(10)
+        contents = list(mapped(bridge.child.pid))
+    forms = [(address.encode(), socket.inet_aton(address)) for address in addresses]
+    found = sum(any(form in content for content in contents for form in each) for each in forms)
+    assert found < len(addresses) / 2

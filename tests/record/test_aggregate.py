@@ -21,9 +21,10 @@ from obfstats.publish.logfiles import find
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.pages import Pages
 from obfstats.record.recorder import Recorder
+from obfstats.record.secret import Secret
 from peers.clocks import DAY, MovedClock
 from tests.record.remains import mapped
-from tests.record.surroundings import Bench, countries
+from tests.record.surroundings import Bench, countries, hash_address
 
 if TYPE_CHECKING:
     from obfstats.formats.counts import Counts
@@ -192,6 +193,37 @@ def test_what_was_counted_is_wiped_from_a_living_process(way: str) -> None:
         process.stdin.close()
         assert process.wait(10) == 0
     assert (len(kept), before, after) == (20, 20, 0)
+
+
+# A process that counts clients in memory, tells its secret, wipes what it has counted, and stays alive.
+WIPED_PROCESS = """
+import os, sys
+from obfstats.record import Recorder
+recorder = Recorder.open(None)
+os.write(1, bytes(recorder._secret._key))
+for number in range(200):
+    recorder.record(f"198.51.100.{number}", "obfs3")
+recorder.close()
+os.write(1, b"\\n")
+sys.stdin.readline()
+"""
+
+
+def test_no_text_of_a_hash_is_left_in_freed_memory() -> None:
+    """Each line is counted when the next one arrives, and its memory reused at once: only the last text or two stay."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WIPED_PROCESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        secret = process.stdout.read(Secret.SIZE)
+        assert process.stdout.readline() == b"\n"
+        last = [bytes((198, 51, 100, number)) for number in range(150, 200)]
+        texts = [hash_address(packed, secret).encode("ascii") for packed in last]
+        found = found_in_memory(process.pid, texts)
+        process.stdin.close()
+        assert process.wait(10) == 0
+    assert found <= 3
 
 
 def found_in_memory(pid: int, needles: list[bytes]) -> int:

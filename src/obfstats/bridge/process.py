@@ -36,6 +36,7 @@ SWITCH_INTERVAL = 0.0005
 STDOUT = 1
 
 _PR_SET_DUMPABLE = 4
+_M_PERTURB = -6
 
 _NO_METRICS_SAVE = Path("/proc/sys/net/ipv4/tcp_no_metrics_save")
 
@@ -90,6 +91,7 @@ def set_up(options: LogOptions, *, has_terminal: bool) -> None:
         LockedFileError: if the log's file cannot be used.
     """
     forbid_core_dumps()
+    overwrite_freed_memory()
     sys.setswitchinterval(SWITCH_INTERVAL)
     logs.set_up(options.severity)
     if not options.enabled:
@@ -107,6 +109,15 @@ def forbid_core_dumps() -> None:
     most = 1 if hard == resource.RLIM_INFINITY else min(hard, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def overwrite_freed_memory() -> None:
+    """Have the C library overwrite memory when it is freed (mallopt(3)), because uvloop's connections embed addresses.
+
+    Only glibc can do that. Python's small objects have another allocator, which does not overwrite their memory.
+    """
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_PERTURB, 0xFF)
 
 
 def warn_of_tcp_metrics() -> None:

@@ -206,6 +206,9 @@ class Recorder:
         if not secret.locked:
             _log.warning("the kernel does not lock memory (ulimit -l): the secret could reach a swap file")
         further = COLUMNS if path is None else columns
+        if path is None:
+            # Nothing is written, so there is no order to hide: each line is counted soon, and its text freed.
+            buffer = 1
         recorder = cls(
             store, countries, secret=secret, clock=clock, buffer=buffer, columns=further, ipv6_prefix=ipv6_prefix
         )
