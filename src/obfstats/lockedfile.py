@@ -113,6 +113,10 @@ class LockedFile:
         """Take access from all but the owner; see the function `make_private`."""
         return make_private(self.descriptor, self.path)
 
+    def unlock(self) -> None:
+        """Let other programs lock the file."""
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
     def is_in_place(self) -> bool:
         """Tell whether the path still leads to this file, and not to another one, a link or nothing.
 

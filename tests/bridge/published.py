@@ -51,6 +51,11 @@ class Bridge:
         return self.home / "clients.log"
 
     @property
+    def ledger(self) -> Path:
+        """The ledger: beside the log, if there is one."""
+        return self.folder / ".ledger" if self.aggregate else self.home / ".clients.log.ledger"
+
+    @property
     def folder(self) -> Path:
         """Where documents are."""
         return self.home / "public"
@@ -86,7 +91,7 @@ class Bridge:
     def stop(self) -> None:
         """End it."""
         self.recorder.close()
-        self.publisher._folder.ledger.close()
+        self.publisher._folder.close()
 
     def visit(self, number: int, network: str = "192.0.2", transport: str = "obfs3") -> None:
         """Record so many clients."""

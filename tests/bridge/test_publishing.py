@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from obfstats.bridge.interval_sources import MemorySource
 from obfstats.bridge.publishing import Publisher
 from obfstats.publish.intervals import Selection
 from obfstats.publish.making_documents import DocumentOptions
-from obfstats.publish.render import Output
+from obfstats.publish.render import NoiseOptions, Output
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.errors import RecordError
 from obfstats.record.recorder import Recorder
@@ -48,6 +49,45 @@ def test_an_interval_is_published_when_its_last_line_is_written(bridge: Bridge) 
     assert (bridge.folder / FIRST).read_text() == converted.text
 
 
+def test_what_the_bridge_has_published_is_converted_in_the_same_form_only(bridge: Bridge) -> None:
+    """While the bridge runs; the ledger is beside the log."""
+    bridge.visit(10)
+    bridge.end_day()
+    for output in (None, Output("tor"), Output("ticket")):
+        result = made(bridge.log, selection=Selection(NOW), output=output)
+        assert "16" not in result.text
+        assert ["released in another form" in warning for warning in result.warnings] == [True]
+    extended = Output("ticket", DocumentOptions(extended=True))
+    assert made(bridge.log, selection=Selection(NOW), output=extended).text == (bridge.folder / FIRST).read_text()
+
+
+def test_what_the_bridge_has_published_with_noise_is_not_converted(tmp_path: Path) -> None:
+    """In no form, and not again with noise."""
+    bridge = Bridge(tmp_path, epsilon=Fraction(1, 2))
+    bridge.visit(10)
+    bridge.end_day()
+    noise = NoiseOptions(Fraction(1, 2), ["??", "de"])
+    for output in (None, Output("tor"), Output("ticket"), Output("json", noise=noise)):
+        result = made(bridge.log, selection=Selection(NOW), output=output)
+        assert ["records that it was released before" in warning for warning in result.warnings] == [True]
+
+
+def test_what_convert_has_printed_is_not_published(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """The operator was faster: while the folder accepted nothing, the interval was converted."""
+    bridge.visit(10)
+    bridge.block()
+    bridge.end_day()
+    assert "DE=16" in made(bridge.log, selection=Selection(NOW), output=Output("ticket")).text
+    bridge.unblock()
+    bridge.tick(601)
+    bridge.tick(601)
+    assert bridge.names() == []
+    assert "is not published: one with the same start has been" in caplog.text
+    bridge.visit(10)
+    bridge.end_day()
+    assert bridge.names() == [SECOND]
+
+
 def test_the_longest_line_is_counted(bridge: Bridge) -> None:
     """A transport's name of 32 letters and both columns make a line of a hundred bytes."""
     bridge.visit(9, transport="t" * 32)
@@ -65,7 +105,7 @@ def test_others_may_read_documents_and_nothing_else(bridge: Bridge) -> None:
     finally:
         os.umask(before)
     assert (bridge.folder / FIRST).stat().st_mode & 0o777 == 0o644
-    assert (bridge.folder / ".ledger").stat().st_mode & 0o777 == 0o600
+    assert bridge.ledger.stat().st_mode & 0o777 == 0o600
     assert bridge.log.stat().st_mode & 0o777 == 0o600
 
 
@@ -87,7 +127,7 @@ def test_an_interval_that_ended_before_a_restart_is_published_after_it(bridge: B
     bridge.visit(9)
     bridge.block()
     bridge.end_day()
-    assert (bridge.folder / ".ledger").read_text() == "2012-02-07 14:01:04 (86400 s) over (files: 1)\n"
+    assert bridge.ledger.read_text() == "2012-02-07 14:01:04 (86400 s) over (files: 1)\n"
     bridge.stop()
     bridge.start()
     bridge.unblock()

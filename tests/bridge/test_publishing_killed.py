@@ -34,14 +34,14 @@ def test_whatever_is_known_to_be_over_is_published_once(left_behind: list[Path])
     """With all its clients; a published document stays unchanged, and a later day is published."""
     for home in left_behind:
         out = documents(home)
-        ledger = (home / "public" / ".ledger").read_text()
+        ledger = (home / ".clients.log.ledger").read_text()
         go_on(home)
         for name, day, requests in ((FIRST, "2012-02-07", 16), (SECOND, "2012-02-08", 8)):
             is_over = f"{day} 14:01:04 (86400 s) over (files: 1)\n" in ledger
             wanted = f"obfsproxy-reqs DE={requests}\n".encode()
             assert (name in documents(home)) == is_over, home.name
             assert documents(home).get(name, wanted).count(wanted) == 1, home.name
-            released = (home / "public" / ".ledger").read_text().count(f"{day} 14:01:04 (86400 s) released")
+            released = (home / ".clients.log.ledger").read_text().count(f"{day} 14:01:04 (86400 s) released")
             assert released == is_over, home.name
         assert out.items() <= documents(home).items()
         assert LATER in documents(home)

@@ -66,7 +66,7 @@ def test_an_earlier_programs_interval_without_a_line_is_given_up(bridge: Bridge)
     bridge.start()
     bridge.tick(31)
     assert bridge.names() == []
-    assert (bridge.folder / ".ledger").read_text().endswith(" given up\n")
+    assert bridge.ledger.read_text().endswith(" given up\n")
 
 
 def test_a_rotated_file_that_goes_while_nobody_runs_is_missed(bridge: Bridge) -> None:
@@ -78,14 +78,14 @@ def test_a_rotated_file_that_goes_while_nobody_runs_is_missed(bridge: Bridge) ->
     bridge.visit(9)
     bridge.block()
     bridge.end_day()
-    assert (bridge.folder / ".ledger").read_text() == "2012-02-07 14:01:04 (86400 s) over (files: 2)\n"
+    assert bridge.ledger.read_text() == "2012-02-07 14:01:04 (86400 s) over (files: 2)\n"
     bridge.stop()
     bridge.unblock()
     rotated.unlink()
     bridge.start()
     bridge.tick(31)
     assert bridge.names() == []
-    assert (bridge.folder / ".ledger").read_text().endswith(" given up\n")
+    assert bridge.ledger.read_text().endswith(" given up\n")
 
 
 def test_a_copy_that_comes_while_nobody_runs_is_not_counted(bridge: Bridge) -> None:
@@ -217,7 +217,7 @@ def test_after_a_power_failure_nothing_is_missing_that_a_ledger_knows_of(
     with monkeypatch.context() as watched:
         watched.setattr(os, "fsync", sync)
         bridge.tick(301)
-    ledger, hidden = "public/.ledger", f"public/.{FIRST}.new"
+    ledger, hidden = ".clients.log.ledger", f"public/.{FIRST}.new"
     assert synced == ["clients.log", ".", ledger, hidden, "public", ledger, "public", ".clients.log.new"]
 
 

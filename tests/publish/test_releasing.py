@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import tempfile
+from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from obfstats.formats.document import Document, read_documents
-from obfstats.publish.making_documents import write_within_limit
+from obfstats.publish.intervals import Selection
+from obfstats.publish.making_documents import DocumentOptions, write_within_limit
+from obfstats.publish.render import NoiseOptions, Output
 from peers.program import OBFSTATS
+from tests.publish.converting import NOW, made
 from tests.publish.logs import line
 from tests.publish.programs import run
 
 if TYPE_CHECKING:
-    import subprocess
-    from pathlib import Path
+    from collections.abc import Iterator
 
 LOG = b"".join(line("2012-02-09 09:22:04", client=client) for client in range(20))
-LEDGER = ".obfstats.ledger"
+LEDGER = ".clients.log.ledger"
+DAY = "2012-02-09 09:22:04"
 
 
 @pytest.fixture
@@ -52,7 +60,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_a_second_release_is_refused(countries: list[str], log: Path) -> None:
-    """And reported, with the ledger's name; the log can still be converted with everything else beside it."""
+    """And reported, with the ledger's name."""
     assert intervals(release(countries, log)) == 1
     again = release(countries, log)
     assert intervals(again) == 0
@@ -60,8 +68,123 @@ def test_a_second_release_is_refused(countries: list[str], log: Path) -> None:
         "obfstats convert: the interval from 2012-02-09 09:22:04 is left out: "
         f"{log.parent / LEDGER} records that it was released before\n"
     )
-    rounded = run([OBFSTATS, "convert", "--format", "ticket", f"{log}*"])
-    assert (rounded.returncode, rounded.stderr) == (0, b"")
+
+
+TICKET, EXTENDED = Output(), Output(options=DocumentOptions(extended=True))
+ROUNDED_FORMS = (None, TICKET, EXTENDED, Output("tor"), Output("json"), Output("csv"))
+DOCUMENTS = (TICKET, Output("json"), Output("csv"))
+TO_LOOK_AT = Selection(NOW, unfinished=True)
+
+
+def convert(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Convert logs, rounded."""
+    return run([OBFSTATS, "convert", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("form", ROUNDED_FORMS)
+def test_what_was_released_with_noise_is_never_printed_rounded(form: Output | None, log: Path) -> None:
+    """In no form, and not to look at either: noise beside the rounded number is no noise."""
+    assert "DE=" in made(log, output=Output(noise=NoiseOptions(Fraction(1, 2), ["??", "de"]))).text
+    for selection in (None, TO_LOOK_AT):
+        result = made(log, selection=selection, output=form)
+        assert result.status == 0
+        assert "8" not in result.text
+        assert "24" not in result.text
+        assert result.warnings == [
+            f"the interval from {DAY} is left out: {log.parent / LEDGER} records that it was released before"
+        ]
+
+
+@pytest.mark.parametrize("form", ROUNDED_FORMS)
+def test_what_was_printed_rounded_is_printed_again_in_the_same_form_only(form: Output | None, log: Path) -> None:
+    """Ticket, json and csv have the same numbers; two other forms can be subtracted from each other."""
+    first = made(log, output=form)
+    assert "24" in first.text
+    assert (log.parent / LEDGER).stat().st_mode & 0o777 == 0o600
+    for other in ROUNDED_FORMS:
+        again = made(log, output=other)
+        is_same = other == form or (other in DOCUMENTS and form in DOCUMENTS)
+        assert ("24" in again.text) == is_same
+        assert any("in another form" in each for each in again.warnings) != is_same
+    assert made(log, output=form) == first
+    assert "DE=" not in made(log, output=Output(noise=NoiseOptions(Fraction(1, 2), ["??", "de"]))).text
+
+
+def test_to_look_at_all_forms_writes_nothing_down(log: Path) -> None:
+    """An operator may compare forms before one is published."""
+    for form in ROUNDED_FORMS:
+        assert "24" in made(log, selection=TO_LOOK_AT, output=form).text
+    assert not (log.parent / LEDGER).exists()
+    assert "24" in made(log, output=Output("tor")).text
+    assert "24" in made(log, selection=TO_LOOK_AT).text
+
+
+def test_two_logs_with_one_start_have_a_ledger_each(log: Path) -> None:
+    """Two wraps that tor starts in the same second; either log can be converted in its own form, and both together."""
+    other = log.with_name("clients-obfs4.log")
+    other.write_bytes(LOG)
+    assert "24" in made(log, output=Output("tor")).text
+    assert "24" in made(other, output=TICKET).text
+    both = made(other, log, output=TICKET)
+    assert (both.text, len(both.warnings)) == ("", 1)
+    assert f"the interval from {DAY} is left out: {log.parent / LEDGER} records" in both.warnings[0]
+
+
+@pytest.fixture
+def owned_by_another() -> Iterator[Path]:
+    """A log in a folder of another user's, if this is root; else of this user's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        folder = Path(name) / "pt_state"
+        folder.mkdir()
+        (folder / "clients.log").write_bytes(LOG)
+        if os.geteuid() == 0:
+            os.chown(folder, 65534, 65534)
+        yield folder
+
+
+def test_a_read_only_folder_is_reported_and_rounded_numbers_are_printed(
+    countries: list[str], owned_by_another: Path
+) -> None:
+    """A backup, for example. With noise a ledger is needed. Root could write, and does as the folder's owner can."""
+    folder = owned_by_another
+    folder.chmod(0o555)
+    result = convert(folder / "clients.log")
+    assert (result.returncode, result.stdout.count(b"24")) == (0, 2)
+    assert f"{folder} cannot be written, so it is not recorded what is printed" in result.stderr.decode()
+    noisy = release(countries, folder / "clients.log")
+    assert (noisy.returncode, noisy.stdout) == (2, b"")
+    assert b"give --ledger FILE" in noisy.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_root_leaves_a_ledger_that_the_folders_owner_can_use(owned_by_another: Path) -> None:
+    """As an operator converts a bridge's log: the bridge, which runs as another user, writes to the same ledger."""
+    folder = owned_by_another
+    assert convert(folder / "clients.log").returncode == 0
+    status = (folder / LEDGER).stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65534, 65534, 0o600)
+    assert convert(folder / "clients.log").stderr == b""
+
+
+def test_nothing_is_printed_where_the_ledger_is_damaged(log: Path) -> None:
+    """It cannot be told then what was released."""
+    (log.parent / LEDGER).write_text("damaged\n")
+    (log.parent / LEDGER).chmod(0o600)
+    result = convert(log)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert b"line 1 of the ledger" in result.stderr
+
+
+def test_a_thousand_days_are_written_down_at_once(log: Path) -> None:
+    """By one write, in the order of time."""
+    starts = [f"2012-02-{1 + number // 1440:02} {number // 60 % 24:02}:{number % 60:02}:00" for number in range(1000)]
+    log.write_bytes(b"".join(line(start) for start in starts))
+    assert made(log).status == 0
+    assert [text.split(" (")[0] for text in (log.parent / LEDGER).read_text().splitlines()] == starts
+    assert {text.split(") ")[1] for text in (log.parent / LEDGER).read_text().splitlines()} == {
+        "converted rounded tables"
+    }
 
 
 @pytest.mark.parametrize("how", ["rotated", "packed", "copied", "pattern", "linked", "file linked"])
@@ -74,6 +197,7 @@ def test_another_name_is_no_other_log(how: str, countries: list[str], log: Path)
     elif how == "packed":
         other.write_bytes(gzip.compress(log.read_bytes()))
     elif how == "copied":
+        other = log.with_name("clients.log.old")
         other.write_bytes(log.read_bytes())
     elif how == "pattern":
         other = log.with_name("clients.*")
@@ -89,17 +213,24 @@ def test_another_name_is_no_other_log(how: str, countries: list[str], log: Path)
     assert b"released before" in again.stderr
 
 
-def test_logs_of_several_folders_need_a_ledger_that_is_named(countries: list[str], log: Path) -> None:
-    """Nobody could know where to look for it the next time. So it is with standard input."""
+def test_logs_of_several_folders_have_a_ledger_each_or_one_that_is_named(countries: list[str], log: Path) -> None:
+    """Each log's is beside it."""
     other = log.parent / "other" / "clients.log"
     other.parent.mkdir()
     other.write_bytes(LOG.replace(b"02-09", b"02-10"))
-    for names in ((log, other), (log.parent / "*" / "clients.log",), ("-",)):
-        result = release(countries, *names)
-        assert (result.returncode, result.stdout) == (2, b"")
-        assert b"give --ledger FILE" in result.stderr
     assert intervals(release(countries, "--ledger", log.parent / "all", log, other)) == 2
     assert intervals(release(countries, "--ledger", log.parent / "all", other)) == 0
+    assert intervals(release(countries, log, other)) == 2
+    assert intervals(release(countries, other)) == 0
+    assert (other.parent / LEDGER).exists()
+
+
+def test_noise_for_standard_input_needs_a_ledger_that_is_named(countries: list[str]) -> None:
+    """It has no folder to keep one in."""
+    command = [OBFSTATS, "convert", "--format", "ticket", "--epsilon", "0.5", *countries, "-"]
+    result = subprocess.run(command, input=LOG, capture_output=True, check=False, timeout=60)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr == b"obfstats convert: standard input has no folder, to keep a ledger in: give --ledger FILE\n"
 
 
 def test_a_name_is_printed_so_that_it_can_be_read(countries: list[str], log: Path) -> None:

@@ -31,7 +31,7 @@ def convert(log: bytes | Path) -> tuple[bytes, int]:
     result = subprocess.run(
         [sys.executable, "-c", program], input=log if isinstance(log, bytes) else b"", capture_output=True, check=True
     )
-    return result.stdout, int(result.stderr)
+    return result.stdout, int(result.stderr.split()[-1])
 
 
 def write_days(path: Path, days: int) -> None:

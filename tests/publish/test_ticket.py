@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -207,6 +208,47 @@ def test_intervals_that_follow_on_each_other_are_whole() -> None:
     log = clients("de", 3) + clients("de", 3, start="2012-02-10 09:22:04")
     result = made_of(log, "ticket")
     assert (len(result.lines), result.warnings) == (6, [])
+
+
+def test_logs_that_are_read_together_do_not_cut_each_other_short(tmp_path: Path) -> None:
+    """Two wraps under one tor begin seconds apart: each has its ten days, and each cuts short only its own."""
+    first, second = tmp_path / "clients.log", tmp_path / "clients-obfs4.log"
+    days = [f"2012-02-{day:02} 09:22:" for day in range(1, 11)]
+    first.write_bytes(b"".join(clients("de", 3, start=f"{day}04") for day in days))
+    second.write_bytes(
+        b"".join(clients("tr", 20, start=f"{day}07") for day in days) + clients("tr", 20, start="2012-02-10 19:22:07")
+    )
+    result = made(first, second, output=Output())
+    ends = [line.split(" ", 3)[-1] for line in result.lines if "stats-end" in line]
+    days = [f"2012-02-{day:02} 09:22:" for day in range(2, 12)]
+    assert ends == sorted([f"{day}04" for day in days] + [f"{day}07" for day in days[:-1]] + ["2012-02-11 19:22:07"])
+    assert result.lines.count("obfsproxy-ips DE=8") == result.lines.count("obfsproxy-ips TR=24") == 10
+    assert result.warnings == [
+        "the interval from 2012-02-10 09:22:07 is cut short by a restart and left out; --keep-partial includes it"
+    ]
+
+
+@pytest.mark.parametrize("name", ["clients.log.1", "clients.log.12.gz", "clients.log-20120210", "clients.log.old"])
+def test_what_a_log_was_rotated_into_is_the_same_log(name: str, tmp_path: Path) -> None:
+    """An interval that begins in it is cut short by the next one in the log, and counted with its lines there."""
+    log, rotated = tmp_path / "clients.log", tmp_path / name
+    older = clients("de", 3)
+    rotated.write_bytes(gzip.compress(older) if name.endswith(".gz") else older)
+    log.write_bytes(clients("de", 9) + clients("de", 3, start="2012-02-09 20:22:04"))
+    result = made(rotated, log, selection=Selection(NOW, partial=True), output=Output())
+    assert [line.partition(" ")[2] for line in result.lines] == [
+        *("(39600 s) 2012-02-09 20:22:04", "DE=16", "DE=16"),
+        *("(86400 s) 2012-02-10 20:22:04", "DE=8", "DE=8"),
+    ]
+
+
+def test_two_logs_with_intervals_of_the_same_second_are_added_up(tmp_path: Path) -> None:
+    """Two wraps that tor starts in one second have one interval: its numbers are those of both."""
+    first, second = tmp_path / "clients.log", tmp_path / "clients-obfs4.log"
+    first.write_bytes(clients("de", 9))
+    second.write_bytes(clients("de", 9, first=100))
+    result = made(first, second, output=Output())
+    assert result.lines[1:] == ["obfsproxy-ips DE=24", "obfsproxy-reqs DE=24"]
 
 
 def test_tables_have_short_intervals_as_the_pipeline_has(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 The log:
 
     clients.log              the log
-    clients.log.1            what it was rotated into, by number
-    clients.log-20261123.gz  or by date; compressed or not
+    clients.log.1            what it was rotated into (formats/lognames.py), compressed or not
 
 - A file that cannot be read is left out and reported. It matters only if lines of the interval are missing.
 - Hashes are held in memory that is wiped, one interval at a time. Lines of other intervals are not kept.
@@ -21,7 +20,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 import stat
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -32,6 +30,7 @@ from obfstats.bridge import threads
 from obfstats.bridge.logs import NOTICE
 from obfstats.formats.interval import INTERVAL_SECONDS, LABEL_LENGTH, Interval, format_time, parse_time
 from obfstats.formats.logline import ENTRY_OFFSET, is_line
+from obfstats.formats.lognames import ledger_of, log_of
 from obfstats.lockedfile import sync_folder
 from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.logreader import read_blocks
@@ -56,7 +55,6 @@ BLOCK_SIZE = 1 << 16
 """Bytes of the log that are counted at once: a bridge may be a small machine."""
 
 _COMPRESSED = frozenset({".gz", ".xz", ".zst"})
-_ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{8,14})(?:\.(?:gz|xz|zst))?")
 
 _log = logging.getLogger(__name__)
 
@@ -82,9 +80,11 @@ class IntervalSource(Protocol):
 
     Attributes:
         is_durable: whether intervals are still there after a restart.
+        ledger: where the ledger is that others use as well; None if there is none.
     """
 
     is_durable: bool
+    ledger: Path | None
 
     async def count_interval(
         self, interval: Interval, connections: int | None, files: int | None
@@ -128,6 +128,7 @@ class MemorySource:
     """An aggregate, which has counted each connection at once."""
 
     is_durable = False
+    ledger: Path | None = None
 
     def __init__(self, aggregate: Aggregate) -> None:
         self._aggregate = aggregate
@@ -168,6 +169,7 @@ class LogSource:
             clock: the clocks.
             forget_after: how long after the end of an interval its lines are removed.
         """
+        self.ledger: Path | None = ledger_of(journal.path)
         self._journal = journal
         self._clock = clock
         self._max_age = timedelta(seconds=INTERVAL_SECONDS) + forget_after
@@ -315,8 +317,7 @@ def _find_files(log: Path, interval: Interval) -> dict[Path, int]:
     # many does no harm.
     since = interval.start.timestamp() - 2 * CLOCK_TOLERANCE
     for path in sorted(log.parent.iterdir()):
-        rest = path.name.removeprefix(log.name)
-        is_rotated = rest != path.name and _ROTATED.fullmatch(rest) is not None
+        is_rotated = path != log and log_of(path) == log
         if path != log and not is_rotated:
             continue
         try:

@@ -3,7 +3,7 @@
 - An interval is published when its last lines are written: at a random moment within ten and a half minutes of its end,
   because they wait for up to ten minutes (record/batches.py), and then for a tick. Only intervals that one program has
   recorded from beginning to end are published.
-- The ledger in DIR records that an interval is complete (it is over, and all its lines were found) before its document
+- The ledger records that an interval is complete (it is over, and all its lines were found) before its document
   is released: if the program is killed in between, the next one makes the document from the log. An interval that is
   not known to be complete never gets into the ledger, because the next program could not tell: it knows in how many
   files the lines were, and not how many lines.
@@ -17,6 +17,7 @@
   because it was given up or dropped. An interval is dropped when it has waited for too long, a week if it is in the
   log: lines must not stay until the operator repairs a folder. The ledger does not record that: if it has the interval
   as complete, the next program tries again, and gives it up if its lines are gone.
+- `obfstats convert` uses the same ledger, which is beside the log: what that has printed is not published.
 - The ledger is not closed at the program's end, when a thread may still be writing to it: the kernel closes it.
 - Where the numbers come from, the log or memory, is known in interval_sources.py alone.
 """
@@ -92,7 +93,7 @@ class Publisher:
                 "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
             )
         try:
-            self._folder = ReleaseFolder(options.folder)
+            self._folder = ReleaseFolder(options.folder, source.ledger)
         except (ReleaseError, LedgerError) as error:
             raise RecordError(str(error)) from None
         self._options = options
@@ -149,17 +150,17 @@ class Publisher:
 
     async def _publish_interval(self, interval: Interval, waiting: _Waiting) -> None:
         """Publish one interval, or find that it never will be."""
+        ledger = self._folder.ledger
+        if ledger.is_released(interval) and not (waiting.document and ledger.is_published(interval)):
+            _log.warning("the interval from %s is not published: one with the same start has been", interval.label)
+            return
         if waiting.document is None:
-            if self._folder.ledger.is_released(interval):
-                _log.warning("the interval from %s is not published: one with the same start has been", interval.label)
-                return
             connections = None if waiting.ended is None else waiting.ended.connections
             try:
                 _check_that_all_were_counted(waiting.ended)
                 counts, waiting.files = await self._source.count_interval(interval, connections, waiting.files)
             except IntervalLostError as error:
-                give_up = partial(self._folder.ledger.give_up, interval)
-                await threads.run_in_thread("publish", give_up)
+                await threads.run_in_thread("publish", partial(ledger.give_up, interval))
                 _log.warning("the interval from %s is not published: %s", interval.label, error)
                 return
             waiting.document = self._make_document(counts, waiting.ended)
@@ -180,11 +181,12 @@ class Publisher:
 
     def _release(self, interval: Interval, document: Document, files: int | None) -> Path:
         """Write a document, or do what is left of that; on a thread."""
-        if self._folder.ledger.is_released(interval):
+        if self._folder.ledger.is_published(interval):
             return self._folder.complete_release(document, self._warn_once)
         if files is not None:
             self._folder.ledger.mark_complete(interval, files)
-        return self._folder.release(document, write_method(self._options.epsilon), self._warn_once)
+        method = write_method(self._options.epsilon, extended=self._options.extended)
+        return self._folder.release(document, method, self._warn_once)
 
     async def _remove_old_lines(self) -> list[str]:
         """Remove old lines; return the reason if that has to wait."""

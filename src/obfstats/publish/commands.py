@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 FORMATS = ("ticket", "tor", "json", "csv")
 TABLES = "tables"
 
-CONVERT_LEDGER_NAME = ".obfstats.ledger"
-"""A hidden file, so that no pattern of logs matches it."""
-
 _IPV6_PREFIXES = tuple(str(bits) for bits in range(32, 129, 8))
 _MAX_OFFSET = timedelta(hours=14)
 _FORMAT_HELP = "ticket: one document an interval (docs/document.md); tor: the lines that tor writes of its own clients"
@@ -56,14 +53,14 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="exit status 0 even where more than 1 %% of a log is damaged"
     )
-    noise = parser.add_argument_group("noise")
-    add_epsilon(noise)
-    noise.add_argument(
+    parser.add_argument(
         "--ledger",
         type=Path,
         metavar="FILE",
-        help=f"records which intervals were released with noise (default: {CONVERT_LEDGER_NAME} in the logs' folder)",
+        help="records which intervals were released, and in which form (default: .NAME.ledger beside each log NAME)",
     )
+    noise = parser.add_argument_group("noise")
+    add_epsilon(noise)
     noise.add_argument(
         "--geoip",
         type=Path,

@@ -1,7 +1,8 @@
 """The command `obfstats convert`: from statistics logs to what may be published.
 
-Several logs are counted as if they were one. Short ones are counted in plain Python, in less time than numpy takes to
-load; long ones by tally/, where numpy is installed. Both give the same numbers.
+Several files are counted as if they were one, but the lengths of intervals, and the ledgers of what was released, are
+those of each log. Short files are counted in plain Python, in less time than numpy takes to load; long ones by tally/,
+where numpy is installed. Both give the same numbers.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ import os
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
 from obfstats.formats.address import WHOLE_IPV6
+from obfstats.formats.interval import parse_time
 from obfstats.progress import show_progress
 from obfstats.publish import plain
-from obfstats.publish.commands import CONVERT_LEDGER_NAME, TABLES
-from obfstats.publish.intervals import Selection, select_for_documents, select_for_tables
-from obfstats.publish.logfiles import STANDARD_INPUT, LogFileError, find
+from obfstats.publish.commands import TABLES
+from obfstats.publish.intervals import Selection, lengths_by_start, select_for_documents, select_for_tables
+from obfstats.publish.ledger import ROUNDED_TABLES, LedgerError
+from obfstats.publish.ledgers import Printing, release_once
+from obfstats.publish.logfiles import LogFileError, find
 from obfstats.publish.tables import write_tables
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import GeoIpSource
@@ -64,7 +68,7 @@ def run_convert(options: argparse.Namespace, open_geoip: OpenGeoIp) -> int:
     output = None if options.format == TABLES else _choose_output(options, open_geoip)
     with open_standard_output() as out:
         warn = partial(print_error, "obfstats convert")
-        return convert(options.logs, selection, output, force=options.force, out=out, warn=warn)
+        return convert(options.logs, selection, output, ledger=options.ledger, force=options.force, out=out, warn=warn)
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -98,19 +102,7 @@ def _choose_output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output
         raise UsageError(
             "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
         )
-    return Output(options.format, document, NoiseOptions(options.epsilon, codes, _choose_ledger(options)))
-
-
-def _choose_ledger(options: argparse.Namespace) -> Path:
-    """Choose the ledger: one for a folder, because logs change their names."""
-    if options.ledger is not None:
-        return Path(options.ledger)
-    folders = {os.path.dirname(os.path.realpath(log)) for log in options.logs}  # noqa: PTH120 - a pattern is no path
-    if STANDARD_INPUT in options.logs:
-        raise UsageError("standard input has no folder to keep a ledger in: give --ledger FILE")
-    if len(folders) > 1 or not os.path.isdir(*folders):
-        raise UsageError("the logs are not in one folder that exists, for the ledger: give --ledger FILE")
-    return Path(*folders, CONVERT_LEDGER_NAME)
+    return Output(options.format, document, NoiseOptions(options.epsilon, codes))
 
 
 def convert(
@@ -118,6 +110,7 @@ def convert(
     selection: Selection,
     output: Output | None,
     *,
+    ledger: Path | None = None,
     force: bool,
     out: BinaryIO,
     warn: Callable[[str], None],
@@ -128,6 +121,7 @@ def convert(
         names: the logs: paths, patterns, or `-`.
         selection: which intervals are published.
         output: how documents are written; None for the ticket's tables.
+        ledger: records what is released of all logs; None for the one beside each log.
         force: whether the exit status is 0 even if much of a log is damaged.
         out: the result is written here, as bytes.
         warn: gets sentences for the operator. They never contain a byte of a log, except an interval's start.
@@ -141,8 +135,11 @@ def convert(
         with show_progress(sum(log.size or 0 for log in logs)) as advance:
             intervals, reports = _count_logs(logs, advance)
         status = _report_damage(logs, reports, warn, force=force)
-        text = _render(intervals, selection, output, warn)
-    except (LogFileError, _NothingWrittenError) as error:
+        starts: dict[Path | None, set[datetime]] = {}
+        for log, report in zip(logs, reports, strict=True):
+            starts.setdefault(log.log, set()).update(map(parse_time, report.labels))
+        text = _render(intervals, starts, selection, output, ledger=ledger, warn=warn)
+    except (LogFileError, LedgerError, _NothingWrittenError) as error:
         warn(str(error))
         return 2
     out.write(text)
@@ -190,15 +187,30 @@ def _report_damage(
 
 
 def _render(
-    intervals: Sequence[Counts], selection: Selection, output: Output | None, warn: Callable[[str], None]
+    intervals: Sequence[Counts],
+    logs: Mapping[Path | None, Collection[datetime]],
+    selection: Selection,
+    output: Output | None,
+    *,
+    ledger: Path | None,
+    warn: Callable[[str], None],
 ) -> bytes:
+    """Write what may be published, once the ledgers have it.
+
+    Args:
+        intervals: every interval of the logs, sorted by start.
+        logs: the starts of each log's intervals.
+        selection: which intervals are published.
+        output: how documents are written; None for tables.
+        ledger: the ledger of all logs, if one is named.
+        warn: gets sentences for the operator about what is left out.
+    """
     if output is None:
-        return write_tables(select_for_tables(intervals, selection, warn))
+        printing = Printing(ROUNDED_TABLES, is_look=selection.unfinished, ledger=ledger)
+        return write_tables(release_once(select_for_tables(intervals, selection, warn), logs, printing, warn))
     # The tables need none of this and are written before it would be loaded.
-    from obfstats.publish.ledger import LedgerError  # noqa: PLC0415
     from obfstats.publish.render import render  # noqa: PLC0415
 
-    try:
-        return render(select_for_documents(intervals, selection, warn), output, warn)
-    except LedgerError as error:
-        raise _NothingWrittenError(str(error)) from None
+    selected = select_for_documents(intervals, lengths_by_start(logs.values()), selection, warn)
+    printing = Printing(output.method, output.noise is not None, selection.unfinished, ledger)
+    return render(release_once(selected, logs, printing, warn), output, warn)

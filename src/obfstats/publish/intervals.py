@@ -2,8 +2,11 @@
 
 - An interval that is not over stays out: subtracting the first half of a day from the whole day would reveal when
   clients connected.
-- An interval that a later one cuts short of 24 hours (the bridge was restarted) stays out of documents, as with Tor:
-  two parts of a day must not be added up as if they were one. The ticket's tables state no length and contain it.
+- An interval that a later one of the same log cuts short of 24 hours (the bridge was restarted) stays out of documents,
+  as with Tor: two parts of a day must not be added up as if they were one. The ticket's tables state no length and
+  contain it.
+- Several logs (several programs, such as two wraps under one tor) have intervals of their own, which overlap and do not
+  cut each other short. Where two begin in the same second, they are one interval.
 - What is left out is reported, in one sentence.
 """
 
@@ -12,12 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.formats.interval import INTERVAL_SECONDS, Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from obfstats.formats.counts import Counts
@@ -66,7 +69,7 @@ def select_for_tables(intervals: Sequence[Counts], selection: Selection, warn: C
 
 
 def select_for_documents(
-    intervals: Sequence[Counts], selection: Selection, warn: Callable[[str], None]
+    intervals: Sequence[Counts], lengths: Mapping[datetime, int], selection: Selection, warn: Callable[[str], None]
 ) -> list[Counts]:
     """Leave out the intervals that are not over or were cut short, and give the others their true length.
 
@@ -74,14 +77,13 @@ def select_for_documents(
 
     Args:
         intervals: every interval of the logs, sorted by start.
+        lengths: seconds by the intervals' starts.
         selection: which intervals are published.
         warn: gets sentences for the operator about what is left out.
     """
     measured = [
-        replace(counts, interval=Interval(counts.interval.start, seconds))
-        for counts, seconds in zip(
-            intervals, interval_lengths([each.interval.start for each in intervals]), strict=True
-        )
+        replace(counts, interval=replace(counts.interval, seconds=lengths[counts.interval.start]))
+        for counts in intervals
     ]
     selected = select_for_tables(measured, selection, warn)
     if not selection.partial:
@@ -90,6 +92,19 @@ def select_for_documents(
         selected = [counts for counts in selected if counts.interval.seconds == INTERVAL_SECONDS]
     until_now = [_end_by(counts, selection.as_of) for counts in selected]
     return [counts for counts in until_now if counts is not None]
+
+
+def lengths_by_start(logs: Iterable[Iterable[datetime]]) -> dict[datetime, int]:
+    """Give the length in seconds of every interval of several logs; the shortest if several logs have it.
+
+    Args:
+        logs: the starts of each log's intervals.
+    """
+    lengths: dict[datetime, int] = {}
+    for starts in map(sorted, logs):
+        for start, seconds in zip(starts, interval_lengths(starts), strict=True):
+            lengths[start] = min(seconds, lengths.get(start, seconds))
+    return lengths
 
 
 def interval_lengths(starts: Sequence[datetime]) -> list[int]:
@@ -113,12 +128,31 @@ def _end_by(counts: Counts, now: datetime) -> Counts | None:
     return replace(counts, interval=Interval(start, seconds)) if seconds > 0 else None
 
 
+class Naming(NamedTuple):
+    """How a sentence speaks of some intervals.
+
+    Attributes:
+        name: `the interval from ...`, or `3 intervals, from ... to ...,`.
+        are: `is` or `are`.
+        they: `it was` or `they were`.
+        them: `it` or `them`.
+    """
+
+    name: str
+    are: str
+    they: str
+    them: str
+
+
+def name_intervals(intervals: Sequence[Counts]) -> Naming:
+    """Name intervals in a sentence for the operator; there is at least one."""
+    first, last = intervals[0].interval.label, intervals[-1].interval.label
+    if len(intervals) == 1:
+        return Naming(f"the interval from {first}", "is", "it was", "it")
+    return Naming(f"{len(intervals)} intervals, from {first} to {last},", "are", "they were", "them")
+
+
 def _warn_left_out(left_out: Sequence[Counts], why: str, option: str, warn: Callable[[str], None]) -> None:
-    if not left_out:
-        return
-    first, last = left_out[0].interval.label, left_out[-1].interval.label
-    if len(left_out) == 1:
-        warn(f"the interval from {first} is {why} and left out; {option} includes it")
-    else:
-        several = f"{len(left_out)} intervals, from {first} to {last},"
-        warn(f"{several} are {why} and left out; {option} includes them")
+    if left_out:
+        name, are, _, them = name_intervals(left_out)
+        warn(f"{name} {are} {why} and left out; {option} includes {them}")

@@ -3,6 +3,7 @@
 - `-` is standard input. A name with `*`, `?` or `[` that is not a file is a pattern, for shells that did not expand it.
 - The first bytes, not the name, tell how a file is compressed: gzip, xz or Zstandard. Decompression is streamed.
 - A regular file can be read twice; standard input and pipes cannot.
+- A log may be several files: itself, and what it was rotated into (formats/lognames.py).
 - Every error is one sentence for the operator, with the name made printable and nothing of the log's content.
 """
 
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from obfstats.formats.lognames import log_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -40,7 +43,7 @@ class LogFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One log, not open yet.
+    """One file of a log, not open yet.
 
     Attributes:
         name: what to call it in a message; printable.
@@ -60,6 +63,11 @@ class LogFile:
     def is_plain(self) -> bool:
         """Whether any part of it can be read at any time: a regular file that is not compressed."""
         return self.size is not None and not self.compressed
+
+    @property
+    def log(self) -> Path | None:
+        """The log that it belongs to, with links followed; None for pipes and standard input."""
+        return None if self.path is None or self.size is None else log_of(self.path.resolve())
 
     @property
     def is_read_once(self) -> bool:

@@ -24,7 +24,7 @@ from obfstats.formats.logline import (
 from obfstats.publish.logreader import read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Set
 
     from obfstats.publish.logfiles import LogFile
 
@@ -41,12 +41,14 @@ class Report:
         damaged: lines left out because they are not of the grammar.
         first: line number and reason of the first damage, as in `line 3: it has no hash of 40 hexadecimal digits`;
             empty if there is none. No byte of the log is in it.
+        labels: the labels of its intervals.
     """
 
     name: str
     lines: int
     damaged: int
     first: str
+    labels: Set[str]
 
 
 @dataclass(slots=True)
@@ -86,22 +88,24 @@ def _read(log: LogFile, by_prefix: dict[bytes, _Lines], suffixes: set[bytes], ad
     """Read one log, and add its good lines to those of their prefix; their suffixes are added with newlines."""
     number = damaged = 0
     first = ""
+    of_log: dict[bytes, _Lines] = {}
     for number, line in enumerate(read_lines(log, MAX_LINE_LENGTH, advance), start=1):
         prefix, rest = line[:HASH_OFFSET], line[HASH_OFFSET:]
-        lines = by_prefix.get(prefix)
+        lines = of_log.get(prefix)
         # Nearly every line has a prefix and a suffix that were checked before.
         if lines is None or rest[_HASH_LENGTH:] not in suffixes or rest[:_HASH_LENGTH].translate(None, HEX_DIGITS):
             if reason := find_damage(line):
                 damaged += 1
                 first = first or f"line {number}: {reason}"
                 continue
-            lines = by_prefix.setdefault(prefix, _Lines())
+            lines = of_log[prefix] = by_prefix.setdefault(prefix, _Lines())
             # The last line of a log may have no newline.
             rest = rest.removesuffix(b"\n") + b"\n"
             suffixes.add(rest[_HASH_LENGTH:])
         lines.number += 1
         lines.different.add(rest)
-    return Report(log.name, number, damaged, first)
+    labels = {prefix[:LABEL_LENGTH].decode() for prefix in of_log}
+    return Report(log.name, number, damaged, first, labels)
 
 
 def _counts(label: bytes, by_prefix: dict[bytes, _Lines]) -> Counts:

@@ -1,7 +1,8 @@
 """Documents in a folder: each written whole or not at all, and each interval once (`--publish DIR`).
 
     DIR/2012-02-10-09-22-04-obfsproxy-stats    a document, named by the end of its interval, 0644
-    DIR/.ledger                                which intervals have been released (ledger.py)
+    DIR/.ledger                                which intervals have been released (ledger.py), unless the bridge has a
+                                               log: then its ledger is beside that
     DIR/.2012-...-obfsproxy-stats.new          a document that is being written, 0600
 
 The order of the steps, because the program may be killed at any of them, or the power may fail:
@@ -19,13 +20,14 @@ user's file with a document's name is replaced, and never followed.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
 
 from obfstats.formats.document import DocumentError, read_documents
 from obfstats.lockedfile import make_folder, sync_folder
-from obfstats.publish.ledger import Ledger
+from obfstats.publish.ledger import Ledger, LedgerError
 from obfstats.publish.making_documents import write_within_limit
 
 if TYPE_CHECKING:
@@ -45,15 +47,19 @@ class ReleaseError(Exception):
 
 
 class ReleaseFolder:
-    """A folder of documents and its ledger, which stays open, and so locked, until the program ends.
+    """A folder of documents, which this program has to itself, and a ledger. Both stay open until the program ends.
 
     Attributes:
         path: where the documents are.
         ledger: which intervals have been released.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ledger: Path | None = None) -> None:
         """Open the folder, or make it; complete the releases that a killed program has begun.
+
+        Args:
+            path: the folder.
+            ledger: the ledger of the bridge's log; None for one in the folder.
 
         Raises:
             ReleaseError: if documents cannot be written there.
@@ -64,12 +70,22 @@ class ReleaseFolder:
             make_folder(path, 0o755)
         except OSError as error:
             raise ReleaseError(f"cannot write to {path}: {error.strerror}; give --publish another folder") from None
-        self.ledger = Ledger.open(path / RELEASE_LEDGER_NAME)
+        self._lock = _lock_folder(path)
+        try:
+            self.ledger = Ledger.open(ledger or path / RELEASE_LEDGER_NAME, shared=True)
+        except LedgerError:
+            os.close(self._lock)
+            raise
         try:
             self._complete_all()
         except OSError as error:
-            self.ledger.close()
+            self.close()
             raise ReleaseError(f"cannot write to {path}: {error.strerror}; give --publish another folder") from None
+
+    def close(self) -> None:
+        """Let other programs have the folder."""
+        self.ledger.close()
+        os.close(self._lock)
 
     def release(self, document: Document, method: str, warn: Callable[[str], None]) -> Path:
         """Release a document.
@@ -128,7 +144,7 @@ class ReleaseFolder:
         except (DocumentError, ValueError):
             hidden.unlink()
             return
-        if hidden == self._hidden_path(document) and self.ledger.is_released(document.interval):
+        if hidden == self._hidden_path(document) and self.ledger.is_published(document.interval):
             self._make_public(document)
         else:
             hidden.unlink()
@@ -174,6 +190,24 @@ def _open_to_all(path: Path) -> None:
         os.fchmod(descriptor, 0o644)
     finally:
         os.close(descriptor)
+
+
+def _lock_folder(path: Path) -> int:
+    """Lock a folder, so that only one program publishes in it; give its descriptor.
+
+    Raises:
+        ReleaseError: if another program has it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ReleaseError(f"cannot open {path}: {error.strerror}; give --publish another folder") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ReleaseError(f"{path} is in use by another program; give each its own with --publish") from None
+    return descriptor
 
 
 def _write_through(path: Path, text: bytes) -> None:

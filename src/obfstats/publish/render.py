@@ -1,8 +1,7 @@
 """From intervals to the bytes that leave the machine: documents, JSON, CSV, and tor's own lines.
 
-**Noise** is drawn once for an interval. The ledger records the release on the disk before the noise is drawn, and an
-interval that is in the ledger already is left out. A release that fails afterwards, on a full disk for example, is lost
-rather than repeated.
+**Noise** is drawn once for an interval. The ledger records the release on the disk before this runs (ledgers.py), so a
+release that fails afterwards, on a full disk for example, is lost rather than repeated.
 
 **JSON and CSV** hold what the documents hold, in the same order, except the type and the lines of a later version,
 which are never published. JSON is one array with an object for each interval. CSV has one row for each number; what
@@ -39,7 +38,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from obfstats.formats.counts import round_up
 from obfstats.formats.document import NOISE_DISTRIBUTION, NOISE_METHOD, in_canonical_order, sorted_by_size
 from obfstats.formats.interval import format_time
-from obfstats.publish.ledger import Ledger, write_method
+from obfstats.publish.ledger import ROUNDED_TOR, write_method
 from obfstats.publish.making_documents import (
     FAMILIES,
     DocumentOptions,
@@ -51,7 +50,6 @@ from obfstats.publish.making_documents import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from fractions import Fraction
-    from pathlib import Path
 
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import Document
@@ -71,12 +69,10 @@ class NoiseOptions:
     Attributes:
         epsilon: bound on what a release reveals of one client.
         codes: every country of the GeoIP source, lower case.
-        ledger: the file that records releases.
     """
 
     epsilon: Fraction
     codes: Sequence[str]
-    ledger: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +89,13 @@ class Output:
     options: DocumentOptions = field(default_factory=DocumentOptions)
     noise: NoiseOptions | None = None
 
+    @property
+    def method(self) -> str:
+        """How this releases intervals, for the ledger."""
+        if self.format == "tor":
+            return ROUNDED_TOR
+        return write_method(self.noise.epsilon if self.noise else None, extended=self.options.extended)
+
 
 def render(intervals: Sequence[Counts], output: Output, warn: Callable[[str], None]) -> bytes:
     """Write intervals in the form that was asked for.
@@ -101,17 +104,17 @@ def render(intervals: Sequence[Counts], output: Output, warn: Callable[[str], No
         intervals: those that may be published, sorted by start.
         output: what is written.
         warn: gets sentences for the operator about what is left out.
-
-    Raises:
-        LedgerError: if the ledger cannot be used; nothing that it does not record has been released.
     """
     if output.format == "tor":
         return "".join(f"{line}\n" for counts in intervals for line in _tor_lines(counts)).encode()
-    if output.noise is None:
-        documents = [rounded_document(counts, output.options) for counts in intervals]
-    else:
-        documents = _add_noise(intervals, output.options, output.noise, warn)
-    if output.options.extended and not all(counts.has_all_columns() for counts in intervals):
+    noise, options = output.noise, output.options
+    documents = [
+        rounded_document(counts, options)
+        if noise is None
+        else noisy_document(counts, options, noise.codes, noise.epsilon)
+        for counts in intervals
+    ]
+    if options.extended and not all(counts.has_all_columns() for counts in intervals):
         warn("some lines of --extended are left out: the log does not name transport and family of every connection")
     if output.format == "json":
         return to_json(documents)
@@ -142,24 +145,6 @@ def to_csv(documents: Sequence[Document]) -> bytes:
         cells = list(_cells(in_canonical_order(document))) or [("", "", "", "", "")]
         writer.writerows((*interval, *cell, *about) for cell in cells)
     return text.getvalue().encode()
-
-
-def _add_noise(
-    intervals: Iterable[Counts], options: DocumentOptions, noise: NoiseOptions, warn: Callable[[str], None]
-) -> list[Document]:
-    """Make noisy documents of the intervals that were never released before."""
-    documents = []
-    with Ledger.open(noise.ledger) as ledger:
-        for counts in intervals:
-            start = counts.interval.label
-            if counts.clients is None:
-                warn(f"the interval from {start} has no addresses to count and is left out")
-            elif ledger.is_released(counts.interval):
-                warn(f"the interval from {start} is left out: {noise.ledger} records that it was released before")
-            else:
-                ledger.release(counts.interval, write_method(noise.epsilon))
-                documents.append(noisy_document(counts, options, noise.codes, noise.epsilon))
-    return documents
 
 
 def _object(document: Document) -> dict[str, object]:

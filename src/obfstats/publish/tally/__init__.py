@@ -126,6 +126,7 @@ class _LogsReading:
         """
         lines = damaged = 0
         first = ""
+        labels = set[bytes]()
         for block in read_blocks(log, self._block_size, self._count_bytes):
             number, runs = self._packer.pack(block)
             bad = number - sum(len(run.rows) for run in runs)
@@ -134,8 +135,9 @@ class _LogsReading:
             lines += number
             damaged += bad
             self._lines += number
+            labels.update(run.label for run in runs)
             self._add(runs)
-        return Report(log.name, lines, damaged, first)
+        return Report(log.name, lines, damaged, first, {label.decode() for label in labels})
 
     def counts(self) -> list[Counts]:
         """Give the numbers of all intervals, sorted by start."""
