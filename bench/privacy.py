@@ -6,6 +6,8 @@ own reader counts them, and its own code rounds them and adds noise (simulation.
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 import sys
 import tempfile
@@ -35,6 +37,7 @@ from obfstats.publish.plain import count_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from fractions import Fraction
 
     from obfstats.formats.counts import Counts
 
@@ -57,6 +60,7 @@ class Plan(NamedTuple):
         draws: draws of noise, for its error.
         attackers: attackers who average noise away.
         sums: how often a thousand bridges are summed up.
+        regulars: bridges with returning clients.
     """
 
     dated: Sequence[tuple[int, int]]
@@ -64,10 +68,11 @@ class Plan(NamedTuple):
     draws: int
     attackers: int
     sums: int
+    regulars: int
 
 
-_FULL = Plan(dated=((300, 200), (10_000, 10)), days=100, draws=200_000, attackers=1_000, sums=20)
-_QUICK = Plan(dated=((300, 30), (10_000, 1)), days=10, draws=20_000, attackers=200, sums=2)
+_FULL = Plan(dated=((300, 200), (10_000, 10)), days=100, draws=200_000, attackers=1_000, sums=20, regulars=50)
+_QUICK = Plan(dated=((300, 30), (10_000, 1)), days=10, draws=20_000, attackers=200, sums=2, regulars=5)
 
 
 def measure(plan: Plan) -> str:
@@ -77,7 +82,7 @@ def measure(plan: Plan) -> str:
         return "\n\n".join(
             [
                 f"Simulated with seed {SEED}: {COUNTRIES} countries, Zipf {ZIPF_EXPONENT}.",
-                _linkage(folder),
+                _linkage(folder, plan),
                 _dating(folder, plan),
                 _single_clients(folder, plan),
                 _added_clients(plan),
@@ -87,7 +92,7 @@ def measure(plan: Plan) -> str:
         )
 
 
-def _linkage(folder: Path) -> str:
+def _linkage(folder: Path, plan: Plan) -> str:
     """Compare one secret forever with one for each interval."""
     progress(f"{REGULARS} clients on {MONTH} days, with one secret forever and with one for each interval")
     regulars = Regulars(Random(SEED), REGULARS, MONTH)
@@ -100,12 +105,24 @@ def _linkage(folder: Path) -> str:
         published.append([(each.interval, each.requests, each.addresses) for each in _counted(log)])
     if published[0] != published[1]:
         raise BrokenError("the secret changed what is published")
-    return _table(
+    by_country = []
+    for clients in SIZES:
+        links = [Regulars(Random(SEED + turn), clients, MONTH).country_links() for turn in range(plan.regulars)]
+        known, right = sum(one[0] for one in links), sum(one[1] for one in links)
+        by_country.append((f"{clients:,}", plan.regulars, f"{known:,}", f"{right / known:.0%}"))
+    hashes = _table(
         f"An attacker who has the log: {REGULARS} clients on {MONTH} days, {Regulars.STATIC:.0%} with a static address,"
         f" the others with one of {Regulars.POOL} of their provider's. The published numbers of both are the same.",
         ("one secret", "hashes", "linking two days or more", "of these always one client's", "most days of one hash"),
         rows,
     )
+    countries = _table(
+        "A reader of the log, or of what is published: a country with a single client on a day, and a single one on the"
+        f" next such day within {MONTH} days. How often both are the same client, whatever the secret is.",
+        ("clients", "bridges", "pairs of days", "the same client"),
+        by_country,
+    )
+    return f"{hashes}\n\n{countries}"
 
 
 def _dating(folder: Path, plan: Plan) -> str:
@@ -164,19 +181,31 @@ def _added_clients(plan: Plan) -> str:
     progress("adding clients until the number is known")
     days = [_days_until_known(number) for number in range(1, 1_001)]
     averaged = _days_until_averaged(plan.attackers)
-    rows = [
-        ("rounded up to 8", "adds clients", max(days), "all numbers from 1 to 1,000"),
+    rows: list[tuple[object, ...]] = [
+        ("rounded up to 8", "adds clients", max(days), "all numbers from 1 to 1,000", ""),
         (
             f"noise, epsilon {write_epsilon(EPSILON)}",
             "takes the mean",
             averaged,
-            f"{SURE:.0%} of {plan.attackers:,} means; an epsilon of {float(averaged * EPSILON):g} is spent by then",
+            f"{SURE:.0%} of {plan.attackers:,} means",
+            f"{float(averaged * EPSILON):g}",
         ),
     ]
+    for epsilon in map(parse_epsilon, EPSILONS):
+        needed = _days_until_median(epsilon)
+        rows.append(
+            (
+                f"noise, epsilon {write_epsilon(epsilon)}",
+                "takes the median",
+                f"{needed:,}",
+                f"{SURE:.0%} of medians, computed",
+                f"{float(needed * epsilon):g}",
+            )
+        )
     return _table(
         "A reader of what is published: days until the number of a country with the same clients every day is known"
         " exactly.",
-        ("published", "the reader", "days", "enough for"),
+        ("published", "the reader", "days", "enough for", "epsilon that is spent by then"),
         rows,
     )
 
@@ -207,6 +236,32 @@ def _days_until_averaged(attackers: int) -> int:
         sums = accumulate(discrete_laplace(EPSILON, below) for _ in range(most))
         right = [known + (2 * abs(total) < day) for day, (known, total) in enumerate(zip(right, sums, strict=True), 1)]
     return next(day for day, known in enumerate(right, 1) if known >= SURE * attackers)
+
+
+def _days_until_median(epsilon: Fraction) -> int:
+    """Give the odd number of days after which the median is right with a probability of SURE.
+
+    The median is the number that makes the published ones most likely, so no reader does better who knows nothing else.
+    It is wrong where the noise was above 0 on more than half of the days, or below 0.
+    """
+    ratio = math.exp(-epsilon)
+    above = ratio / (1 + ratio)
+    return next(days for days in itertools.count(1, 2) if 1 - 2 * _probability_of(days // 2 + 1, days, above) >= SURE)
+
+
+def _probability_of(least: int, trials: int, probability: float) -> float:
+    """Give the probability of at least so many successes."""
+    odds = math.log(probability), math.log1p(-probability)
+    return math.fsum(
+        math.exp(
+            math.lgamma(trials + 1)
+            - math.lgamma(successes + 1)
+            - math.lgamma(trials - successes + 1)
+            + successes * odds[0]
+            + (trials - successes) * odds[1]
+        )
+        for successes in range(least, trials + 1)
+    )
 
 
 def _errors(folder: Path, plan: Plan) -> str:

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from contextlib import closing
 from hashlib import sha256
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, groupby, islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.report import BrokenError
@@ -199,6 +199,7 @@ class Regulars:
         """
         self.arrivals: list[Arrival] = []
         self._clients_of: dict[str, set[int]] = {}
+        self._clients_on: dict[tuple[int, int], set[int]] = {}
         own = iter(random.sample(range(self.POOL, 1 << 16), clients))
         for client, country in enumerate(draw_countries(random, clients)):
             at_home = address(country, next(own)) if client < clients * self.STATIC else None
@@ -207,6 +208,7 @@ class Regulars:
                 if random.random() < share:
                     today = at_home or address(country, random.randrange(self.POOL))
                     self._clients_of.setdefault(today, set()).add(client)
+                    self._clients_on.setdefault((country, day), set()).add(client)
                     times = random.randint(1, 3)
                     self.arrivals += [Arrival((day + random.random()) * DAY, today) for _ in range(times)]
         self.arrivals.sort()
@@ -219,6 +221,16 @@ class Regulars:
             hashed(client, key) for client, who in self._clients_of.items() if len(who) == 1 for key in keys.drawn
         }
         return Linkage(len(days), len(linking), len(linking & static), max(days.values()))
+
+    def country_links(self) -> tuple[int, int]:
+        """Link days by country alone: count the days on which a country has one client, each with the next such day.
+
+        Returns:
+            How many such pairs there are, and in how many of them both clients are the same.
+        """
+        alone = [(country, *who) for (country, _), who in sorted(self._clients_on.items()) if len(who) == 1]
+        pairs = [(one, other) for one, other in pairwise(alone) if one[0] == other[0]]
+        return len(pairs), sum(one == other for one, other in pairs)
 
 
 def hashed(client: str, key: bytes) -> str:

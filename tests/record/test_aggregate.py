@@ -144,6 +144,16 @@ def test_beyond_the_bound_only_connections_are_counted() -> None:
     assert counts.addresses == {"de": 100}
 
 
+def test_at_the_bound_one_client_more_displaces_another() -> None:
+    """So two numbers differ by one: noise promises half as much then, as docs/what-leaves-your-bridge.md says."""
+    counted = []
+    for clients in (["de", "tr"], ["jp", "de", "tr"]):
+        store = Aggregate(max_clients=2)
+        store.append(START, [entry(country, client=ord(country[0])) for country in clients])
+        counted.append(store.counts(START).addresses)
+    assert counted == [{"de": 1, "tr": 1}, {"jp": 1, "de": 1}]
+
+
 def test_the_number_of_transports_is_bounded() -> None:
     """A transport program invents names: those beyond a thousand count as unnamed."""
     store = Aggregate()

@@ -8,7 +8,8 @@ would write, in the same order and at the same moments. What the journal has wri
   (formats/counts.py). They are in pages of their own (pages.py), which are overwritten with zeros when the interval is
   published, or the program ends.
 - It is bounded: from MAX_CLIENTS clients of an interval on, new ones are not counted as addresses, and the operator is
-  warned. Their connections are counted.
+  warned. Their connections are counted. A client more then displaces another, which may be of another country: noise on
+  these numbers promises half as much (publish/noise.py).
 - A program that ends loses the running interval, as tor does.
 """
 

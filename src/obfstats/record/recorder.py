@@ -11,7 +11,7 @@ Rules:
   and a hash; never the time of a connection.
 - An interval lasts 24 hours (clock.py). When it ends, S is renewed at once. Its last lines are written at a random
   moment, or earlier if they and the buffer are full together (batches.py). A new S with every interval leaves every
-  published number as it is, and no client can be followed into the next day (decision 2).
+  published number as it is, and no hash links one day to the next (decision 2).
 - Where the clock was set, the label is wrong: the buffer is dropped, S renewed and a new interval begun. Its start is
   dated back by a random time, because a client's call may have noticed the change.
 - The counters for the operator (`pop_counters`) begin anew with every S, and the hashes they were counted from are
