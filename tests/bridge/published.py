@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from obfstats.bridge.interval_sources import IntervalSource
     from obfstats.formats.document import Document
+    from obfstats.publish.budget import EpsilonBudget
 
 FIRST = "2012-02-08-14-01-04-obfsproxy-stats"
 SECOND = "2012-02-09-14-01-04-obfsproxy-stats"
@@ -38,6 +39,7 @@ class Bridge:
     forget_after: float = 48.0
     aggregate: bool = False
     epsilon: Fraction | None = None
+    budget: EpsilonBudget | None = None
     extended: bool = True
     said: list[str] = field(default_factory=list)
 
@@ -83,6 +85,7 @@ class Bridge:
             self.folder,
             extended=self.extended,
             epsilon=self.epsilon,
+            budget=self.budget,
             forget_after=timedelta(hours=self.forget_after),
             aggregate=self.aggregate,
         )

@@ -148,6 +148,8 @@ def test_a_wrap_publishes_too(tmp_path: Path) -> None:
             "--aggregate writes no log: leave --forget-after out",
         ),
         (("--epsilon", "0.5"), "--epsilon goes with --publish DIR"),
+        (("--days", "30"), "--days goes with --publish DIR"),
+        (("--publish", "x", "--epsilon-total", "15", "--days", "30"), "go together, and with --epsilon"),
         (("--publish", "x", "--no-stats"), "--publish needs statistics: leave --no-stats out"),
         (("--publish", "x", "--aggregate", "--stats-log", "y"), "--aggregate writes no log: leave --stats-log out"),
         (("--publish", "x", "--forget-after", "soon"), "'soon' is not a number of hours from 0 to 99999"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from fractions import Fraction
 
+    from obfstats.publish.budget import EpsilonBudget
     from obfstats.record.recorder import Column
     from obfstats.wire.upstream import Upstream
 
@@ -81,6 +82,7 @@ class PublishOptions:
         fingerprint: the hashed fingerprint in documents, or None.
         extended: whether documents have all lines.
         epsilon: of the noise; None to round.
+        budget: what the noise of several intervals may spend; None for any sum.
         forget_after: how long lines are kept after the end of their interval.
         aggregate: whether numbers are kept in memory and no log is written.
     """
@@ -89,6 +91,7 @@ class PublishOptions:
     fingerprint: str | None = None
     extended: bool = False
     epsilon: Fraction | None = None
+    budget: EpsilonBudget | None = None
     forget_after: timedelta = timedelta(hours=FORGET_AFTER)
     aggregate: bool = False
 
@@ -426,7 +429,7 @@ def _read_statistics(given: argparse.Namespace) -> StatisticsOptions:
 
 def _read_publish(given: argparse.Namespace) -> PublishOptions | None:
     if given.publish is None:
-        for option in ("forget_after", "aggregate", "fingerprint", "extended", "epsilon"):
+        for option in ("forget_after", "aggregate", "fingerprint", "extended", "epsilon", "epsilon_total", "days"):
             if _is_given(getattr(given, option)):
                 raise ValueError(f"--{option.replace('_', '-')} goes with --publish DIR")
         return None
@@ -436,11 +439,14 @@ def _read_publish(given: argparse.Namespace) -> PublishOptions | None:
         for option in ("stats_log", "stats_columns", "forget_after"):
             if _is_given(getattr(given, option)):
                 raise ValueError(f"--aggregate writes no log: leave --{option.replace('_', '-')} out")
+    from obfstats.publish.budget import make_budget  # noqa: PLC0415 - only for who publishes
+
     return PublishOptions(
         folder=given.publish,
         fingerprint=given.fingerprint,
         extended=given.extended,
         epsilon=given.epsilon,
+        budget=make_budget(given.epsilon, given.epsilon_total, given.days),
         forget_after=timedelta(hours=FORGET_AFTER if given.forget_after is None else given.forget_after),
         aggregate=given.aggregate,
     )

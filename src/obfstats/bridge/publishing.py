@@ -158,6 +158,7 @@ class Publisher:
             connections = None if waiting.ended is None else waiting.ended.connections
             try:
                 _check_that_all_were_counted(waiting.ended)
+                await self._check_budget(interval)
                 counts, waiting.files = await self._source.count_interval(interval, connections, waiting.files)
             except IntervalLostError as error:
                 await threads.run_in_thread("publish", partial(ledger.give_up, interval))
@@ -166,6 +167,14 @@ class Publisher:
             waiting.document = self._make_document(counts, waiting.ended)
         path = await threads.run_in_thread("publish", partial(self._release, interval, waiting.document, waiting.files))
         _log.log(NOTICE, "the interval from %s is published: %s", interval.label, path)
+
+    async def _check_budget(self, interval: Interval) -> None:
+        """Raise IntervalLostError if the interval's noise would spend more than there is."""
+        budget = self._options.budget
+        if budget is not None:
+            spent = await threads.run_in_thread("publish", self._folder.ledger.spent_epsilon)
+            if not budget.allows(interval.start, spent):
+                raise IntervalLostError(str(budget))
 
     def _make_document(self, counts: Counts, ended: EndedInterval | None) -> Document:
         """Round the numbers, or draw noise."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obfstats.commandline import Command, argument_type, load
+from obfstats.commandline import Command, argument_type, load, positive_number
 from obfstats.formats.address import WHOLE_IPV6
 
 if TYPE_CHECKING:
@@ -125,6 +125,14 @@ def add_epsilon(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
         help="add discrete Laplace noise to the unique addresses instead of rounding, for example 0.5; lower is more "
         "private; each interval is released once",
     )
+    parser.add_argument(
+        "--epsilon-total",
+        type=argument_type("obfstats.publish.budget:parse_total"),
+        metavar="E",
+        help="with --days: what the noise of all intervals that begin within N days may spend together; intervals "
+        "beyond it are left out",
+    )
+    parser.add_argument("--days", type=positive_number, metavar="N", help="see --epsilon-total")
 
 
 def add_ipv6_prefix(parser: argparse.ArgumentParser | argparse._ArgumentGroup, purpose: str) -> None:

@@ -75,9 +75,9 @@ def _check_options(options: argparse.Namespace) -> None:
     """Refuse options of documents with a format that has none; `--ledger` and `--geoip` without a use are ignored."""
     if options.format not in {TABLES, "tor"}:
         return
-    for option in ("fingerprint", "extended", "epsilon"):
+    for option in ("fingerprint", "extended", "epsilon", "epsilon_total", "days"):
         if getattr(options, option):
-            raise UsageError(f"--{option} goes with documents: --format ticket, json or csv")
+            raise UsageError(f"--{option.replace('_', '-')} goes with documents: --format ticket, json or csv")
     if options.ipv6_prefix != WHOLE_IPV6:
         raise UsageError("--ipv6-prefix goes with documents: --format ticket, json or csv")
     if options.keep_partial and options.format == TABLES:
@@ -86,7 +86,8 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _choose_output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output:
     """Choose what documents contain. Only given GeoIP files are named: the bridge may have others than this machine."""
-    from obfstats.publish.making_documents import DocumentOptions  # noqa: PLC0415 - tables do not need them
+    from obfstats.publish.budget import make_budget  # noqa: PLC0415 - tables do not need them
+    from obfstats.publish.making_documents import DocumentOptions  # noqa: PLC0415
     from obfstats.publish.render import NoiseOptions, Output  # noqa: PLC0415
 
     geoip_sources: Sequence[GeoIpSource] = ()
@@ -96,13 +97,17 @@ def _choose_output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output
     geoip = geoip_sources[0] if options.geoip else None
     geoip6 = geoip_sources[1] if options.geoip6 else None
     document = DocumentOptions(options.fingerprint, options.extended, geoip, geoip6, ipv6_prefix=options.ipv6_prefix)
+    try:
+        budget = make_budget(options.epsilon, options.epsilon_total, options.days)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if not options.epsilon:
         return Output(options.format, document)
     if codes is None:
         raise UsageError(
             "--epsilon needs GeoIP files, for the list of countries: install tor-geoipdb, or give --geoip FILE"
         )
-    return Output(options.format, document, NoiseOptions(options.epsilon, codes))
+    return Output(options.format, document, NoiseOptions(options.epsilon, codes, budget))
 
 
 def convert(
@@ -212,5 +217,6 @@ def _render(
     from obfstats.publish.render import render  # noqa: PLC0415
 
     selected = select_for_documents(intervals, lengths_by_start(logs.values()), selection, warn)
-    printing = Printing(output.method, output.noise is not None, selection.unfinished, ledger)
+    budget = None if output.noise is None else output.noise.budget
+    printing = Printing(output.method, output.noise is not None, selection.unfinished, ledger, budget)
     return render(release_once(selected, logs, printing, warn), output, warn)

@@ -49,6 +49,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Self
 
 from obfstats.formats.document import NOISE_METHOD
@@ -59,7 +60,6 @@ from obfstats.publish.noise import parse_epsilon, write_epsilon
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
-    from fractions import Fraction
     from pathlib import Path
 
 MAX_LEDGER_SIZE = 1 << 24
@@ -240,6 +240,19 @@ class Ledger:
     def is_released_with_noise(self, interval: Interval) -> bool:
         """Tell the same of releases with noise."""
         return bool(self._released.get(interval.start, set()) - _ROUNDED_FORMS)
+
+    def spent_epsilon(self) -> dict[datetime, Fraction]:
+        """Give the epsilon of each interval that was released with noise, by its start.
+
+        Raises:
+            LedgerError: if the ledger cannot be used.
+        """
+        self.check()
+        return {
+            start: sum((parse_epsilon(method.removeprefix(NOISE_METHOD)) for method in noisy), Fraction())
+            for start, methods in self._released.items()
+            if (noisy := methods - _ROUNDED_FORMS)
+        }
 
     def allows(self, interval: Interval, method: str) -> bool:
         """Tell whether an interval may be released: if it never was, or only rounded and in the same form."""

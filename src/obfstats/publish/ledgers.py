@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from obfstats.formats.counts import Counts
+    from obfstats.publish.budget import EpsilonBudget
 
 
 class Printing(NamedTuple):
@@ -35,12 +36,14 @@ class Printing(NamedTuple):
         is_noisy: whether that is with noise.
         is_look: whether rounded numbers are only looked at.
         ledger: the ledger of all logs; None for the one beside each log.
+        budget: what the noise of several intervals may spend; None for any sum.
     """
 
     method: str
     is_noisy: bool = False
     is_look: bool = False
     ledger: Path | None = None
+    budget: EpsilonBudget | None = None
 
 
 def release_once(
@@ -112,7 +115,34 @@ def _leave_out(
             f" print the same form, or give --all to look at {them}"
         )
     left_out = {one.interval.start for one in [*noisy, *others]}
-    return [one for one in intervals if one.interval.start not in left_out]
+    allowed = [one for one in intervals if one.interval.start not in left_out]
+    return _keep_budget(allowed, ledger, starts, printing, warn)
+
+
+def _keep_budget(
+    intervals: Sequence[Counts],
+    ledger: Ledger,
+    starts: Collection[datetime],
+    printing: Printing,
+    warn: Callable[[str], None],
+) -> list[Counts]:
+    """Leave out the intervals with the given starts that would spend more noise than there is."""
+    if printing.budget is None:
+        return list(intervals)
+    spent = ledger.spent_epsilon()
+    refused: list[Counts] = []
+    for one in intervals:
+        start = one.interval.start
+        if start not in starts:
+            continue
+        if printing.budget.allows(start, spent):
+            spent[start] = printing.budget.epsilon
+        else:
+            refused.append(one)
+    if refused:
+        name, are, *_ = name_intervals(refused)
+        warn(f"{name} {are} left out: {printing.budget}")
+    return [one for one in intervals if one not in refused]
 
 
 def _can_be_used(path: Path, printing: Printing) -> bool:

@@ -10,7 +10,8 @@ published numbers afterwards.
 What is not promised:
 
 - Intervals add up. A client that connects every day spends epsilon every day, a client with several addresses spends it
-  for each, and an interval that is released twice costs twice; the last must never happen (ledger.py).
+  for each, and an interval that is released twice costs twice; the last must never happen (ledger.py). A
+  budget bounds the sum (budget.py).
 - A full aggregate (record/aggregate.py) promises half as much: from a million clients of an interval on, one client
   more displaces another, so two numbers differ by one, and the interval costs twice its epsilon.
 - Only these numbers are covered: not the interval's start, and not that a document exists. Whether an interval is

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import Document
+    from obfstats.publish.budget import EpsilonBudget
 
 OutputFormat: TypeAlias = Literal["ticket", "tor", "json", "csv"]
 
@@ -69,10 +70,12 @@ class NoiseOptions:
     Attributes:
         epsilon: bound on what a release reveals of one client.
         codes: every country of the GeoIP source, lower case.
+        budget: what the noise of several intervals may spend; None for any sum.
     """
 
     epsilon: Fraction
     codes: Sequence[str]
+    budget: EpsilonBudget | None = None
 
 
 @dataclass(frozen=True, slots=True)
