@@ -1,8 +1,12 @@
-"""What tor's extended ORPort costs a connection, ours against obfs4proxy, and each against its own plain ORPort.
+"""What tor's extended ORPort costs a connection, and how long a start takes: ours against obfs4proxy.
 
 Four servers as tor would run them share one core, three of them idle while one is measured; the load plays their
-clients and tor. A connection is an obfs3 handshake, the way to tor (with the extended ORPort: cookie, two hashes, the
-client's address, OKAY), a token each way, and the end. The figure is the server's processor time.
+clients and tor. Each program is also measured against its own plain ORPort. A connection is an obfs3 handshake, the way
+to tor (with the extended ORPort: cookie, two hashes, the client's address, OKAY), a token each way, and the end. The
+figure is the server's processor time.
+
+A start is measured with statistics and tor's own GeoIP files: until tor has all its answers (SMETHODS DONE), and until
+a client that connects then has its first byte.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,8 +24,12 @@ from bench.load import Server
 from bench.obfs3 import Obfs3Load, connection_milliseconds
 from bench.process import two_cores
 from bench.report import Comparison, MissingError, main, progress, surroundings, table
+from obfstats.wire.endpoint import parse_endpoint
 from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
-from peers import managed, obfs4proxy
+from obfstats.wire.transports import make_transport
+from peers import managed, obfs4proxy, wrapped
+from peers.destinations import echo, serve
+from peers.obfuscated import ObfuscatedClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +40,7 @@ class Plan(NamedTuple):
 
     rounds: int
     handshakes: int
+    starts: int
 
 
 class Bridge(NamedTuple):
@@ -40,8 +50,8 @@ class Bridge(NamedTuple):
     load: Obfs3Load
 
 
-_FULL = Plan(rounds=25, handshakes=250)
-_QUICK = Plan(rounds=5, handshakes=100)
+_FULL = Plan(rounds=25, handshakes=250, starts=15)
+_QUICK = Plan(rounds=5, handshakes=100, starts=3)
 
 
 def measure(plan: Plan) -> str:
@@ -49,6 +59,13 @@ def measure(plan: Plan) -> str:
     if not obfs4proxy.is_installed():
         raise MissingError(f"the peer is missing: apt-get install {obfs4proxy.PACKAGE}")
     server_core, load_core = two_cores()
+    starts = [
+        Comparison(f"{who}: s from its start to {what}", digits=3).take(
+            plan.starts, partial(_start, argv, first_client), partial(_start, (obfs4proxy.PROGRAM,), first_client)
+        )
+        for first_client, what in ((False, "tor's answers"), (True, "the first client's answer"))
+        for who, argv in (("obfsproxy", managed.ours()), ("wrap", wrapped.argv(program=(obfs4proxy.PROGRAM,))))
+    ]
     os.sched_setaffinity(0, {load_core})
     peer = (obfs4proxy.PROGRAM,)
     with contextlib.ExitStack() as stack:
@@ -75,6 +92,7 @@ def measure(plan: Plan) -> str:
             surroundings(obfs4proxy.version()),
             table("obfsproxy", "obfs4proxy", [through]),
             table("extended ORPort", "plain ORPort", added),
+            table("ours", "obfs4proxy", starts),
         ]
     )
 
@@ -97,6 +115,19 @@ def _open(folder: Path, argv: Sequence[str], core: int, extended: bool) -> Itera
             folder / "state", load.destination, argv=argv, transports=["obfs3"], environment=more, cpu=core
         ) as running:
             yield Bridge(Server(running.child.pid, running.methods["obfs3"]), load)
+
+
+def _start(argv: Sequence[str], first_client: bool) -> float:  # noqa: FBT001
+    """Start a server, and give the seconds until tor has its answers, or until a client has one."""
+    with serve(echo) as orport, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        began = time.perf_counter()
+        state = Path(folder) / "state"
+        with managed.server(state, parse_endpoint(orport), argv=argv, transports=["obfs3"]) as running:
+            if first_client:
+                with ObfuscatedClient(make_transport("obfs3"), running.methods["obfs3"]) as client:
+                    client.sendall(b"?")
+                    client.recv()
+            return time.perf_counter() - began
 
 
 def _cost(plan: Plan, bridge: Bridge) -> float:

@@ -186,10 +186,22 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
     if daemon.ends_with_stdin:
         _watch_stdin(loop, partial(stop, "Standard input was closed. Terminating."))
     services = [each.service for each in listening_services]
-    listeners = [Listener(each.listening, daemon.context.gate, each.service.handle) for each in listening_services]
+    listeners: list[Listener] = []
+
+    async def accept() -> None:
+        if statistics is not None:
+            try:
+                await statistics.read_countries()
+            except Exception as error:  # noqa: BLE001 - a tick tries again; until then countries are unknown
+                privacy.report_error(error)
+        listeners.extend(
+            Listener(each.listening, daemon.context.gate, each.service.handle) for each in listening_services
+        )
+
     if child is not None:
         child.watch(stop)
-    start_job(Ticker(daemon, [*listeners, *services]).run(start_job))
+    start_job(accept())
+    start_job(Ticker(daemon, listeners, services).run(start_job))
     reason = ""
     try:
         reason = await stopped
@@ -249,17 +261,21 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) ->
 class Ticker:
     """Does what has to be done twice a minute."""
 
-    def __init__(self, daemon: Daemon, reporters: Sequence[Listener | Service | WrapService]) -> None:
+    def __init__(
+        self, daemon: Daemon, listeners: Sequence[Listener], services: Sequence[Service | WrapService]
+    ) -> None:
         """Plan the first report.
 
         Args:
             daemon: what runs.
-            reporters: log what has failed since the last report.
+            listeners: log why accepting had to pause since the last report.
+            services: log what has failed since then.
         """
         self._clock = daemon.clock
         self._context = daemon.context
         self._statistics = daemon.statistics
-        self._reporters = reporters
+        self._listeners = listeners
+        self._services = services
         self._heartbeat: Heartbeat | None = None
         if daemon.has_heartbeat:
             recorder = None if daemon.statistics is None else daemon.statistics.recorder
@@ -298,7 +314,7 @@ class Ticker:
             self._report_due = now + self.draw_report_seconds()
             for sentence in self._context.gate.pop_refusals(self._context.formatter):
                 _log.warning("%s", sentence)
-            for reporter in self._reporters:
+            for reporter in (*self._listeners, *self._services):
                 reporter.log_summary()
 
 

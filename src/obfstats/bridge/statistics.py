@@ -37,6 +37,11 @@ class Statistics:
         self._publisher = publisher
         self._geoip = GeoIpReloader(recorder)
 
+    async def read_countries(self) -> None:
+        """Read the GeoIP files, before the first client: it takes too long to be done before tor has its answers."""
+        await self._geoip.reload_changed(at_once=True)
+        _log.log(NOTICE, "countries come from %s and %s", *self.recorder.countries.descriptions)
+
     async def update(self) -> None:
         """Do what is due after the recorder's tick: read changed GeoIP files, publish."""
         await self._geoip.reload_changed()
@@ -105,12 +110,12 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
         ipv6_prefix=options.ipv6_prefix,
         make_folder=options.log is None,
         clock=clock,
+        read_countries=False,
     )
     if log is None:
         _log.log(NOTICE, "statistics are kept in memory alone")
     else:
         _log.log(NOTICE, "statistics go to %s, %d connections at a time", log, options.buffer)
-    _log.log(NOTICE, "countries come from %s and %s", *recorder.countries.descriptions)
     return recorder
 
 
@@ -139,11 +144,12 @@ class GeoIpReloader:
         self._is_reading = False
         self._again = False
 
-    async def reload_changed(self, *, force: bool = False) -> None:
+    async def reload_changed(self, *, force: bool = False, at_once: bool = False) -> None:
         """Read the files, if they have changed.
 
         Args:
             force: read them in any case (SIGHUP). While they are being read, this has them read once more.
+            at_once: use them at once, not from the next interval on: there has been no client yet.
         """
         if self._is_reading:
             self._again = self._again or force
@@ -152,16 +158,19 @@ class GeoIpReloader:
         try:
             while force or self._recorder.countries.changed():
                 self._again = False
-                await self._reload()
+                await self._reload(at_once=at_once)
                 force = self._again
         finally:
             self._is_reading = False
 
-    async def _reload(self) -> None:
+    async def _reload(self, *, at_once: bool) -> None:
         try:
             countries = await threads.run_in_thread("geoip", self._recorder.countries.reload)
         except RecordError as error:
             _log.warning("countries stay as they were: %s", error)
+            return
+        if at_once:
+            self._recorder.use_countries(countries)
             return
         self._recorder.replace_countries(countries)
         _log.log(NOTICE, "from the next interval on countries come from %s and %s", *countries.descriptions)

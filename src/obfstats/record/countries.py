@@ -5,7 +5,8 @@ that our numbers compare with Tor's; else the registries' data in the iptocc pac
 country is `??`.
 
 Tables never change once they are opened. Where `changed` says that a file has, `reload` opens new ones, and the
-recorder uses them from its next interval on.
+recorder uses them from its next interval on. Making tables of tor's files takes a second or more: `Countries.check`
+finds out only whether they can be used, and leaves the rest to `reload`.
 
 - A file has changed if its inode, size or time of writing have; they are noted before it is read. So replacing a file
   by renaming and rewriting it in place are both noticed, also while it is being read.
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from obfstats.formats.document import GeoIpSource
 from obfstats.formats.logline import UNKNOWN_COUNTRY
 from obfstats.record.errors import RecordError
-from obfstats.record.geoip import parse_v4, parse_v6
+from obfstats.record.geoip import has_v4_range, has_v6_range, parse_v4, parse_v6
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,15 +72,23 @@ class Countries:
         Raises:
             RecordError: if a named file cannot be read or contains no range.
         """
-        return cls._of(
-            CountrySource.open(GeoIpChoice(geoip or TOR_GEOIP, geoip is not None, TOR_GEOIP, parse_v4, AF_INET)),
-            CountrySource.open(GeoIpChoice(geoip6 or TOR_GEOIP6, geoip6 is not None, TOR_GEOIP6, parse_v6, AF_INET6)),
-        )
+        v4, v6 = _choose(geoip, geoip6)
+        return cls._of(CountrySource.open(v4), CountrySource.open(v6))
+
+    @classmethod
+    def check(cls, geoip: Path | None = None, geoip6: Path | None = None) -> Countries:
+        """Check the files as `open` does, without making tables: until `reload` every country of theirs is `??`.
+
+        Args and errors are those of `open`.
+        """
+        v4, v6 = _choose(geoip, geoip6)
+        return cls._of(CountrySource.check(v4), CountrySource.check(v6))
 
     @classmethod
     def _of(cls, v4: CountrySource, v6: CountrySource) -> Countries:
         countries = cls(v4.lookup, v6.lookup, (v4.description, v6.description))
-        countries.geoip_sources = v4.geoip_source, v6.geoip_source
+        if v4.geoip_source is not None and v6.geoip_source is not None:
+            countries.geoip_sources = v4.geoip_source, v6.geoip_source
         if v4.codes is not None and v6.codes is not None:
             countries.codes = tuple(sorted(v4.codes | v6.codes))
         countries._opened = v4, v6
@@ -121,6 +130,7 @@ class GeoIpChoice(NamedTuple):
         is_named: whether the operator named it: then it must be right, and nothing replaces it.
         tor_path: the path of the file that comes with tor.
         parse: makes a table of its content.
+        has_range: tells quickly whether the table would have a range.
         family: AF_INET or AF_INET6.
     """
 
@@ -128,7 +138,15 @@ class GeoIpChoice(NamedTuple):
     is_named: bool
     tor_path: Path
     parse: Callable[[bytes], V4Table | V6Table]
+    has_range: Callable[[bytes], bool]
     family: int
+
+
+def _choose(geoip: Path | None, geoip6: Path | None) -> tuple[GeoIpChoice, GeoIpChoice]:
+    return (
+        GeoIpChoice(geoip or TOR_GEOIP, geoip is not None, TOR_GEOIP, parse_v4, has_v4_range, AF_INET),
+        GeoIpChoice(geoip6 or TOR_GEOIP6, geoip6 is not None, TOR_GEOIP6, parse_v6, has_v6_range, AF_INET6),
+    )
 
 
 class CountrySource:
@@ -137,7 +155,7 @@ class CountrySource:
     Attributes:
         lookup: gives the lower-case country code of a packed address, or `??`.
         description: where they come from, for the operator.
-        geoip_source: the same for a published document.
+        geoip_source: the same for a published document; None for a file that has not been read.
         codes: every country code that a look-up may give, `??` included; None for the registries' data.
     """
 
@@ -147,7 +165,7 @@ class CountrySource:
         state: _State | None,
         lookup: Callable[[bytes], str],
         description: str,
-        geoip_source: GeoIpSource,
+        geoip_source: GeoIpSource | None,
         *,
         codes: frozenset[str] | None = None,
     ) -> None:
@@ -165,9 +183,24 @@ class CountrySource:
         Raises:
             RecordError: if a named file cannot be read or contains no range.
         """
+        return cls._open(choice, cls._read)
+
+    @classmethod
+    def check(cls, choice: GeoIpChoice) -> CountrySource:
+        """Check that the file can be used, and leave its table to `reload`; or use the registries' data.
+
+        Raises:
+            RecordError: if a named file cannot be read or contains no range.
+        """
+        return cls._open(choice, cls._check)
+
+    @classmethod
+    def _open(
+        cls, choice: GeoIpChoice, use_file: Callable[[GeoIpChoice, _State | None], CountrySource]
+    ) -> CountrySource:
         state = _state_of(choice.path)
         try:
-            return cls._read(choice, state)
+            return use_file(choice, state)
         except RecordError:
             if choice.is_named:
                 raise
@@ -199,24 +232,44 @@ class CountrySource:
             return self
 
     @classmethod
+    def _check(cls, choice: GeoIpChoice, _state: _State | None) -> CountrySource:
+        """Check the file; raise RecordError if it cannot be read or contains no range."""
+        if not choice.has_range(_read_file(choice.path)):
+            raise _no_range(choice.path)
+        # Without a state it has changed, so that it will be read.
+        return cls(choice, None, _unknown, f"{choice.path} (not read yet)", None, codes=frozenset({UNKNOWN_COUNTRY}))
+
+    @classmethod
     def _read(cls, choice: GeoIpChoice, state: _State | None) -> CountrySource:
         """Read the file; raise RecordError if it cannot be read or contains no range."""
         path = choice.path
-        try:
-            with open(path, "rb", opener=_open_nonblocking) as file:
-                content = file.read() or b""
-        except OSError as error:
-            raise RecordError(
-                f"cannot read the GeoIP file {path}: {error.strerror}; name another, or leave the option out"
-            ) from None
+        content = _read_file(path)
         table = choice.parse(content)
         if not len(table):
-            raise RecordError(f"{path} contains no range of a GeoIP file; name another, or leave the option out")
+            raise _no_range(path)
         skipped = f", {table.skipped} lines skipped" if table.skipped else ""
         description = f"{path} ({len(table)} ranges{skipped})"
         digest = hashlib.sha1(content, usedforsecurity=False).hexdigest().upper()
         geoip_source = GeoIpSource("tor" if path.absolute() == choice.tor_path else "file", digest)
         return cls(choice, state, table.country, description, geoip_source, codes=table.codes | {UNKNOWN_COUNTRY})
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with open(path, "rb", opener=_open_nonblocking) as file:
+            return file.read() or b""
+    except OSError as error:
+        raise RecordError(
+            f"cannot read the GeoIP file {path}: {error.strerror}; name another, or leave the option out"
+        ) from None
+
+
+def _no_range(path: Path) -> RecordError:
+    return RecordError(f"{path} contains no range of a GeoIP file; name another, or leave the option out")
+
+
+def _unknown(_packed: bytes) -> str:
+    return UNKNOWN_COUNTRY
 
 
 def _open_nonblocking(path: str, flags: int) -> int:

@@ -262,6 +262,16 @@ def parse_v6(text: bytes) -> V6Table:
     return _build(V6Table, _Lines(text, _V6_LINE), _v6_range)
 
 
+def has_v4_range(text: bytes) -> bool:
+    """Tell whether a geoip file has a line that looks like a range; takes microseconds where its beginning has."""
+    return _V4_LINE.search(text) is not None
+
+
+def has_v6_range(text: bytes) -> bool:
+    """The same for a geoip6 file."""
+    return _V6_LINE.search(text) is not None
+
+
 def _build(
     make: Callable[[Iterable[tuple[_End, _End, str]]], _Table],
     lines: _Lines,

@@ -136,9 +136,8 @@ class Recorder:
             ipv6_prefix: bits of an IPv6 address that tell clients apart, a multiple of 8.
         """
         self.store = store
-        self.countries = self._next_countries = countries
+        self.use_countries(countries)
         self.unreadable = 0
-        self._country_v4, self._country_v6 = countries.v4, countries.v6
         self._secret = Secret() if secret is None else secret
         self._hash_address = self._secret.hash_address
         self._clock: Clock = SystemClock() if clock is None else clock
@@ -174,6 +173,7 @@ class Recorder:
         ipv6_prefix: int = WHOLE_IPV6,
         make_folder: bool = False,
         clock: Clock | None = None,
+        read_countries: bool = True,
     ) -> Recorder:
         """Open a log and begin to count.
 
@@ -186,13 +186,16 @@ class Recorder:
             ipv6_prefix: bits of an IPv6 address that tell clients apart: a multiple of 8, from 32 to 128.
             make_folder: create the log's folder, for its owner alone, if it does not exist.
             clock: the clocks; the machine's own if None.
+            read_countries: make tables of the GeoIP files, which takes a second or more; or only check them, and leave
+                that to `countries.reload` and `use_countries`.
 
         Raises:
             RecordError: if the log or a named GeoIP file cannot be used; nothing on disk has changed then.
         """
         if buffer < 1:
             raise RecordError(f"a buffer of {buffer} lines is too small; give at least 1, better 100 or more")
-        countries = Countries.open(Path(geoip) if geoip else None, Path(geoip6) if geoip6 else None)
+        open_countries = Countries.open if read_countries else Countries.check
+        countries = open_countries(Path(geoip) if geoip else None, Path(geoip6) if geoip6 else None)
         if path is not None and make_folder:
             make_folder_of(Path(path))
         secret = Secret()
@@ -328,6 +331,11 @@ class Recorder:
         """Use other tables from the next interval on; `countries` is what is in use until then."""
         self._next_countries = countries
 
+    def use_countries(self, countries: Countries) -> None:
+        """Use other tables at once: only before the first client, or an address could have two countries."""
+        self.countries = self._next_countries = countries
+        self._country_v4, self._country_v6 = countries.v4, countries.v6
+
     def close(self) -> None:
         """Stop: wipe S, write nothing (step 6). Calling it again does nothing."""
         if self._is_open:
@@ -372,8 +380,7 @@ class Recorder:
         self._sketch.wipe()
         self._sketch_bound = self._sketch.bound
         self._uncounted = 0
-        self.countries = self._next_countries
-        self._country_v4, self._country_v6 = self.countries.v4, self.countries.v6
+        self.use_countries(self._next_countries)
 
     def _read_counters(self, seconds: float) -> IntervalCounters:
         connections = self._batches.connections
