@@ -28,6 +28,7 @@ import subprocess
 from functools import partial
 from typing import TYPE_CHECKING
 
+from obfstats.bridge import process
 from obfstats.bridge.process import STDOUT, encode_line
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ FLUSH_SECONDS = 0.5
 """How long tor may take to read the last lines when the transport has ended."""
 
 _PR_SET_PDEATHSIG = 1
+_PR_GET_PDEATHSIG = 2
 _CHUNK = 1 << 16
 _MAX_PENDING = 1 << 16
 
@@ -61,7 +63,10 @@ class TransportProcess:
         Raises:
             OSError: if it cannot be started.
         """
-        prctl = ctypes.CDLL(None).prctl
+        # The program could not report what it is refused, so this one asks first.
+        answer = ctypes.c_int()
+        ask = partial(process.prctl, _PR_GET_PDEATHSIG, ctypes.addressof(answer))
+        process.attempt(ask, None, "if this program is killed, the transport goes on without it")
         self._process = subprocess.Popen(  # noqa: S603 - the operator's own words
             command,
             env=environment,
@@ -69,14 +74,13 @@ class TransportProcess:
             stdout=subprocess.PIPE,
             stderr=_standard_stream(2),
             bufsize=0,
-            preexec_fn=partial(_die_with_parent, os.getpid(), prctl),  # noqa: PLW1509 - there are no threads yet
+            preexec_fn=partial(_die_with_parent, os.getpid()),  # noqa: PLW1509 - there are no threads yet
         )
         if self._process.stdout is None:
             raise AssertionError("the pipe that was asked for")
         self._source = self._process.stdout.fileno()
         os.set_blocking(self._source, False)
         self._stdout = stdout
-        self._pidfd = os.pidfd_open(self._process.pid)
         self._has_ended: asyncio.Event | None = None
 
     @property
@@ -89,7 +93,10 @@ class TransportProcess:
         """Pass its lines on and watch for its end, on the running loop."""
         self._has_ended = asyncio.Event()
         self._stdout.start(self._source)
-        asyncio.get_running_loop().add_reader(self._pidfd, self._end_watch, on_ended)
+        # Not by a descriptor of the process: a kernel may lack pidfd_open(2). uvloop's own handlers refuse SIGCHLD.
+        check = partial(asyncio.get_running_loop().call_soon_threadsafe, self._check_end, on_ended)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: check())
+        self._check_end(on_ended)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Pass a signal on."""
@@ -111,13 +118,11 @@ class TransportProcess:
         self._process.kill()
         self._process.wait()
 
-    def _end_watch(self, on_ended: Callable[[str], None]) -> None:
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._process.wait()
-        if self._has_ended is not None:
+    def _check_end(self, on_ended: Callable[[str], None]) -> None:
+        if self._has_ended is not None and self._process.poll() is not None:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._has_ended.set()
-        on_ended("The transport's program has ended.")
+            on_ended("The transport's program has ended.")
 
 
 def _standard_stream(descriptor: int) -> int | None:
@@ -128,13 +133,14 @@ def _standard_stream(descriptor: int) -> int | None:
     return None if os.get_inheritable(descriptor) else subprocess.DEVNULL
 
 
-def _die_with_parent(parent: int, prctl: Callable[..., int]) -> None:
+def _die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent ends; runs in the child, before the program.
 
     The wrap blocks signals while it starts; the program must not inherit that.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    with contextlib.suppress(OSError):
+        process.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -55,6 +55,8 @@ which a client connected. With safe logging off it is always the first."""
 
 _EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SPARE_DESCRIPTORS = 64
+_FEW_DESCRIPTORS = 1024
+_MANY_DESCRIPTORS = 1 << 20
 _STDIN = 0
 _CHUNK = 1 << 12
 
@@ -93,6 +95,7 @@ class Daemon:
 
     def run(self, listening_services: Sequence[ListeningService]) -> None:
         """Serve until something ends the program."""
+        process.log_refusals()
         if self.has_heartbeat:
             process.warn_of_tcp_metrics()
         _log.log(logs.NOTICE, "Starting (%s version: %s).", self.name, __version__)
@@ -104,7 +107,7 @@ def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
     """Make what every service shares: randomness from the kernel, and a thread for each core."""
     return Context(
         gate=Gate(limits),
-        executor=ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)), thread_name_prefix="handshake"),
+        executor=ThreadPoolExecutor(max_workers=_count_processors(), thread_name_prefix="handshake"),
         random=os.urandom,
         draw=SystemRandom().uniform,
         formatter=formatter,
@@ -120,13 +123,10 @@ def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) 
         descriptors: how many a connection takes.
     """
     connections = options.connections or MAX_CONNECTIONS
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY:
-        possible = max(1, (hard - _SPARE_DESCRIPTORS) // descriptors)
-        if options.connections is not None and possible < options.connections:
-            _log.warning("ulimit -n allows %d connections at once, not %d", possible, options.connections)
-        connections = min(connections, possible)
+    possible = max(1, (_raise_descriptor_limit() - _SPARE_DESCRIPTORS) // descriptors)
+    if options.connections is not None and possible < options.connections:
+        _log.warning("ulimit -n allows %d connections at once, not %d", possible, options.connections)
+    connections = min(connections, possible)
     return Limits(
         connections=connections,
         # At most half, or unfinished handshakes could take all connections.
@@ -146,8 +146,30 @@ def connector_to_tor(limits: Limits) -> Direct:
 
 def descriptors_left(limits: Limits) -> int:
     """Tell how many descriptors there are besides two for each connection."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return max(0, (1 << 20 if hard == resource.RLIM_INFINITY else hard) - _SPARE_DESCRIPTORS - 2 * limits.connections)
+    return max(0, _raise_descriptor_limit() - _SPARE_DESCRIPTORS - 2 * limits.connections)
+
+
+def _raise_descriptor_limit() -> int:
+    """Raise the limit on file descriptors as far as possible, and return it."""
+    kind = resource.RLIMIT_NOFILE
+    few = _FEW_DESCRIPTORS, _FEW_DESCRIPTORS
+    soft, hard = process.attempt(partial(resource.getrlimit, kind), few, "the limit on descriptors is unknown")
+    consequence = f"the limit on descriptors stays at {soft}"
+    if soft != hard and process.attempt(partial(_set_limit, kind, hard), False, consequence):
+        soft = hard
+    return _MANY_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+
+
+def _set_limit(kind: int, limit: int) -> bool:
+    resource.setrlimit(kind, (limit, limit))
+    return True
+
+
+def _count_processors() -> int:
+    """Tell how many processors this program may use."""
+    unknown: set[int] = set()
+    found = process.attempt(partial(os.sched_getaffinity, 0), unknown, "it is unknown which processors may be used")
+    return len(found) or os.cpu_count() or 1
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -4,12 +4,14 @@ Rules:
 
 - No core dump, and no other process of the same user reads this one's memory: the secret and addresses are in it.
 - Whatever Python reports about an error by itself goes through `privacy.report_error`, which shows no address.
+- What an old kernel lacks or a policy forbids (SELinux, seccomp) is done without, and the operator is told (`attempt`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import logging
 import os
 import resource
@@ -17,8 +19,9 @@ import stat
 import sys
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from obfstats.bridge import logs
 from obfstats.proxy import privacy
@@ -26,7 +29,7 @@ from obfstats.wire import lines
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from obfstats.bridge.commands import LogOptions
 
@@ -39,6 +42,12 @@ _PR_SET_DUMPABLE = 4
 _M_PERTURB = -6
 
 _NO_METRICS_SAVE = Path("/proc/sys/net/ipv4/tcp_no_metrics_save")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_refusals: dict[str, None] = {}
+
+_Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +89,40 @@ def unblock_stdout() -> None:
         os.set_blocking(STDOUT, False)
 
 
+def attempt(call: Callable[[], _Result], otherwise: _Result, consequence: str) -> _Result:
+    """Make a system call that the program can do without, where the system refuses it.
+
+    Args:
+        call: makes it.
+        otherwise: what is returned if it is refused.
+        consequence: what follows from that, for `log_refusals`.
+    """
+    try:
+        return call()
+    except (OSError, ValueError) as error:
+        # Python makes a ValueError of setrlimit's EPERM.
+        reason = error.strerror if isinstance(error, OSError) else os.strerror(errno.EPERM)
+        _refusals.setdefault(f"{consequence}: {reason}")
+        return otherwise
+
+
+def log_refusals() -> None:
+    """Log what the system has refused, once: at the start there is no log yet."""
+    for sentence in _refusals:
+        _log.warning("%s", sentence)
+    _refusals.clear()
+
+
+def prctl(option: int, argument: int) -> None:
+    """Change how the kernel treats this process (prctl(2)).
+
+    Raises:
+        OSError: if the kernel refuses.
+    """
+    if _libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 def set_up(options: LogOptions, *, has_terminal: bool) -> None:
     """Make this process's memory private and open the log that the operator wants.
 
@@ -104,11 +147,15 @@ def set_up(options: LogOptions, *, has_terminal: bool) -> None:
 
 def forbid_core_dumps() -> None:
     """Keep this process's memory out of core files and away from other processes of the same user."""
+    attempt(_limit_core, None, "core dumps could not be turned off")
+    attempt(partial(prctl, _PR_SET_DUMPABLE, 0), None, "other programs of this user can read this one's memory")
+
+
+def _limit_core() -> None:
     # 1 byte is less than any core, and unlike 0 it also keeps the kernel from piping one to a program (core(5)).
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     most = 1 if hard == resource.RLIM_INFINITY else min(hard, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def overwrite_freed_memory() -> None:

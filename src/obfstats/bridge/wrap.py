@@ -21,6 +21,7 @@ A wrap that is killed cannot remove its folder. The next one removes every such 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -73,6 +74,8 @@ ACCESS_TIME_AHEAD = 10 * 365 * 86_400
 
 _FOLDER_PREFIX = "wrap-"
 _FOLDER_ATTEMPTS = 10
+
+_SHORTAGES = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 _LOOPBACK = Endpoint("127.0.0.1", 0)
 
@@ -233,7 +236,8 @@ def _refuse_all(names: Sequence[str], reason: str) -> int:
 
 
 def _cannot_start(command: Sequence[str], error: OSError) -> int:
-    return fail(NAME, f"cannot start {command[0]}: {error.strerror}; name a transport's program after --")
+    advice = "" if error.errno in _SHORTAGES else "; name a transport's program after --"
+    return fail(NAME, f"cannot start {command[0]}: {error.strerror}{advice}")
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ class Aggregate:
                 "an interval has more clients than can be told apart: of further ones only connections are counted"
             )
         if not counter.clients.is_locked:
-            self._warn_once("the kernel does not lock memory (ulimit -l): hashes could reach a swap file")
+            self._warn_once("the kernel does not lock memory (ulimit -l, madvise): hashes could reach a disk")
 
     @property
     def is_full(self) -> bool:

@@ -24,7 +24,8 @@ class Pages:
         view: all of it. Using it after `wipe`, or in a forked child, raises ValueError.
         address: its address.
         is_mapped: whether it is mapped: neither wiped nor in a forked child.
-        locked: whether the kernel locked it, so that it is never swapped out (RLIMIT_MEMLOCK may forbid it).
+        locked: whether the kernel locked it and leaves it out of core dumps, so that it never reaches a disk
+            (RLIMIT_MEMLOCK or a policy may forbid it).
     """
 
     def __init__(self, size: int) -> None:
@@ -34,10 +35,9 @@ class Pages:
             size: bytes; the kernel rounds them up to whole pages, which nothing else uses.
         """
         self.memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.memory.madvise(mmap.MADV_DONTDUMP)
-        self.memory.madvise(mmap.MADV_DONTFORK)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        self.locked: bool = _libc.mlock(self.address, size) == 0
+        self._is_inherited = not self._advise(mmap.MADV_DONTFORK)
+        self.locked: bool = self._advise(mmap.MADV_DONTDUMP) and _libc.mlock(self.address, size) == 0
         self.view = memoryview(self.memory)
         self.is_mapped = True
         _living.add(self)
@@ -49,16 +49,31 @@ class Pages:
             ctypes.memset(self.address, 0, len(self.memory))
             self.memory.close()
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: end all use."""
+        if self._is_inherited:
+            self.wipe()
+        else:
+            self.abandon()
+
     def abandon(self) -> None:
         """End all use without touching the memory: in a forked child nothing is mapped at the address."""
         self.is_mapped = False
         self.view.release()
 
+    def _advise(self, advice: int) -> bool:
+        """Tell the kernel how to treat the pages; return whether it accepts that."""
+        try:
+            self.memory.madvise(advice)
+        except OSError:
+            return False
+        return True
 
-def _abandon_all() -> None:
+
+def _leave_all_to_parent() -> None:
     for pages in _living:
-        pages.abandon()
+        pages.leave_to_parent()
 
 
 _living: weakref.WeakSet[Pages] = weakref.WeakSet()
-os.register_at_fork(after_in_child=_abandon_all)
+os.register_at_fork(after_in_child=_leave_all_to_parent)

@@ -207,7 +207,7 @@ class Recorder:
             secret.wipe()
             raise
         if not secret.locked:
-            _log.warning("the kernel does not lock memory (ulimit -l): the secret could reach a swap file")
+            _log.warning("the kernel does not lock memory (ulimit -l, madvise): the secret could reach a disk")
         further = COLUMNS if path is None else columns
         if path is None:
             # Nothing is written, so there is no order to hide: each line is counted soon, and its text freed.

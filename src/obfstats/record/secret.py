@@ -31,8 +31,9 @@ the second up to 39 pairs of words (CPython 3.11 to 3.13, OpenSSL 3.0). With bot
 from __future__ import annotations
 
 import ctypes
-import os
+import errno
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.record.errors import RecordError
@@ -58,16 +59,20 @@ def fill_from_kernel(address: int, size: int) -> None:
     Raises:
         OSError: if the kernel writes fewer.
     """
-    if _libc.getrandom(address, size, 0) != size:
-        code = ctypes.get_errno()
-        raise OSError(code, f"getrandom: {os.strerror(code)}")
+    if _libc.getrandom(address, size, 0) == size:
+        return
+    # Kernels before 3.17 and some policies leave only the device. It is read into the same memory, too.
+    with Path("/dev/urandom").open("rb", buffering=0) as device:
+        if device.readinto((ctypes.c_char * size).from_address(address)) != size:
+            raise OSError(errno.EIO, "the kernel gives no random bytes")
 
 
 class Secret:
     """S in its page.
 
     Attributes:
-        locked: whether the kernel locked the page, so that it is never swapped out (RLIMIT_MEMLOCK may forbid it).
+        locked: whether the kernel locked the page and leaves it out of core dumps (RLIMIT_MEMLOCK or a policy may
+            forbid it).
     """
 
     SIZE = 32
