@@ -14,6 +14,7 @@ from obfstats.formats.address import ClientAddress
 from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.privacy import LogFormatter
 from obfstats.proxy.service import Context, OutcomeLog
+from obfstats.proxy.shares import KEY_LENGTH, NetworkShares
 from peers.clocks import MovedClock
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 def context(*, safe: bool, draw: Callable[[float, float], float] = lambda low, _high: low) -> Context:
     """A context in which nothing is connected."""
-    return Context(Gate(Limits()), ThreadPoolExecutor(1), os.urandom, draw, LogFormatter(safe=safe))
+    shares = NetworkShares(1, bytes(KEY_LENGTH), draw)
+    return Context(Gate(Limits()), shares, ThreadPoolExecutor(1), os.urandom, draw, LogFormatter(safe=safe))
 
 
 def test_reports_come_at_moments_of_their_own() -> None:

@@ -17,6 +17,7 @@ from obfstats.proxy.orport import OrPortTarget
 from obfstats.proxy.privacy import LogFormatter
 from obfstats.proxy.server import BridgeService
 from obfstats.proxy.service import Context
+from obfstats.proxy.shares import KEY_LENGTH, NetworkShares
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 
@@ -58,8 +59,9 @@ def server(
     async def serve() -> None:
         loop.set_exception_handler(lambda _, context: failures.append(context.get("exception") or RuntimeError()))
         with ThreadPoolExecutor(2) as executor:
-            gate = Gate(limits or Limits(connections=100))
-            context = Context(gate, executor, os.urandom, lambda _low, _high: deadline, LogFormatter(safe=True))
+            some = limits or Limits(connections=100)
+            gate, shares = Gate(some), NetworkShares(some.network, bytes(KEY_LENGTH), lambda low, _high: low)
+            context = Context(gate, shares, executor, os.urandom, lambda _low, _high: deadline, LogFormatter(safe=True))
             target = parse_endpoint(destination)
             service = BridgeService(
                 context, make_transport(name), OrPortTarget([target], None, os.urandom), target, recorder

@@ -7,17 +7,17 @@ import itertools
 import os
 import resource
 import socket
-import struct
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.proxy.shares import OVER_SHARE
 from peers import extended, managed
 from peers.destinations import TIMEOUT
 from tests import canary
-from tests.proxy.honest import EXACT, Visitors, countries, is_open, resident, warnings
+from tests.proxy.honest import EXACT, Visitors, countries, is_open, is_refused, is_waiting, resident, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from peers.managed import Managed
+    from peers.obfuscated import ObfuscatedClient
 
 FLOOD = 1000
 MANY = 4096
@@ -43,10 +44,6 @@ NETWORKS = 48
 # Nothing; half of obfs3's key, which is more than obfs2's seed; obfs3's whole key, which starts a computation; the
 # key and padding.
 SENT_BYTES = (0, 100, 192, 8000)
-
-
-RESET = struct.pack("ii", 1, 0)
-"""Makes a socket reset its connection: one that is just closed during the handshake is kept until the deadline."""
 
 
 @pytest.fixture(autouse=True)
@@ -161,25 +158,34 @@ def test_beyond_the_cap_the_oldest_handshakes_are_closed(tmp_path: Path) -> None
 
 
 def test_a_network_that_has_its_share_takes_nothing_from_others(tmp_path: Path) -> None:
-    """Twenty of one /24 are admitted, further ones are refused until one closes; clients of another /24 are served."""
+    """Ten to twenty of one /24 are served. Further ones see a failed handshake; clients of another /24 are served."""
     moved = Time(tmp_path)
-    first, second, *sources = neighbours(32)
+    *sources, last = neighbours(31)
     with running(tmp_path, moved, "--max-per-network", "20") as bridge, contextlib.ExitStack() as stack:
-        address = bridge.methods["obfs3"]
-        visitors = Visitors(address)
-        flood = [stack.enter_context(half_open(address, source, 100)) for source in sources]
-        assert wait_until(lambda: [is_open(connection) for connection in flood] == [True] * 20 + [False] * 10)
-        with pytest.raises(ConnectionError):
-            visitors.send_hello(source=first)
+        visitors = Visitors(bridge.methods["obfs3"])
+        flood = [stack.enter_context(visitors.send_hello(source=source)) for source in sources]
+        served: list[ObfuscatedClient] = []
+
+        def are_answered(number: int) -> bool:
+            served.extend(client for client in flood if client not in served and not is_waiting(client))
+            return len(served) >= number
+
+        assert wait_until(lambda: are_answered(10))
         visit_quickly(visitors, 10, "tr")
-        flood[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        flood[0].close()
-        visitors.visit(1, "tr")
-        with visitors.send_hello(source=second) as neighbour:
-            assert neighbour.recv()
-            visitors.served.append("de")
+        assert not are_answered(21)
+        refused = [client for client in flood if client not in served]
+        assert all(is_waiting(client) for client in refused)
+        visitors.served += ["de"] * len(served)
         for _ in range(3):
             moved.minute(partial(visitors.visit, 1, "tr"))
+        assert all(is_refused(client) for client in refused)
+        for client in served:
+            client.close()
+        visit_quickly(visitors, 3, "tr")
+        with visitors.send_hello(source=last) as neighbour:
+            assert neighbour.recv()
+            visitors.served.append("de")
+        visitors.visit(1, "tr")
         bridge.child.stop()
     assert countries(tmp_path / "log") == visitors.expected_lines()
-    assert warnings(bridge) == ["11 connections refused: over the limit per network (--max-per-network)"]
+    assert warnings(bridge) == [f"obfs3: {len(refused)} connection(s) could not be passed on ({OVER_SHARE})"]

@@ -67,6 +67,7 @@ def test_help_is_for_people() -> None:
     assert "-- PROGRAM" in said
     options = ["--stats-log", "--no-stats", "--stats-buffer", "--stats-columns", "--geoip", "--geoip6", "--data-dir"]
     options += ["--log-file", "--log-min-severity", "--no-log", "--no-safe-logging", "--max-connections"]
+    options += ["--max-per-network"]
     assert [option for option in options if option not in said] == []
 
 

@@ -125,7 +125,7 @@ def test_a_thousand_half_open_connections_keep_no_client_out(tmp_path: Path) -> 
 def test_beyond_the_cap_connections_wait_until_others_close(tmp_path: Path) -> None:
     """Eight are connected and served all the time; further ones wait until one closes, and are then served."""
     log = tmp_path / "log"
-    options = ["--max-connections", str(PLACES), *managed.counting(log)]
+    options = ["--max-connections", str(PLACES), "--max-per-network", str(MANY), *managed.counting(log)]
     with (
         extended.orport(tmp_path) as tor,
         wrapped.server(tmp_path, tor, *options) as bridge,
@@ -146,10 +146,37 @@ def test_beyond_the_cap_connections_wait_until_others_close(tmp_path: Path) -> N
         assert countries(log) == visitors.expected_lines()
 
 
+def test_a_network_that_has_its_share_takes_nothing_from_others(tmp_path: Path) -> None:
+    """Ten to twenty of one /24 are let in until they leave. Clients without an address of their own have no share."""
+    with (
+        extended.orport(tmp_path) as tor,
+        wrapped.server(tmp_path, tor, "--no-stats", "--max-per-network", "20") as bridge,
+        contextlib.ExitStack() as stack,
+    ):
+        enter = bridge.entrance.enter
+        inside: list[socket.socket] = []
+        with contextlib.suppress(ConnectionError):
+            while len(inside) < 50:
+                inside.append(stack.enter_context(enter(f"192.0.2.{len(inside)}:5678")))
+        assert 10 <= len(inside) <= 20
+        for address in (*[f"198.51.100.{number}:5678" for number in range(10)], *["127.0.0.1:1", None] * 20):
+            stack.enter_context(enter(address))
+        assert len(tor.visits) == len(inside) + 50
+        for connection in inside:
+            connection.close()
+
+        def is_let_in() -> bool:
+            with contextlib.suppress(ConnectionError), enter("192.0.2.100:5678"):
+                return True
+            return False
+
+        assert wait_until(is_let_in)
+
+
 def test_sessions_that_never_finish_are_closed_for_new_ones(tmp_path: Path) -> None:
     """They may take half of the connections; beyond that the oldest are closed, so clients always get in."""
     log = tmp_path / "log"
-    options = ["--max-connections", str(2 * PLACES), *managed.counting(log)]
+    options = ["--max-connections", str(2 * PLACES), "--max-per-network", str(MANY), *managed.counting(log)]
     with (
         extended.orport(tmp_path) as tor,
         wrapped.server(tmp_path, tor, *options) as bridge,

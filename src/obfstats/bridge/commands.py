@@ -252,13 +252,7 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
         metavar="N",
         help=f"unfinished handshakes at once; beyond that the oldest is closed (default: {MAX_HANDSHAKES})",
     )
-    limits.add_argument(
-        "--max-per-network",
-        type=positive_number,
-        metavar="N",
-        help="connections at once from one network, an IPv4 /24 or an IPv6 /48; further ones are refused "
-        f"(default: one in {NETWORK_DIVISOR} of --max-connections)",
-    )
+    _add_max_per_network(limits)
     modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(transports))
     modes.add_parser("managed", help="started by tor, which gives all other settings")
     for name in transports:
@@ -310,7 +304,9 @@ def _add_wrap(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [options] -- PROGRAM [ARGUMENT ...]"
     _add_log(parser)
     _add_statistics(parser)
-    _add_max_connections(parser.add_argument_group("limits"))
+    limits = parser.add_argument_group("limits")
+    _add_max_connections(limits)
+    _add_max_per_network(limits)
 
 
 def read_wrap(given: argparse.Namespace) -> DaemonOptions:
@@ -319,7 +315,9 @@ def read_wrap(given: argparse.Namespace) -> DaemonOptions:
     Raises:
         ValueError: if options do not go together; its text says which.
     """
-    return DaemonOptions(_read_log(given), _read_statistics(given), LimitOptions(given.max_connections))
+    return DaemonOptions(
+        _read_log(given), _read_statistics(given), LimitOptions(given.max_connections, None, given.max_per_network)
+    )
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
@@ -406,6 +404,16 @@ def _add_max_connections(group: Group) -> None:
         type=positive_number,
         metavar="N",
         help=f"connections at once; further ones wait (default: {MAX_CONNECTIONS}, or what ulimit -n allows)",
+    )
+
+
+def _add_max_per_network(group: Group) -> None:
+    group.add_argument(
+        "--max-per-network",
+        type=positive_number,
+        metavar="N",
+        help="connections at once from one network, an IPv4 /24 or an IPv6 /48; further ones are refused, from a "
+        f"random number between N/2 and N on (default: one in {NETWORK_DIVISOR} of --max-connections)",
     )
 
 

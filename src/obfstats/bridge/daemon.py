@@ -31,6 +31,7 @@ from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVIS
 from obfstats.proxy.listener import Listener
 from obfstats.proxy.outbound import Direct, sources_for
 from obfstats.proxy.service import Context
+from obfstats.proxy.shares import KEY_LENGTH, NetworkShares
 
 if TYPE_CHECKING:
     import socket
@@ -107,6 +108,7 @@ def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
     """Make what every service shares: randomness from the kernel, and a thread for each core."""
     return Context(
         gate=Gate(limits),
+        shares=NetworkShares(limits.network, os.urandom(KEY_LENGTH), SystemRandom().uniform),
         executor=ThreadPoolExecutor(max_workers=_count_processors(), thread_name_prefix="handshake"),
         random=os.urandom,
         draw=SystemRandom().uniform,
@@ -114,12 +116,11 @@ def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
     )
 
 
-def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) -> Limits:
+def find_limits(options: LimitOptions, *, descriptors: int = 2) -> Limits:
     """Work out the limits on connections, after raising the limit on file descriptors as far as possible.
 
     Args:
         options: what the operator wants.
-        networks: whether each network has a share: clients of a bridge do, programs of this machine do not.
         descriptors: how many a connection takes.
     """
     connections = options.connections or MAX_CONNECTIONS
@@ -131,7 +132,7 @@ def find_limits(options: LimitOptions, *, networks: bool, descriptors: int = 2) 
         connections=connections,
         # At most half, or unfinished handshakes could take all connections.
         handshakes=min(options.handshakes or MAX_HANDSHAKES, max(1, connections // 2)),
-        network=(options.per_network or max(1, connections // NETWORK_DIVISOR)) if networks else None,
+        network=options.per_network or max(1, connections // NETWORK_DIVISOR),
     )
 
 

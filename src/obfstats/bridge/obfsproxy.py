@@ -119,7 +119,7 @@ def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Cl
                 statistics = open_statistics(options.statistics, None, clock)
         except RecordError as error:
             return fail(NAME, str(error))
-        limits = find_limits(options.limits, networks=external.is_server)
+        limits = find_limits(options.limits)
         context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
         to_tor = connector_to_tor(limits)
         connector = to_tor if options.proxy is None else Proxied(options.proxy)
@@ -232,7 +232,7 @@ def _run_managed_server(options: ObfsproxyOptions, environment: ServerEnvironmen
     except RecordError as error:
         known = [name for name in names if name in TRANSPORTS or name in RETIRED]
         return process.refuse_servers({name: RETIRED.get(name, str(error)) for name in known})
-    limits = find_limits(options.limits, networks=True)
+    limits = find_limits(options.limits)
     context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
     destination, cookie_file = environment.orports.choose()
     cookie = None if cookie_file is None else Path(cookie_file)
@@ -262,7 +262,7 @@ def _run_managed_client(options: ObfsproxyOptions, environment: ClientEnvironmen
         process.tell_tor(lines.PROXY_DONE)
     elif options.proxy is not None:
         connector = Proxied(options.proxy, local)
-    context = make_context(find_limits(options.limits, networks=False), privacy.LogFormatter(safe=options.log.safe))
+    context = make_context(find_limits(options.limits), privacy.LogFormatter(safe=options.log.safe))
     wanted = [
         _RequestedTransport(name, _LOOPBACK, partial(SocksClient, context, name, connector, {}))
         for name in environment.transports

@@ -191,7 +191,7 @@ def _start_transport_and_serve(
         stack.callback(transport.kill)
         process.unblock_stdout()
         # After the program was started, which keeps the limits that tor has set.
-        limits = find_limits(options.limits, networks=False, descriptors=_DESCRIPTORS)
+        limits = find_limits(options.limits, descriptors=_DESCRIPTORS)
         carriers = Carriers(descriptors_left(limits) // 2 if can_splice() else 0)
         context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
         recorder = None if statistics is None else statistics.recorder

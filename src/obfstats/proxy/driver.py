@@ -89,6 +89,18 @@ class MachineDriver(asyncio.BufferedProtocol):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
+    async def fail(self, reason: str) -> None:
+        """Behave as if the machine had failed, although it has finished; return when the connection is lost.
+
+        Args:
+            reason: why, a fixed text.
+        """
+        self.failure = reason
+        self._results.clear()
+        if self._transport is not None:
+            self._transport.resume_reading()
+        await self.result(Finished)
+
     def hand_over(self) -> None:
         """Let the relay's end take over, once the machine has finished."""
         self.end.take_over(bytes(self._early or b""), has_ended=self._has_ended)

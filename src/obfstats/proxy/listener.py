@@ -122,12 +122,8 @@ class Listener:
                 self._retry = self._loop.call_later(RETRY, self._try_again)
                 return
             peer = ClientAddress.parse(*address[:2])
-            on_closed = self._gate.admit(peer)
-            if on_closed is None:
-                accepted.close()
-                continue
             accepted.setblocking(False)
-            self._handle(accepted, peer, on_closed)
+            self._handle(accepted, peer, self._gate.admit())
 
     def _try_again(self) -> None:
         self._retry = None

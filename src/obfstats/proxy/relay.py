@@ -110,6 +110,22 @@ class RelayEnd(asyncio.BufferedProtocol):
         self._other, other._other = other, self
         self._on_closed = other._on_closed = on_closed
 
+    def call_when_closed(self, callback: Callable[[], None]) -> None:
+        """Call something once, too, when both ends have lost their connections.
+
+        Args:
+            callback: what to call. At least one of the two is connected now.
+        """
+        other, on_closed = self._other, self._on_closed
+        if other is None or on_closed is None:
+            raise AssertionError("both ends are closed already")
+
+        def call_both() -> None:
+            callback()
+            on_closed()
+
+        self._on_closed = other._on_closed = call_both
+
     def attach(self, transport: asyncio.Transport) -> None:
         """Set the transport that this end reads from and writes to."""
         # Any unsent byte stops the other end, which bounds a stalled connection's memory.

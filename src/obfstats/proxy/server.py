@@ -1,7 +1,8 @@
 """The bridge's side: removes the obfuscation, forwards clients to tor, and counts them (ticket 5047, steps 2 to 5).
 
 A client counts when its handshake is done and tor has accepted it (design, decision 7). A probe that does not speak the
-protocol is never counted; what it sends is dropped until a random deadline.
+protocol is never counted; what it sends is dropped until a random deadline. So is what a client sends whose network has
+its share already.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING
 from obfstats.proxy.orport import AbandonedError
 from obfstats.proxy.outbound import UnreachableError
 from obfstats.proxy.service import Context, Service, adopt
+from obfstats.proxy.shares import OVER_SHARE
 from obfstats.wire.handshake import InboundReady, OutboundReady, Side
 
 if TYPE_CHECKING:
     import socket
 
     from obfstats.formats.address import ClientAddress
+    from obfstats.proxy.driver import MachineDriver
     from obfstats.proxy.orport import OrPortTarget
     from obfstats.proxy.relay import RelayEnd
     from obfstats.record import Recorder
@@ -58,6 +61,8 @@ class BridgeService(Service):
             return False
         with self._context.gate.count_handshake(client, obfuscated.abort), self._deadline(obfuscated):
             outbound, inbound = await handshake.result(OutboundReady), await handshake.result(InboundReady)
+            if outbound is not None and inbound is not None and not obfuscated.is_closing():
+                await self._take_share(handshake, client)
         if outbound is None or inbound is None or obfuscated.is_closing():
             return False
         near.cipher, far.cipher = inbound.decryptor, outbound.encryptor
@@ -76,3 +81,12 @@ class BridgeService(Service):
         self._outcomes.log_success(client, self.name, self._destination)
         handshake.hand_over()
         return True
+
+    async def _take_share(self, handshake: MachineDriver, client: ClientAddress) -> None:
+        """Take a client's part of its network's share; if there is none left, return when its connection is closed."""
+        release = self._context.shares.take(client)
+        if release is None:
+            self._outcomes.log_failure(client, self._destination, OVER_SHARE)
+            await handshake.fail(OVER_SHARE)
+        else:
+            handshake.end.call_when_closed(release)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from obfstats.formats.address import ClientAddress
     from obfstats.proxy.limits import Gate
     from obfstats.proxy.privacy import LogFormatter
+    from obfstats.proxy.shares import NetworkShares
     from obfstats.wire.handshake import Transport
     from obfstats.wire.machine import Random
 
@@ -40,6 +41,7 @@ class Context:
 
     Attributes:
         gate: admits connections.
+        shares: limits the connections of each network.
         executor: runs a handshake's costly steps.
         random: returns that many random bytes.
         draw: returns a random number between two.
@@ -47,6 +49,7 @@ class Context:
     """
 
     gate: Gate
+    shares: NetworkShares
     executor: Executor
     random: Random
     draw: Callable[[float, float], float]

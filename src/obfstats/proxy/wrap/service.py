@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
-from obfstats.formats.address import ClientAddress
+from obfstats.formats.address import ClientAddress, pack_address
 from obfstats.formats.logline import UNNAMED_TRANSPORT
 from obfstats.proxy.service import OutcomeLog
 from obfstats.proxy.wrap.poll import Poll
@@ -39,6 +40,10 @@ NOT_COUNTED = "the transport connects to tor's ORPort instead of the extended on
 
 UNKNOWN_CLIENT = ClientAddress.parse("127.0.0.1", 0)
 """The client that tor assumes where a transport sends no address."""
+
+_NO_NETWORK = {pack_address("127.0.0.1"), pack_address("::1")}
+"""What transports send that know no address, such as those behind a web server that does not forward it. Such clients
+are no network: they have no share."""
 
 
 _log = logging.getLogger(__name__)
@@ -83,6 +88,7 @@ class WrapService:
         self._poll: Poll | None = None
         # Bound once for all connections, not with each one.
         self._on_session_done, self._on_tunnel_closed = self._end_session, self._end_tunnel
+        self._enter = self._take_share
 
     def handle(self, accepted: socket.socket, peer: ClientAddress, on_closed: Callable[[], None]) -> None:  # noqa: ARG002
         """Serve a connection of the transport's.
@@ -93,7 +99,9 @@ class WrapService:
             on_closed: called once, when the connection is closed.
         """
         poll = self._poll = self._poll or Poll()
-        session = ExtOrPortSession(accepted, self._cookie, self._target, poll, self._on_session_done)
+        session = ExtOrPortSession(
+            accepted, self._cookie, self._target, poll, enter=self._enter, on_done=self._on_session_done
+        )
         if len(self._sessions) >= self._max_unfinished:
             self._fail(next(iter(self._sessions)), "too many unfinished sessions at once")
         loop = asyncio.get_running_loop()
@@ -121,6 +129,17 @@ class WrapService:
         self._carriers.close()
         if self._poll is not None:
             self._poll.stop()
+
+    def _take_share(self, session: ExtOrPortSession, asked: Asked) -> bool:
+        """Take a client's part of its network's share; tell whether there is one."""
+        if asked.client is None or asked.client.packed in _NO_NETWORK:
+            return True
+        release = self._context.shares.take(asked.client)
+        if release is None:
+            return False
+        deadline, on_closed = self._sessions[session]
+        self._sessions[session] = deadline, partial(_call_both, release, on_closed)
+        return True
 
     def _end_session(self, session: ExtOrPortSession, outcome: Granted | Failed | None) -> None:
         """Count a client that tor has accepted, and tunnel its bytes; or close its connection."""
@@ -171,6 +190,11 @@ class WrapService:
                 return
             slow = "the transport did not name its client in time" if session.asked is None else "tor took too long"
             self._fail(session, slow)
+
+
+def _call_both(first: Callable[[], None], second: Callable[[], None]) -> None:
+    first()
+    second()
 
 
 def _client_of(asked: Asked | None) -> ClientAddress:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.proxy.orport import HUNG_UP
 from obfstats.proxy.outbound import UnreachableError, reason_of
+from obfstats.proxy.shares import OVER_SHARE
 from obfstats.proxy.wrap.poll import PEER_ENDED, READABLE, WRITABLE
 from obfstats.wire.extorport import Asked, ExtOrPortServer, Granted
 from obfstats.wire.machine import Failed, Send
@@ -53,7 +54,7 @@ class ExtOrPortSession:
         has_unread: whether either side may have sent more than was read.
     """
 
-    __slots__ = ("_client", "_on_done", "_poll", "_server", "_target", "asked", "far", "has_unread", "near")
+    __slots__ = ("_client", "_enter", "_on_done", "_poll", "_server", "_target", "asked", "far", "has_unread", "near")
 
     def __init__(
         self,
@@ -61,6 +62,8 @@ class ExtOrPortSession:
         cookie: bytes | None,
         target: OrPortTarget,
         poll: Poll,
+        *,
+        enter: Callable[[ExtOrPortSession, Asked], bool],
         on_done: Callable[[ExtOrPortSession, Outcome], None],
     ) -> None:
         """Set up for a socket that has just been accepted.
@@ -70,6 +73,7 @@ class ExtOrPortSession:
             cookie: what the transport must know; None for a plain ORPort.
             target: tor's ORPort.
             poll: reports when sockets are ready.
+            enter: tells whether a client may enter, before tor is asked.
             on_done: called once, with Granted, or Failed with the reason; with None if the transport has disconnected.
         """
         self.near = near
@@ -80,6 +84,7 @@ class ExtOrPortSession:
         self._client: Machine | None = None
         self._target = target
         self._poll = poll
+        self._enter = enter
         self._on_done: Callable[[ExtOrPortSession, Outcome], None] | None = on_done
 
     def begin(self) -> None:
@@ -145,8 +150,10 @@ class ExtOrPortSession:
                 self.asked = asked
                 if events & PEER_ENDED:
                     self._report_outcome(None)
-                else:
+                elif self._enter(self, asked):
                     self._ask_tor(asked)
+                else:
+                    self._report_outcome(Failed(OVER_SHARE))
             case Failed() as failed:
                 self._report_outcome(failed)
 
