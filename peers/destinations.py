@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,9 +28,15 @@ def serve(handle: Callable[[socket.socket], None], host: str = "127.0.0.1") -> I
                 handle(accepted)
 
         def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
+            while True:
+                try:
                     accepted, _ = listening.accept()
+                except OSError as error:
+                    if error.errno != errno.EMFILE:
+                        return
+                    # A test has taken all descriptors for a while.
+                    time.sleep(0.01)
+                else:
                     threading.Thread(target=handle_one, args=(accepted,), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
