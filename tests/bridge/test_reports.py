@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.bridge.daemon import REPORT_SECONDS, Daemon, Ticker
+from obfstats.bridge.daemon import REPORT_SECONDS, Daemon, Ticker, make_context
 from obfstats.formats.address import ClientAddress
-from obfstats.proxy.limits import Gate, Limits
+from obfstats.proxy.limits import Limits
 from obfstats.proxy.privacy import LogFormatter
-from obfstats.proxy.service import Context, OutcomeLog
-from obfstats.proxy.shares import KEY_LENGTH, NetworkShares
+from obfstats.proxy.service import OutcomeLog
 from peers.clocks import MovedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from obfstats.proxy.service import Context
+
 
 def context(*, safe: bool, draw: Callable[[float, float], float] = lambda low, _high: low) -> Context:
     """A context in which nothing is connected."""
-    shares = NetworkShares(1, bytes(KEY_LENGTH), draw)
-    return Context(Gate(Limits()), shares, ThreadPoolExecutor(1), os.urandom, draw, LogFormatter(safe=safe))
+    return dataclasses.replace(make_context(Limits(), LogFormatter(safe=safe)), draw=draw)
 
 
 def test_reports_come_at_moments_of_their_own() -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import uvloop
 
-from obfstats.proxy.limits import Gate, Limits
+from obfstats.bridge.daemon import make_context
+from obfstats.proxy.limits import Limits
 from obfstats.proxy.listener import Listener, listen
 from obfstats.proxy.orport import OrPortTarget
 from obfstats.proxy.privacy import LogFormatter
 from obfstats.proxy.server import BridgeService
-from obfstats.proxy.service import Context
 from obfstats.proxy.shares import KEY_LENGTH, NetworkShares
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
@@ -58,21 +58,24 @@ def server(
 
     async def serve() -> None:
         loop.set_exception_handler(lambda _, context: failures.append(context.get("exception") or RuntimeError()))
-        with ThreadPoolExecutor(2) as executor:
-            some = limits or Limits(connections=100)
-            gate, shares = Gate(some), NetworkShares(some.network, bytes(KEY_LENGTH), lambda low, _high: low)
-            context = Context(gate, shares, executor, os.urandom, lambda _low, _high: deadline, LogFormatter(safe=True))
-            target = parse_endpoint(destination)
-            service = BridgeService(
-                context, make_transport(name), OrPortTarget([target], None, os.urandom), target, recorder
-            )
-            listener = Listener(listening, gate, service.handle)
-            started.set()
-            await stop.wait()
-            listener.close()
-            service.close_all()
-            # Transports report their end at the loop's next turn.
-            await asyncio.sleep(0)
+        some = limits or Limits(connections=100)
+        context = dataclasses.replace(
+            make_context(some, LogFormatter(safe=True)),
+            shares=NetworkShares(some.network, bytes(KEY_LENGTH), lambda low, _high: low),
+            draw=lambda _low, _high: deadline,
+        )
+        target = parse_endpoint(destination)
+        service = BridgeService(
+            context, make_transport(name), OrPortTarget([target], None, os.urandom), target, recorder
+        )
+        listener = Listener(listening, context.gate, service.handle)
+        started.set()
+        await stop.wait()
+        listener.close()
+        service.close_all()
+        # Transports report their end at the loop's next turn.
+        await asyncio.sleep(0)
+        context.executor.shutdown()
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

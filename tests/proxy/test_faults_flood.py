@@ -7,6 +7,7 @@ import itertools
 import os
 import resource
 import socket
+import struct
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,19 +15,30 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.proxy.shares import OVER_SHARE
+from obfstats.wire.transports import make_transport
 from peers import extended, managed
 from peers.destinations import TIMEOUT
+from peers.obfuscated import ObfuscatedClient
 from tests import canary
-from tests.proxy.honest import EXACT, Visitors, countries, is_open, is_refused, is_waiting, resident, warnings
+from tests.proxy.honest import (
+    EXACT,
+    Visitors,
+    countries,
+    is_open,
+    is_refused,
+    is_waiting,
+    receive_hello,
+    resident,
+    warnings,
+)
 from tests.proxy.moved import Time
-from tests.proxy.visiting import wait_until
+from tests.proxy.visiting import HELLO, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from peers.managed import Managed
-    from peers.obfuscated import ObfuscatedClient
 
 FLOOD = 1000
 MANY = 4096
@@ -45,6 +57,15 @@ NETWORKS = 48
 # key and padding.
 SENT_BYTES = (0, 100, 192, 8000)
 
+JOBS = 250
+"""Jobs of obfs2 with a secret that a flood asks for: a little less than the share of one network."""
+
+SEED_AND_HEAD = 24
+"""Bytes that start such a job."""
+
+RESET = struct.pack("ii", 1, 0)
+"""Makes a socket reset its connection."""
+
 
 @pytest.fixture(autouse=True)
 def _descriptors() -> Iterator[None]:
@@ -57,12 +78,15 @@ def _descriptors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, moved: Time, *options: str) -> Iterator[Managed]:
+def running(
+    folder: Path, moved: Time, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Managed]:
     """Run a bridge under a moved clock."""
+    variables = {**moved.environment, **(environment or {})}
     argv = managed.ours(EXACT, *options, *managed.counting(folder / "log"))
     with (
         extended.orport(folder) as tor,
-        managed.server(folder / "state", tor, argv=argv, environment=moved.environment) as bridge,
+        managed.server(folder / "state", tor, argv=argv, environment=variables) as bridge,
     ):
         yield bridge
 
@@ -74,10 +98,10 @@ def half_open(bridge: tuple[str, int], source: str, number: int) -> socket.socke
     return connection
 
 
-def flooding() -> Iterator[tuple[str, int]]:
+def flooding(sent: Sequence[int] = SENT_BYTES) -> Iterator[tuple[str, int]]:
     """Return for each connection of the flood its address, and how many bytes it sends."""
     sources = [f"127.100.{number}.1" for number in range(NETWORKS)]
-    return itertools.islice(zip(itertools.cycle(sources), itertools.cycle(SENT_BYTES), strict=False), FLOOD)
+    return itertools.islice(zip(itertools.cycle(sources), itertools.cycle(sent), strict=False), FLOOD)
 
 
 def neighbours(number: int) -> list[str]:
@@ -137,13 +161,13 @@ def test_a_flood_from_one_network_closes_its_own_handshakes(tmp_path: Path) -> N
 
 
 def test_beyond_the_cap_the_oldest_handshakes_are_closed(tmp_path: Path) -> None:
-    """Of a thousand the newest stay, honest clients are served all the time, and a report has the number."""
+    """Of a thousand that start no job the newest stay, honest clients are served, and a report has the number."""
     moved = Time(tmp_path)
     with running(tmp_path, moved, "--max-handshakes", "100") as bridge, contextlib.ExitStack() as stack:
         address = bridge.methods["obfs3"]
         visitors = Visitors(address)
         flood = []
-        for source, number in flooding():
+        for source, number in flooding((0, 100)):
             flood.append(stack.enter_context(half_open(address, source, number)))
             if len(flood) % 50 == 0:
                 visit_quickly(visitors, 1)
@@ -189,3 +213,34 @@ def test_a_network_that_has_its_share_takes_nothing_from_others(tmp_path: Path) 
         bridge.child.stop()
     assert countries(tmp_path / "log") == visitors.expected_lines()
     assert warnings(bridge) == [f"obfs3: {len(refused)} connection(s) could not be passed on ({OVER_SHARE})"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "resets"),
+    [(1, False), (3, False), (1, True)],
+    ids=["of one network", "of several networks", "of neighbours that reset"],
+)
+def test_no_client_waits_for_the_jobs_of_a_flood(tmp_path: Path, networks: int, *, resets: bool) -> None:
+    """Computing all that a flood asks for takes ten seconds and more, and it cannot prove that it knows the secret.
+
+    Its networks' jobs take turns with an honest client's. Jobs of connections that were reset are not computed, so that
+    not even a neighbour waits for them.
+    """
+    moved = Time(tmp_path)
+    transport = make_transport("obfs2", shared_secret="secret")
+    options = {"TOR_PT_SERVER_TRANSPORT_OPTIONS": "obfs2:shared-secret=secret"}
+    source, *sources = neighbours(2) if resets else (canary.address(), *(f"127.100.{n}.1" for n in range(networks)))
+    with running(tmp_path, moved, environment=options) as bridge, contextlib.ExitStack() as stack:
+        for number in range(JOBS):
+            connection = stack.enter_context(
+                half_open(bridge.methods["obfs2"], sources[number % networks], SEED_AND_HEAD)
+            )
+            if resets:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                connection.close()
+        began = time.monotonic()
+        with ObfuscatedClient(transport, bridge.methods["obfs2"], source, TIMEOUT) as client:
+            client.sendall(HELLO)
+            receive_hello(client)
+        assert time.monotonic() - began < PATIENCE
+    assert warnings(bridge) == []

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from obfstats.proxy.driver import MachineDriver
 from obfstats.proxy.relay import RelayEnd, Scratch
 from obfstats.wire.endpoint import Endpoint
-from obfstats.wire.handshake import Side
-from obfstats.wire.transports import make_transport
 from tests.proxy import running
 
 if TYPE_CHECKING:
@@ -67,40 +61,6 @@ def test_an_end_that_is_attached_after_the_other_is_lost_can_be_aborted(new_loop
         assert far_peer.recv(1) == b""
         near_peer.close()
         far_peer.close()
-
-    run(main, new_loop)
-
-
-@BOTH_LOOPS
-def test_the_job_of_a_lost_connection_is_cancelled(new_loop: NewLoop) -> None:
-    """One busy worker and fifty probes that disconnect: no honest client waits for their jobs."""
-
-    async def main() -> None:
-        busy, begun = threading.Event(), threading.Event()
-
-        def occupy() -> None:
-            begun.set()
-            busy.wait(30)
-
-        with ThreadPoolExecutor(1) as executor:
-            executor.submit(occupy)
-            begun.wait(30)
-            transport = make_transport("obfs2", shared_secret="secret")
-            for _ in range(50):
-                end = RelayEnd(Scratch())
-                gone = asyncio.Event()
-                end.join(RelayEnd(Scratch()), gone.set)
-                handshake = transport.handshake(Side.RESPONDER, os.urandom)
-                obfuscated, peer = await connected(MachineDriver(handshake, end, executor, is_silent=True))
-                peer.sendall(os.urandom(24))
-                await asyncio.to_thread(wait_until, executor._work_queue.qsize)
-                obfuscated.abort()
-                await gone.wait()
-                (item,) = [executor._work_queue.get_nowait()]
-                assert item is not None
-                assert item.future.cancelled()
-                peer.close()
-            busy.set()
 
     run(main, new_loop)
 

@@ -250,7 +250,7 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
         "--max-handshakes",
         type=positive_number,
         metavar="N",
-        help=f"unfinished handshakes at once; beyond that the oldest is closed (default: {MAX_HANDSHAKES})",
+        help=f"unfinished handshakes at once; beyond that one is closed for each new one (default: {MAX_HANDSHAKES})",
     )
     _add_max_per_network(limits)
     modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(transports))

@@ -27,6 +27,8 @@ from obfstats import __version__
 from obfstats.bridge import logs, process
 from obfstats.bridge.heartbeat import Heartbeat
 from obfstats.proxy import privacy
+from obfstats.proxy.driver import run_on
+from obfstats.proxy.handshakes import Handshakes
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR, Gate, Limits
 from obfstats.proxy.listener import Listener
 from obfstats.proxy.outbound import Direct, sources_for
@@ -106,10 +108,13 @@ class Daemon:
 
 def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
     """Make what every service shares: randomness from the kernel, and a thread for each core."""
+    threads = _count_processors()
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="handshake")
     return Context(
         gate=Gate(limits),
         shares=NetworkShares(limits.network, os.urandom(KEY_LENGTH), SystemRandom().uniform),
-        executor=ThreadPoolExecutor(max_workers=_count_processors(), thread_name_prefix="handshake"),
+        handshakes=Handshakes(limits, run_on(executor), threads, SystemRandom().choice),
+        executor=executor,
         random=os.urandom,
         draw=SystemRandom().uniform,
         formatter=formatter,
@@ -335,7 +340,8 @@ class Ticker:
             self._heartbeat.tick(now)
         if now >= self._report_due:
             self._report_due = now + self.draw_report_seconds()
-            for sentence in self._context.gate.pop_refusals(self._context.formatter):
+            gate, handshakes = self._context.gate, self._context.handshakes
+            for sentence in (*gate.pop_refusals(), *handshakes.pop_refusals(self._context.formatter)):
                 _log.warning("%s", sentence)
             for reporter in (*self._listeners, *self._services):
                 reporter.log_summary()

@@ -10,7 +10,7 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from obfstats.proxy.driver import MachineDriver
+from obfstats.proxy.driver import MachineDriver, run_on
 from obfstats.proxy.outbound import UnreachableError, open_first
 from obfstats.proxy.service import Context, Service, adopt
 from obfstats.wire.handshake import InboundReady, OutboundReady, Side
@@ -60,7 +60,7 @@ class Forwarder(Service):
     async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
         with contextlib.ExitStack() as unless_adopted:
             unless_adopted.callback(accepted.close)
-            handshake = self._drive_handshake(self._transport, Side.INITIATOR, far)
+            handshake = self._drive_handshake(self._transport, Side.INITIATOR, far, run_on(self._context.executor))
             try:
                 obfuscated = await open_first(partial(self._connector.open, handshake), self._addresses)
             except UnreachableError as error:
@@ -137,7 +137,7 @@ class SocksClient(Service):
         except TransportError:
             # Not this error's text: it depends on the client's words, and reasons are counted by their text.
             raise UnreachableError("the bridge line's arguments do not fit the transport") from None
-        handshake = self._drive_handshake(transport, Side.INITIATOR, far)
+        handshake = self._drive_handshake(transport, Side.INITIATOR, far, run_on(self._context.executor))
         obfuscated = await self._connector.open(handshake, request.endpoint)
         with self._deadline(obfuscated):
             outbound = await handshake.result(OutboundReady)

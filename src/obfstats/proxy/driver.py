@@ -9,7 +9,6 @@ Rules:
 - A responder's handshake that has failed sends nothing and stays open, and what arrives is dropped, until a random
   deadline: noise, silence, a broken-off and a late handshake look the same from outside. Any other machine that fails
   ends the waiting for its results, and the service closes the connection.
-- A connection that is lost cancels its job: no honest client waits for it.
 """
 
 from __future__ import annotations
@@ -20,12 +19,28 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from obfstats.wire.machine import Compute, Event, Failed, Finished, Send
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
+    from typing import TypeAlias
 
     from obfstats.proxy.relay import RelayEnd
     from obfstats.wire.machine import Machine
 
+    Job: TypeAlias = Callable[[], object]
+    OnDone: TypeAlias = Callable[[asyncio.Future[object]], None]
+    RunJob: TypeAlias = Callable[[Job, OnDone], None]
+    """Runs a job on another thread, and passes its future to `OnDone` on the loop's thread."""
+
 _Event = TypeVar("_Event", bound=Event)
+
+
+def run_on(executor: Executor | None) -> RunJob:
+    """Return what runs a machine's jobs on an executor; on the loop's own one if None."""
+
+    def run_job(job: Job, on_done: OnDone) -> None:
+        asyncio.get_running_loop().run_in_executor(executor, job).add_done_callback(on_done)
+
+    return run_job
 
 
 class MachineDriver(asyncio.BufferedProtocol):
@@ -39,13 +54,12 @@ class MachineDriver(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_early",
-        "_executor",
         "_has_ended",
         "_is_silent",
-        "_job",
         "_machine",
         "_no_more_results",
         "_results",
+        "_run_job",
         "_transport",
         "_waiter",
         "end",
@@ -54,22 +68,21 @@ class MachineDriver(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, machine: Machine, end: RelayEnd, executor: Executor | None = None, *, is_silent: bool = False
+        self, machine: Machine, end: RelayEnd, run_job: RunJob | None = None, *, is_silent: bool = False
     ) -> None:
         """Set up.
 
         Args:
             machine: speaks the protocol.
             end: the relay's end that takes over.
-            executor: runs the machine's jobs.
+            run_job: runs the machine's jobs; the loop's own executor if None.
             is_silent: whether the peer must not notice that the machine has failed.
         """
         self._machine = machine
         self.end = end
-        self._executor = executor
+        self._run_job = run_job or run_on(None)
         self._is_silent = is_silent
         self._transport: asyncio.Transport | None = None
-        self._job: asyncio.Future[object] | None = None
         self._results: list[Event] = []
         self._waiter: asyncio.Future[None] | None = None
         # What has arrived after the machine has finished; None before.
@@ -153,8 +166,6 @@ class MachineDriver(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the waiting for results, and pass on that the connection is lost."""
         self._transport = None
-        if self._job is not None:
-            self._job.cancel()
         if exc is not None and self._early is None:
             self.is_hung_up = True
         self._end_waiting()
@@ -176,8 +187,7 @@ class MachineDriver(asyncio.BufferedProtocol):
                     self._transport.write(data)
                 case Compute(job):
                     self._transport.pause_reading()
-                    self._job = asyncio.get_running_loop().run_in_executor(self._executor, job)
-                    self._job.add_done_callback(self._computed)
+                    self._run_job(job, self._computed)
                 case Failed(reason):
                     self.failure = reason
                     if not self._is_silent:
@@ -191,7 +201,6 @@ class MachineDriver(asyncio.BufferedProtocol):
 
     def _computed(self, job: asyncio.Future[object]) -> None:
         """Go on with a job's result."""
-        self._job = None
         if not job.cancelled() and self._transport is not None:
             self._transport.resume_reading()
             self._act(self._machine.computed(job.result()))

@@ -30,7 +30,10 @@ not acknowledged. Without this a peer that stays connected and never reads would
 RETRY = 0.5
 """Seconds until accepting is tried again after a shortage of descriptors or memory."""
 
-_MAX_ACCEPTS = 64
+_MAX_ACCEPTS = 8
+"""Connections accepted in one turn of the loop: as many as it can hand jobs of handshakes to a thread. With more of
+them, threads would wait for the loop while a flood lasts."""
+
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _log = logging.getLogger(__name__)

@@ -7,6 +7,8 @@ its share already.
 
 from __future__ import annotations
 
+import select
+from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.orport import AbandonedError
@@ -55,14 +57,18 @@ class BridgeService(Service):
 
     async def _connect(self, accepted: socket.socket, client: ClientAddress, near: RelayEnd, far: RelayEnd) -> bool:
         far.never_half_closes = True
-        handshake = self._drive_handshake(self._transport, Side.RESPONDER, near)
-        obfuscated = await adopt(handshake, accepted)
-        if obfuscated is None:
-            return False
-        with self._context.gate.count_handshake(client, obfuscated.abort), self._deadline(obfuscated):
-            outbound, inbound = await handshake.result(OutboundReady), await handshake.result(InboundReady)
-            if outbound is not None and inbound is not None and not obfuscated.is_closing():
-                await self._take_share(handshake, client)
+        handshakes = self._context.handshakes
+        with handshakes.count(client, partial(is_closed, accepted)) as counted:
+            handshake = self._drive_handshake(
+                self._transport, Side.RESPONDER, near, partial(handshakes.run_job, counted)
+            )
+            obfuscated = counted.transport = await adopt(handshake, accepted)
+            if obfuscated is None or counted.is_over:
+                return False
+            with self._deadline(obfuscated):
+                outbound, inbound = await handshake.result(OutboundReady), await handshake.result(InboundReady)
+                if outbound is not None and inbound is not None and not obfuscated.is_closing():
+                    await self._take_share(handshake, client)
         if outbound is None or inbound is None or obfuscated.is_closing():
             return False
         near.cipher, far.cipher = inbound.decryptor, outbound.encryptor
@@ -90,3 +96,12 @@ class BridgeService(Service):
             await handshake.fail(OVER_SHARE)
         else:
             handshake.end.call_when_closed(release)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Tell whether this side has closed a connection, or the peer has reset it; bytes that wait do not matter."""
+    if connection.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))

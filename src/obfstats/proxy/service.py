@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from obfstats.formats.address import ClientAddress
+    from obfstats.proxy.driver import RunJob
+    from obfstats.proxy.handshakes import Handshakes
     from obfstats.proxy.limits import Gate
     from obfstats.proxy.privacy import LogFormatter
     from obfstats.proxy.shares import NetworkShares
@@ -42,7 +44,8 @@ class Context:
     Attributes:
         gate: admits connections.
         shares: limits the connections of each network.
-        executor: runs a handshake's costly steps.
+        handshakes: counts clients' handshakes, and runs their costly steps in turn.
+        executor: runs costly steps.
         random: returns that many random bytes.
         draw: returns a random number between two.
         formatter: formats addresses and numbers for the log.
@@ -50,6 +53,7 @@ class Context:
 
     gate: Gate
     shares: NetworkShares
+    handshakes: Handshakes
     executor: Executor
     random: Random
     draw: Callable[[float, float], float]
@@ -172,10 +176,10 @@ class Service(ABC):
             whether they relay now; if not, whatever is attached is closed.
         """
 
-    def _drive_handshake(self, transport: Transport, side: Side, end: RelayEnd) -> MachineDriver:
+    def _drive_handshake(self, transport: Transport, side: Side, end: RelayEnd, run_job: RunJob) -> MachineDriver:
         """Make the driver of one connection's handshake."""
         machine = transport.handshake(side, self._context.random)
-        return MachineDriver(machine, end, self._context.executor, is_silent=side is Side.RESPONDER)
+        return MachineDriver(machine, end, run_job, is_silent=side is Side.RESPONDER)
 
     @contextlib.contextmanager
     def _deadline(self, transport: asyncio.Transport) -> Iterator[None]:
