@@ -106,6 +106,8 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if kind is None and "internal error" in self.stdout + self.stderr:
+            raise ChildError(f"it met an internal error:\n{self.stdout}{self.stderr}")
 
     @property
     def stdout(self) -> str:

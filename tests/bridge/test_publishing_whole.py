@@ -11,6 +11,7 @@ import pytest
 
 from obfstats.bridge.interval_sources import count_in_files
 from obfstats.formats.interval import Interval
+from obfstats.record import journal
 from peers.clocks import DAY
 from tests.bridge.published import FIRST, SECOND, Bridge
 
@@ -53,6 +54,21 @@ def test_an_interval_with_lines_missing_is_given_up(bridge: Bridge, caplog: pyte
     bridge.tick(31)
     bridge.end_day()
     assert bridge.names() == ["2012-02-09-14-06-05-obfsproxy-stats"]
+
+
+def test_an_interval_with_more_connections_than_the_log_takes_is_given_up(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A part of its numbers is not published as a whole; the operator is told twice, and the next day is published."""
+    monkeypatch.setattr(journal, "MAX_INTERVAL_LINES", 10)
+    bridge.visit(30)
+    assert len(bridge.log.read_bytes().splitlines()) == 9
+    bridge.end_day()
+    assert "has more than 10 connections" in "".join(bridge.said)
+    assert "is not published: lines of it are missing" in caplog.text
+    bridge.visit(9)
+    bridge.end_day()
+    assert bridge.names() == [SECOND]
 
 
 def test_an_earlier_programs_interval_without_a_line_is_given_up(bridge: Bridge) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from obfstats.bridge import process
-from obfstats.proxy.privacy import describe_error
+from obfstats.proxy.privacy import describe_error, log_errors, report_error
 from peers import extended, managed
 from peers.program import obfsproxy
 from tests import canary
@@ -25,6 +25,7 @@ from tests.record.remains import mapped
 MISTAKEN_PROCESS = """
 import asyncio, gc, logging, socket, sys, threading, warnings
 from obfstats.bridge import process
+from obfstats.proxy.privacy import log_errors
 from obfstats.wire.endpoint import parse_endpoint
 address = sys.stdin.readline().strip()
 logging.basicConfig(format="obfsproxy: %(message)s", stream=sys.stderr, level=logging.INFO)
@@ -43,14 +44,19 @@ async def main():
     loop = asyncio.get_running_loop()
     process.scrub_error_reports(loop)
     loop.call_soon(fail)
+    await asyncio.sleep(0.01)
+    log_errors()
     made = loop.create_task(task())
     await asyncio.sleep(0.01)
     del made
     gc.collect()
+    log_errors()
     thread = threading.Thread(target=fail)
     thread.start()
     thread.join()
+    log_errors()
     Fails()
+    log_errors()
     warnings.warn(address)
     socket.create_server((address, 0))
     gc.collect()
@@ -80,9 +86,21 @@ def test_a_peer_that_disconnects_is_no_error(caplog: pytest.LogCaptureFixture) -
     loop = asyncio.new_event_loop()
     with caplog.at_level(logging.DEBUG):
         process._report_from_loop(loop, {"exception": ConnectionResetError("192.0.2.7"), "message": "192.0.2.7"})
+        log_errors()
         assert caplog.messages == []
         process._report_from_loop(loop, {"exception": KeyError("192.0.2.7"), "message": "192.0.2.7"})
+        log_errors()
     loop.close()
+    assert caplog.messages == ["internal error, please report it: KeyError"]
+
+
+def test_an_error_waits_for_the_next_report(caplog: pytest.LogCaptureFixture) -> None:
+    """Logged at once it would date the client that met it. However often it happens, it is logged once."""
+    for _ in range(3):
+        report_error(KeyError("192.0.2.7"))
+    assert caplog.messages == []
+    log_errors()
+    log_errors()
     assert caplog.messages == ["internal error, please report it: KeyError"]
 
 

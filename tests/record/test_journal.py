@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from obfstats.formats.interval import Interval
 from obfstats.formats.logline import LineError, is_line, parse_line
 from obfstats.record import LogInUseError, RecordError
+from obfstats.record import journal as journal_module
 from obfstats.record.backoff import LAST_RETRY, Backoff
 from obfstats.record.journal import HELD_LINES, Journal
 from tests.lockedfiles import REFUSED, append_only, file_size_limit, write_private
@@ -414,3 +415,81 @@ def test_of_programs_that_start_together_one_has_the_log(tmp_path: Path) -> None
             for journal in journals:
                 if journal is not None:
                     journal.close()
+
+
+def test_an_interval_has_a_bounded_number_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole batches are dropped beyond it, with one warning; the next interval is written again."""
+    monkeypatch.setattr(journal_module, "MAX_INTERVAL_LINES", 25)
+    warnings: list[str] = []
+    journal = open_journal(tmp_path / "log", warnings)
+    for _ in range(5):
+        append(journal, batch(10))
+    assert (tmp_path / "log").read_text() == "".join(batch(10) * 2)
+    assert [warning.partition(": ")[0] for warning in warnings] == [
+        "the interval from 2012-02-07 14:01:04 has more than 25 connections"
+    ]
+    journal.append(Interval.parse("2012-02-08 14:01:04"), ["de " + "0" * 40], 0.0)
+    assert (tmp_path / "log").read_text().splitlines()[20:] == ["2012-02-08 14:01:04 de " + "0" * 40]
+
+
+class SlowDisk:
+    """A disk that does what it is told when the test lets it."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Take the journal's jobs."""
+        self._jobs: list[Callable[[], None]] = []
+        journal.run_job = self._jobs.append
+
+    def answer(self) -> None:
+        """Do everything, in order."""
+        while self._jobs:
+            self._jobs.pop(0)()
+
+
+def test_lines_wait_for_a_disk_that_does_not_answer(tmp_path: Path) -> None:
+    """With one warning at the first tick, and one when it answers; each line is written once, in order."""
+    warnings: list[str] = []
+    journal = open_journal(tmp_path / "log", warnings)
+    disk = SlowDisk(journal)
+    for number, country in enumerate(("de", "ir", "tr")):
+        append(journal, batch(10, country), float(number))
+    assert (journal.held, warnings) == (30, [])
+    for now in range(30, 900, 30):
+        journal.tick(float(now))
+    assert len(warnings) == 1
+    assert "(the disk does not answer)" in warnings[0]
+    disk.answer()
+    assert (tmp_path / "log").read_text() == "".join(batch(10))
+    journal.tick(LAST_RETRY * 3)
+    disk.answer()
+    journal.tick(LAST_RETRY * 3 + 30)
+    assert (tmp_path / "log").read_text() == "".join(batch(10) + batch(10, "ir") + batch(10, "tr"))
+    assert (journal.held, journal.dropped) == (0, 0)
+    assert [warning.partition("; ")[2] for warning in warnings[1:]] == ["lines lost so far: 0"]
+
+
+def test_what_waits_for_a_disk_that_does_not_answer_is_bounded(tmp_path: Path) -> None:
+    """As for a full one: whole batches are dropped and counted."""
+    journal = open_journal(tmp_path / "log")
+    disk = SlowDisk(journal)
+    for _ in range(HELD_LINES // 1000 + 5):
+        append(journal, batch(1000))
+    assert (journal.held, journal.dropped) == (HELD_LINES, 5000)
+    for now in (30.0, LAST_RETRY, LAST_RETRY * 3):
+        disk.answer()
+        journal.tick(now)
+    disk.answer()
+    assert len((tmp_path / "log").read_text().splitlines()) == HELD_LINES
+
+
+def test_a_log_is_closed_while_the_disk_does_not_answer(tmp_path: Path) -> None:
+    """What the disk was given before is written; what was held is not."""
+    journal = open_journal(tmp_path / "log")
+    disk = SlowDisk(journal)
+    append(journal, batch(10))
+    append(journal, batch(10, "ir"))
+    journal.close()
+    assert journal.held == 0
+    disk.answer()
+    assert (tmp_path / "log").read_text() == "".join(batch(10))
+    open_journal(tmp_path / "log").close()

@@ -12,10 +12,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import resource
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +40,7 @@ from obfstats.proxy.shares import KEY_LENGTH, NetworkShares
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine, Sequence
+    from concurrent.futures import Executor
 
     from obfstats.bridge.child import TransportProcess
     from obfstats.bridge.commands import LimitOptions
@@ -55,6 +58,9 @@ TICK_SECONDS = 30.0
 REPORT_SECONDS = (60.0, 600.0)
 """Between two reports of what was refused or has failed: drawn anew each time, or a report would reveal the minute in
 which a client connected. With safe logging off it is always the first."""
+
+DISK_SECONDS = 0.3
+"""How long the end of the program waits for a disk that is busy with lines of the log."""
 
 _EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SPARE_DESCRIPTORS = 64
@@ -102,8 +108,22 @@ class Daemon:
         if self.has_heartbeat:
             process.warn_of_tcp_metrics()
         _log.log(logs.NOTICE, "Starting (%s version: %s).", self.name, __version__)
+        self._start_threads()
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             runner.run(_serve(self, listening_services))
+        if self.statistics is not None:
+            self.statistics.wait_for_disk(DISK_SECONDS)
+
+    def _start_threads(self) -> None:
+        """Start all threads that clients need: one that cannot be started later would date a client."""
+        try:
+            logs.start_threads()
+            if self.statistics is not None:
+                self.statistics.start_thread()
+            if self.child is None:
+                _start_workers(self.context.executor, _count_processors())
+        except OSError as error:
+            _log.warning("%s: raise the limit on them (ulimit -u, TasksMax=)", error.strerror)
 
 
 def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
@@ -119,6 +139,22 @@ def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
         draw=SystemRandom().uniform,
         formatter=formatter,
     )
+
+
+def _start_workers(executor: Executor, number: int) -> None:
+    """Start so many threads of an executor.
+
+    Raises:
+        OSError: if one cannot be started.
+    """
+    # Each waits until there are so many.
+    together = threading.Barrier(number)
+    try:
+        for _ in range(number):
+            executor.submit(together.wait)
+    except RuntimeError:
+        together.abort()
+        raise OSError(errno.EAGAIN, "not all threads can be started") from None
 
 
 def find_limits(options: LimitOptions, *, descriptors: int = 2) -> Limits:
@@ -204,7 +240,7 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
         task.add_done_callback(jobs.discard)
 
     def reload() -> None:
-        logs.reopen()
+        logs.check_files()
         if statistics is not None:
             start_job(statistics.reload())
         if child is not None:
@@ -246,8 +282,13 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
         if child is not None:
             await child.end()
         daemon.context.executor.shutdown(wait=False, cancel_futures=True)
-        _log.log(logs.NOTICE, "%s", reason)
-        _log.log(logs.NOTICE, "Exiting.")
+        _log_end(reason)
+
+
+def _log_end(reason: str) -> None:
+    privacy.log_errors()
+    _log.log(logs.NOTICE, "%s", reason)
+    _log.log(logs.NOTICE, "Exiting.")
 
 
 def _handle_signals(daemon: Daemon, stop: Callable[[str], None], reload: Callable[[], None]) -> None:
@@ -332,7 +373,7 @@ class Ticker:
 
     def _tick(self) -> None:
         now = self._clock.boot()
-        logs.reopen()
+        logs.check_files()
         if self._statistics is not None:
             # The interval ends on a day without clients, too.
             self._statistics.recorder.tick()
@@ -345,6 +386,7 @@ class Ticker:
                 _log.warning("%s", sentence)
             for reporter in (*self._listeners, *self._services):
                 reporter.log_summary()
+            privacy.log_errors()
 
 
 async def _update(statistics: Statistics) -> None:

@@ -38,7 +38,7 @@ from obfstats.record.aggregate import Aggregate
 from obfstats.record.clock import CLOCK_TOLERANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from obfstats.formats.counts import Counts
@@ -201,23 +201,29 @@ class LogSource:
             # Damaged lines stay: the operator has to look at them.
             return label in labels or label > newest or not _is_label(label)
 
-        if needed == self._needed and keep(_first_label(self._journal.read_head())):
-            return
+        if await threads.run_in_thread(
+            "remove-lines", partial(self._remove_lines, keep, reads_all=needed != self._needed)
+        ):
+            _log.log(NOTICE, "lines of intervals up to %s are removed from the log", newest)
+        self._needed = needed
+
+    def _remove_lines(self, keep: Callable[[str], bool], *, reads_all: bool) -> bool:
+        """Remove the lines that do not stay; tell whether there were any."""
+        if not reads_all and keep(_first_label(self._journal.read_head())):
+            return False
         rewriting = self._journal.begin_rewriting()
         try:
-            await threads.run_in_thread("remove-lines", partial(rewriting.copy, keep))
+            rewriting.copy(keep)
         except Exception:
-            # Not where this is cancelled: the thread may still be writing.
             rewriting.abandon()
             raise
-        if rewriting.removed:
-            self._journal.finish_rewriting(rewriting)
-            # Until the new name is on the disk, the old lines are.
-            await threads.run_in_thread("remove-lines", partial(sync_folder, self._journal.path.parent))
-            _log.log(NOTICE, "lines of intervals up to %s are removed from the log", newest)
-        else:
+        if not rewriting.removed:
             rewriting.abandon()
-        self._needed = needed
+            return False
+        self._journal.finish_rewriting(rewriting)
+        # Until the new name is on the disk, the old lines are.
+        sync_folder(self._journal.path.parent)
+        return True
 
     def _count(self, interval: Interval, connections: int | None, files: int) -> WholeIntervalCounts:
         counts, files_found, error = count_in_files(self._journal.path, interval)

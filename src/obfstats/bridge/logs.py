@@ -11,27 +11,29 @@ Rules:
 - Tor gets notices and worse, as LOG lines (pt-spec), so tor's log never mentions a client, whatever the operator asks.
 - A log file is its owner's alone, as the statistics log is: access that others have is taken from them, and a link or
   another user's file is refused. Devices and pipes are used as they are.
-- If a line cannot be written it is dropped. A log never disturbs a connection.
+- If a line cannot be written it is dropped. A log never disturbs a connection: while the disk of its file does not
+  answer, a thread waits for that, and MAX_WAITING lines at most.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import stat
 import time
-from logging.handlers import WatchedFileHandler
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
+from obfstats.bridge.threads import JobThread
 from obfstats.commandline import one_line
-from obfstats.lockedfile import LockedFileError, make_private
+from obfstats.lockedfile import LockedFile, LockedFileError
 from obfstats.wire import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from io import TextIOWrapper
+    from pathlib import Path
 
 
 NOTICE = 25
@@ -55,6 +57,9 @@ _WORDS = {
     logging.INFO: "info",
     logging.DEBUG: "debug",
 }
+
+MAX_WAITING = 1000
+"""Lines that wait for the disk of a log file; further ones are dropped."""
 
 _root = logging.getLogger("obfstats")
 
@@ -127,24 +132,30 @@ def warn_of_content(*, safe: bool) -> None:
     """
     if not safe:
         _root.warning("safe logging is off: addresses and exact numbers may be logged (--no-safe-logging)")
-    is_stored = any(isinstance(handler, logging.StreamHandler) for handler in _root.handlers)
+    is_stored = any(isinstance(handler, (_LogFile, logging.StreamHandler)) for handler in _root.handlers)
     if is_stored and _root.isEnabledFor(logging.INFO):
         _root.warning("the log contains the time of each connection (--log-min-severity)")
-    _warn_of_corrections()
+    check_files()
 
 
-def reopen() -> None:
+def start_threads() -> None:
+    """Have a log file written on a thread of its own from now on: its disk may not answer.
+
+    Raises:
+        OSError: if no thread can be started.
+    """
+    for handler in _log_files():
+        handler.start_thread()
+
+
+def check_files() -> None:
     """Reopen a log file that was rotated, and see that only its owner can read it (SIGHUP, each tick)."""
-    for handler in _root.handlers:
-        if isinstance(handler, _LogFile):
-            handler.reopen()
-    _warn_of_corrections()
+    for handler in _log_files():
+        handler.check()
 
 
-def _warn_of_corrections() -> None:
-    for handler in _root.handlers:
-        if isinstance(handler, _LogFile):
-            handler.warn_of_correction()
+def _log_files() -> list[_LogFile]:
+    return [handler for handler in _root.handlers if isinstance(handler, _LogFile)]
 
 
 def _add(handler: logging.Handler) -> None:
@@ -160,62 +171,93 @@ class _Formatter(logging.Formatter):
         return f"{stamp} [{_WORDS.get(record.levelno, 'info')}] {one_line(record.getMessage())}"
 
 
-class _LogFile(WatchedFileHandler):
+class _LogFile(logging.Handler):
     """A log that only its owner may read; when it is rotated, the new file is used."""
 
     def __init__(self, path: Path) -> None:
-        self._correction = self._obstacle = ""
-        super().__init__(path, mode="a", encoding="utf-8", errors="backslashreplace")
+        super().__init__()
+        self._file = _PrivateFile(path)
+        self._thread: JobThread | None = None
+        self._told: set[str] = set()
 
-    def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=self._open_private)
+    def start_thread(self) -> None:
+        """Have the file written on a thread of its own from now on.
 
-    def _open_private(self, path: str, flags: int) -> int:
-        # Non-blocking: opening a pipe that has no reader would block the program.
-        more = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        descriptor = os.open(path, flags | more, 0o600)
-        try:
-            self._make_private(descriptor)
-        except (OSError, LockedFileError):
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def _make_private(self, descriptor: int) -> None:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            self._correction = make_private(descriptor, Path(self.baseFilename)) or self._correction
+        Raises:
+            OSError: if no thread can be started.
+        """
+        self._thread = JobThread("log-file")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; drop it if the file cannot even be opened any more."""
-        try:
-            super().emit(record)
-        except (OSError, LockedFileError):
-            self.stream = None
+        """Write a line; drop it if the file cannot even be opened any more, or the disk does not answer."""
+        self._run(partial(self._file.write, f"{self.format(record)}\n".encode("utf-8", "backslashreplace")))
 
-    def reopen(self) -> None:
+    def check(self) -> None:
+        """Open the path again if it leads to another file, or to none; take access from others, and log that.
+
+        Not while a client's line is written: tor's log would have that client's moment.
+        """
+        self._run(self._file.check)
+        notes, self._file.notes = self._file.notes, set()
+        for note in notes - self._told:
+            _root.warning("%s", note)
+        self._told = notes
+
+    def _run(self, job: Callable[[], None]) -> None:
+        if self._thread is None:
+            job()
+        elif self._thread.waiting < MAX_WAITING:
+            self._thread.run(job)
+
+
+class _PrivateFile:
+    """The file of a log, or a device or a pipe, which are used as they are.
+
+    Attributes:
+        notes: what the operator should know about it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.notes: set[str] = set()
+        self._path = path
+        self._file = LockedFile(path, -1)
+        self._follow()
+
+    def write(self, line: bytes) -> None:
+        """Append a line, whole or not at all."""
+        with contextlib.suppress(OSError, LockedFileError):
+            self._follow()
+            self._file.append(line)
+
+    def check(self) -> None:
         """Open the path again if it leads to another file, or to none; take access from others."""
         try:
-            self.reopenIfNeeded()
-            if self.stream is not None:
-                self._make_private(self.stream.fileno())
+            self._follow()
+            self._make_private()
         except OSError:
-            self.stream = None
+            self._file.close()
         except LockedFileError as error:
-            self.close()
-            self._warn_once(f"nothing is logged to a file: {error}")
-        else:
-            self._obstacle = ""
+            self._file.close()
+            self.notes.add(f"nothing is logged to a file: {error}")
 
-    def warn_of_correction(self) -> None:
-        """Log that others had access to the file. Not while a client's line is written: that would date it to tor."""
-        correction, self._correction = self._correction, ""
-        if correction:
-            _root.warning("%s", correction)
+    def _follow(self) -> None:
+        if self._file.descriptor >= 0 and self._file.is_in_place():
+            return
+        self._file.close()
+        # Non-blocking: opening a pipe that has no reader would block the program.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        self._file = LockedFile(self._path, os.open(self._path, flags, 0o600))
+        try:
+            self._make_private()
+        except (OSError, LockedFileError):
+            self._file.close()
+            raise
 
-    def _warn_once(self, obstacle: str) -> None:
-        if obstacle != self._obstacle:
-            self._obstacle = obstacle
-            _root.warning("%s", obstacle)
+    def _make_private(self) -> None:
+        if stat.S_ISREG(os.fstat(self._file.descriptor).st_mode):
+            correction = self._file.make_private()
+            if correction:
+                self.notes.add(correction)
 
 
 class _TorHandler(logging.Handler):

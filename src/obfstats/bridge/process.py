@@ -3,7 +3,8 @@
 Rules:
 
 - No core dump, and no other process of the same user reads this one's memory: the secret and addresses are in it.
-- Whatever Python reports about an error by itself goes through `privacy.report_error`, which shows no address.
+- Whatever Python reports about an error by itself goes through `privacy`, which shows no address, and not the moment of
+  a client whose connection caused it.
 - What an old kernel lacks or a policy forbids (SELinux, seccomp) is done without, and the operator is told (`attempt`).
 """
 
@@ -30,6 +31,7 @@ from obfstats.wire import lines
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
+    from types import TracebackType
 
     from obfstats.bridge.commands import LogOptions
 
@@ -178,14 +180,20 @@ def warn_of_tcp_metrics() -> None:
 
 
 def scrub_error_reports(loop: asyncio.AbstractEventLoop) -> None:
-    """Send every way in which Python reports an error through `privacy.report_error`."""
+    """Send every way in which Python reports an error through `privacy`."""
     warnings.simplefilter("ignore")
     for name in ("asyncio", "concurrent"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    sys.excepthook = lambda _type, error, _trace: privacy.report_error(error)
+    sys.excepthook = _report_last
     sys.unraisablehook = lambda failure: privacy.report_error(failure.exc_value)
     threading.excepthook = lambda failure: privacy.report_error(failure.exc_value)
     loop.set_exception_handler(_report_from_loop)
+
+
+def _report_last(_type: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """Report the error that ends the program."""
+    privacy.report_error(error)
+    privacy.log_errors()
 
 
 def _report_from_loop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

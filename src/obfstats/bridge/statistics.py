@@ -13,12 +13,12 @@ from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
 from obfstats.record import LogInUseError, Recorder, RecordError
 from obfstats.record.aggregate import Aggregate
+from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
     from obfstats.bridge.commands import PublishOptions, StatisticsOptions
     from obfstats.bridge.interval_sources import IntervalSource
     from obfstats.record.clock import Clock
-    from obfstats.record.journal import Journal
 
 LOG_NAME = "clients"
 
@@ -36,6 +36,22 @@ class Statistics:
         self.recorder = recorder
         self._publisher = publisher
         self._geoip = GeoIpReloader(recorder)
+        self._disk: threads.JobThread | None = None
+
+    def start_thread(self) -> None:
+        """Have the log written on a thread of its own from now on.
+
+        Raises:
+            OSError: if no thread can be started.
+        """
+        if isinstance(self.recorder.store, Journal):
+            self._disk = threads.JobThread("statistics-log")
+            self.recorder.store.run_job = self._disk.run
+
+    def wait_for_disk(self, seconds: float) -> None:
+        """Wait until the log has what was given to it, or so many seconds have passed."""
+        if self._disk is not None:
+            self._disk.wait(seconds)
 
     async def read_countries(self) -> None:
         """Read the GeoIP files, before the first client: it takes too long to be done before tor has its answers."""

@@ -1,4 +1,7 @@
-"""Work that may take a second or more, on a thread of its own, so that no connection waits for it."""
+"""Work that may take a second or more, on a thread of its own, so that no connection waits for it.
+
+No thread keeps the program from ending, whatever it waits for.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,61 @@ import errno
 import os
 import threading
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _Result = TypeVar("_Result")
+
+PATIENCE = 0.1
+"""Seconds that `JobThread.run` waits for a job: a disk that works has done it by then."""
+
+
+class JobThread:
+    """A thread that runs one job after the other: what is done to one file, in order."""
+
+    def __init__(self, name: str) -> None:
+        """Start it.
+
+        Args:
+            name: the thread's name.
+
+        Raises:
+            OSError: if no thread can be started.
+        """
+        self._jobs: SimpleQueue[tuple[Callable[[], None], threading.Event]] = SimpleQueue()
+        self._last = threading.Event()
+        self._last.set()
+        _start_thread(name, self._work)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that are not begun."""
+        return self._jobs.qsize()
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run a job, and wait for it, but not for long: not at all while an earlier one is not done.
+
+        Args:
+            job: must not raise.
+        """
+        is_idle = self._last.is_set()
+        self._last = threading.Event()
+        self._jobs.put((job, self._last))
+        if is_idle:
+            self.wait(PATIENCE)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all jobs are done, or so many seconds have passed."""
+        self._last.wait(seconds)
+
+    def _work(self) -> None:
+        while True:
+            job, done = self._jobs.get()
+            job()
+            done.set()
 
 
 async def run_in_thread(name: str, work: Callable[[], _Result]) -> _Result:
@@ -37,8 +89,12 @@ async def run_in_thread(name: str, work: Callable[[], _Result]) -> _Result:
         except Exception as error:  # noqa: BLE001 - it is raised where the work is awaited
             future.set_exception(error)
 
+    _start_thread(name, run)
+    return await asyncio.wrap_future(future)
+
+
+def _start_thread(name: str, work: Callable[[], None]) -> None:
     try:
-        threading.Thread(target=run, name=name, daemon=True).start()
+        threading.Thread(target=work, name=name, daemon=True).start()
     except (RuntimeError, MemoryError):
         raise OSError(errno.EAGAIN, "no thread can be started") from None
-    return await asyncio.wrap_future(future)

@@ -2,7 +2,8 @@
 
 A client's address is `[scrubbed]` in every log unless the operator turns safe logging off. An unexpected error is
 logged as its class and the line of this package that it came from: its text, a traceback and the repr of a socket can
-each hold a client's address, and never reach a log.
+each hold a client's address, and never reach a log. It is not logged at once, because that would date a client, but
+with the reports of what was refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from obfstats.wire.endpoint import Endpoint
 
 SCRUBBED = "[scrubbed]"
+
+_errors: dict[str, None] = {}
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +61,15 @@ def describe_error(error: BaseException | None) -> str:
 
 
 def report_error(error: BaseException | None) -> None:
-    """Log an error that should not have happened, as `describe_error` names it."""
-    _log.error("internal error, please report it: %s", describe_error(error))
+    """Keep an error that should not have happened for `log_errors`, as `describe_error` names it."""
+    _errors[describe_error(error)] = None
+
+
+def log_errors() -> None:
+    """Log the errors since the last call, each once."""
+    for description in list(_errors):
+        del _errors[description]
+        _log.error("internal error, please report it: %s", description)
 
 
 def _innermost_line(trace: TracebackType | None) -> str:

@@ -15,14 +15,24 @@ Rules, each of which answers a fault that has been observed:
 - A log that was rotated away is followed at a tick or at `reopen`: the path is opened anew if it leads to another file,
   or to none. That never happens in a client's call, because a file keeps the time of its creation; until then batches
   are held. The old file's times are set to that moment, or they would tell for good when a client filled a batch.
+- An interval has a bounded number of lines, or one client that connects all the time would fill the disk. Beyond it
+  whole batches are dropped. Then the recorder has counted more connections than there are lines, so the interval is not
+  taken for a whole one.
+- What a disk does can be given to a thread of its own (`run_job`): then no call here waits for a disk that does not
+  answer. Meanwhile lines are held as where it fails.
 
 A batch is written sorted: its bytes depend on the set of its lines alone (design, decision 4).
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from obfstats.formats.interval import Interval
 from obfstats.formats.logline import MAX_LINE_LENGTH, SUFFIX_OFFSET, is_line, is_torn, write_lines
 from obfstats.lockedfile import (
     FileInUseError,
@@ -39,10 +49,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from obfstats.formats.interval import Interval
-
 HELD_LINES = 20_000
 """Lines kept in memory, some 2 MB, while the disk accepts none."""
+
+MAX_INTERVAL_LINES = 10_000_000
+"""Lines of one interval that are written at most: 640 MB, or up to 1 GB with further columns. That is 115 connections a
+second for 24 hours."""
 
 _HEAD_SIZE = 1 << 16
 # A shorter beginning of a line could be that of any text.
@@ -56,6 +68,8 @@ class Journal:
         path: where it is.
         held: lines that wait for the disk.
         dropped: lines that were lost because the disk did not accept them for too long.
+        run_job: runs a job for the disk, one after the other: at once, or on a thread, on which a job may not be done
+            when `run_job` returns.
     """
 
     def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
@@ -64,17 +78,23 @@ class Journal:
         Args:
             path: the file; its folder must exist.
             warn: called with one sentence when writing fails, with one when it works again, and with one when others
-                had access to the file.
+                had access to the file; also on the thread of `run_job`.
 
         Raises:
             RecordError: if the file cannot be used; it is then as it was.
         """
         self.dropped = 0
         self.path = path
+        self.run_job: Callable[[Callable[[], None]], None] = _run_at_once
         self._warn = warn
         self._held: list[bytes] = []
         self.held = 0
+        self._interval_lines = Counter[Interval]()
         self._backoff = Backoff()
+        self._job: _Job | None = None
+        self._is_open = True
+        # The thread of `run_job` uses the file, and one that rewrites the log.
+        self._disk = Lock()
         self._file = _open(path, warn)
         remove_copy(path)
 
@@ -82,22 +102,31 @@ class Journal:
         """Write a batch, or hold it until it can be written. Never raises for what a disk may do.
 
         Args:
-            interval: the interval of its lines.
+            interval: the interval of its lines. A batch that exceeds MAX_INTERVAL_LINES is dropped.
             entries: its lines without their labels (formats/logline.py), in any order.
             now: boot time in seconds, for the next try if this one fails.
         """
+        lines_before = self._interval_lines[interval]
+        self._interval_lines[interval] += len(entries)
+        if self._interval_lines[interval] > MAX_INTERVAL_LINES:
+            if lines_before <= MAX_INTERVAL_LINES:
+                self._warn(
+                    f"the interval from {interval.label} has more than {MAX_INTERVAL_LINES} connections: further ones"
+                    " are counted, but not written to the log, so the interval cannot be published"
+                )
+            return
         if self.held + len(entries) > HELD_LINES and not self._backoff.reason:
             # The log was rotated away, and more than HELD_LINES connections arrived since: creating the new file now
             # identifies no client.
-            self._write_held(now)
+            self._write_held(now, follows=True)
         if self.held and self.held + len(entries) > HELD_LINES:
             self.dropped += len(entries)
         else:
             self._held.append(write_lines(interval.label, entries))
             self.held += len(entries)
-        # This may be a client's call: a file that is created now would keep the time of its arrival.
-        if self._is_in_place() and self._backoff.is_due(now):
-            self._write_held(now)
+        if self._backoff.is_due(now):
+            # This may be a client's call: a file that is created now would keep the time of its arrival.
+            self._write_held(now, follows=False)
 
     def tick(self, now: float) -> None:
         """Do what must not happen in a client's call: follow a rotated log, keep it private, write what is held.
@@ -107,9 +136,13 @@ class Journal:
         Args:
             now: boot time in seconds. Nothing is tried where the last failure was too recent.
         """
-        if self._backoff.is_due(now):
-            self._write_held(now)
-        self._file.touch()
+        self._collect(now)
+        if self._job is not None:
+            self._fail("the disk does not answer", now)
+        elif self._backoff.is_due(now):
+            self._write_held(now, follows=True, touches=True)
+        else:
+            self.run_job(self._touch)
 
     def reopen(self, now: float) -> None:
         """Follow a rotated log and write what is held now, however recent the last failure was.
@@ -117,8 +150,8 @@ class Journal:
         Args:
             now: boot time in seconds, for the next try if this one fails.
         """
-        if self._file.descriptor >= 0:
-            self._write_held(now)
+        if self._is_open:
+            self._write_held(now, follows=True)
 
     def read_head(self) -> bytes:
         """Give the first 64 KiB of the log; nothing if it was rotated away.
@@ -126,15 +159,17 @@ class Journal:
         Raises:
             OSError: if it cannot be read.
         """
-        return self._file.read(_HEAD_SIZE) if self._is_in_place() else b""
+        with self._disk:
+            return self._file.read(_HEAD_SIZE) if self._file.is_in_place() else b""
 
     def begin_rewriting(self) -> Rewriting:
-        """Begin to remove old intervals from the log; `finish_rewriting` completes it.
+        """Begin to remove old intervals from the log; `finish_rewriting` completes it. Any thread may call both.
 
         Raises:
             OSError: if a new file cannot be created beside the log.
         """
-        return Rewriting(self._file)
+        with self._disk:
+            return Rewriting(self._file)
 
     def finish_rewriting(self, rewriting: Rewriting) -> None:
         """Replace the log by the rewritten one, with all that was appended meanwhile.
@@ -142,68 +177,125 @@ class Journal:
         Raises:
             OSError: if that fails; the log is as it was then.
         """
-        self._file = rewriting.replace(self._file)
+        with self._disk:
+            self._file = rewriting.replace(self._file)
 
     def close(self) -> None:
         """Close the file, which releases its lock. What is held is not written (step 6). May be called twice."""
         self._held.clear()
         self.held = 0
-        if self._file.descriptor >= 0:
-            self._file.touch()
-            self._file.close()
+        if self._is_open:
+            self._is_open = False
+            self.run_job(self._close_file)
 
-    def _write_held(self, now: float) -> None:
-        """Follow the path and write what is held; if that fails, plan the next try."""
-        try:
-            self._follow()
-            _make_private(self._file, self._warn)
-            if self._backoff.reason:
-                _end_torn_line(self._file)
-            if self._held:
-                self._append_held()
-        except (OSError, RecordError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            if not self._backoff.reason:
-                self._warn(
-                    f"cannot write {self.path} ({reason}): free disk space or correct the file; "
-                    f"up to {HELD_LINES} lines are kept in memory and tried again"
-                )
-            self._backoff.fail(str(reason), now)
+    def _write_held(self, now: float, *, follows: bool, touches: bool = False) -> None:
+        """Begin to write what is held, unless the disk is still busy with that; see how it went if it is done."""
+        self._collect(now)
+        if self._job is None:
+            job = _Job(b"".join(self._held), len(self._held), bool(self._backoff.reason), follows, touches)
+            self._job = job
+            self.run_job(partial(self._carry_out, job))
+            self._collect(now)
+
+    def _collect(self, now: float) -> None:
+        """See how the last job went, if it is done; if it has failed, plan the next try."""
+        job = self._job
+        if job is None or not job.is_done:
             return
-        if self._backoff.reason:
+        self._job = None
+        rest = job.lines[job.written :]
+        self._held[: job.batches] = [rest] if rest else []
+        self.held -= job.lines.count(b"\n", 0, job.written)
+        if job.reason:
+            self._fail(job.reason, now)
+        elif job.has_tried and self._backoff.reason:
             self._backoff.succeed()
             self._warn(f"{self.path} is written again; lines lost so far: {self.dropped}")
 
-    def _append_held(self) -> None:
-        """Append what is held; of what only a part was appended, the rest stays held."""
-        lines = b"".join(self._held)
-        written = len(lines)
-        try:
-            self._file.append(lines)
-        except PartlyWrittenError as error:
-            written = _end_of_written(lines, error.written)
-            raise
-        except OSError:
-            written = 0
-            raise
-        finally:
-            self._held = [lines[written:]] if written < len(lines) else []
-            self.held -= lines.count(b"\n", 0, written)
+    def _fail(self, reason: str, now: float) -> None:
+        if not self._backoff.reason:
+            self._warn(
+                f"cannot write {self.path} ({reason}): free disk space or correct the file; "
+                f"up to {HELD_LINES} lines are kept in memory and tried again"
+            )
+        self._backoff.fail(reason, now)
 
-    def _is_in_place(self) -> bool:
+    # From here on: the disk's part.
+
+    def _carry_out(self, job: _Job) -> None:
         try:
-            return self._file.is_in_place()
-        except OSError:
-            return False
+            with self._disk:
+                self._write(job)
+        except (OSError, RecordError) as error:
+            job.reason = str(error.strerror if isinstance(error, OSError) else error)
+        if job.touches:
+            self._touch()
+        job.is_done = True
+
+    def _write(self, job: _Job) -> None:
+        """Follow the path, or do nothing if that must not be; append the lines."""
+        if not self._file.is_in_place():
+            if not job.follows:
+                return
+            self._follow()
+        job.has_tried = True
+        _make_private(self._file, self._warn)
+        if job.ends_torn_line:
+            _end_torn_line(self._file)
+        if job.lines:
+            try:
+                self._file.append(job.lines)
+            except PartlyWrittenError as error:
+                job.written = _end_of_written(job.lines, error.written)
+                raise
+            job.written = len(job.lines)
 
     def _follow(self) -> None:
-        """Open the path anew if it no longer leads to the open file."""
-        if self._file.is_in_place():
-            return
+        """Open the path anew."""
         file = _open(self.path, self._warn)
         self._file.touch()
         self._file.close()
         self._file = file
+
+    def _touch(self) -> None:
+        with self._disk:
+            self._file.touch()
+
+    def _close_file(self) -> None:
+        with self._disk:
+            self._file.touch()
+            self._file.close()
+
+
+@dataclass(slots=True)
+class _Job:
+    """What the disk is to do.
+
+    Attributes:
+        lines: all lines that are held.
+        batches: in how many pieces they are held.
+        ends_torn_line: whether the last try may have left a torn line.
+        follows: whether the path is opened anew if it no longer leads to the open file.
+        touches: whether the file's times are set.
+        written: so many bytes of the lines are in the file.
+        has_tried: whether there was a file to write to.
+        reason: why it failed; empty if it did not.
+        is_done: whether it has ended.
+    """
+
+    lines: bytes
+    batches: int
+    ends_torn_line: bool
+    follows: bool
+    touches: bool
+    written: int = 0
+    has_tried: bool = False
+    reason: str = ""
+    is_done: bool = False
+
+
+def _run_at_once(job: Callable[[], None]) -> None:
+    job()
 
 
 def make_folder_of(path: Path) -> None:

@@ -2,7 +2,7 @@
 
     rewriting = journal.begin_rewriting()
     rewriting.copy(keep)                   may take long: on a thread of its own, if you like
-    journal.finish_rewriting(rewriting)    on the thread that appends: copies the rest, replaces the log
+    journal.finish_rewriting(rewriting)    copies the rest and replaces the log, while nothing is appended
 
 - The log is copied without the lines that are removed, into a file beside it that only its owner can read. That file
   takes the log's name in one step, so at every moment there is a whole log under that name.
