@@ -208,6 +208,7 @@ FORMS = [
     *(["--format", form] for form in ("tables", "ticket", "tor")),
     ["--format", "ticket", "--extended"],
     ["--format", "ticket", "--fingerprint", "1" * 40],
+    ["--format", "ticket", "--ipv6-prefix", "64"],
     ["--format", "ticket", "--extended", "--geoip", "geoip", "--geoip6", "geoip6", "--fingerprint", "1" * 40],
     *(["--format", "ticket", "--epsilon", epsilon, "--geoip", "geoip"] for epsilon in ("0.1", "0.5", "1", "20")),
     ["--format", "ticket", "--epsilon", "0.5", "--geoip", "geoip", "--extended"],

@@ -75,8 +75,8 @@ class Code(Enum):
         "The order of lines shows no sorted batches: they were shuffled (ticket 5047), or written as clients connected."
     )
     BATCHES = _notice(
-        "The interval from {start} was written in {batches:batch|batches} or more: a line in it can be dated to "
-        "{precision} on average, in busy hours more closely. A larger --stats-buffer hides more."
+        "The interval from {start} was written in {batches:batch|batches} or more, one in {precision} on average: its "
+        "batch dates a line, in busy hours more closely. A larger --stats-buffer hides more."
     )
     SORTED_INTERVALS = _notice("Each interval is sorted as a whole: the order of lines dates no client within it.")
     UNFINISHED_LOG = _notice(

@@ -12,13 +12,7 @@ reader could infer, by applying these rules until nothing changes:
   at most its requests.
 
 Numbers with noise are different (noise.py has the promise): they are neither rounded nor sorted by what was rounded
-away, and no other number of the same clients may be published with them. What a reader can check, whatever the true
-numbers are:
-
-- Of numbers that are 0 or below, the distance from 0 has a geometric distribution: the noise has no memory.
-- Two numbers with independent noise are equal with a probability of sum(p(k)^2) at most.
-
-Either becomes an alarm where chance would cause it in one of a billion documents (Chernoff's bound).
+away, and no other number of the same clients may be published with them. noise_checks.py checks the noise.
 """
 
 from __future__ import annotations
@@ -34,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from obfstats.formats.counts import ROUNDING_STEP
 from obfstats.formats.document import sorted_by_size
 from obfstats.publish.audit.findings import Code, finding
+from obfstats.publish.audit.noise_checks import NoisyNumbers, has_same_noise, has_too_little_noise
 from obfstats.publish.noise import MAX_EPSILON
 
 if TYPE_CHECKING:
@@ -52,8 +47,6 @@ _MIN_NOISY_COUNTRIES = 200
 
 _TOO_LARGE = 100_000_000
 """Larger than any number of a bridge. As integers, most IPv4 addresses are larger."""
-
-_SURPRISE = math.log(1e9)
 
 # Transports' names have no dots and at most 32 characters: an address in another form, or a part of a hash.
 _SUSPICIOUS_NAME = re.compile(r"[0-9]{1,3}(?:_[0-9]{1,3}){3}|(?=[a-f]*[0-9])[0-9a-f]{8}", re.IGNORECASE)
@@ -78,7 +71,7 @@ class PublishedNumbers:
         self._clients = 0
         self._inferable = 0
         self._epsilons = Counter[Fraction]()
-        self._noisy: list[_NoisyNumbers] = []
+        self._noisy: list[NoisyNumbers] = []
         self._fewest_countries = _MIN_NOISY_COUNTRIES
 
     def add(self, document: Document) -> None:
@@ -144,16 +137,16 @@ class PublishedNumbers:
     def _add_noisy(self, numbers: Mapping[str, int], document: Document) -> None:
         epsilon = Fraction(document.epsilon or 0)
         self._epsilons[epsilon] += 1
-        self._noisy.append(_NoisyNumbers(document.fingerprint or "", document.end, sorted(numbers.items()), epsilon))
+        self._noisy.append(NoisyNumbers(document.fingerprint or "", epsilon, document.end, sorted(numbers.items())))
         if len(numbers) < _MIN_NOISY_COUNTRIES or "??" not in numbers:
             self._counts[Code.FEW_COUNTRIES] += 1
             self._fewest_countries = min(self._fewest_countries, len(numbers))
-        self._counts[Code.TOO_LITTLE_NOISE] += _has_too_little_noise(numbers, epsilon)
+        self._counts[Code.TOO_LITTLE_NOISE] += has_too_little_noise(numbers, epsilon)
 
     def _noise_findings(self) -> Iterator[Finding]:
         yield from self._numbered(Code.FEW_COUNTRIES, "intervals", fewest=self._fewest_countries)
         yield from self._numbered(Code.TOO_LITTLE_NOISE, "intervals")
-        same = sum(_has_same_noise(one, other) for one, other in pairwise(sorted(self._noisy)))
+        same = sum(has_same_noise(one, other) for one, other in pairwise(sorted(self._noisy)))
         if same:
             yield finding(Code.SAME_NOISE, intervals=same)
         for epsilon, releases in sorted(self._epsilons.items()):
@@ -167,56 +160,9 @@ class PublishedNumbers:
             )
 
 
-class _NoisyNumbers(NamedTuple):
-    """The numbers of a document with noise, in the order in which documents are compared."""
-
-    fingerprint: str
-    end: str
-    numbers: list[tuple[str, int]]
-    epsilon: Fraction
-
-
 def is_suspicious_name(transport: str) -> bool:
     """Tell whether a transport's name looks like an address or a hash."""
     return _SUSPICIOUS_NAME.search(transport) is not None
-
-
-def _has_too_little_noise(numbers: Mapping[str, int], epsilon: Fraction) -> bool:
-    """Tell whether the numbers of 0 and below are too close to 0."""
-    distances = [-number for number in numbers.values() if number <= 0]
-    if not distances:
-        return False
-    ratio = math.exp(-epsilon)
-    expected, mean = ratio / (1 - ratio), sum(distances) / len(distances)
-    if mean >= expected:
-        return False
-    divergence = (1 + mean) * math.log((1 + expected) / (1 + mean))
-    if mean:
-        divergence += mean * math.log(mean / expected)
-    return len(distances) * divergence > _SURPRISE
-
-
-def _has_same_noise(one: _NoisyNumbers, other: _NoisyNumbers) -> bool:
-    """Tell whether more numbers of two documents are equal than with independent noise."""
-    first, second = dict(one.numbers), dict(other.numbers)
-    common = first.keys() & second.keys()
-    equal = sum(first[code] == second[code] for code in common)
-    # Of two kinds of noise, the weaker one alone bounds the probability.
-    ratio = math.exp(-min(one.epsilon, other.epsilon))
-    zero = (1 - ratio) / (1 + ratio)
-    by_chance = zero if one.epsilon != other.epsilon else zero**2 * (1 + ratio**2) / (1 - ratio**2)
-    return _binomial_surprise(equal, len(common), by_chance) > _SURPRISE
-
-
-def _binomial_surprise(successes: int, trials: int, probability: float) -> float:
-    """Give a lower bound of -log(probability of so many successes, or more)."""
-    if successes <= trials * probability:
-        return 0.0
-    share = successes / trials
-    surprise = share * math.log(share / probability)
-    if share < 1:
-        surprise += (1 - share) * math.log((1 - share) / (1 - probability))
-    return trials * surprise
 
 
 def _lines(document: Document) -> Iterator[Mapping[str, int]]:
