@@ -109,6 +109,12 @@ def test_a_part_of_a_day_is_reported() -> None:
     assert values_of(Code.CUT_SHORT_ROWS, text) == [{"intervals": 1, "shortest": 600}]
 
 
+def test_tables_of_several_programs_are_good() -> None:
+    """`convert` of the logs of twelve wraps, which tor started one after the other: each day has twelve starts."""
+    rows = [f"2012-02-{day:02} 14:01:{second:02} de 8" for day in range(7, 12) for second in range(12)]
+    assert alarms(tables(*rows)) == []
+
+
 @pytest.mark.parametrize(
     ("row", "code"),
     [

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from obfstats import __version__
 from obfstats.commandline import Command, Parser, argument_type, positive_number
-from obfstats.formats.address import WHOLE_IPV6
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
 from obfstats.publish.commands import add_document, add_epsilon, add_geoip, add_ipv6_prefix
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
@@ -108,7 +107,7 @@ class StatisticsOptions:
         columns: further columns of the log.
         geoip: a file in the format of tor's geoip, or None.
         geoip6: the same for IPv6.
-        ipv6_prefix: bits of an IPv6 address that tell clients apart.
+        ipv6_prefix: bits of an IPv6 address that tell clients apart; None for all.
         publish: what is published while the program runs; None for nothing.
     """
 
@@ -119,7 +118,7 @@ class StatisticsOptions:
     columns: tuple[Column, ...]
     geoip: Path | None
     geoip6: Path | None
-    ipv6_prefix: int = WHOLE_IPV6
+    ipv6_prefix: int | None = None
     publish: PublishOptions | None = None
 
 

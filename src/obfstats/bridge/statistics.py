@@ -11,6 +11,7 @@ from obfstats.bridge import threads
 from obfstats.bridge.interval_sources import LogSource, MemorySource
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
+from obfstats.formats.address import WHOLE_IPV6
 from obfstats.record import LogInUseError, Recorder, RecordError
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
@@ -123,7 +124,7 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
         geoip6=options.geoip6,
         buffer=options.buffer,
         columns=options.columns,
-        ipv6_prefix=options.ipv6_prefix,
+        ipv6_prefix=options.ipv6_prefix or WHOLE_IPV6,
         make_folder=options.log is None,
         clock=clock,
         read_countries=False,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.commandline import Command, argument_type, load, positive_number
-from obfstats.formats.address import WHOLE_IPV6
 
 if TYPE_CHECKING:
     import argparse
@@ -137,9 +136,7 @@ def add_epsilon(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 
 def add_ipv6_prefix(parser: argparse.ArgumentParser | argparse._ArgumentGroup, purpose: str) -> None:
     """Add the option for IPv6 networks."""
-    parser.add_argument(
-        "--ipv6-prefix", type=argument_type(_parse_ipv6_prefix), default=WHOLE_IPV6, metavar="N", help=purpose
-    )
+    parser.add_argument("--ipv6-prefix", type=argument_type(_parse_ipv6_prefix), metavar="N", help=purpose)
 
 
 def add_geoip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

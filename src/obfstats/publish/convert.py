@@ -75,11 +75,9 @@ def _check_options(options: argparse.Namespace) -> None:
     """Refuse options of documents with a format that has none; `--ledger` and `--geoip` without a use are ignored."""
     if options.format not in {TABLES, "tor"}:
         return
-    for option in ("fingerprint", "extended", "epsilon", "epsilon_total", "days"):
+    for option in ("fingerprint", "extended", "epsilon", "epsilon_total", "days", "ipv6_prefix"):
         if getattr(options, option):
             raise UsageError(f"--{option.replace('_', '-')} goes with documents: --format ticket, json or csv")
-    if options.ipv6_prefix != WHOLE_IPV6:
-        raise UsageError("--ipv6-prefix goes with documents: --format ticket, json or csv")
     if options.keep_partial and options.format == TABLES:
         raise UsageError("--keep-partial goes with another --format: tables do not state the length of an interval")
 
@@ -96,7 +94,9 @@ def _choose_output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output
         geoip_sources, codes = open_geoip(options.geoip, options.geoip6)
     geoip = geoip_sources[0] if options.geoip else None
     geoip6 = geoip_sources[1] if options.geoip6 else None
-    document = DocumentOptions(options.fingerprint, options.extended, geoip, geoip6, ipv6_prefix=options.ipv6_prefix)
+    document = DocumentOptions(
+        options.fingerprint, options.extended, geoip, geoip6, ipv6_prefix=options.ipv6_prefix or WHOLE_IPV6
+    )
     try:
         budget = make_budget(options.epsilon, options.epsilon_total, options.days)
     except ValueError as error:

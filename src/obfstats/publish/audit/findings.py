@@ -124,7 +124,7 @@ class Code(Enum):
     )
     OVERLAPPING = _alarm(
         "{intervals:interval begins|intervals begin} before an earlier one ends: subtracting one from the other "
-        "reveals the clients in between."
+        "reveals the clients in between. Documents of two programs overlap as well: audit them apart."
     )
     UNFINISHED = _alarm(
         "{intervals:interval is|intervals are} not over for half an hour yet, the last is that of {last}: lines may be "
@@ -135,8 +135,9 @@ class Code(Enum):
         "clients to it. Tor does not publish less than 23 hours."
     )
     CUT_SHORT_ROWS = _notice(
-        "{intervals:interval was|intervals were} cut short by the start of another, after {shortest:second|seconds} at "
-        "least: that dates clients to it. `obfstats convert --format ticket` leaves such intervals out."
+        "After {intervals:interval|intervals} another began within 23 hours, {shortest:second|seconds} later at least. "
+        "If a restart cut the first short, that dates its clients: `obfstats convert --format ticket` omits it. "
+        "If the other is another program's, nothing is revealed."
     )
     ODD_LENGTH = _notice("{intervals:interval is|intervals are} not 24 hours long, but at least 23.")
 
