@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NUMBERS = {
-    "x86_64": {"getrandom": 318, "madvise": 28, "mlock": 149, "pidfd_open": 434, "prctl": 157, "prlimit64": 302,
-               "sched_getaffinity": 204, "setrlimit": 302, "splice": 275},
-    "aarch64": {"getrandom": 278, "madvise": 233, "mlock": 228, "pidfd_open": 434, "prctl": 167, "prlimit64": 261,
-                "sched_getaffinity": 123, "setrlimit": 261, "splice": 76},
+    "x86_64": {"epoll_create1": 291, "getrandom": 318, "madvise": 28, "mlock": 149, "pidfd_open": 434, "prctl": 157,
+               "prlimit64": 302, "sched_getaffinity": 204, "setrlimit": 302, "splice": 275},
+    "aarch64": {"epoll_create1": 20, "getrandom": 278, "madvise": 233, "mlock": 228, "pidfd_open": 434, "prctl": 167,
+                "prlimit64": 261, "sched_getaffinity": 123, "setrlimit": 261, "splice": 76},
 }.get(platform.machine(), {})  # fmt: skip
 """The calls that may be refused here, by name; none on an architecture that is not known. What a C library makes of
 setrlimit and getrlimit is one call, prlimit64: `setrlimit` refuses it only where it sets something."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -161,6 +162,22 @@ def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
     )
     assert result.returncode == 2
     assert result.stdout.startswith("ENV-ERROR obfstats: argument COMMAND: choose from ")
+
+
+def test_a_library_that_is_missing_is_told(tmp_path: Path) -> None:
+    """After an upgrade of the system's Python, for instance."""
+    without = "import sys; sys.modules['cryptography'] = None; from obfstats.cli import main; sys.exit(main())"
+    result = subprocess.run(
+        [sys.executable, "-c", without, "wrap", "--", TRUE],
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+        env={**os.environ, **environment(tmp_path)},
+    )
+    assert result.returncode == 2
+    assert result.stderr == "obfstats wrap: the library cryptography is not installed; install obfstats\n"
+    assert result.stdout == f"ENV-ERROR {result.stderr}"
 
 
 def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

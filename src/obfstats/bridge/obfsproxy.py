@@ -83,9 +83,12 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
         process.set_up(options.log, has_terminal=options.external is not None)
     except LockedFileError as error:
         return fail(NAME, str(error))
-    if options.external is None:
-        return run_managed(options, clock or SystemClock())
-    return run_external(options, options.external, clock or SystemClock())
+    try:
+        if options.external is None:
+            return run_managed(options, clock or SystemClock())
+        return run_external(options, options.external, clock or SystemClock())
+    except OSError as error:
+        return process.fail_without(NAME, error)
 
 
 def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Clock) -> int:

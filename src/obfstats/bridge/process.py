@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from obfstats.bridge import logs
+from obfstats.commandline import fail
 from obfstats.proxy import privacy
 from obfstats.wire import lines
 
@@ -106,6 +107,11 @@ def attempt(call: Callable[[], _Result], otherwise: _Result, consequence: str) -
         reason = error.strerror if isinstance(error, OSError) else os.strerror(errno.EPERM)
         _refusals.setdefault(f"{consequence}: {reason}")
         return otherwise
+
+
+def fail_without(program: str, error: OSError) -> int:
+    """Tell the operator that the system refuses a call that the program needs; return the exit status."""
+    return fail(program, f"the system refuses what this program needs: {error.strerror}")
 
 
 def log_refusals() -> None:

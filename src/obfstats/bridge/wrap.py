@@ -145,7 +145,10 @@ def run_command(given: argparse.Namespace) -> int:
     if options.log.enabled:
         logs.log_to_tor(stdout.write_line)
     logs.warn_of_content(safe=options.log.safe)
-    return _open_statistics_and_serve(program, options, tor, stdout)
+    try:
+        return _open_statistics_and_serve(program, options, tor, stdout)
+    except OSError as error:
+        return process.fail_without(NAME, error)
 
 
 def _open_statistics_and_serve(
