@@ -48,6 +48,13 @@ def test_it_ends_as_its_program(tmp_path: Path, script: str, status: int) -> Non
     assert list((tmp_path / "pt_state").iterdir()) == []
 
 
+@pytest.mark.parametrize("signals", ["--block-signal=CHLD", "--ignore-signal=CHLD"])
+def test_it_ends_as_its_program_whatever_it_has_inherited(tmp_path: Path, signals: str) -> None:
+    """A parent may have blocked or ignored the signal that tells of a program's end."""
+    result = run(tmp_path, SHELL, "-c", "sleep 0.1; exit 3", under=("env", signals))
+    assert (result.returncode, result.stderr) == (3, b"")
+
+
 def test_it_ends_when_its_program_does_whoever_holds_the_pipe(tmp_path: Path) -> None:
     """Even if another process still holds the program's standard output."""
     fifo = tmp_path / "fifo"

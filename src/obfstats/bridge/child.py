@@ -67,6 +67,8 @@ class TransportProcess:
         answer = ctypes.c_int()
         ask = partial(process.prctl, _PR_GET_PDEATHSIG, ctypes.addressof(answer))
         process.attempt(ask, None, "if this program is killed, the transport goes on without it")
+        # Where it is ignored, which is inherited, the kernel drops a program's exit status.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._process = subprocess.Popen(  # noqa: S603 - the operator's own words
             command,
             env=environment,
@@ -96,6 +98,7 @@ class TransportProcess:
         # Not by a descriptor of the process: a kernel may lack pidfd_open(2). uvloop's own handlers refuse SIGCHLD.
         check = partial(asyncio.get_running_loop().call_soon_threadsafe, self._check_end, on_ended)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: check())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         self._check_end(on_ended)
 
     def send_signal(self, number: signal.Signals) -> None:
