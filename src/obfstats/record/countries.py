@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from importlib.metadata import version
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -38,6 +37,9 @@ TOR_GEOIP = Path("/usr/share/tor/geoip")
 TOR_GEOIP6 = Path("/usr/share/tor/geoip6")
 
 _log = logging.getLogger(__name__)
+
+_BEGINNING = 1 << 16
+"""Bytes of a file in which a range is looked for first."""
 
 _State: TypeAlias = tuple[int, int, int]
 
@@ -206,6 +208,9 @@ class CountrySource:
                 raise
         if state is not None:
             _log.warning("%s cannot be used: countries come from another source", choice.path)
+        # Loaded only where it is needed, as iptocc itself is: it would be a tenth of the start.
+        from importlib.metadata import version  # noqa: PLC0415
+
         release = version("iptocc")
         return cls(choice, state, _registry_lookup(choice.family), f"iptocc {release}", GeoIpSource("iptocc", release))
 
@@ -234,7 +239,7 @@ class CountrySource:
     @classmethod
     def _check(cls, choice: GeoIpChoice, _state: _State | None) -> CountrySource:
         """Check the file; raise RecordError if it cannot be read or contains no range."""
-        if not choice.has_range(_read_file(choice.path)):
+        if not any(choice.has_range(_read_file(choice.path, size)) for size in (_BEGINNING, -1)):
             raise _no_range(choice.path)
         # Without a state it has changed, so that it will be read.
         return cls(choice, None, _unknown, f"{choice.path} (not read yet)", None, codes=frozenset({UNKNOWN_COUNTRY}))
@@ -254,10 +259,10 @@ class CountrySource:
         return cls(choice, state, table.country, description, geoip_source, codes=table.codes | {UNKNOWN_COUNTRY})
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: Path, size: int = -1) -> bytes:
     try:
         with open(path, "rb", opener=_open_nonblocking) as file:
-            return file.read() or b""
+            return file.read(size) or b""
     except OSError as error:
         raise RecordError(
             f"cannot read the GeoIP file {path}: {error.strerror}; name another, or leave the option out"
