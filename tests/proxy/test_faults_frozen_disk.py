@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from peers.managed import Managed
+    from peers.wrapped import Wrapped
 
 SIZE = "16M"
 
@@ -40,13 +41,14 @@ class FrozenDisk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def freeze(self) -> None:
-        """Have it answer no more."""
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it not answer until the block ends. A process that waits for it cannot be killed until then."""
         subprocess.run(["fsfreeze", "--freeze", self.folder], check=True, timeout=30)
-
-    def thaw(self) -> None:
-        """Have it answer again."""
-        subprocess.run(["fsfreeze", "--unfreeze", self.folder], check=True, timeout=30)
+        try:
+            yield
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", self.folder], check=True, timeout=30)
 
 
 @pytest.fixture
@@ -63,7 +65,6 @@ def disk(tmp_path: Path) -> Iterator[FrozenDisk]:
     try:
         yield FrozenDisk(folder)
     finally:
-        subprocess.run(["fsfreeze", "--unfreeze", folder], check=False, capture_output=True, timeout=30)
         # Lazily: if a process still uses it, it is removed from the tree all the same.
         subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True, timeout=30)
 
@@ -91,17 +92,23 @@ def test_lines_wait_for_a_disk_that_does_not_answer(tmp_path: Path, disk: Frozen
     with running(tmp_path, disk) as bridge:
         visitors = Visitors(bridge.methods["obfs3"])
         visitors.visit(BUFFER + 1)
-        with visitors.connect("tr") as staying:
-            disk.freeze()
+        with visitors.connect("tr") as staying, disk.frozen():
             began = time.monotonic()
             visitors.visit(5 * BUFFER, "tr")
             bridge.child.send_signal(signal.SIGHUP)
             visitors.visit(BUFFER, "ir")
             assert is_served(staying)
             assert time.monotonic() - began < 10
-        disk.thaw()
         visitors.visit(BUFFER)
         assert wait_until(lambda: countries(log) == visitors.expected_lines(BUFFER))
+
+
+def end(bridge: Managed | Wrapped) -> None:
+    """End it with SIGTERM while the disk does not answer."""
+    began = time.monotonic()
+    bridge.child.send_signal(signal.SIGTERM)
+    assert wait_until(lambda: has_ended(bridge.child.pid), END_SECONDS)
+    assert time.monotonic() - began < END_SECONDS
 
 
 def test_sigterm_ends_the_program_whatever_the_disk_does(tmp_path: Path, disk: FrozenDisk) -> None:
@@ -109,36 +116,27 @@ def test_sigterm_ends_the_program_whatever_the_disk_does(tmp_path: Path, disk: F
     with running(tmp_path, disk) as bridge:
         visitors = Visitors(bridge.methods["obfs3"])
         visitors.visit(BUFFER + 1)
-        disk.freeze()
-        visitors.visit(BUFFER)
-        began = time.monotonic()
-        bridge.child.send_signal(signal.SIGTERM)
-        assert wait_until(lambda: has_ended(bridge.child.pid))
-        assert time.monotonic() - began < END_SECONDS
-        with pytest.raises(ConnectionRefusedError), socket.create_connection(bridge.methods["obfs3"]):
-            pass
-        disk.thaw()
+        with disk.frozen():
+            visitors.visit(BUFFER)
+            end(bridge)
+            with pytest.raises(ConnectionRefusedError), socket.create_connection(bridge.methods["obfs3"]):
+                pass
         assert bridge.child.wait() == 0
     assert countries(disk.folder / "log") in ({"de": BUFFER}, {"de": 2 * BUFFER})
 
 
 def test_the_wrap_goes_on_and_ends_as_well(tmp_path: Path, disk: FrozenDisk) -> None:
-    """Its clients are served and counted, and SIGTERM ends it and the program that it has started."""
+    """With all its files on the disk: its clients are served and counted, and SIGTERM ends it and its program."""
     log = disk.folder / "log"
     options = ("--stats-log", str(log), *managed.counting(tmp_path / "log", BUFFER)[2:])
-    with extended.orport(tmp_path) as tor, wrapped.server(tmp_path, tor, *options) as bridge:
+    with extended.orport(tmp_path) as tor, wrapped.server(disk.folder, tor, *options) as bridge:
         visitors = Visitors(bridge.methods[wrapped.NAME], "dummy")
         visitors.visit(BUFFER + 1)
-        disk.freeze()
-        visitors.visit(3 * BUFFER, "tr")
-        disk.thaw()
+        with disk.frozen():
+            visitors.visit(3 * BUFFER, "tr")
         visitors.visit(BUFFER)
         assert wait_until(lambda: countries(log) == visitors.expected_lines(BUFFER))
-        disk.freeze()
-        visitors.visit(2 * BUFFER)
-        began = time.monotonic()
-        bridge.child.send_signal(signal.SIGTERM)
-        assert wait_until(lambda: has_ended(bridge.child.pid))
-        assert time.monotonic() - began < END_SECONDS
-        disk.thaw()
+        with disk.frozen():
+            visitors.visit(2 * BUFFER)
+            end(bridge)
         assert bridge.child.wait() == 0

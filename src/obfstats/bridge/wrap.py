@@ -28,6 +28,7 @@ import signal
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from obfstats.bridge.child import StdoutMux, TransportProcess
 from obfstats.bridge.commands import DaemonOptions, read_wrap
 from obfstats.bridge.daemon import SIGNALS, Daemon, ListeningService, descriptors_left, find_limits, make_context
 from obfstats.bridge.statistics import open_statistics
+from obfstats.bridge.threads import JobThread
 from obfstats.commandline import UsageError, fail
 from obfstats.lockedfile import LockedFileError, make_folder
 from obfstats.proxy import privacy
@@ -273,7 +275,9 @@ def cookie_file(cookie: bytes, state: Path) -> Iterator[Path]:
             os.close(descriptor)
         yield path
     finally:
-        _remove_folder(folder)
+        # A disk that does not answer must not keep the program from ending. The next wrap removes what stays.
+        with contextlib.suppress(OSError):
+            JobThread("cookie").run(partial(_remove_folder, folder))
         os.close(lock)
 
 
