@@ -183,7 +183,7 @@ def connector_to_tor(limits: Limits) -> Direct:
         low, high = _EPHEMERAL_PORTS.read_text(encoding="ascii").split()
     except OSError:
         return Direct()
-    return Direct(sources_for(limits.connections, int(high) - int(low) + 1))
+    return Direct(sources=sources_for(limits.connections, int(high) - int(low) + 1))
 
 
 def descriptors_left(limits: Limits) -> int:

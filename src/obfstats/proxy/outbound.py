@@ -43,6 +43,9 @@ DIAL_TIMEOUT = 10.0
 PROXY_TIMEOUT = 30.0
 """Seconds for a proxy to accept a connection and to connect in turn."""
 
+_IP_BIND_ADDRESS_NO_PORT = 24
+"""Linux's number; the module socket has a name for it from Python 3.12 on."""
+
 _REFUSED = "the proxy refused"
 _REPLIES = {
     errno.ECONNREFUSED: Reply.CONNECTION_REFUSED,
@@ -98,9 +101,24 @@ class LoopbackSources:
         first = int(ipaddress.IPv4Address("127.0.0.1"))
         self._hosts = itertools.cycle([str(ipaddress.IPv4Address(first + index)) for index in range(number)])
 
-    def bind_address_for(self, host: str) -> tuple[str, int] | None:
-        """Return the address and port to bind before connecting to a host; None where only the kernel may choose."""
-        return (next(self._hosts), 0) if host.startswith("127.") and _is_address(host) else None
+    def open_socket(self, host: str) -> socket.socket | None:
+        """Return a socket that is bound to the next address; None if a host is not reached from loopback addresses.
+
+        Raises:
+            OSError: there is no such address, or too many descriptors.
+        """
+        if not host.startswith("127.") or not _is_address(host):
+            return None
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        with contextlib.suppress(OSError):
+            # The port is chosen when the destination is known, so that one in TIME_WAIT can be used again.
+            bound.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+        try:
+            bound.bind((next(self._hosts), 0))
+        except OSError:
+            bound.close()
+            raise
+        return bound
 
 
 def sources_for(connections: int, ports: int) -> LoopbackSources | None:
@@ -130,8 +148,15 @@ class Connector(ABC):
 class Direct(Connector):
     """Connects to the destination itself."""
 
-    def __init__(self, local: LocalAddresses | LoopbackSources | None = None) -> None:
+    def __init__(self, local: LocalAddresses | None = None, sources: LoopbackSources | None = None) -> None:
+        """Set up.
+
+        Args:
+            local: the local addresses that connections are made from, except those to loopback.
+            sources: those of connections to loopback; None for the kernel's choice.
+        """
         self._local = local or LocalAddresses()
+        self._sources = sources
 
     async def open(self, driver: asyncio.BufferedProtocol, destination: Endpoint) -> asyncio.Transport:
         """Connect to an address; a name is refused."""
@@ -140,6 +165,9 @@ class Direct(Connector):
         local = self._local.bind_address_for(destination.host)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
+                bound = None if self._sources is None else self._sources.open_socket(destination.host)
+                if bound is not None:
+                    return _keep_alive(await _connect_bound(bound, driver, destination))
                 transport, _ = await asyncio.get_running_loop().create_connection(
                     lambda: driver, *destination, local_addr=local
                 )
@@ -215,6 +243,19 @@ class Proxied(Connector):
             unless_opened.pop_all()
         request.hand_over_to(driver)
         return transport
+
+
+async def _connect_bound(
+    bound: socket.socket, driver: asyncio.BufferedProtocol, destination: Endpoint
+) -> asyncio.Transport:
+    """Connect a socket, and run a driver over the connection."""
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as unless_connected:
+        unless_connected.callback(bound.close)
+        await loop.sock_connect(bound, destination)
+        transport, _ = await loop.create_connection(lambda: driver, sock=bound)
+        unless_connected.pop_all()
+    return transport
 
 
 async def open_first(
