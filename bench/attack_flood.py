@@ -28,6 +28,7 @@ from peers.obfuscated import ObfuscatedClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.sharedctypes import SynchronizedArray
 
     from bench.load import Address
 
@@ -38,6 +39,7 @@ SETTLING = 5.0
 """Seconds from the flood's beginning to the first honest client."""
 
 _DESCRIPTORS = 8_192
+_AT_ONCE = 4_096
 _RESET = struct.pack("ii", 1, 0)
 _HELLO = b"hello"
 
@@ -104,14 +106,16 @@ def _measure(flood: Flood, core: int, seconds: float) -> list[Row]:
         if flood.rate:
             time.sleep(SETTLING)
         honest.come(seconds)
-        done = attackers.value
+        made, answered = attackers[:]
+    progress(f"attackers: {made:,} connections, {answered:,} answered")
     attack = f"{flood.name}, {flood.rate:,} a second" if flood.rate else f"none ({flood.transport}, with a secret)"
-    progress(f"attackers: {done:,} connections")
     times = sorted(honest.times)
     rows = [Row(attack, "honest clients served", f"{len(times) / honest.number:.0%} of {honest.number}")]
+    if flood.holds and flood.transport == "obfs3":
+        rows.append(Row(attack, "attackers answered", f"{answered / made:.0%}"))
     if times:
         quantiles = " and ".join(f"{times[min(len(times) - 1, int(q * len(times)))]:.2f} s" for q in (0.5, 0.99))
-        rows.append(Row(attack, "their handshake: median and 99 %", quantiles))
+        rows.append(Row(attack, "honest handshake: median and 99 %", quantiles))
     return rows
 
 
@@ -155,32 +159,31 @@ class _Honest:
 
 
 @contextlib.contextmanager
-def _attack(flood: Flood, bridge: Address) -> Iterator[multiprocessing.sharedctypes.Synchronized[int]]:
-    """Attack in a process of its own until the block ends; yields how many connections it has made."""
-    done = multiprocessing.Value("i", 0)
-    attackers = multiprocessing.Process(target=_make_connections, args=(flood, bridge, done), daemon=True)
-    if flood.rate:
-        attackers.start()
+def _attack(flood: Flood, bridge: Address) -> Iterator[SynchronizedArray[int]]:
+    """Attack in a process of its own until the block ends; yields how many connections were made, and answered."""
+    counts = multiprocessing.Array("i", 2)
+    if not flood.rate:
+        yield counts
+        return
+    attackers = multiprocessing.Process(target=_make_connections, args=(flood, bridge, counts), daemon=True)
+    attackers.start()
     try:
-        yield done
+        yield counts
     finally:
-        if flood.rate:
-            attackers.kill()
-            attackers.join()
+        attackers.kill()
+        attackers.join()
 
 
-def _make_connections(flood: Flood, bridge: Address, done: multiprocessing.sharedctypes.Synchronized[int]) -> None:
-    """Make connections at the flood's rate for ever; those that time out are none of its business."""
-    os.nice(1)
+def _make_connections(flood: Flood, bridge: Address, counts: SynchronizedArray[int]) -> None:
+    """Make connections at the flood's rate for ever, but not more than _AT_ONCE at once."""
     connecting: dict[int, socket.socket] = {}
     holding: dict[int, socket.socket] = {}
     begin, begun = time.monotonic(), 0
     data = os.urandom(flood.sent)
     with select.epoll() as poll:
         while True:
-            while (
-                begun < (time.monotonic() - begin) * flood.rate and len(connecting) + len(holding) < _DESCRIPTORS // 2
-            ):
+            due = int((time.monotonic() - begin) * flood.rate) - begun
+            for _ in range(min(due, _AT_ONCE - len(connecting) - len(holding))):
                 begun += 1
                 connection = socket.socket()
                 connection.setblocking(False)
@@ -195,11 +198,14 @@ def _make_connections(flood: Flood, bridge: Address, done: multiprocessing.share
                     connection = connecting.pop(number)
                     with contextlib.suppress(OSError):
                         connection.send(data)
-                        done.value += 1
+                        counts[0] += 1
                     if flood.holds:
                         holding[number] = connection
                         poll.modify(number, select.EPOLLIN)
                     else:
                         connection.close()
                 else:
-                    holding.pop(number).close()
+                    connection = holding.pop(number)
+                    with contextlib.suppress(OSError):
+                        counts[1] += bool(connection.recv(1))
+                    connection.close()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
 import socket
+import struct
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.proxy.limits import Limits
-from obfstats.proxy.listener import USER_TIMEOUT, listen
+from obfstats.proxy.limits import Gate, Limits
+from obfstats.proxy.listener import USER_TIMEOUT, Listener, listen
 from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.transports import make_transport
 from peers.destinations import echo, serve
@@ -21,8 +23,9 @@ from tests import canary
 from tests.proxy import running
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
+
+    from obfstats.formats.address import ClientAddress
 
 BOTH_LOOPS = pytest.mark.parametrize("new_loop", running.LOOPS, ids=["uvloop", "asyncio"])
 
@@ -96,3 +99,30 @@ def test_a_client_that_never_reads_is_bounded_by_the_kernel() -> None:
         accepted, _ = listening.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == USER_TIMEOUT * 1000
+
+
+@BOTH_LOOPS
+def test_a_connection_that_was_reset_before_is_not_served(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """In a flood most are: a service has no work with them, and one that says nothing yet is served."""
+    served: list[int] = []
+
+    def handle(accepted: socket.socket, peer: ClientAddress, on_closed: Callable[[], None]) -> None:
+        served.append(peer.port)
+        accepted.close()
+        on_closed()
+
+    async def serve_waiting() -> None:
+        listener = Listener(listening, Gate(Limits()), handle)
+        async with asyncio.timeout(30):
+            while not served:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        listener.close()
+
+    listening = listen(Endpoint("127.0.0.1", 0))
+    for _ in range(20):
+        with socket.create_connection(listening.getsockname()) as flood:
+            flood.sendall(b"key")
+            flood.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with socket.create_connection(listening.getsockname()) as silent, asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve_waiting())
+        assert served == [silent.getsockname()[1]]

@@ -2,8 +2,8 @@
 
 Costly steps (modular exponentiations; 100,000 hashes where obfs2 has a secret) are jobs for other threads:
 
-- Networks (an IPv4 /24, an IPv6 /48) take turns, and few jobs of one network run at a time. So an honest client waits
-  for a job or two of every other network, however many jobs of one network wait.
+- Networks (an IPv4 /24, an IPv6 /48) take turns, and one job of each runs at a time. So an honest client waits for one
+  job of every other network at most, however many of them wait.
 - A client that has reset its connection is skipped. Reading is paused while a job waits, so nothing else notices.
 
 Where there are too many unfinished handshakes, of one network or in all, one is closed before the next is counted. It
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 JOBS_PER_THREAD = 8
 """Jobs that the executor has at once, for each of its threads: enough until the loop can hand over the next ones."""
-
-JOBS_PER_NETWORK = 2
-"""How many of them may be one network's."""
 
 
 class _Stage(Enum):
@@ -108,7 +105,7 @@ class Handshakes:
         self._choose = choose
         self._all = _Group()
         self._by_network: dict[bytes, _Group] = {}
-        # The networks that may have a job more, the next one first.
+        # The networks whose jobs wait while none of them runs, the next one first.
         self._turns: OrderedDict[_Group, None] = OrderedDict()
         self._closed = 0
 
@@ -186,8 +183,8 @@ class Handshakes:
         self._close(self._choose(list(candidates)) if stage is _Stage.WAITING else next(iter(candidates)))
 
     def _queue(self, group: _Group) -> None:
-        """Give a network a turn, unless it has one or must not have one."""
-        if group.stages[_Stage.WAITING] and len(group.stages[_Stage.RUNNING]) < JOBS_PER_NETWORK:
+        """Give a network a turn, if its jobs wait and none of them runs."""
+        if group.stages[_Stage.WAITING] and not group.stages[_Stage.RUNNING]:
             self._turns[group] = None
 
     def _start_jobs(self) -> None:
@@ -198,7 +195,6 @@ class Handshakes:
                 job, on_done = handshake.job
                 self._free_jobs -= 1
                 self._put(handshake, _Stage.RUNNING)
-                self._queue(group)
                 self._start_job(job, partial(self._finish_job, handshake, on_done))
 
     def _next_waiting(self, group: _Group) -> Handshake | None:

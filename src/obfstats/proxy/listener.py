@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,10 @@ not acknowledged. Without this a peer that stays connected and never reads would
 RETRY = 0.5
 """Seconds until accepting is tried again after a shortage of descriptors or memory."""
 
-_MAX_ACCEPTS = 8
-"""Connections accepted in one turn of the loop: as many as it can hand jobs of handshakes to a thread. With more of
-them, threads would wait for the loop while a flood lasts."""
+_MAX_ACCEPTS = 64
+_MAX_SERVED = 8
+"""Of the connections accepted in one turn of the loop, how many are served, because their peers have not reset them: as
+many as the jobs of handshakes that a thread gets in one turn. With more, threads would wait for the loop in a flood."""
 
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -65,6 +67,15 @@ def listen(endpoint: Endpoint) -> socket.socket:
 def bound(listening: socket.socket) -> Endpoint:
     """Return the address that a socket is bound to, with the port that the kernel chose."""
     return Endpoint(*listening.getsockname()[:2])
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Tell whether this side has closed a connection, or the peer has reset it; bytes that wait do not matter."""
+    if connection.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 class Listener:
@@ -108,7 +119,10 @@ class Listener:
         self._listening.close()
 
     def _accept(self) -> None:
+        served = 0
         for _ in range(_MAX_ACCEPTS):
+            if served == _MAX_SERVED:
+                return
             if self._gate.is_full(self._resume):
                 self._pause()
                 return
@@ -124,6 +138,11 @@ class Listener:
                 self._pause()
                 self._retry = self._loop.call_later(RETRY, self._try_again)
                 return
+            if is_closed(accepted):
+                # Most of a flood is, where it comes faster than it can be served.
+                accepted.close()
+                continue
+            served += 1
             peer = ClientAddress.parse(*address[:2])
             accepted.setblocking(False)
             self._handle(accepted, peer, self._gate.admit())

@@ -7,10 +7,10 @@ its share already.
 
 from __future__ import annotations
 
-import select
 from functools import partial
 from typing import TYPE_CHECKING
 
+from obfstats.proxy.listener import is_closed
 from obfstats.proxy.orport import AbandonedError
 from obfstats.proxy.outbound import UnreachableError
 from obfstats.proxy.service import Context, Service, adopt
@@ -96,12 +96,3 @@ class BridgeService(Service):
             await handshake.fail(OVER_SHARE)
         else:
             handshake.end.call_when_closed(release)
-
-
-def is_closed(connection: socket.socket) -> bool:
-    """Tell whether this side has closed a connection, or the peer has reset it; bytes that wait do not matter."""
-    if connection.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(connection, 0)
-    return bool(poll.poll(0))
