@@ -251,7 +251,7 @@ def test_what_it_keeps_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path,
     argv = (*managed.UNDER_ANY_UMASK, *managed.ours(*managed.countries(tmp_path)))
     with managed.server(state, orport, argv=argv) as proxy:
         assert visit(proxy.methods["obfs3"]) == HELLO
-        assert [path.name for path in state.iterdir()] == ["clients.log"]
+        assert [path.name for path in state.glob("[!.]*")] == ["clients.log"]
         assert [folder.stat().st_mode & 0o7777 for folder in (state, state.parent)] == [0o700, 0o700]
         assert (state / "clients.log").stat().st_mode & 0o7777 == 0o600
 
@@ -433,4 +433,4 @@ def test_two_programs_of_one_tor_have_a_log_each(tmp_path: Path) -> None:
             managed.server(tmp_path, orport, argv=managed.ours("--stats-buffer", "9"), transports=["obfs2"]) as second,
         ):
             assert visit(first.methods["obfs3"]) == visit(second.methods["obfs2"], "obfs2") == HELLO
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clients-obfs2.log", "clients.log"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["clients-obfs2.log", "clients.log"]

@@ -88,6 +88,22 @@ def test_what_convert_has_printed_is_not_published(bridge: Bridge, caplog: pytes
     assert bridge.names() == [SECOND]
 
 
+def test_marks_go_with_the_lines_of_their_intervals(bridge: Bridge) -> None:
+    """What is left of a published interval is its line in the ledger."""
+    marks = bridge.home / ".clients.log.whole"
+    for _ in range(4):
+        bridge.visit(6)
+        bridge.end_day()
+        bridge.tick(31)
+    assert "2012-02-07" not in bridge.log.read_text()
+    assert [line[:10] for line in marks.read_text().splitlines()] == [
+        "2012-02-07",
+        *sorted({line[:10] for line in bridge.log.read_text().splitlines()}),
+    ]
+    assert marks.read_text().splitlines()[0] == "2012-02-07 14:01:04 begin"
+    assert marks.stat().st_mode & 0o777 == 0o600
+
+
 def test_the_longest_line_is_counted(bridge: Bridge) -> None:
     """A transport's name of 32 letters and both columns make a line of a hundred bytes."""
     bridge.visit(9, transport="t" * 32)

@@ -97,7 +97,9 @@ def test_a_day_becomes_a_document(mode: str, tmp_path: Path) -> None:
     assert document.ipv6_prefix is None
     assert document.geoip is not None
     assert document.geoip.name == "file"
-    expected = {"geoip", "geoip6"} | ({"clients.log", ".clients.log.ledger"} if mode == "log" else set())
+    expected = {"geoip", "geoip6"} | (
+        {"clients.log", ".clients.log.ledger", ".clients.log.whole"} if mode == "log" else set()
+    )
     assert {path.name for path in home.iterdir()} == expected
 
 

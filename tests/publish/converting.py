@@ -25,12 +25,14 @@ class Made(NamedTuple):
     Attributes:
         status: the exit status.
         text: what was printed.
-        warnings: the sentences for the operator.
+        warnings: the sentences for the operator, but for the one about logs without marks.
+        guessed: that one; empty if there was none.
     """
 
     status: int
     text: str
     warnings: list[str]
+    guessed: str = ""
 
     @property
     def lines(self) -> list[str]:
@@ -58,7 +60,9 @@ def made(
         out=out,
         warn=warnings.append,
     )
-    return Made(status, out.getvalue().decode("ascii"), warnings)
+    guessed = [each for each in warnings if "no mark beside the log" in each]
+    others = [each for each in warnings if each not in guessed]
+    return Made(status, out.getvalue().decode("ascii"), others, "".join(guessed))
 
 
 def made_of(log: bytes, form: OutputFormat, heading: DocumentOptions | None = None) -> Made:

@@ -27,6 +27,7 @@ def test_the_page_shows_a_log_and_four_forms_of_it() -> None:
 def test_a_form_is_what_the_program_prints(number: int, tmp_path: Path) -> None:
     """The page's command, in a folder with that log."""
     (tmp_path / "clients.log").write_text(BLOCKS[0])
+    (tmp_path / ".clients.log.whole").write_text("2026-11-21 07:47:51 whole 16\n")
     command = [OBFSTATS, *COMMANDS[number].split(), "--as-of", "2026-11-23 00:00:00"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert (result.stdout, result.stderr) == (BLOCKS[number + 1], "")

@@ -55,7 +55,7 @@ def test_two_wraps_of_one_tor_have_a_log_each(tmp_path: Path) -> None:
         assert first.child.stop() == 0
         assert second.folders() == [second.entrance.cookie_file.parent]
         assert visit(second.methods["snowflake"], "dummy") == HELLO
-    assert sorted(path.name for path in first.state.iterdir()) == ["clients-obfs4-snowflake.log", "clients.log"]
+    assert sorted(path.name for path in first.state.glob("[!.]*")) == ["clients-obfs4-snowflake.log", "clients.log"]
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,7 @@ class LogSource:
             rewriting.abandon()
             return False
         self._journal.finish_rewriting(rewriting)
+        self._journal.remove_marks(keep)
         # Until the new name is on the disk, the old lines are.
         sync_folder(self._journal.path.parent)
         return True

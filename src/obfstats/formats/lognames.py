@@ -5,6 +5,7 @@
     clients.log-20261123        by date,
     clients.log.old             or by hand; each of these may be compressed as well: .gz, .xz, .zst
     .clients.log.ledger         which of its intervals were released (publish/ledger.py)
+    .clients.log.whole          which of its intervals are whole (marks.py)
 
 Other names in a folder are other logs. What is kept beside a log is hidden, so that no pattern of logs matches it.
 Pure: no file is looked at.
@@ -29,3 +30,8 @@ def log_of(file: Path) -> Path:
 def ledger_of(log: Path) -> Path:
     """Give where a log's ledger is."""
     return log.with_name(f".{log_of(log).name}.ledger")
+
+
+def marks_of(log: Path) -> Path:
+    """Give where the marks of a log's whole intervals are."""
+    return log.with_name(f".{log_of(log).name}.whole")

@@ -11,7 +11,7 @@ import os
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
 from obfstats.commandline import UsageError, open_standard_output, print_error
 from obfstats.formats.address import WHOLE_IPV6
@@ -19,10 +19,10 @@ from obfstats.formats.interval import parse_time
 from obfstats.progress import show_progress
 from obfstats.publish import plain
 from obfstats.publish.commands import TABLES
-from obfstats.publish.intervals import Selection, lengths_by_start, select_for_documents, select_for_tables
+from obfstats.publish.intervals import Selection, find_extents, select_for_documents, select_for_tables
 from obfstats.publish.ledger import ROUNDED_TABLES, LedgerError
 from obfstats.publish.ledgers import Printing, release_once
-from obfstats.publish.logfiles import LogFileError, find
+from obfstats.publish.logfiles import LogFileError, find, read_marks
 from obfstats.publish.tables import write_tables
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ def convert(
         starts: dict[Path | None, set[datetime]] = {}
         for log, report in zip(logs, reports, strict=True):
             starts.setdefault(log.log, set()).update(map(parse_time, report.labels))
-        text = _render(intervals, starts, selection, output, ledger=ledger, warn=warn)
+        damaged = sum(report.damaged for report in reports)
+        text = _render(_Logs(intervals, starts, damaged), selection, output, ledger, warn)
     except (LogFileError, LedgerError, _NothingWrittenError) as error:
         warn(str(error))
         return 2
@@ -191,20 +192,27 @@ def _report_damage(
     return status
 
 
+class _Logs(NamedTuple):
+    """What was read.
+
+    Attributes:
+        intervals: every interval, sorted by start.
+        starts: the starts of each log's intervals; None is the log that is no file.
+        damaged: damaged lines.
+    """
+
+    intervals: Sequence[Counts]
+    starts: Mapping[Path | None, Collection[datetime]]
+    damaged: int
+
+
 def _render(
-    intervals: Sequence[Counts],
-    logs: Mapping[Path | None, Collection[datetime]],
-    selection: Selection,
-    output: Output | None,
-    *,
-    ledger: Path | None,
-    warn: Callable[[str], None],
+    logs: _Logs, selection: Selection, output: Output | None, ledger: Path | None, warn: Callable[[str], None]
 ) -> bytes:
     """Write what may be published, once the ledgers have it.
 
     Args:
-        intervals: every interval of the logs, sorted by start.
-        logs: the starts of each log's intervals.
+        logs: what was read.
         selection: which intervals are published.
         output: how documents are written; None for tables.
         ledger: the ledger of all logs, if one is named.
@@ -212,11 +220,14 @@ def _render(
     """
     if output is None:
         printing = Printing(ROUNDED_TABLES, is_look=selection.unfinished, ledger=ledger)
-        return write_tables(release_once(select_for_tables(intervals, selection, warn), logs, printing, warn))
+        return write_tables(
+            release_once(select_for_tables(logs.intervals, selection, warn), logs.starts, printing, warn)
+        )
     # The tables need none of this and are written before it would be loaded.
     from obfstats.publish.render import render  # noqa: PLC0415
 
-    selected = select_for_documents(intervals, lengths_by_start(logs.values()), selection, warn)
+    extents = find_extents((starts, read_marks(log)) for log, starts in logs.starts.items())
+    selected = select_for_documents(logs.intervals, extents, selection, logs.damaged, warn)
     budget = None if output.noise is None else output.noise.budget
     printing = Printing(output.method, output.noise is not None, selection.unfinished, ledger, budget)
-    return render(release_once(selected, logs, printing, warn), output, warn)
+    return render(release_once(selected, logs.starts, printing, warn), output, warn)

@@ -5,6 +5,8 @@
 - An interval that a later one of the same log cuts short of 24 hours (the bridge was restarted) stays out of documents,
   as with Tor: two parts of a day must not be added up as if they were one. The ticket's tables state no length and
   contain it.
+- The marks beside a log (formats/marks.py) tell which intervals are whole, and how many lines they have. Where a log
+  has no marks, an interval is taken to be whole if no later one begins within 24 hours.
 - Several logs (several programs, such as two wraps under one tor) have intervals of their own, which overlap and do not
   cut each other short. Where two begin in the same second, they are one interval.
 - What is left out is reported, in one sentence.
@@ -17,6 +19,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from obfstats.formats.counts import ROUNDING_STEP
 from obfstats.formats.interval import INTERVAL_SECONDS, Interval
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from obfstats.formats.counts import Counts
+    from obfstats.formats.marks import Marks
 
 COMPLETE_AFTER = timedelta(hours=24, minutes=30)
 """How long after its start an interval has all its lines.
@@ -69,7 +73,11 @@ def select_for_tables(intervals: Sequence[Counts], selection: Selection, warn: C
 
 
 def select_for_documents(
-    intervals: Sequence[Counts], lengths: Mapping[datetime, int], selection: Selection, warn: Callable[[str], None]
+    intervals: Sequence[Counts],
+    known: Mapping[datetime, Extent],
+    selection: Selection,
+    damaged: int,
+    warn: Callable[[str], None],
 ) -> list[Counts]:
     """Leave out the intervals that are not over or were cut short, and give the others their true length.
 
@@ -77,12 +85,13 @@ def select_for_documents(
 
     Args:
         intervals: every interval of the logs, sorted by start.
-        lengths: seconds by the intervals' starts.
+        known: what is known of them, by start.
         selection: which intervals are published.
+        damaged: damaged lines of the logs, which may be of any interval.
         warn: gets sentences for the operator about what is left out.
     """
     measured = [
-        replace(counts, interval=replace(counts.interval, seconds=lengths[counts.interval.start]))
+        replace(counts, interval=replace(counts.interval, seconds=known[counts.interval.start].seconds))
         for counts in intervals
     ]
     selected = select_for_tables(measured, selection, warn)
@@ -90,21 +99,66 @@ def select_for_documents(
         short = [counts for counts in selected if counts.interval.seconds < INTERVAL_SECONDS]
         _warn_left_out(short, "cut short by a restart", "--keep-partial", warn)
         selected = [counts for counts in selected if counts.interval.seconds == INTERVAL_SECONDS]
+    over = [counts for counts in selected if has_all_lines(counts.interval.start, selection.as_of)]
+    faults = {counts.interval.start: _find_fault(counts, known[counts.interval.start], damaged) for counts in over}
+    for fault in sorted(set(faults.values()) - {""}):
+        name, are, _, _ = name_intervals([counts for counts in over if faults[counts.interval.start] == fault])
+        warn(f"{name} {are} left out: {fault}")
+    selected = [counts for counts in selected if not faults.get(counts.interval.start)]
+    guessed = [counts for counts in over if known[counts.interval.start].is_guessed]
+    if guessed:
+        name, are, _, _ = name_intervals(guessed)
+        warn(f"{name} {are} taken to be whole: no mark beside the log tells (docs/statistics-log.md)")
     until_now = [_end_by(counts, selection.as_of) for counts in selected]
     return [counts for counts in until_now if counts is not None]
 
 
-def lengths_by_start(logs: Iterable[Iterable[datetime]]) -> dict[datetime, int]:
-    """Give the length in seconds of every interval of several logs; the shortest if several logs have it.
+class Extent(NamedTuple):
+    """What is known of the length and the lines of an interval.
+
+    Attributes:
+        seconds: its length, or the most that it can be.
+        is_whole: whether all of its logs mark it as whole.
+        is_guessed: whether a log without marks leaves it at 24 hours.
+        most_lines: how many lines its marks allow.
+        least_lines: how many they demand.
+    """
+
+    seconds: int
+    is_whole: bool
+    is_guessed: bool
+    most_lines: int = 0
+    least_lines: int = 0
+
+    def joined_with(self, other: Extent) -> Extent:
+        """Give the extent of an interval that two logs have."""
+        return Extent(
+            min(self.seconds, other.seconds),
+            self.is_whole and other.is_whole,
+            self.is_guessed or other.is_guessed,
+            self.most_lines + other.most_lines,
+            self.least_lines + other.least_lines,
+        )
+
+
+def find_extents(logs: Iterable[tuple[Iterable[datetime], Marks | None]]) -> dict[datetime, Extent]:
+    """Find what is known of every interval of several logs.
 
     Args:
-        logs: the starts of each log's intervals.
+        logs: the starts of each log's intervals, and its marks, None if it has none.
     """
-    lengths: dict[datetime, int] = {}
-    for starts in map(sorted, logs):
-        for start, seconds in zip(starts, interval_lengths(starts), strict=True):
-            lengths[start] = min(seconds, lengths.get(start, seconds))
-    return lengths
+    extents: dict[datetime, Extent] = {}
+    for starts, marks in logs:
+        ordered = sorted(starts)
+        for start, seconds in zip(ordered, interval_lengths(ordered), strict=True):
+            if marks is not None and start in marks.whole:
+                most = marks.whole[start]
+                extent = Extent(INTERVAL_SECONDS, True, False, most, most - ROUNDING_STEP + 1)
+            else:
+                is_unmarked = marks is not None and marks.begin is not None and start >= marks.begin
+                extent = Extent(seconds, False, seconds == INTERVAL_SECONDS and not is_unmarked)
+            extents[start] = extents[start].joined_with(extent) if start in extents else extent
+    return extents
 
 
 def interval_lengths(starts: Sequence[datetime]) -> list[int]:
@@ -115,6 +169,19 @@ def interval_lengths(starts: Sequence[datetime]) -> list[int]:
     """
     apart = [int((later - earlier).total_seconds()) for earlier, later in pairwise(starts)]
     return [min(INTERVAL_SECONDS, seconds) for seconds in apart] + [INTERVAL_SECONDS] * bool(starts)
+
+
+def _find_fault(counts: Counts, extent: Extent, damaged: int) -> str:
+    """Find why an interval that is over cannot be a document, whatever is asked for; empty if nothing is wrong."""
+    lines = sum(counts.requests.values())
+    if not extent.is_whole:
+        is_unknown = extent.seconds == INTERVAL_SECONDS and not extent.is_guessed
+        return "no mark, so the bridge was stopped or its clock was set at an unknown time" if is_unknown else ""
+    if lines + damaged < extent.least_lines:
+        return "lines are missing; name every file that the log was rotated into"
+    if lines > extent.most_lines:
+        return "there are more lines than the bridge counted; name no file twice, and no copy"
+    return ""
 
 
 def _end_by(counts: Counts, now: datetime) -> Counts | None:

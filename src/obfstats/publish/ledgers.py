@@ -15,6 +15,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from obfstats.formats.counts import Counts
 from obfstats.formats.lognames import ledger_of
 from obfstats.publish.intervals import name_intervals
 from obfstats.publish.ledger import Ledger, LedgerError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from obfstats.formats.counts import Counts
     from obfstats.publish.budget import EpsilonBudget
 
 
@@ -100,11 +100,14 @@ def _leave_out(
     warn: Callable[[str], None],
 ) -> list[Counts]:
     """Leave out the intervals that one ledger does not allow, of those with the given starts."""
-    refused = [
-        one for one in intervals if one.interval.start in starts and not ledger.allows(one.interval, printing.method)
-    ]
-    noisy = [one for one in refused if printing.is_noisy or ledger.is_released_with_noise(one.interval)]
-    others = [] if printing.is_look else [one for one in refused if one not in noisy]
+    noisy, others, allowed = list[Counts](), list[Counts](), list[Counts]()
+    for one in intervals:
+        if one.interval.start not in starts or ledger.allows(one.interval, printing.method):
+            allowed.append(one)
+        elif printing.is_noisy or ledger.is_released_with_noise(one.interval):
+            noisy.append(one)
+        else:
+            (allowed if printing.is_look else others).append(one)
     if noisy:
         name, are, they, _ = name_intervals(noisy)
         warn(f"{name} {are} left out: {ledger.path} records that {they} released before")
@@ -114,8 +117,6 @@ def _leave_out(
             f"{name} {are} left out: {ledger.path} records that {they} released in another form;"
             f" print the same form, or give --all to look at {them}"
         )
-    left_out = {one.interval.start for one in [*noisy, *others]}
-    allowed = [one for one in intervals if one.interval.start not in left_out]
     return _keep_budget(allowed, ledger, starts, printing, warn)
 
 

@@ -23,10 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from obfstats.formats.lognames import log_of
+from obfstats.formats.lognames import log_of, marks_of
+from obfstats.formats.marks import parse_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from obfstats.formats.marks import Marks
 
 STANDARD_INPUT = "-"
 
@@ -104,6 +107,20 @@ def find(names: Sequence[str]) -> list[LogFile]:
         LogFileError: where a name does not exist or is a directory, or a pattern matches nothing.
     """
     return [_inspect(path) for name in names for path in _expand(name)]
+
+
+def read_marks(log: Path | None) -> Marks | None:
+    """Read the marks beside a log; None if there are none, or none that can be read.
+
+    Args:
+        log: the log; None for standard input and pipes.
+    """
+    if log is None or not marks_of(log).is_file():
+        return None
+    try:
+        return parse_marks(marks_of(log).read_bytes())
+    except OSError:
+        return None
 
 
 def reading_errors() -> tuple[type[Exception], ...]:

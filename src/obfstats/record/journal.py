@@ -43,6 +43,7 @@ from obfstats.lockedfile import (
 )
 from obfstats.record.backoff import Backoff
 from obfstats.record.errors import LogInUseError, RecordError
+from obfstats.record.marks import MarksFile
 from obfstats.record.rewriting import Rewriting, remove_copy
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Journal:
         self._is_open = True
         # The thread of `run_job` uses the file, and one that rewrites the log.
         self._disk = Lock()
+        self._marks = MarksFile(path, warn)
         self._file = _open(path, warn)
         remove_copy(path)
 
@@ -139,10 +141,39 @@ class Journal:
         self._collect(now)
         if self._job is not None:
             self._fail("the disk does not answer", now)
-        elif self._backoff.is_due(now):
+            return
+        if self._backoff.is_due(now):
             self._write_held(now, follows=True, touches=True)
         else:
             self.run_job(self._touch)
+        # While the disk refuses the log, it would refuse marks too, and warn twice.
+        if self._marks.has_waiting and not self._backoff.reason:
+            self.run_job(self._marks.write)
+
+    def begin_marks(self, interval: Interval) -> None:
+        """Have the next tick write down that this and later intervals are marked when they are whole."""
+        self._marks.begin(interval)
+
+    def mark_whole(self, interval: Interval, connections: int) -> None:
+        """Mark an interval as whole. Not in a client's call.
+
+        Args:
+            interval: an interval that was recorded from beginning to end, and whose last lines are written.
+            connections: how many were counted in it.
+        """
+        self._marks.add(interval, connections)
+        self.run_job(self._marks.write)
+
+    def remove_marks(self, keep: Callable[[str], bool]) -> None:
+        """Remove the marks of intervals whose lines were removed. Any thread may call this.
+
+        Args:
+            keep: tells by an interval's label whether its lines stay.
+
+        Raises:
+            OSError: if the disk does not allow it.
+        """
+        self._marks.remove(keep)
 
     def reopen(self, now: float) -> None:
         """Follow a rotated log and write what is held now, however recent the last failure was.

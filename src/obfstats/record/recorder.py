@@ -153,12 +153,15 @@ class Recorder:
         self._ended_counters: IntervalCounters | None = None
         self._uncounted = 0
         self._ended_unwritten: deque[EndedInterval] = deque(maxlen=MAX_ENDED)
+        self._ended_written: deque[EndedInterval] = deque(maxlen=MAX_ENDED)
         self._clock_was_set = False
         self._warnings: list[str] = []
         self._is_open = True
         _living.add(self)
         now = self._boot()
         self._running = RunningInterval(now, self._clock.wall())
+        if isinstance(store, Journal):
+            store.begin_marks(self._running.interval)
         self._cache_next_check(now)
 
     @classmethod
@@ -293,6 +296,7 @@ class Recorder:
         self._batches.tick(now)
         if isinstance(self.store, Journal):
             self.store.tick(now)
+        self._collect_written(now)
         while self._warnings:
             _log.warning("%s", self._warnings.pop(0))
         self._cache_next_check(now)
@@ -311,16 +315,15 @@ class Recorder:
         return self._read_counters(now - self._running.began) if ended is None else ended
 
     def pop_written(self) -> list[EndedInterval]:
-        """Give the intervals that have ended and of which no more lines will be written, each once."""
-        written = [] if self.store.held else self._batches.pop_written(self._boot())
-        popped = [each for each in self._ended_unwritten if each.interval in written]
-        for each in popped:
-            self._ended_unwritten.remove(each)
+        """Give the intervals that have ended and of which no more lines will be written, each once, after a tick."""
+        popped = list(self._ended_written)
+        self._ended_written.clear()
         return popped
 
     def not_fully_written(self) -> list[Interval]:
-        """Give the intervals of which lines may still be written."""
-        return [self._running.interval, *(each.interval for each in self._ended_unwritten)]
+        """Give the intervals of which lines may still be written, and those that `pop_written` will give."""
+        ended = (*self._ended_written, *self._ended_unwritten)
+        return [self._running.interval, *(each.interval for each in ended)]
 
     def reopen(self) -> None:
         """Follow a rotated log now (SIGHUP), instead of at the next tick; S and TS stay."""
@@ -345,6 +348,15 @@ class Recorder:
             self._batches.drop_all()
             self.store.close()
             self._due = float("-inf")
+
+    def _collect_written(self, now: float) -> None:
+        """Collect the intervals whose last lines are written, and have them marked as whole."""
+        written = [] if self.store.held else self._batches.pop_written(now)
+        for each in [each for each in self._ended_unwritten if each.interval in written]:
+            self._ended_unwritten.remove(each)
+            self._ended_written.append(each)
+            if isinstance(self.store, Journal) and not each.uncounted:
+                self.store.mark_whole(each.interval, each.connections)
 
     def _check_clocks(self, now: float) -> None:
         """Begin another interval if this one is over, or the clock was set."""
