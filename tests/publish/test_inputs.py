@@ -118,6 +118,23 @@ def test_a_little_xz_of_much_is_never_much_in_memory() -> None:
     assert peak < 12_000_000
 
 
+def _xz_with_dictionary(size: int) -> bytes:
+    return lzma.compress(LOG, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": size}])
+
+
+@pytest.mark.parametrize("streams", [0, 1])
+def test_an_xz_file_that_demands_much_memory_is_refused(streams: int, tmp_path: Path) -> None:
+    """A small file can demand four gigabytes, also in a later stream. What xz -9 makes, 64 MiB, is read."""
+    log = tmp_path / "clients.log.1.xz"
+    log.write_bytes(_xz_with_dictionary(1 << 16) * streams + _xz_with_dictionary(1 << 30))
+    result = made(log)
+    assert (result.status, result.text) == (2, "")
+    (warning,) = result.warnings
+    assert warning.startswith(f"cannot read {log}: decompression takes more than 128 MiB of memory; if you trust")
+    log.write_bytes(_xz_with_dictionary(64 << 20))
+    assert made(log).status == 0
+
+
 def test_what_is_compressed_in_another_way_is_no_log(tmp_path: Path) -> None:
     """bzip2 is refused like any other binary file."""
     log = tmp_path / "log"

@@ -8,6 +8,7 @@ import lzma
 import os
 import tempfile
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -337,6 +338,23 @@ def test_logs_with_thousands_of_transports_are_counted_exactly(tmp_path: Path) -
     with pytest.raises(LogFileError, match="too many transports"):
         tally.count_logs(find([str(tmp_path / "pipe")]))
     writer.join()
+
+
+def test_many_intervals_with_many_transports_take_little_time(tmp_path: Path) -> None:
+    """An interval costs what its own lines and names cost, and not the names of all intervals."""
+    log = tmp_path / "clients.log"
+    starts = [f"2012-{1 + day // 28:02}-{1 + day % 28:02} 14:01:04" for day in range(300)]
+    log.write_bytes(
+        b"".join(
+            line(start, client=number % 50, end=f" t{(100 * day + number) % 3000}")
+            for day, start in enumerate(starts)
+            for number in range(100)
+        )
+    )
+    expected = plain.count_logs(find([str(log)]), lambda _: None)
+    before = time.process_time()
+    assert tally.count_logs(find([str(log)])) == expected
+    assert time.process_time() - before < 3
 
 
 def test_a_client_with_many_transports_takes_little_memory(tmp_path: Path) -> None:

@@ -243,6 +243,7 @@ def test_a_failed_write_is_reported(output: str, tmp_path: Path) -> None:
     """A full disk must not look like an empty log."""
     log = tmp_path / "clients.log"
     log.write_bytes(clients("de", 3, start="2012-02-07 14:01:04"))
+    (tmp_path / ".clients.log.whole").write_text("2012-02-07 14:01:04 whole 8\n")
     result = run(["bash", "-c", f'exec "$@" {output}', "full", OBFSTATS, "convert", "--format", "tor", str(log)])
     assert result.returncode == 2
     assert result.stderr.count(b"\n") == 1

@@ -39,6 +39,9 @@ _MAGIC_LENGTH = 6
 _CHUNK = 1 << 16
 _XZ_PADDING_UNIT = 4
 
+MAX_DICTIONARY = 128 << 20
+"""Bytes of memory that decompression may take: xz -9 needs 65 MiB, and a file can demand 4 GiB."""
+
 
 class LogFileError(Exception):
     """A log cannot be read. Its text is one sentence for the operator: what is wrong and what to do."""
@@ -140,6 +143,11 @@ def reading_error(name: str, error: Exception) -> LogFileError:
         return LogFileError(
             f"cannot read {name}: {error.strerror}; name the statistics log, and run this as a user who may read it"
         )
+    if "memory" in str(error).lower():
+        return LogFileError(
+            f"cannot read {name}: decompression takes more than {MAX_DICTIONARY >> 20} MiB of memory; if you trust the"
+            " file, decompress it first with xz -dk or zstd -dk --long=31"
+        )
     if isinstance(error, AttributeError | ValueError) and name == "standard input":
         return LogFileError("standard input is closed; name a log")
     return LogFileError(
@@ -209,7 +217,7 @@ class XzReader(io.RawIOBase):
         """Start at the beginning of a file."""
         super().__init__()
         self._raw = raw
-        self._stream: lzma.LZMADecompressor | None = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        self._stream: lzma.LZMADecompressor | None = _xz_decompressor()
         self._unread = b""
 
     def readable(self) -> bool:
@@ -248,4 +256,8 @@ class XzReader(io.RawIOBase):
             data = self._raw.read(_CHUNK)
         if padding % _XZ_PADDING_UNIT:
             raise lzma.LZMAError("the padding between two streams is corrupt")
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ) if data else None
+        return _xz_decompressor() if data else None
+
+
+def _xz_decompressor() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DICTIONARY)

@@ -41,6 +41,7 @@ COUNTRY_BITS = 10
 
 _COUNTRY_MASK = (1 << COUNTRY_BITS) - 1
 _COUNTRY_SUFFIX_SHIFT = np.uint64(32)
+_BELOW_SUFFIX = np.uint64((1 << 32 + COUNTRY_BITS) - 1)
 _SORTED_BYTES = np.uint64(0xFFFFFFFF)
 _BUCKETS, _BUCKET_OFFSET = 256, 19
 _ROWS_AT_ONCE = 1 << 15
@@ -63,13 +64,14 @@ class IntervalRows:
         self._number += len(rows)
 
     def counts(self, interval: Interval, countries: Sequence[str], suffixes: Sequence[bytes]) -> Counts:
-        """Count the rows.
+        """Count the rows; to be called once.
 
         Args:
             interval: the interval.
             countries: the country codes by id.
             suffixes: the suffixes by id.
         """
+        suffixes = self._renumber_suffixes(suffixes)
         size = len(suffixes) << COUNTRY_BITS
         # Floats, as bincount gives them for booleans; they are exact up to 2**53.
         lines, single = np.zeros((2, size))
@@ -97,6 +99,23 @@ class IntervalRows:
                 for (country_id, suffix_ids), number in clients.items()
             },
         )
+
+    def _renumber_suffixes(self, suffixes: Sequence[bytes]) -> Sequence[bytes]:
+        """Give the suffixes that occur here ids from 0 on, or each of many intervals would be counted by all suffixes.
+
+        Returns:
+            The suffixes by their new ids.
+        """
+        shift = np.uint64(32 + COUNTRY_BITS)
+        occurs = np.zeros(len(suffixes), np.bool_)
+        for rows, _ in self._chunks:
+            occurs[rows[:, 2] >> shift] = True
+        if not occurs.all():
+            new_ids = occurs.cumsum(dtype=np.uint64) - np.uint64(1)
+            for rows, _ in self._chunks:
+                column = rows[:, 2]
+                column[:] = (column & _BELOW_SUFFIX) | (new_ids[column >> shift] << shift)
+        return [suffix for suffix, does_occur in zip(suffixes, occurs.tolist(), strict=True) if does_occur]
 
     def _some_buckets(self) -> Iterator[Rows]:
         """Give the rows of as many neighbouring buckets at a time as the cache holds."""
