@@ -51,10 +51,10 @@ class JobThread:
             job: must not raise.
         """
         is_idle = self._last.is_set()
-        self._last = threading.Event()
-        self._jobs.put((job, self._last))
+        done = self._last = threading.Event()
+        self._jobs.put((job, done))
         if is_idle:
-            self.wait(PATIENCE)
+            done.wait(PATIENCE)
 
     def wait(self, seconds: float) -> None:
         """Wait until all jobs are done, or so many seconds have passed."""
