@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from obfstats.formats.interval import format_time
 from obfstats.formats.marks import Marks, parse_marks, write_begin, write_whole
 from obfstats.publish.render import Output
+from obfstats.record import journal
 from peers.clocks import DAY
 from tests.publish.converting import made
 from tests.record.surroundings import Bench
@@ -189,6 +190,21 @@ def test_missing_lines_are_noticed(bench: Bench) -> None:
             f"the interval from {START} is left out: lines are missing; name every file that the log was rotated into"
         ]
     assert ends(bench.path, rotated) == ["2012-02-08 14:01:04"]
+
+
+def test_an_interval_with_more_connections_than_the_log_takes_is_left_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the log has of it is not published as a whole day; the next day is."""
+    monkeypatch.setattr(journal, "MAX_INTERVAL_LINES", 10)
+    bench.fill(30)
+    end_day(bench)
+    bench.fill(9)
+    end_day(bench)
+    result = made(bench.path, output=Output())
+    assert [line.rpartition(") ")[2] for line in result.lines if "stats-end" in line] == ["2012-02-09 14:01:04"]
+    (warning,) = result.warnings
+    assert warning.startswith(f"the interval from {START} is left out: lines are missing")
 
 
 def test_a_few_damaged_lines_are_no_missing_lines(bench: Bench) -> None:
