@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peers import extended, managed, wrapped
+from peers.missing import need
 from tests.proxy.honest import Visitors, countries, is_served
 from tests.proxy.visiting import wait_until
 
@@ -54,6 +56,9 @@ class FrozenDisk:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[FrozenDisk]:
     """A disk for this test alone; where mounting is not allowed, the test is skipped."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a disk that can be frozen takes root")
+    need("e2fsprogs", "mkfs.ext4")
     image, folder = tmp_path / "image", tmp_path / "disk"
     folder.mkdir()
     try:
