@@ -19,7 +19,7 @@ from obfstats.formats.interval import parse_time
 from obfstats.progress import show_progress
 from obfstats.publish import plain
 from obfstats.publish.commands import TABLES
-from obfstats.publish.intervals import Selection, find_extents, select_for_documents, select_for_tables
+from obfstats.publish.intervals import Selection, find_extents, select_for_documents, select_for_tables, warn_of_guesses
 from obfstats.publish.ledger import ROUNDED_TABLES, LedgerError
 from obfstats.publish.ledgers import Printing, release_once
 from obfstats.publish.logfiles import LogFileError, find, read_marks
@@ -230,4 +230,6 @@ def _render(
     selected = select_for_documents(logs.intervals, extents, selection, logs.damaged, warn)
     budget = None if output.noise is None else output.noise.budget
     printing = Printing(output.method, output.noise is not None, selection.unfinished, ledger, budget)
-    return render(release_once(selected, logs.starts, printing, warn), output, warn)
+    released = release_once(selected, logs.starts, printing, warn)
+    warn_of_guesses(released, extents, warn)
+    return render(released, output, warn)

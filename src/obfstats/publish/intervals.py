@@ -105,12 +105,26 @@ def select_for_documents(
         name, are, _, _ = name_intervals([counts for counts in over if faults[counts.interval.start] == fault])
         warn(f"{name} {are} left out: {fault}")
     selected = [counts for counts in selected if not faults.get(counts.interval.start)]
-    guessed = [counts for counts in over if known[counts.interval.start].is_guessed]
+    until_now = [_end_by(counts, selection.as_of) for counts in selected]
+    return [counts for counts in until_now if counts is not None]
+
+
+def warn_of_guesses(intervals: Sequence[Counts], known: Mapping[datetime, Extent], warn: Callable[[str], None]) -> None:
+    """Say which of the intervals that are published as whole have no mark.
+
+    Args:
+        intervals: those that are published, sorted by start.
+        known: what is known of them, by start.
+        warn: gets the sentence.
+    """
+    guessed = [
+        counts
+        for counts in intervals
+        if counts.interval.seconds == INTERVAL_SECONDS and known[counts.interval.start].is_guessed
+    ]
     if guessed:
         name, are, _, _ = name_intervals(guessed)
         warn(f"{name} {are} taken to be whole: no mark beside the log tells (docs/statistics-log.md)")
-    until_now = [_end_by(counts, selection.as_of) for counts in selected]
-    return [counts for counts in until_now if counts is not None]
 
 
 class Extent(NamedTuple):
