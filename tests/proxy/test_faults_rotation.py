@@ -76,6 +76,14 @@ def by_renaming_and_sighup(log: Path, old: Path, bridge: Managed) -> None:
     bridge.child.send_signal(signal.SIGHUP)
 
 
+def by_renaming_and_creating(log: Path, old: Path, bridge: Managed) -> None:
+    """Rotate as Debian's configuration for tor's logs does, with `create 0640`."""
+    log.rename(old)
+    log.touch()
+    log.chmod(0o640)
+    bridge.child.send_signal(signal.SIGHUP)
+
+
 def by_copying_and_truncating(log: Path, old: Path, bridge: Managed) -> None:
     """Rotate as logrotate's copytruncate does.
 
@@ -95,7 +103,7 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.parametrize("rotate", [by_renaming_and_sighup, by_copying_and_truncating])
+@pytest.mark.parametrize("rotate", [by_renaming_and_sighup, by_renaming_and_creating, by_copying_and_truncating])
 def test_the_statistics_log_is_rotated_while_clients_connect(
     tmp_path: Path, rotate: Callable[[Path, Path, Managed], None]
 ) -> None:
