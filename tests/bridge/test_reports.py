@@ -35,7 +35,7 @@ def test_reports_come_at_moments_of_their_own() -> None:
         return 321.0
 
     safe, unsafe = (
-        Ticker(Daemon("obfsproxy", context(safe=safe, draw=draw), MovedClock(), None, has_heartbeat=False), [], [])
+        Ticker(Daemon("obfsproxy", context(safe=safe, draw=draw), MovedClock(), None, has_heartbeat=False), [])
         for safe in (True, False)
     )
     assert safe.draw_report_seconds() == 321.0

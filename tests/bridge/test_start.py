@@ -1,4 +1,4 @@
-"""The start: tor has its answers before the GeoIP tables are made, and the first client waits for them.
+"""The start: tor has its answers, and the first clients are served, before the GeoIP tables are made.
 
 A table is large here, so that making it takes much longer than a client needs to connect.
 """
@@ -33,7 +33,7 @@ both = pytest.mark.parametrize("is_wrap", [False, True], ids=["obfsproxy", "wrap
 def starting(folder: Path, *, is_wrap: bool) -> Iterator[tuple[Managed, Visitors]]:
     """Start a program with a large table; gives it when tor has its answers, and clients for it."""
     options = managed.counting(folder / "log")
-    (folder / "geoip").write_text(geoip_text() + "".join(f"{2 * n},{2 * n},JP\n" for n in range(MANY_RANGES)))
+    (folder / "geoip").write_text("".join(f"{2 * n},{2 * n},JP\n" for n in range(MANY_RANGES)) + geoip_text())
     with extended.orport(folder) as tor, contextlib.ExitStack() as stack:
         if is_wrap:
             running: Managed = stack.enter_context(wrapped.server(folder, tor, *options))
@@ -47,7 +47,7 @@ def starting(folder: Path, *, is_wrap: bool) -> Iterator[tuple[Managed, Visitors
 def test_tor_has_its_answers_before_the_tables_and_the_first_client_its_country(
     tmp_path: Path, *, is_wrap: bool
 ) -> None:
-    """The client connects at once; it is served, and counted with the country that the table gives it."""
+    """It connects at once and is served at once, and counted with the country that the table will give, too."""
     with starting(tmp_path, is_wrap=is_wrap) as (running, visitors):
         answered = running.said()
         visitors.visit(3, "tr")

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from obfstats.record.geoip import parse_v4, parse_v6
+from obfstats.record.geoip import parse_v4, parse_v6, search_v4, search_v6
 from peers.tors import TOR_GEOIP, TOR_GEOIP6, tor_countries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.record.geoip import V4Table, V6Table
+    from obfstats.record.geoip import FileSearch, V4Table, V6Table
+
+SEARCHES: dict[int, Callable[[bytes], FileSearch[int] | FileSearch[bytes]]] = {4: search_v4, 6: search_v6}
 
 FAMILIES: dict[int, tuple[int, Callable[[bytes], V4Table | V6Table]]] = {4: (32, parse_v4), 6: (128, parse_v6)}
 
@@ -49,25 +51,29 @@ def files(draw: st.DrawFn, version: int) -> tuple[bytes, list[tuple[int, int, st
 @pytest.mark.parametrize("version", [4, 6])
 @given(data=st.data())
 def test_a_lookup_agrees_with_reading_the_file_line_by_line(version: int, data: st.DataObject) -> None:
-    """At every range's edges, one beside them, and anywhere."""
+    """At every range's edges, one beside them, and anywhere; in a table, and in the file itself."""
     text, ranges = data.draw(files(version))
     bits, parse = FAMILIES[version]
-    table = parse(text)
+    table, search = parse(text), SEARCHES[version](text)
+    assert search.has_range == bool(ranges)
     assert (len(table), table.skipped) == (len(ranges), 0)
     asked = {0, 2**bits - 1, data.draw(st.integers(0, 2**bits - 1))}
     for first, last, _ in ranges:
         asked |= {first, last, max(first - 1, 0), min(last + 1, 2**bits - 1)}
     for number in asked:
         expected = next((code for first, last, code in ranges if first <= number <= last), "??")
-        assert table.country(number.to_bytes(bits // 8, "big")) == expected.lower()
+        packed = number.to_bytes(bits // 8, "big")
+        assert table.country(packed) == search.country(packed) == expected.lower()
 
 
 @given(text=st.binary(max_size=200) | st.text(alphabet='0123456789,"abcdef:\n\r# DE?', max_size=200).map(str.encode))
 def test_no_file_is_an_error_and_no_lookup_raises(text: bytes) -> None:
     """Whatever the bytes are, there is a table, and it answers with a code."""
     for number in (0, 1, 2**32 - 1):
-        assert len(parse_v4(text).country(number.to_bytes(4, "big"))) == 2
-        assert len(parse_v6(text).country(number.to_bytes(16, "big"))) == 2
+        for look_up in (parse_v4, search_v4):
+            assert len(look_up(text).country(number.to_bytes(4, "big"))) == 2
+        for look_up_v6 in (parse_v6, search_v6):
+            assert len(look_up_v6(text).country(number.to_bytes(16, "big"))) == 2
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -99,6 +105,16 @@ def test_comments_blanks_and_line_ends_of_dos_are_no_mistakes() -> None:
     table = parse_v4(b"# a comment\r\n\r\n  16777216,16777471,AU\r\n\n#16777472,16777727,CN")
     assert (len(table), table.skipped) == (1, 0)
     assert table.country(bytes((1, 0, 0, 1))) == "au"
+
+
+@pytest.mark.parametrize("between", [b"", b"\n", b"# a comment\n" * 9, b"\r\n", b"nonsense\n"])
+def test_a_search_of_the_file_passes_over_what_is_no_range(between: bytes) -> None:
+    """Before the ranges, between them and after them."""
+    lines = [b"%d,%d,D%d\n" % (10 * n, 10 * n + 4, n % 10) for n in range(40)]
+    search = search_v4(between + between.join(lines) + between)
+    for number in range(400):
+        expected = f"d{number // 10 % 10}" if number % 10 <= 4 else "??"
+        assert search.country(number.to_bytes(4, "big")) == expected
 
 
 @pytest.mark.parametrize(
@@ -167,4 +183,7 @@ def test_tor_gives_the_same_countries() -> None:
     table4, table6 = parse_v4(TOR_GEOIP.read_bytes()), parse_v6(TOR_GEOIP6.read_bytes())
     by_us = [table4.country(address.packed) for address in v4] + [table6.country(address.packed) for address in v6]
     assert by_us == by_tor
+    search4, search6 = search_v4(TOR_GEOIP.read_bytes()), search_v6(TOR_GEOIP6.read_bytes())
+    assert [search4.country(address.packed) for address in v4] == by_us[: len(v4)]
+    assert [search6.country(address.packed) for address in v6] == by_us[len(v4) :]
     assert len(set(by_us)) > 50

@@ -13,7 +13,7 @@ import pytest
 from obfstats.formats.document import GeoIpSource
 from obfstats.record import Countries, RecordError
 from obfstats.record.countries import CountrySource, GeoIpChoice
-from obfstats.record.geoip import has_v4_range, parse_v4
+from obfstats.record.geoip import parse_v4, search_v4
 from peers.clocks import DAY
 from tests.record.surroundings import GEOIP, GEOIP6, Bench, country_of
 
@@ -246,7 +246,7 @@ def test_what_is_written_while_the_file_is_read_is_a_change(geoip: Path) -> None
         by_rewriting(geoip, NEW_GEOIP)
         return parse_v4(text)
 
-    source = CountrySource.open(GeoIpChoice(geoip, True, geoip, parse_slowly, has_v4_range, AF_INET))
+    source = CountrySource.open(GeoIpChoice(geoip, True, geoip, parse_slowly, search_v4, AF_INET))
     assert source.changed()
 
 

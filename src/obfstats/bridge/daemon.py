@@ -250,22 +250,12 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
     if daemon.ends_with_stdin:
         _watch_stdin(loop, partial(stop, "Standard input was closed. Terminating."))
     services = [each.service for each in listening_services]
-    listeners: list[Listener] = []
-
-    async def accept() -> None:
-        if statistics is not None:
-            try:
-                await statistics.read_countries()
-            except Exception as error:  # noqa: BLE001 - a tick tries again; until then countries are unknown
-                privacy.report_error(error)
-        listeners.extend(
-            Listener(each.listening, daemon.context.gate, each.service.handle) for each in listening_services
-        )
-
+    listeners = [Listener(each.listening, daemon.context.gate, each.service.handle) for each in listening_services]
     if child is not None:
         child.watch(stop)
-    start_job(accept())
-    start_job(Ticker(daemon, listeners, services).run(start_job))
+    if statistics is not None:
+        start_job(_run_job(statistics.read_countries()))
+    start_job(Ticker(daemon, [*listeners, *services]).run(start_job))
     reason = ""
     try:
         reason = await stopped
@@ -330,21 +320,17 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) ->
 class Ticker:
     """Does what has to be done twice a minute."""
 
-    def __init__(
-        self, daemon: Daemon, listeners: Sequence[Listener], services: Sequence[Service | WrapService]
-    ) -> None:
+    def __init__(self, daemon: Daemon, reporters: Sequence[Listener | Service | WrapService]) -> None:
         """Plan the first report.
 
         Args:
             daemon: what runs.
-            listeners: log why accepting had to pause since the last report.
-            services: log what has failed since then.
+            reporters: log what has failed since the last report.
         """
         self._clock = daemon.clock
         self._context = daemon.context
         self._statistics = daemon.statistics
-        self._listeners = listeners
-        self._services = services
+        self._reporters = reporters
         self._heartbeat: Heartbeat | None = None
         if daemon.has_heartbeat:
             recorder = None if daemon.statistics is None else daemon.statistics.recorder
@@ -365,7 +351,7 @@ class Ticker:
                 privacy.report_error(error)
             if self._statistics is not None:
                 # It may wait for a hanging disk; intervals go on ending.
-                start_job(_update(self._statistics))
+                start_job(_run_job(self._statistics.update()))
 
     def draw_report_seconds(self) -> float:
         """Draw the seconds until the next report."""
@@ -384,13 +370,13 @@ class Ticker:
             gate, handshakes = self._context.gate, self._context.handshakes
             for sentence in (*gate.pop_refusals(), *handshakes.pop_refusals(self._context.formatter)):
                 _log.warning("%s", sentence)
-            for reporter in (*self._listeners, *self._services):
+            for reporter in self._reporters:
                 reporter.log_summary()
             privacy.log_errors()
 
 
-async def _update(statistics: Statistics) -> None:
+async def _run_job(job: Coroutine[None, None, None]) -> None:
     try:
-        await statistics.update()
+        await job
     except Exception as error:  # noqa: BLE001 - the next tick tries again
         privacy.report_error(error)

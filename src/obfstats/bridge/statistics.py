@@ -55,7 +55,7 @@ class Statistics:
             self._disk.wait(seconds)
 
     async def read_countries(self) -> None:
-        """Read the GeoIP files, before the first client: it takes too long to be done before tor has its answers."""
+        """Make tables of the GeoIP files: that takes too long to be done before tor has its answers."""
         await self._geoip.reload_changed(at_once=True)
         _log.log(NOTICE, "countries come from %s and %s", *self.recorder.countries.descriptions)
 
@@ -127,7 +127,7 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
         ipv6_prefix=options.ipv6_prefix or WHOLE_IPV6,
         make_folder=options.log is None,
         clock=clock,
-        read_countries=False,
+        make_tables=False,
     )
     if log is None:
         _log.log(NOTICE, "statistics are kept in memory alone")
@@ -166,7 +166,7 @@ class GeoIpReloader:
 
         Args:
             force: read them in any case (SIGHUP). While they are being read, this has them read once more.
-            at_once: use them at once, not from the next interval on: there has been no client yet.
+            at_once: use them at once, not from the next interval on: they are what is in use, as tables.
         """
         if self._is_reading:
             self._again = self._again or force

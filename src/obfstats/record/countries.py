@@ -5,8 +5,8 @@ that our numbers compare with Tor's; else the registries' data in the iptocc pac
 country is `??`.
 
 Tables never change once they are opened. Where `changed` says that a file has, `reload` opens new ones, and the
-recorder uses them from its next interval on. Making tables of tor's files takes a second or more: `Countries.check`
-finds out only whether they can be used, and leaves the rest to `reload`.
+recorder uses them from its next interval on. Making tables of tor's files takes a second or more: `Countries.search`
+looks into the files themselves, until `reload` has made the tables.
 
 - A file has changed if its inode, size or time of writing have; they are noted before it is read. So replacing a file
   by renaming and rewriting it in place are both noticed, also while it is being read.
@@ -26,20 +26,17 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from obfstats.formats.document import GeoIpSource
 from obfstats.formats.logline import UNKNOWN_COUNTRY
 from obfstats.record.errors import RecordError
-from obfstats.record.geoip import has_v4_range, has_v6_range, parse_v4, parse_v6
+from obfstats.record.geoip import parse_v4, parse_v6, search_v4, search_v6
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from obfstats.record.geoip import V4Table, V6Table
+    from obfstats.record.geoip import FileSearch, V4Table, V6Table
 
 TOR_GEOIP = Path("/usr/share/tor/geoip")
 TOR_GEOIP6 = Path("/usr/share/tor/geoip6")
 
 _log = logging.getLogger(__name__)
-
-_BEGINNING = 1 << 16
-"""Bytes of a file in which a range is looked for first."""
 
 _State: TypeAlias = tuple[int, int, int]
 
@@ -78,13 +75,13 @@ class Countries:
         return cls._of(CountrySource.open(v4), CountrySource.open(v6))
 
     @classmethod
-    def check(cls, geoip: Path | None = None, geoip6: Path | None = None) -> Countries:
-        """Check the files as `open` does, without making tables: until `reload` every country of theirs is `??`.
+    def search(cls, geoip: Path | None = None, geoip6: Path | None = None) -> Countries:
+        """Read the files as `open` does, without making tables: until `reload` each look-up searches a file's text.
 
         Args and errors are those of `open`.
         """
         v4, v6 = _choose(geoip, geoip6)
-        return cls._of(CountrySource.check(v4), CountrySource.check(v6))
+        return cls._of(CountrySource.search(v4), CountrySource.search(v6))
 
     @classmethod
     def _of(cls, v4: CountrySource, v6: CountrySource) -> Countries:
@@ -132,7 +129,7 @@ class GeoIpChoice(NamedTuple):
         is_named: whether the operator named it: then it must be right, and nothing replaces it.
         tor_path: the path of the file that comes with tor.
         parse: makes a table of its content.
-        has_range: tells quickly whether the table would have a range.
+        search: looks countries up in its content, without a table.
         family: AF_INET or AF_INET6.
     """
 
@@ -140,14 +137,14 @@ class GeoIpChoice(NamedTuple):
     is_named: bool
     tor_path: Path
     parse: Callable[[bytes], V4Table | V6Table]
-    has_range: Callable[[bytes], bool]
+    search: Callable[[bytes], FileSearch[int] | FileSearch[bytes]]
     family: int
 
 
 def _choose(geoip: Path | None, geoip6: Path | None) -> tuple[GeoIpChoice, GeoIpChoice]:
     return (
-        GeoIpChoice(geoip or TOR_GEOIP, geoip is not None, TOR_GEOIP, parse_v4, has_v4_range, AF_INET),
-        GeoIpChoice(geoip6 or TOR_GEOIP6, geoip6 is not None, TOR_GEOIP6, parse_v6, has_v6_range, AF_INET6),
+        GeoIpChoice(geoip or TOR_GEOIP, geoip is not None, TOR_GEOIP, parse_v4, search_v4, AF_INET),
+        GeoIpChoice(geoip6 or TOR_GEOIP6, geoip6 is not None, TOR_GEOIP6, parse_v6, search_v6, AF_INET6),
     )
 
 
@@ -157,7 +154,7 @@ class CountrySource:
     Attributes:
         lookup: gives the lower-case country code of a packed address, or `??`.
         description: where they come from, for the operator.
-        geoip_source: the same for a published document; None for a file that has not been read.
+        geoip_source: the same for a published document; None for a file without a table.
         codes: every country code that a look-up may give, `??` included; None for the registries' data.
     """
 
@@ -188,13 +185,13 @@ class CountrySource:
         return cls._open(choice, cls._read)
 
     @classmethod
-    def check(cls, choice: GeoIpChoice) -> CountrySource:
-        """Check that the file can be used, and leave its table to `reload`; or use the registries' data.
+    def search(cls, choice: GeoIpChoice) -> CountrySource:
+        """Read the file and leave its table to `reload`; or use the registries' data.
 
         Raises:
             RecordError: if a named file cannot be read or contains no range.
         """
-        return cls._open(choice, cls._check)
+        return cls._open(choice, cls._search)
 
     @classmethod
     def _open(
@@ -237,12 +234,14 @@ class CountrySource:
             return self
 
     @classmethod
-    def _check(cls, choice: GeoIpChoice, _state: _State | None) -> CountrySource:
-        """Check the file; raise RecordError if it cannot be read or contains no range."""
-        if not any(choice.has_range(_read_file(choice.path, size)) for size in (_BEGINNING, -1)):
+    def _search(cls, choice: GeoIpChoice, _state: _State | None) -> CountrySource:
+        """Read the file as text; raise RecordError if it cannot be read or contains no range."""
+        search = choice.search(_read_file(choice.path))
+        if not search.has_range:
             raise _no_range(choice.path)
-        # Without a state it has changed, so that it will be read.
-        return cls(choice, None, _unknown, f"{choice.path} (not read yet)", None, codes=frozenset({UNKNOWN_COUNTRY}))
+        # Without a state it has changed, so that its table will be made.
+        lookup, codes = search.country, frozenset({UNKNOWN_COUNTRY})
+        return cls(choice, None, lookup, f"{choice.path} (no table yet)", None, codes=codes)
 
     @classmethod
     def _read(cls, choice: GeoIpChoice, state: _State | None) -> CountrySource:
@@ -259,10 +258,10 @@ class CountrySource:
         return cls(choice, state, table.country, description, geoip_source, codes=table.codes | {UNKNOWN_COUNTRY})
 
 
-def _read_file(path: Path, size: int = -1) -> bytes:
+def _read_file(path: Path) -> bytes:
     try:
         with open(path, "rb", opener=_open_nonblocking) as file:
-            return file.read(size) or b""
+            return file.read() or b""
     except OSError as error:
         raise RecordError(
             f"cannot read the GeoIP file {path}: {error.strerror}; name another, or leave the option out"
@@ -271,10 +270,6 @@ def _read_file(path: Path, size: int = -1) -> bytes:
 
 def _no_range(path: Path) -> RecordError:
     return RecordError(f"{path} contains no range of a GeoIP file; name another, or leave the option out")
-
-
-def _unknown(_packed: bytes) -> str:
-    return UNKNOWN_COUNTRY
 
 
 def _open_nonblocking(path: str, flags: int) -> int:

@@ -262,14 +262,56 @@ def parse_v6(text: bytes) -> V6Table:
     return _build(V6Table, _Lines(text, _V6_LINE), _v6_range)
 
 
-def has_v4_range(text: bytes) -> bool:
-    """Tell whether a geoip file has a line that looks like a range; takes microseconds where its beginning has."""
-    return _V4_LINE.search(text) is not None
+def search_v4(text: bytes) -> FileSearch[int]:
+    """Look countries up in a geoip file without making a table of it."""
+    return FileSearch(text, _V4_LINE, lambda packed: int.from_bytes(packed, "big"), _v4_range)
 
 
-def has_v6_range(text: bytes) -> bool:
+def search_v6(text: bytes) -> FileSearch[bytes]:
     """The same for a geoip6 file."""
-    return _V6_LINE.search(text) is not None
+    return FileSearch(text, _V6_LINE, lambda packed: packed, _v6_range)
+
+
+class FileSearch(Generic[_End]):
+    """Countries looked up in the text of a file by bisection: much slower than in a table, but at once.
+
+    The file must be sorted, as tor's are: in another one a country may be `??`.
+
+    Attributes:
+        has_range: whether there is a line that looks like a range.
+    """
+
+    def __init__(
+        self,
+        text: bytes,
+        pattern: re.Pattern[bytes],
+        unpack: Callable[[bytes], _End],
+        parse_range: Callable[[bytes, bytes, str], tuple[_End, _End, str]],
+    ) -> None:
+        self.has_range = pattern.search(text) is not None
+        self._text, self._pattern = text, pattern
+        self._unpack: Callable[[bytes], _End] = unpack
+        self._parse_range: Callable[[bytes, bytes, str], tuple[_End, _End, str]] = parse_range
+
+    def country(self, packed: bytes) -> str:
+        """Give the country of a packed address of the file's family, or `??`."""
+        address = self._unpack(packed)
+        low, high = 0, len(self._text)
+        while low < high:
+            # The line in the middle, or the next one that is a range.
+            start = self._text.rfind(b"\n", low, (low + high) // 2) + 1 or low
+            line = self._pattern.search(self._text, start, high)
+            if line is None:
+                high = start
+                continue
+            first, last, country = self._parse_range(line[1], line[2], line[3].decode("ascii").lower())
+            if address < first:
+                high = start
+            elif address > last:
+                low = line.end()
+            else:
+                return country
+        return UNKNOWN_COUNTRY
 
 
 def _build(

@@ -176,7 +176,7 @@ class Recorder:
         ipv6_prefix: int = WHOLE_IPV6,
         make_folder: bool = False,
         clock: Clock | None = None,
-        read_countries: bool = True,
+        make_tables: bool = True,
     ) -> Recorder:
         """Open a log and begin to count.
 
@@ -189,15 +189,15 @@ class Recorder:
             ipv6_prefix: bits of an IPv6 address that tell clients apart: a multiple of 8, from 32 to 128.
             make_folder: create the log's folder, for its owner alone, if it does not exist.
             clock: the clocks; the machine's own if None.
-            read_countries: make tables of the GeoIP files, which takes a second or more; or only check them, and leave
-                that to `countries.reload` and `use_countries`.
+            make_tables: make tables of the GeoIP files, which takes a second or more; or look countries up in the files
+                themselves, until `countries.reload` and `use_countries`.
 
         Raises:
             RecordError: if the log or a named GeoIP file cannot be used; nothing on disk has changed then.
         """
         if buffer < 1:
             raise RecordError(f"a buffer of {buffer} lines is too small; give at least 1, better 100 or more")
-        open_countries = Countries.open if read_countries else Countries.check
+        open_countries = Countries.open if make_tables else Countries.search
         countries = open_countries(Path(geoip) if geoip else None, Path(geoip6) if geoip6 else None)
         if path is not None and make_folder:
             make_folder_of(Path(path))
@@ -335,7 +335,7 @@ class Recorder:
         self._next_countries = countries
 
     def use_countries(self, countries: Countries) -> None:
-        """Use other tables at once: only before the first client, or an address could have two countries."""
+        """Use tables of the same files at once; with those of others an address could have two countries."""
         self.countries = self._next_countries = countries
         self._country_v4, self._country_v6 = countries.v4, countries.v6
 
