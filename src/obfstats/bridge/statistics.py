@@ -176,7 +176,7 @@ class GeoIpReloader:
             while force or self._recorder.countries.changed():
                 self._again = False
                 await self._reload(at_once=at_once)
-                force = self._again
+                force, at_once = self._again, False
         finally:
             self._is_reading = False
 
