@@ -13,6 +13,7 @@ server in clear, and its echo returned enciphered, after the server's magic.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hmac
 import os
@@ -233,7 +234,7 @@ class _Opening:
             client.send(answer)
 
     def _finished(self, client: socket.socket, token: bytes) -> None:
-        """Keep a connection, or close the client's end; the server then closes the destination's."""
+        """Keep a connection, or end both of its ends; the server then closes both, too."""
         self._poll.unregister(client)
         del self._clients[client.fileno()]
         if self._keep:
@@ -241,6 +242,9 @@ class _Opening:
             self._to_finish -= 1
         else:
             client.close()
+            # lyrebird does not pass the client's end on: the destination ends as well.
+            with contextlib.suppress(OSError):
+                self._arrived.pop(token).shutdown(socket.SHUT_WR)
         if self._to_open:
             self._open()
 
@@ -287,8 +291,8 @@ class _Opening:
         self._arriving[number] = accepted, token
         if data and len(token) == TOKEN_LENGTH:
             accepted.send(token)
+            self._arrived[token] = accepted
             if self._keep:
-                self._arrived[token] = accepted
                 self._poll.unregister(number)
                 del self._arriving[number]
         elif not data:

@@ -1,6 +1,6 @@
-"""obfs3 through `obfsproxy server` and through obfs4proxy as server: processor time a byte and a handshake, memory.
+"""obfs3 through `obfsproxy server`, and through lyrebird and obfs4proxy: processor time a byte and a handshake, memory.
 
-Both servers run on one core, one of them idle while the other is measured; the other core is their load's. Clients
+All servers run on one core, those that are not measured are idle; the other core is their load's. Clients
 and destination are one thread that costs less than either server (bench/obfs3.py). The figure is the server's
 processor time, not how long a round takes.
 """
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.load import Server, download, idle_kib, upload
 from bench.obfs3 import Obfs3Load, connection_milliseconds
 from bench.process import allow_descriptors, cpu_seconds, two_cores
-from bench.report import Comparison, MissingError, main, progress, surroundings, table
-from peers import obfs4proxy, program
+from bench.report import Comparison, main, progress, surroundings, table
+from bench.rivals import Rival, find_rivals
+from peers import managed, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 GIGABYTE = 1_000_000_000
 IDLE_CONNECTIONS = 2_000
 
-GOALS = {1: 0.3, 16: 0.4}
+GOALS = {1: 0.6, 16: 0.6}
 """Of the processor time of a gigabyte, by connections at once."""
 
 DIRECTIONS = {"client to destination": upload, "destination to client": download}
@@ -51,20 +52,27 @@ _QUICK = Plan(rounds=5, volume=1 << 26, handshakes=100, idle_rounds=1)
 
 def measure(plan: Plan) -> str:
     """Measure everything, and give the table."""
-    if not obfs4proxy.is_installed():
-        raise MissingError(f"the peer is missing: apt-get install {obfs4proxy.PACKAGE}")
+    rivals = find_rivals()
     allow_descriptors(_DESCRIPTORS)
     server_core, load_core = two_cores()
     os.sched_setaffinity(0, {load_core})
-    with Obfs3Load() as load, _start_ours(load, server_core) as ours, _start_peer(load, server_core) as peer:
+    tables = [table("obfsproxy", rival.name, _compare(plan, rival, server_core)) for rival in rivals]
+    return "\n".join([surroundings(*(rival.version for rival in rivals)), *tables])
+
+
+def _compare(plan: Plan, rival: Rival, core: int) -> list[Comparison]:
+    """Compare with one of the other programs."""
+    progress(f"against {rival.version}")
+    start_peer = partial(_start_peer, rival)
+    with Obfs3Load() as load, _start_ours(load, core) as ours, start_peer(load, core) as theirs:
         rows = [
-            _compare_bulk(plan, load, (ours, peer), connections, direction)
+            _compare_bulk(plan, load, (ours, theirs), connections, direction)
             for connections in GOALS
             for direction in DIRECTIONS
         ]
-        rows.append(_compare_handshakes(plan, load, (ours, peer)))
-    rows.append(_compare_idle(plan, server_core))
-    return surroundings(obfs4proxy.version()) + "\n" + table("obfsproxy", "obfs4proxy", rows)
+        rows.append(_compare_handshakes(plan, load, (ours, theirs)))
+    rows.append(_compare_idle(plan, start_peer, core))
+    return rows
 
 
 @contextmanager
@@ -79,10 +87,10 @@ def _start_ours(load: Obfs3Load, core: int, *, statistics: bool = True) -> Itera
 
 
 @contextmanager
-def _start_peer(load: Obfs3Load, core: int) -> Iterator[Server]:
+def _start_peer(rival: Rival, load: Obfs3Load, core: int) -> Iterator[Server]:
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
-        obfs4proxy.server(Path(folder), load.destination, transports=["obfs3"], cpu=core) as running,
+        managed.server(Path(folder), load.destination, argv=[rival.program], transports=["obfs3"], cpu=core) as running,
     ):
         yield Server(running.child.pid, running.methods["obfs3"])
 
@@ -120,7 +128,9 @@ def _compare_handshakes(plan: Plan, load: Obfs3Load, servers: tuple[Server, Serv
     return Comparison("handshake: server CPU ms", 0.5).take(plan.rounds, *sides)
 
 
-def _compare_idle(plan: Plan, core: int) -> Comparison:
+def _compare_idle(
+    plan: Plan, start_peer: Callable[[Obfs3Load, int], AbstractContextManager[Server]], core: int
+) -> Comparison:
     """Compare the memory of an idle connection, each time in a server that has just been started.
 
     Ours runs without statistics: reading country files leaves free memory, which connections would fill before the
@@ -133,7 +143,7 @@ def _compare_idle(plan: Plan, core: int) -> Comparison:
             return idle_kib(load, server, IDLE_CONNECTIONS)
 
     row = Comparison(f"idle connection, {IDLE_CONNECTIONS:,} of them: resident KiB", 0.25)
-    return row.take(plan.idle_rounds, partial(cost, partial(_start_ours, statistics=False)), partial(cost, _start_peer))
+    return row.take(plan.idle_rounds, partial(cost, partial(_start_ours, statistics=False)), partial(cost, start_peer))
 
 
 if __name__ == "__main__":
