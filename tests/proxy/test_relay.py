@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from obfstats.proxy import relay
 from obfstats.proxy.limits import Limits
 from obfstats.proxy.relay import MANY_STALLED, SCRATCH_SIZE, SMALL_SCRATCH_SIZE, Scratch
 from obfstats.wire.transports import make_transport
-from peers.destinations import serve
+from peers.destinations import echo, serve
+from peers.missing import need
 from peers.obfuscated import ObfuscatedClient
 from tests import canary
 from tests.proxy import running
@@ -99,6 +101,23 @@ def test_a_client_that_does_not_read_stops_the_destination(name: str, new_loop: 
         client.close()
     assert results == [(len(received), hashlib.sha256(received).hexdigest())]
     assert len(received) < MOST_IN_FLIGHT
+
+
+@BOTH_LOOPS
+def test_within_one_machine_connections_use_reno(new_loop: NewLoop) -> None:
+    """Neither end has the machine's own congestion control, which may pace packets as for a network."""
+    need("iproute2", "ss")
+    with (
+        serve(echo) as destination,
+        running.server(destination, name="obfs3", new_loop=new_loop) as address,
+        ObfuscatedClient(make_transport("obfs3"), address) as client,
+    ):
+        client.sendall(b"hello")
+        assert client.recv() == b"hello"
+        for end in (["dst", destination], ["src", f"{address[0]}:{address[1]}"]):
+            command = ["ss", "--tcp", "--info", "--no-header", "--numeric", "state", "established", *end]
+            listed = subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout
+            assert " reno " in listed
 
 
 @BOTH_LOOPS

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.proxy.orport import HUNG_UP
 from obfstats.proxy.outbound import UnreachableError, reason_of
+from obfstats.proxy.relay import use_reno
 from obfstats.proxy.shares import OVER_SHARE
 from obfstats.proxy.wrap.poll import PEER_ENDED, READABLE, WRITABLE
 from obfstats.wire.extorport import Asked, ExtOrPortServer, Granted
@@ -222,8 +223,7 @@ def set_loopback_options(unconnected: socket.socket) -> None:
     """Set what suits connections within one machine; what a listening socket accepts inherits it (tcp(7)).
 
     - TCP_NODELAY: no small packet waits for the answer to the one before.
-    - Reno: congestion control that is fair to a network, such as BBR's pacing, costs nearly half of the processor time
-      of a byte here, and there is no network. Every kernel has Reno and lets every user choose it.
+    - Reno, as the relay does.
 
     Args:
         unconnected: a TCP socket.
@@ -232,5 +232,4 @@ def set_loopback_options(unconnected: socket.socket) -> None:
         OSError: it is not a TCP socket.
     """
     unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with contextlib.suppress(OSError):
-        unconnected.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+    use_reno(unconnected)
