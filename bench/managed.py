@@ -1,4 +1,4 @@
-"""What tor's extended ORPort costs a connection, and how long a start takes: ours against obfs4proxy.
+"""What tor's extended ORPort costs a connection, and how long a start takes: ours against lyrebird.
 
 Four servers as tor would run them share one core, three of them idle while one is measured; the load plays their
 clients and tor. Each program is also measured against its own plain ORPort. A connection is an obfs3 handshake, the way
@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.load import Server
 from bench.obfs3 import Obfs3Load, connection_milliseconds
 from bench.process import two_cores
-from bench.report import Comparison, MissingError, main, progress, surroundings, table
+from bench.report import Comparison, main, progress, surroundings, table
+from bench.rivals import find_rivals
 from obfstats.wire.endpoint import parse_endpoint
 from obfstats.wire.extorport import COOKIE_LENGTH, write_cookie
 from obfstats.wire.transports import make_transport
-from peers import managed, obfs4proxy, wrapped
+from peers import managed, wrapped
 from peers.destinations import echo, serve
 from peers.obfuscated import ObfuscatedClient
 
@@ -56,23 +57,21 @@ _QUICK = Plan(rounds=5, handshakes=100, starts=3)
 
 def measure(plan: Plan) -> str:
     """Measure everything, and give the tables."""
-    if not obfs4proxy.is_installed():
-        raise MissingError(f"the peer is missing: apt-get install {obfs4proxy.PACKAGE}")
+    rival, _ = find_rivals()
     server_core, load_core = two_cores()
     starts = [
         Comparison(f"{who}: s from its start to {what}", digits=3).take(
-            plan.starts, partial(_start, argv, first_client), partial(_start, (obfs4proxy.PROGRAM,), first_client)
+            plan.starts, partial(_start, argv, first_client), partial(_start, (rival.program,), first_client)
         )
         for first_client, what in ((False, "tor's answers"), (True, "the first client's answer"))
-        for who, argv in (("obfsproxy", managed.ours()), ("wrap", wrapped.argv(program=(obfs4proxy.PROGRAM,))))
+        for who, argv in (("obfsproxy", managed.ours()), ("wrap", wrapped.argv(program=(rival.program,))))
     ]
     os.sched_setaffinity(0, {load_core})
-    peer = (obfs4proxy.PROGRAM,)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         bridges = {
             (name, extended): stack.enter_context(_open(folder / f"{name}{extended}", argv, server_core, extended))
-            for name, argv in (("ours", managed.ours()), ("peer", peer))
+            for name, argv in (("ours", managed.ours()), ("peer", (rival.program,)))
             for extended in (True, False)
         }
         costs = {which: partial(_cost, plan, bridge) for which, bridge in bridges.items()}
@@ -85,14 +84,14 @@ def measure(plan: Plan) -> str:
         )
         added = [
             Comparison(f"{who}: server CPU ms a connection").take(plan.rounds, costs[name, True], costs[name, False])
-            for name, who in (("ours", "obfsproxy managed"), ("peer", "obfs4proxy"))
+            for name, who in (("ours", "obfsproxy managed"), ("peer", rival.name))
         ]
     return "\n".join(
         [
-            surroundings(obfs4proxy.version()),
-            table("obfsproxy", "obfs4proxy", [through]),
+            surroundings(rival.version),
+            table("obfsproxy", rival.name, [through]),
             table("extended ORPort", "plain ORPort", added),
-            table("ours", "obfs4proxy", starts),
+            table("ours", rival.name, starts),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""`obfstats wrap` and HAProxy between a transport's program and tor; and obfs4proxy with the wrap and without it.
+"""`obfstats wrap` and HAProxy between a transport's program and tor; and lyrebird and obfs4proxy with it and without.
 
 Both relays are on the same path: bench/extended.py plays the transport's program and tor's extended ORPort, and every
 connection begins with the extended ORPort's exchange. HAProxy forwards it from end to end. The wrap has one with the
@@ -29,9 +29,10 @@ from bench.extended import TRANSPORT, ExtOrPortLoad
 from bench.load import PATIENCE, Pair, Server, download, idle_kib, upload
 from bench.process import allow_descriptors, spend, two_cores
 from bench.report import BrokenError, Comparison, MissingError, in_turn, main, progress, surroundings, table
+from bench.rivals import Rival, find_rivals
 from obfstats.wire import extorport
 from obfstats.wire.machine import Failed, Send
-from peers import haproxy, managed, obfs4proxy, socks, wrapped
+from peers import haproxy, managed, socks, wrapped
 from peers.processes import family
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def measure(plan: Plan) -> str:
     """Measure everything, and give the tables."""
     if not haproxy.is_installed():
         raise MissingError(f"the peer is missing: apt-get install {haproxy.PACKAGE}")
-    if not obfs4proxy.is_installed():
-        raise MissingError(f"the peer is missing: apt-get install {obfs4proxy.PACKAGE}")
+    rivals = find_rivals()
     allow_descriptors(_DESCRIPTORS)
     clients = addresses(need_geoip(), _CLIENTS)
     server_core, load_core = two_cores()
@@ -113,17 +113,20 @@ def measure(plan: Plan) -> str:
             raise BrokenError("the wrap counted no client")
     rows = _rows(outcomes)
     rows.append(_compare_idle(plan, clients, server_core))
-    progress(f"{plan.chain_rounds} rounds of bulk transfer through obfs4, each way")
-    chain = _compare_chain(plan, clients, server_core, load_core)
+    chains = []
+    for rival in rivals:
+        progress(f"{plan.chain_rounds} rounds of bulk transfer through {rival.version}, each way")
+        chain = _compare_chain(plan, rival, clients, server_core, load_core)
+        chains.append(table(f"{rival.name} in the wrap", "alone", chain))
     return "\n".join(
         [
-            surroundings(haproxy.version(), obfs4proxy.version()),
+            surroundings(haproxy.version(), *(rival.version for rival in rivals)),
             table("obfstats wrap", "HAProxy", rows),
             "",
             "| how busy | obfstats wrap | its load | HAProxy | its load |\n|---|---|---|---|---|",
             *(outcome.busy() for outcome in outcomes),
             table("obfstats wrap", "HAProxy, splice-auto", _rows(beside)),
-            table("obfs4proxy in the wrap", "alone", chain),
+            *chains,
         ]
     )
 
@@ -253,7 +256,7 @@ class Bridge(NamedTuple):
 
     Attributes:
         pids: its processes.
-        address: where obfs4proxy listens.
+        address: where the transport's program listens.
         arguments: what a client needs besides the address.
     """
 
@@ -262,13 +265,15 @@ class Bridge(NamedTuple):
     arguments: str
 
 
-def _compare_chain(plan: Plan, clients: Sequence[str], server_core: int, load_core: int) -> list[Comparison]:
-    """Compare obfs4proxy in the wrap and alone: how fast bytes move through one connection, and what that costs.
+def _compare_chain(
+    plan: Plan, rival: Rival, clients: Sequence[str], server_core: int, load_core: int
+) -> list[Comparison]:
+    """Compare a program in the wrap and alone: how fast bytes move through one connection, and what that costs.
 
-        load -> obfs4proxy (client) -> obfs4proxy (server) -> the wrap, or nothing -> load, as tor's extended ORPort
+        load -> the program (client) -> the program (server) -> the wrap, or nothing -> load, as tor's extended ORPort
 
-    What a bridge runs shares one core, the wrap with its obfs4proxy; the client's obfs4proxy and the load share the
-    other. Without the wrap it is the same obfs4proxy, which then talks to tor itself.
+    What a bridge runs shares one core, the wrap with its program; the client's program and the load share the other.
+    Without the wrap it is the same program, which then talks to tor itself.
     """
     rounds, volume = plan.chain_rounds, plan.chain_volume
     rows = []
@@ -278,8 +283,8 @@ def _compare_chain(plan: Plan, clients: Sequence[str], server_core: int, load_co
         bridges = []
         counting = "--stats-log", str(folder / "clients.log")
         for name, argv in (
-            ("wrapped", wrapped.argv(*counting, program=[obfs4proxy.PROGRAM])),
-            ("alone", (obfs4proxy.PROGRAM,)),
+            ("wrapped", wrapped.argv(*counting, program=[rival.program])),
+            ("alone", (rival.program,)),
         ):
             running = stack.enter_context(
                 managed.server(
@@ -294,7 +299,9 @@ def _compare_chain(plan: Plan, clients: Sequence[str], server_core: int, load_co
             found = running.child.wait_for_line("stdout", rf"^SMETHOD {TRANSPORT} \S+ ARGS:(\S+)")
             arguments = found[1].replace(",", ";")
             bridges.append(Bridge(list(family(running.child.pid)), running.methods[TRANSPORT], arguments))
-        client = stack.enter_context(obfs4proxy.client(folder / "client", transports=[TRANSPORT], cpu=load_core))
+        client = stack.enter_context(
+            managed.client(folder / "client", argv=[rival.program], transports=[TRANSPORT], cpu=load_core)
+        )
         proxy = client.methods[TRANSPORT]
         for direction in DIRECTIONS:
             transfers = (partial(_transfer_through_chain, load, proxy, bridge, direction, volume) for bridge in bridges)
