@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.formats.document import read_documents
 from obfstats.formats.logline import parse_line
+from obfstats.formats.lognames import marks_of
 from peers import managed, web, webtunnel
 from peers.child import ChildError
 from peers.clocks import under
@@ -64,7 +65,7 @@ def becomes_true(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def end_day(bridge: Bridge, clock: ProgramClock, wake: Callable[[], object], wakes: int = 20) -> None:
-    """Move the clock past the end of both intervals, and on until our closing batch is written.
+    """Move the clock past the end of both intervals, and on until our closing batch is written and ours is marked.
 
     Args:
         bridge: has both.
@@ -72,17 +73,16 @@ def end_day(bridge: Bridge, clock: ProgramClock, wake: Callable[[], object], wak
         wake: makes our program read its clock; the last batch waits for up to ten minutes after that.
         wakes: how often to wake it.
     """
-    log, published = statistics_log(bridge), bridge.folder / "stats" / "bridge-stats"
-    written = log.stat().st_size
+    marks, published = marks_of(statistics_log(bridge)), bridge.folder / "stats" / "bridge-stats"
     clock.move(DAY + MINUTE)
     if not becomes_true(published.exists, SECONDS):
         raise ChildError("tor wrote no statistics")
     for _ in range(wakes):
         wake()
-        if becomes_true(lambda: log.stat().st_size > written, 0.3):
+        if becomes_true(lambda: marks.exists() and b" whole " in marks.read_bytes(), 0.3):
             return
         clock.move(10 * MINUTE + 1)
-    raise ChildError("our program wrote no closing batch")
+    raise ChildError("our program did not mark its interval as whole")
 
 
 def client_lines(text: Iterable[str]) -> list[str]:
