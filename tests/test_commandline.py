@@ -63,7 +63,7 @@ def test_help_names_the_defaults_that_hold() -> None:
     parser = make_obfsproxy_parser((), ())
     words = re.sub(r"\s+", " ", parser.format_help())
     assert f"connections at once; further ones wait (default: {MAX_CONNECTIONS}," in words
-    assert f"the oldest is closed (default: {MAX_HANDSHAKES})" in words
+    assert f"one is closed for each new one (default: {MAX_HANDSHAKES})" in words
     assert f"(default: one in {NETWORK_DIVISOR} of --max-connections)" in words
     assert parser.parse_args([]).stats_buffer == DEFAULT_BUFFER
 
