@@ -28,6 +28,7 @@ from bench.simulation import (
     draw_countries,
     passers_by,
     time_of_day,
+    write_batches,
     write_log,
 )
 from obfstats.formats.counts import round_up
@@ -83,7 +84,7 @@ def measure(plan: Plan) -> str:
             [
                 f"Simulated with seed {SEED}: {COUNTRIES} countries, Zipf {ZIPF_EXPONENT}.",
                 _linkage(folder, plan),
-                _dating(folder, plan),
+                _dating(plan),
                 _single_clients(folder, plan),
                 _added_clients(plan),
                 _errors(folder, plan),
@@ -125,16 +126,16 @@ def _linkage(folder: Path, plan: Plan) -> str:
     return f"{hashes}\n\n{countries}"
 
 
-def _dating(folder: Path, plan: Plan) -> str:
+def _dating(plan: Plan) -> str:
     """Measure how well lines can be dated by their batch."""
     rows = []
     for clients, days in plan.dated:
         arrivals = passers_by(Random(SEED), clients, days)
         for buffer in BUFFERS:
             progress(f"{clients:,} connections a day for {days} days, buffer of {buffer:,}")
-            log, keys = folder / f"{clients}-{buffer}.log", Keys(Random(SEED))
-            write_log(log, arrivals, days, Random(SEED), keys, buffer=buffer)
-            errors = sorted(error / 60 for error in dating_errors(log, arrivals, keys, buffer))
+            keys = Keys(Random(SEED))
+            batches = write_batches(arrivals, days, Random(SEED), keys, buffer=buffer)
+            errors = sorted(error / 60 for error in dating_errors(batches, arrivals, keys))
             if len(errors) != clients * days:
                 raise BrokenError("the log does not have every connection")
             rows.append((f"{clients:,}", days, f"{buffer:,}", *_minutes(errors)))

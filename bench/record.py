@@ -23,6 +23,8 @@ from bench.obfs3 import Obfs3Load, connection_milliseconds
 from bench.process import two_cores
 from bench.report import BrokenError, Comparison, main, progress, surroundings, table
 from obfstats.record import Recorder
+from obfstats.record.countries import Countries
+from obfstats.record.journal import Journal
 from peers import program
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 BUFFERS = (100, 1_000, 10_000)
 STALLING_BUFFER = 10_000
+TICK_RECORDS = 5_000
+"""Connections from one tick to the next; on a bridge these come twice a minute."""
 
 
 class Plan(NamedTuple):
@@ -37,6 +41,8 @@ class Plan(NamedTuple):
 
     Records are a multiple of every buffer's size, so that each round includes its writes. Many short rounds are better
     than few long ones: other programs on the machine then disturb both sides.
+
+    Our recorder writes at ticks; here a full buffer is written without a delay.
     """
 
     rounds: int
@@ -77,11 +83,15 @@ class _Recorders:
         self._logs = [folder / "ours.log", folder / "literal.log"]
         for log in self._logs:
             log.unlink(missing_ok=True)
-        self.ours = Recorder.open(self._logs[0], geoip=GEOIP, buffer=buffer)
+        journal = Journal(self._logs[0], warn=progress)
+        self.ours = Recorder(journal, Countries.open(GEOIP), draw_delay=lambda: 0.0, buffer=buffer)
         self.literal = LiteralRecorder(self._logs[1], countries, buffer)
 
     def check(self) -> None:
-        """Check that both wrote the same: as many lines of each country, as many clients."""
+        """Check that both write the same in the end: as many lines of each country, as many clients."""
+        self.ours._end_interval(0.0)
+        self.ours.tick()
+        self.literal._flush()
         counts = []
         for log in self._logs:
             lines = log.read_bytes().splitlines()
@@ -93,36 +103,48 @@ class _Recorders:
 def _compare_cost(plan: Plan, recorders: _Recorders, clients: Sequence[str]) -> Comparison:
     """Compare what a recorded connection costs, writing included."""
     progress(f"{plan.rounds} rounds of {len(clients):,} connections, buffer of {recorders.buffer:,}")
+    pieces = [clients[start : start + TICK_RECORDS] for start in range(0, len(clients), TICK_RECORDS)]
 
-    def cost(record: Callable[[str], None]) -> float:
+    def cost(record: Callable[[str], None], tick: Callable[[], None]) -> float:
         before = time.process_time_ns()
-        for client in clients:
-            record(client)
+        for piece in pieces:
+            for client in piece:
+                record(client)
+            tick()
         return (time.process_time_ns() - before) / len(clients)
 
+    ours, literal = recorders.ours, recorders.literal
     row = Comparison(f"one recorded connection, buffer of {recorders.buffer:,}: ns", 0.5, digits=0)
-    row.take(plan.rounds, partial(cost, recorders.ours.record), partial(cost, recorders.literal.record))
+    row.take(plan.rounds, partial(cost, ours.record, ours.tick), partial(cost, literal.record, lambda: None))
     recorders.check()
     return row
 
 
 def _compare_stalls(plan: Plan, recorders: _Recorders, clients: Sequence[str]) -> list[Comparison]:
-    """Compare how long the call takes that finds the buffer full."""
+    """Compare how long writing takes: a tick of ours, and the literal recorder's call that finds the buffer full."""
     progress(f"{plan.flushes} flushes of {recorders.buffer:,} lines")
     filling = clients[: recorders.buffer]
 
-    def stall(record: Callable[[str], None]) -> float:
+    def stall(record: Callable[[str], None], write: Callable[[], None]) -> float:
         for client in filling[1:]:
             record(client)
         before = time.perf_counter_ns()
-        record(filling[0])
+        write()
         return (time.perf_counter_ns() - before) / 1e6
 
+    def write_ours() -> None:
+        recorders.ours.tick()
+        recorders.ours.record(filling[0])
+
+    literal = recorders.literal
     # One line more than a round's: from here on a round's last call finds the buffer full.
-    recorders.ours.record(filling[0])
-    recorders.literal.record(filling[0])
-    row = Comparison(f"the call that writes {recorders.buffer:,} lines: ms", 0.2)
-    row.take(plan.flushes, partial(stall, recorders.ours.record), partial(stall, recorders.literal.record))
+    literal.record(filling[0])
+    row = Comparison(f"writing {recorders.buffer:,} lines: ms", 0.2)
+    row.take(
+        plan.flushes,
+        partial(stall, recorders.ours.record, write_ours),
+        partial(stall, literal.record, partial(literal.record, filling[0])),
+    )
     return [row, Comparison("the longest of them: ms", ours=[max(row.ours)], peer=[max(row.peer)])]
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import ctypes
 import math
+import statistics
 from collections import Counter
 from contextlib import closing
+from datetime import datetime
 from hashlib import sha256
-from itertools import accumulate, groupby, islice, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from inspect import signature
+from itertools import accumulate, groupby, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from bench.report import BrokenError
 from obfstats.formats.address import pack_address
-from obfstats.formats.logline import parse_line
+from obfstats.formats.logline import ENTRY_HASH, parse_line
 from obfstats.record.batches import CLOSING_DELAY, DEFAULT_BUFFER
 from obfstats.record.countries import Countries
 from obfstats.record.geoip import parse_v4, parse_v6
@@ -27,9 +30,11 @@ from obfstats.record.secret import Secret
 from peers.clocks import DAY, MovedClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from random import Random
+
+    from obfstats.formats.interval import Interval
 
 COUNTRIES = 60
 ZIPF_EXPONENT = 1.3
@@ -43,7 +48,7 @@ _GEOIP = "".join(
     f"{(10 << 24) + (n << 16)},{(10 << 24) + (n << 16) + 0xFFFF},{code.upper()}\n" for n, code in enumerate(CODES)
 )
 
-_TICK = 600.0
+_TICK = 30.0
 # By how much the busiest hour exceeds the mean; the quietest, with which an interval begins, is below it by as much.
 _SWING = 0.7
 
@@ -116,6 +121,43 @@ class Keys:
         ctypes.memmove(address, self.drawn[-1], size)
 
 
+class Batch(NamedTuple):
+    """Lines that were written together.
+
+    Attributes:
+        written: when, in seconds since the bridge was started.
+        day: the number of their interval.
+        hashes: their hashes, sorted.
+    """
+
+    written: float
+    day: int
+    hashes: list[str]
+
+
+class BatchStore:
+    """Stands in for the journal: keeps each batch, and when it was written.
+
+    Attributes:
+        held: lines that wait: always 0.
+        batches: what was written, in order.
+    """
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.batches: list[Batch] = []
+        self._began = MovedClock()
+
+    def append(self, interval: Interval, entries: list[str], now: float) -> None:
+        """Keep a batch."""
+        start = datetime.strptime(f"{interval.label}+0000", "%Y-%m-%d %H:%M:%S%z").timestamp()
+        day = round((start - self._began.wall()) / DAY)
+        self.batches.append(Batch(now - self._began.boot(), day, sorted(entry[ENTRY_HASH] for entry in entries)))
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 def write_log(
     path: Path, arrivals: Iterable[Arrival], days: int, random: Random, keys: Keys, *, buffer: int = DEFAULT_BUFFER
 ) -> None:
@@ -125,37 +167,55 @@ def write_log(
         path: the log.
         arrivals: the connections, in order.
         days: how long the bridge runs.
-        random: source of the delays of closing batches.
+        random: source of the recorder's randomness.
         keys: source of the secrets.
-        buffer: lines held before a batch is written.
+        buffer: capacity of the recorder's buffer.
     """
     complaints: list[str] = []
+    _run(Journal(path, warn=complaints.append), arrivals, days, random, keys, buffer)
+    if complaints:
+        raise BrokenError("the recorder could not write its log")
+
+
+def write_batches(
+    arrivals: Iterable[Arrival], days: int, random: Random, keys: Keys, *, buffer: int = DEFAULT_BUFFER
+) -> list[Batch]:
+    """Let a recorder write batches; arguments as for `write_log`."""
+    store = BatchStore()
+    _run(store, arrivals, days, random, keys, buffer)
+    return store.batches
+
+
+def _run(  # noqa: PLR0917 - as write_log
+    store: Journal | BatchStore, arrivals: Iterable[Arrival], days: int, random: Random, keys: Keys, buffer: int
+) -> None:
     clock = MovedClock()
     countries = Countries(parse_v4(_GEOIP.encode()).country, parse_v6(b"").country, ("simulation", "simulation"))
+    # The recorder of another checkout may not take this.
+    further: dict[str, Any] = {"random": random} if "random" in signature(Recorder).parameters else {}
     recorder = Recorder(
-        Journal(path, warn=complaints.append),
+        cast("Journal", store),
         countries,
         secret=Secret(keys.fill),
         clock=clock,
         draw_delay=lambda: random.uniform(0.0, CLOSING_DELAY),
         buffer=buffer,
+        **further,
     )
     with closing(recorder):
-        now = 0.0
+        now, tick = 0.0, _TICK
         for arrival in arrivals:
-            while arrival.moment - now >= _TICK:
-                clock.pass_time(_TICK)
-                now += _TICK
+            while tick <= arrival.moment:
+                clock.pass_time(tick - now)
+                now, tick = tick, tick + _TICK
                 recorder.tick()
             clock.pass_time(arrival.moment - now)
             now = arrival.moment
             recorder.record(arrival.address)
         while now < days * DAY + 2 * CLOSING_DELAY:
-            clock.pass_time(_TICK)
-            now += _TICK
+            clock.pass_time(tick - now)
+            now, tick = tick, tick + _TICK
             recorder.tick()
-    if complaints:
-        raise BrokenError("the recorder could not write its log")
 
 
 def read_hashes(path: Path) -> list[tuple[str, list[str]]]:
@@ -248,17 +308,54 @@ def passers_by(random: Random, clients: int, days: int) -> list[Arrival]:
     return sorted(arrivals)
 
 
-def dating_errors(path: Path, arrivals: Iterable[Arrival], keys: Keys, buffer: int) -> Iterator[float]:
+def dating_errors(batches: Sequence[Batch], arrivals: Iterable[Arrival], keys: Keys) -> list[float]:
     """Guess the time of each line's connection by the line's batch; give by how many seconds each guess is wrong.
 
-    An attacker who has the log sees the batches: each but an interval's last has as many lines as the buffer. The guess
-    is the time at which half of the batch's share of the day's connections had arrived.
+    An attacker who has the log is given the batches in their order, but not when they were written. The guess is the
+    time at which the middle of the batch would have arrived if lines were written in the order of their arrival, less
+    a number of lines that suits this recorder best: its buffer keeps lines back.
     """
-    remaining = iter(arrivals)
-    for key, (_, hashes) in zip(keys.drawn, read_hashes(path), strict=False):
-        truth = {hashed(arrival.address, key): arrival.moment % DAY for arrival in islice(remaining, len(hashes))}
-        for first in range(0, len(hashes), buffer):
-            batch = hashes[first : first + buffer]
-            guess = time_of_day((first + len(batch) / 2) / len(hashes))
-            for one in batch:
-                yield abs(truth[one] - guess)
+    truth = _truth(arrivals, keys)
+    moments: dict[int, list[float]] = {}
+    for (day, _), moment in truth.items():
+        moments.setdefault(day, []).append(moment)
+    order = {moment: place for of_day in moments.values() for place, moment in enumerate(sorted(of_day))}
+    done = Counter[int]()
+    places: list[tuple[float, int, float]] = []
+    for batch in batches:
+        middle = done[batch.day] + len(batch.hashes) / 2
+        done[batch.day] += len(batch.hashes)
+        places += [(middle, batch.day, truth[batch.day, one]) for one in batch.hashes]
+    lag = statistics.median(middle - order[moment] for middle, _, moment in places)
+    return [
+        abs(moment % DAY - time_of_day(min(1.0, max(0.0, (middle - lag) / len(moments[day])))))
+        for middle, day, moment in places
+    ]
+
+
+def attacked_errors(batches: Sequence[Batch], arrivals: Iterable[Arrival], keys: Keys) -> list[float]:
+    """Guess as in `dating_errors`, with the knowledge of an attacker whose own lines fill the batches.
+
+    He knows when each batch was written, because he knows when his own lines in it were recorded. The guess is this
+    moment less the time that suits this recorder best. A day's last batch has all that was left: its lines are dated to
+    the time of day that suits them best.
+
+    Args:
+        batches: what was written.
+        arrivals: the connections that he wants to date.
+        keys: the secrets of the days.
+    """
+    truth = _truth(arrivals, keys)
+    last = {batch.day: number for number, batch in enumerate(batches)}
+    ages: dict[bool, list[float]] = {False: [], True: []}
+    for number, batch in enumerate(batches):
+        is_last = last[batch.day] == number
+        known = (batch.day + 1) * DAY if is_last else batch.written
+        ages[is_last] += [known - truth[batch.day, one] for one in batch.hashes if (batch.day, one) in truth]
+    return [abs(age - statistics.median(of_kind)) for of_kind in ages.values() for age in of_kind]
+
+
+def _truth(arrivals: Iterable[Arrival], keys: Keys) -> dict[tuple[int, str], float]:
+    """Give when each line's connection came, by day and hash."""
+    days = ((int(arrival.moment // DAY), arrival) for arrival in arrivals)
+    return {(day, hashed(arrival.address, keys.drawn[day])): arrival.moment for day, arrival in days}

@@ -85,6 +85,7 @@ class Observed:
         mode: the main log's permissions at the start.
         morning: when the second day's first client connected, by the main bridge's clock.
         locked: KiB of the main bridge's memory that are kept out of swap.
+        filling: how many connections filled the main bridge's buffer on the first day.
         sizes: bytes of the main log, by the name of a moment.
         stops: how each bridge ended.
         logs: both logs as they were when both bridges had ended.
@@ -104,6 +105,7 @@ class Observed:
     strangers: int = 0
     mode: int = 0
     locked: int = 0
+    filling: int = 0
     morning: float = 0.0
     sizes: dict[str, int] = field(default_factory=dict)
     stops: dict[str, Stop] = field(default_factory=dict)

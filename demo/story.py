@@ -50,12 +50,18 @@ NIGHT = 27 * 3600
 MORNING = int(CLOSING_DELAY) + 60
 """Seconds that they are moved on once more: by then the first day's last lines must be written."""
 
-SECOND_DAY = DEFAULT_BUFFER + 31
-"""The main bridge's connections on the second day: a full buffer, and some that never reach the disk."""
+FULL = DEFAULT_BUFFER + 10
+"""Networks that fill a buffer for certain: the bridge knows each by 16 bits, and a few may have the same ones."""
+
+STEP = int(CLOSING_DELAY) // 2 + 31
+"""Seconds that the clocks are moved on to have a tick, until a full buffer's random delay is over."""
 
 STRANGERS = 6
 
+MAX_STEPS, MAX_BATCHES = 12, 30
+
 _WRITE_SECONDS = 10.0
+_TICK_WAIT = 0.4
 _POLL_SECONDS = 0.02
 
 
@@ -134,17 +140,20 @@ class Story:
         seen.note_size("started")
 
     def first_day(self) -> None:
-        """Steps 2, 4 and 5: clients fill the main bridge's buffer, then one more connects, then all the others."""
+        """Steps 2, 4 and 5: clients fill the main bridge's buffer, half of it is written, then all others connect."""
         seen = self.seen
         main, other = seen.bridges.values()
         day, others = (clients.draw_day() for clients in self._clients.values())
         progress = self._screen.progress("first day", len(day) + len(others))
         began = time.monotonic()
-        self._connect(self._connections(main, day[:DEFAULT_BUFFER]), progress)
+        seen.filling = next(number for number in range(len(day)) if _count_networks(day[:number]) == FULL)
+        self._connect(self._connections(main, day[: seen.filling]), progress)
         seen.note_size("buffer full")
-        done = DEFAULT_BUFFER + 1
-        self._connect(self._connections(main, day[DEFAULT_BUFFER:done]))
-        seen.note_size("one more")
+        done = seen.filling
+        for _ in self._pass_time_until_written(main):
+            self._connect(self._connections(main, [day[done]]))
+            done += 1
+        seen.note_size("share written")
         rest = self._connections(main, day[done:]) + self._connections(other, others)
         self._connect(rest, lambda number: progress(done + number))
         seen.first = {MAIN: Day(day), OTHER: Day(others)}
@@ -178,17 +187,26 @@ class Story:
         seen.second = {name: Day(connections) for name, connections in early.items()}
 
     def second_day(self) -> None:
-        """Clients of the day before connect again, more than the main bridge's buffer holds: it is written once."""
+        """Clients of the day before connect again, until the single client's line is written; others' lines are not."""
         seen = self.seen
         main = seen.bridges[MAIN]
-        more = self._clients[MAIN].draw(SECOND_DAY - len(seen.second[MAIN].connections))
-        fill = DEFAULT_BUFFER - len(seen.second[MAIN].connections)
-        progress = self._screen.progress("second day", len(more))
+        connections = list(seen.second[MAIN].connections)
+        progress = self._screen.progress("second day", MAX_BATCHES)
         began = time.monotonic()
-        self._connect(self._connections(main, more[:fill]), progress)
-        seen.note_size("second buffer full")
-        self._connect(self._connections(main, more[fill:]), lambda number: progress(fill + number))
-        seen.second[MAIN] = Day([*seen.second[MAIN].connections, *more])
+        for number in range(MAX_BATCHES):
+            more = self._clients[MAIN].draw(2 * DEFAULT_BUFFER)
+            self._connect(self._connections(main, more))
+            for _ in self._pass_time_until_written(main):
+                more += self._clients[MAIN].draw(1)
+                self._connect(self._connections(main, more[-1:]))
+            connections += more
+            seen.note_size(f"second day {number}")
+            progress(number + 1)
+            lines = read_log(main.log)
+            if any(line.country == seen.single.country and line.start != lines[0].start for line in lines):
+                break
+        progress(MAX_BATCHES)
+        seen.second[MAIN] = Day(connections)
         show_day(self._screen, "second", seen.second, time.monotonic() - began)
 
     def stop(self) -> None:
@@ -216,6 +234,19 @@ class Story:
                 self._connect(self._connections(bridge, [seen.single]))
         seen.restarted = read_log(bridge.log)[len(seen.logs[MAIN]) :]
 
+    def _pass_time_until_written(self, bridge: Bridge) -> Iterator[None]:
+        """Move a bridge's clock until it has written a batch; a client must wake it after each step."""
+        size = bridge.log.stat().st_size
+        for _ in range(MAX_STEPS):
+            wait_until_idle(bridge.pid)
+            self._clocks[bridge.transport].move(STEP)
+            yield
+            deadline = time.monotonic() + _TICK_WAIT
+            while time.monotonic() < deadline:
+                if bridge.log.stat().st_size > size:
+                    return
+                time.sleep(_POLL_SECONDS)
+
     def _start(self, name: str, *options: str) -> Bridge:
         """Start a bridge that ends with the run at the latest."""
         bridge = Bridge(self.seen.folder, name, self._clocks[name], self._destination, ("--geoip", "geoip", *options))
@@ -228,6 +259,10 @@ class Story:
     def _connect(self, connections: Sequence[Connection], progress: Callable[[int], None] = lambda _done: None) -> None:
         """Make connections and wait until all were served: each is counted before the first byte is echoed."""
         self.seen.echoed += connect_all(connections, progress)
+
+
+def _count_networks(clients: Sequence[Client]) -> int:
+    return len({client.address.rpartition(".")[0] for client in clients})
 
 
 def _wait_for_size(log: Path, size: int) -> None:

@@ -79,7 +79,7 @@ class Bridge:
         geoip = countries()
         geoip.codes = ("??", "de", "jp", "tr")
         self.recorder = Recorder(
-            store, geoip, clock=self.clock, draw_delay=lambda: 300.0, buffer=3, columns=COLUMNS
+            store, geoip, clock=self.clock, draw_delay=lambda: 300.0, buffer=1, columns=COLUMNS
         )  # fmt: skip
         options = PublishOptions(
             self.folder,

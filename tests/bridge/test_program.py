@@ -66,7 +66,7 @@ def test_clients_are_counted_by_country_when_the_destination_has_taken_them(
     origins = ["de", "de", "tr", "ir", "??", "de", "tr", "??", "de"]
     with (
         serve(echo) as destination,
-        obfsproxy("--stats-log", str(log), "--stats-buffer", "8", "--geoip", str(geoip), "--stats-columns",
+        obfsproxy("--stats-log", str(log), "--stats-buffer", "1", "--geoip", str(geoip), "--stats-columns",
                   "transport,family", name, *secret_option(secret), "--dest", destination, "server",
                   "127.0.0.1:0") as server,
     ):  # fmt: skip

@@ -62,7 +62,7 @@ def test_an_interval_with_more_connections_than_the_log_takes_is_given_up(
     """A part of its numbers is not published as a whole; the operator is told twice, and the next day is published."""
     monkeypatch.setattr(journal, "MAX_INTERVAL_LINES", 10)
     bridge.visit(30)
-    assert len(bridge.log.read_bytes().splitlines()) == 9
+    assert len(bridge.log.read_bytes().splitlines()) == 10
     bridge.end_day()
     assert "has more than 10 connections" in "".join(bridge.said)
     assert "is not published: lines of it are missing" in caplog.text

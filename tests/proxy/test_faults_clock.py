@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from peers.obfuscated import ObfuscatedClient
 
-BUFFER = 5
+VISITS = 5
 
 MINUTE, HOUR = 60, 3600
 
@@ -112,7 +112,7 @@ def bridge(tmp_path: Path) -> Iterator[Bridge]:
     """A bridge with a visitor that stays connected."""
     moved = Time(tmp_path)
     (tmp_path / "set").write_text("0")
-    ours = managed.ours(*managed.counting(tmp_path / "log", BUFFER))
+    ours = managed.ours(*managed.counting(tmp_path / "log"))
     argv = (sys.executable, "-c", _SET_FROM_A_FILE, str(tmp_path / "set"), *ours[3:])
     with (
         extended.orport(tmp_path) as tor,
@@ -123,7 +123,7 @@ def bridge(tmp_path: Path) -> Iterator[Bridge]:
 
 
 def test_after_three_days_of_sleep_there_is_one_flush(bridge: Bridge) -> None:
-    """It has the buffer's lines with their own day; the next interval is three days later, to the second."""
+    """It has the line that was left, with its own day; the next interval is three days later, to the second."""
     began = bridge.now()
     bridge.visitors.visit(2)
     bridge.sleep(3 * DAY)
@@ -132,10 +132,10 @@ def test_after_three_days_of_sleep_there_is_one_flush(bridge: Bridge) -> None:
         bridge.tick()
         sizes.add(bridge.log.stat().st_size)
     assert wait_until(lambda: countries(bridge.log) == {"de": 3})
-    assert sizes <= {0, 3 * 64}
+    assert sizes <= {2 * 64, 3 * 64}
     assert bridge.count_messages("uptime is 3 day(s)") == 1
-    bridge.visitors.visit(BUFFER + 1, "tr")
-    assert countries(bridge.log) == {"de": 3, "tr": BUFFER}
+    bridge.visitors.visit(VISITS + 1, "tr")
+    assert countries(bridge.log) == {"de": 3, "tr": VISITS}
     first, second = bridge.starts()
     assert abs(first - began) < A_LITTLE
     assert second - first == 3 * DAY
@@ -146,20 +146,20 @@ def test_a_client_right_after_the_sleep_is_in_its_own_interval(bridge: Bridge) -
     """After a month of sleep: the first client is not counted in one of the days between."""
     bridge.visitors.visit(2)
     bridge.sleep(30 * DAY)
-    bridge.visitors.visit(BUFFER + 1, "tr")
-    assert countries(bridge.log) == {"de": 3, "tr": BUFFER}
+    bridge.visitors.visit(VISITS + 1, "tr")
+    assert countries(bridge.log) == {"de": 3, "tr": VISITS}
     first, second = bridge.starts()
     assert second - first == 30 * DAY
 
 
 def test_without_clients_there_is_nothing_to_flush(bridge: Bridge) -> None:
     """Three days with visitors on the first and the last of them: the days between have no line."""
-    bridge.visitors.visit(BUFFER)
+    bridge.visitors.visit(VISITS)
     for _ in range(3):
         bridge.sleep(DAY)
         bridge.tick(CLOSING_TICKS)
-    bridge.visitors.visit(BUFFER + 1, "tr")
-    assert wait_until(lambda: countries(bridge.log) == {"de": BUFFER + 1, "tr": BUFFER})
+    bridge.visitors.visit(VISITS + 1, "tr")
+    assert wait_until(lambda: countries(bridge.log) == {"de": VISITS + 1, "tr": VISITS})
     first, second = bridge.starts()
     assert second - first == 3 * DAY
 
@@ -172,15 +172,15 @@ def test_when_the_clock_is_set_no_line_has_a_wrong_label(bridge: Bridge, by: int
     bridge.tick()
     assert wait_until(lambda: bridge.count_messages(WAS_SET) == 1)
     set_at = bridge.now()
-    bridge.visitors.visit(BUFFER + 1, "tr")
-    assert countries(bridge.log) == {"tr": BUFFER}
-    (start,) = bridge.starts()
+    bridge.visitors.visit(VISITS + 1, "tr")
+    assert countries(bridge.log) == {"de": 2, "tr": VISITS}
+    first, start = bridge.starts()
     # Dated back by a random time: the change may have been noticed when a client connected.
     assert set_at - 10 * MINUTE - A_LITTLE < start <= set_at
     bridge.sleep(DAY)
     bridge.tick(CLOSING_TICKS)
-    assert wait_until(lambda: countries(bridge.log) == {"tr": BUFFER + 1})
-    assert bridge.starts() == [start]
+    assert wait_until(lambda: countries(bridge.log) == {"de": 2, "tr": VISITS + 1})
+    assert bridge.starts() == [first, start]
     assert bridge.warnings() == [WAS_SET]
 
 
@@ -190,10 +190,12 @@ def test_a_clock_that_is_set_back_and_forward_again_is_followed_twice(bridge: Br
     for by in (-DAY, DAY):
         bridge.set_clock(by)
         bridge.tick()
-        bridge.visitors.visit(BUFFER, "tr")
+        bridge.visitors.visit(VISITS, "tr")
     bridge.visitors.visit(1, "tr")
-    assert countries(bridge.log) == {"tr": BUFFER}
-    (start,) = bridge.starts()
+    # The line that each of both intervals had in its buffer was dropped.
+    assert countries(bridge.log) == {"de": 2, "tr": 2 * VISITS - 1}
+    _, before, start = bridge.starts()
+    assert abs(bridge.now() - DAY - before) < 10 * MINUTE + 2 * A_LITTLE
     assert abs(bridge.now() - start) < 10 * MINUTE + 2 * A_LITTLE
     assert bridge.warnings() == [WAS_SET] * 2
 
@@ -205,8 +207,8 @@ def test_a_correction_by_minutes_changes_nothing(bridge: Bridge, by: int) -> Non
     bridge.visitors.visit(2)
     bridge.set_clock(by)
     bridge.tick(3)
-    bridge.visitors.visit(BUFFER - 2)
-    assert countries(bridge.log) == {"de": BUFFER}
+    bridge.visitors.visit(VISITS - 2)
+    assert countries(bridge.log) == {"de": VISITS}
     (start,) = bridge.starts()
     assert abs(start - began) < A_LITTLE
     assert bridge.warnings() == []

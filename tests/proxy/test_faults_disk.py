@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SIZE = 512 << 10
 """Bytes of the disk."""
 
-BUFFER = 7
-"""Lines of a batch: its bytes are no divisor of a page."""
+VISITS = 7
+"""Visitors at a time."""
 
 _REFUSES = re.compile(r"cannot write .* \(No space left on device\): .* lines are kept .*")
 _ACCEPTS_AGAIN = re.compile(r".* is written again; lines lost so far: ([0-9]+)")
@@ -84,7 +84,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @contextlib.contextmanager
 def running(folder: Path, disk: Disk, moved: Time, *options: str, few: bool = False) -> Iterator[Managed]:
     """Run a bridge with its statistics log on the disk, and the GeoIP files elsewhere."""
-    counting = managed.counting(folder / "log", BUFFER)
+    counting = managed.counting(folder / "log")
     argv = managed.ours("--stats-log", str(disk.folder / "log"), *counting[2:], *options)
     if few:
         argv = (sys.executable, "-c", _KEEPS_FEW, *argv[3:])
@@ -103,7 +103,7 @@ def matching_warnings(bridge: Managed, pattern: re.Pattern[str]) -> list[re.Matc
 def by_itself(bridge: Managed, moved: Time, visitors: Visitors, disk: Disk) -> None:  # noqa: ARG001
     """Let a minute pass: the disk is tried again, first after a second, then less and less often."""
     moved.clock.move(60)
-    visitors.visit(BUFFER, "tr")
+    visitors.visit(VISITS, "tr")
     wait_for_message(bridge, moved, visitors)
 
 
@@ -131,42 +131,41 @@ def test_lines_wait_for_a_full_disk(
     moved = Time(tmp_path)
     with running(tmp_path, disk, moved) as bridge:
         visitors = Visitors(bridge.methods["obfs3"])
-        visitors.visit(4 * BUFFER + 1)
-        assert countries(log) == visitors.expected_lines(BUFFER)
+        visitors.visit(4 * VISITS + 1)
+        assert countries(log) == visitors.expected_lines()
         disk.fill()
         with visitors.connect("tr") as staying:
             for _ in range(5):
-                visitors.visit(3 * BUFFER, "tr")
-                assert sum(countries(log).values()) < 14 * BUFFER
+                visitors.visit(3 * VISITS, "tr")
+                assert sum(countries(log).values()) < 14 * VISITS
                 assert is_served(staying)
         disk.clear()
         retry(bridge, moved, visitors, disk)
-        assert countries(log) == visitors.expected_lines(BUFFER)
-        visitors.visit(2 * BUFFER, "ir")
-        assert countries(log) == visitors.expected_lines(BUFFER)
+        assert countries(log) == visitors.expected_lines()
+        visitors.visit(2 * VISITS, "ir")
+        assert countries(log) == visitors.expected_lines()
         bridge.child.stop()
     assert len(matching_warnings(bridge, _REFUSES)) == 1
     assert [match[1] for match in matching_warnings(bridge, _ACCEPTS_AGAIN)] == ["0"]
 
 
 def test_the_number_of_lost_lines_is_logged(tmp_path: Path, disk: Disk) -> None:
-    """Whole batches are lost beyond what is kept in memory; the message that lines are written again counts them."""
+    """Lines are lost beyond what is kept in memory; the message that lines are written again counts them."""
     log = disk.folder / "log"
     moved = Time(tmp_path)
     with running(tmp_path, disk, moved, few=True) as bridge:
         visitors = Visitors(bridge.methods["obfs3"])
-        visitors.visit(BUFFER + 1)
+        visitors.visit(VISITS + 1)
         disk.fill()
-        visitors.visit(16 * BUFFER, "tr")
+        visitors.visit(16 * VISITS, "tr")
         disk.clear()
         by_sighup(bridge, moved, visitors, disk)
-        visitors.visit(2 * BUFFER, "ir")
+        visitors.visit(2 * VISITS, "ir")
         bridge.child.stop()
         written = sum(countries(log).values())
     lost = [int(match[1]) for match in matching_warnings(bridge, _ACCEPTS_AGAIN)]
     assert lost[0] > 0
-    assert lost[0] % BUFFER == 0
-    assert written + lost[0] == sum(visitors.expected_lines(BUFFER).values())
+    assert written + lost[0] == sum(visitors.expected_lines().values())
 
 
 def test_the_programs_own_log_is_on_the_full_disk_as_well(tmp_path: Path, disk: Disk) -> None:
@@ -177,12 +176,12 @@ def test_the_programs_own_log_is_on_the_full_disk_as_well(tmp_path: Path, disk: 
         visitors = Visitors(bridge.methods["obfs3"])
         visitors.visit(10)
         disk.fill()
-        visitors.visit(16 * BUFFER, "tr")
+        visitors.visit(16 * VISITS, "tr")
         lines(log)
         disk.clear()
         by_sighup(bridge, moved, visitors, disk)
-        visitors.visit(2 * BUFFER, "ir")
-        assert countries(log) == visitors.expected_lines(BUFFER)
+        visitors.visit(2 * VISITS, "ir")
+        assert countries(log) == visitors.expected_lines()
         bridge.child.stop()
         words = own.read_text()
     assert words.endswith("[notice] Exiting.\n")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from peers.managed import Managed
 
 KILLS = 3
-BUFFER = 4
+VISITS = 4
 
 
 def kill_under_load(bridge: Managed) -> int:
@@ -24,7 +24,7 @@ def kill_under_load(bridge: Managed) -> int:
     visitors = Visitors(bridge.methods["obfs3"])
     with visitors.connect() as staying:
         with crowd(visitors):
-            assert wait_until(lambda: len(visitors.served) > 5 * BUFFER)
+            assert wait_until(lambda: len(visitors.served) > 5 * VISITS)
             bridge.child.send_signal(signal.SIGKILL)
             assert bridge.child.wait() == -signal.SIGKILL
         assert not is_open(staying.socket)
@@ -34,17 +34,17 @@ def kill_under_load(bridge: Managed) -> int:
 def test_after_a_kill_the_next_program_uses_the_log_and_serves(tmp_path: Path) -> None:
     """Three kills in a row: each loses at most a buffer of lines, and no line before or after it."""
     log = tmp_path / "log"
-    argv = managed.ours(*managed.counting(log, BUFFER))
+    argv = managed.ours(*managed.counting(log))
     served = 0
     with extended.orport(tmp_path) as tor:
         for _ in range(KILLS):
             with managed.server(tmp_path / "state", tor, argv=argv) as bridge:
                 served += kill_under_load(bridge)
         with managed.server(tmp_path / "state", tor, argv=argv) as bridge:
-            Visitors(bridge.methods["obfs3"]).visit(BUFFER + 1)
-            served += BUFFER
+            Visitors(bridge.methods["obfs3"]).visit(VISITS + 1)
+            served += VISITS
     content = log.read_bytes()
     whole = sum(line.endswith(b"\n") and is_line(line) for line in content.splitlines(keepends=True))
     assert len(content.splitlines()) - whole <= KILLS
     assert content.endswith(b"\n")
-    assert served - KILLS * BUFFER <= whole <= served + KILLS * AT_ONCE
+    assert served - KILLS <= whole <= served + KILLS * AT_ONCE

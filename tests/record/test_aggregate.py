@@ -120,7 +120,7 @@ def test_pages_are_overwritten_before_they_are_unmapped() -> None:
 
 def test_an_interval_that_a_set_clock_cut_short_is_wiped() -> None:
     """Its numbers are never asked for; a clock that is set every day must not fill the memory."""
-    recorder, store = in_memory(clock := MovedClock(), buffer=2)
+    recorder, store = in_memory(clock := MovedClock(), buffer=1)
     for day in range(5):
         for number in range(6):
             recorder.record(f"192.0.2.{number}", "obfs3")

@@ -124,21 +124,6 @@ def test_finished_intervals_do_not_accumulate(tmp_path: Path) -> None:
     assert len(bench.recorder.pop_written()) == 10
 
 
-def test_a_closing_batch_that_had_to_go_early_is_not_finished_early(tmp_path: Path) -> None:
-    """Together with the new interval's lines it filled the buffer: a client's call wrote it, and must not be dated."""
-    bench = Bench(tmp_path / "log", delay=300.0, buffer=5)
-    bench.fill(4)
-    bench.clock.pass_time(DAY)
-    bench.recorder.tick()
-    bench.fill(2)
-    assert len(bench.lines()) == 4
-    bench.recorder.tick()
-    assert intervals(bench) == []
-    bench.clock.pass_time(300)
-    bench.recorder.tick()
-    assert intervals(bench) == [START]
-
-
 def test_a_finished_interval_has_its_number_of_lines(tmp_path: Path) -> None:
     """Those that were written during the day and those of the closing batch."""
     bench = Bench(tmp_path / "log", delay=0.0, buffer=5)

@@ -28,7 +28,7 @@ NO_MARK = "no mark, so the bridge was stopped or its clock was set at an unknown
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """A recorder that has begun at the ticket's moment and ticked."""
-    bench = Bench(tmp_path / "clients.log", buffer=3)
+    bench = Bench(tmp_path / "clients.log", buffer=1)
     bench.recorder.tick()
     return bench
 
@@ -53,7 +53,7 @@ def end_day(bench: Bench) -> None:
 def restart(bench: Bench) -> Bench:
     """Start the next program, with the same clock."""
     bench.journal.close()
-    again = Bench(bench.path, buffer=3, clock=bench.clock)
+    again = Bench(bench.path, buffer=1, clock=bench.clock)
     again.recorder.tick()
     return again
 
@@ -153,7 +153,7 @@ def test_a_day_whose_last_lines_were_lost_is_not_whole(bench: Bench) -> None:
     tick(bench, DAY)
     tick(bench, 200)
     restart(bench)
-    assert len(bench.lines()) == 3
+    assert len(bench.lines()) == 4
     assert ends(bench.path) == []
 
 
@@ -245,7 +245,7 @@ def test_marks_that_cannot_be_written_are_tried_again(bench: Bench) -> None:
 
 def test_without_ticks_nothing_is_written(tmp_path: Path) -> None:
     """A client's call never writes a mark, whatever has ended."""
-    bench = Bench(tmp_path / "clients.log", buffer=3)
+    bench = Bench(tmp_path / "clients.log", buffer=1)
     for _ in range(3):
         bench.fill(9)
         bench.clock.pass_time(DAY)

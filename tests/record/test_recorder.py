@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import stat
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,19 +39,9 @@ def test_a_line_holds_the_intervals_start_the_country_and_the_hash(tmp_path: Pat
     assert len(expected) == LINE_LENGTH
 
 
-def test_nothing_is_written_before_the_buffer_is_full(tmp_path: Path) -> None:
-    """Step 4: the connection that finds 100 lines in the buffer causes the write, and is not in it."""
-    bench = Bench(tmp_path / "log")
-    bench.fill(100)
-    assert bench.lines() == []
-    bench.recorder.record("198.51.100.1")
-    assert len(bench.lines()) == 100
-    assert all(" de " in line for line in bench.lines())
-
-
 def test_one_address_has_one_hash_within_an_interval(tmp_path: Path) -> None:
     """Unique addresses can be counted: the same client gives the same line."""
-    bench = Bench(tmp_path / "log", buffer=3)
+    bench = Bench(tmp_path / "log", buffer=1)
     for _ in range(4):
         bench.recorder.record("192.0.2.7")
     assert len(bench.lines()) == 3
@@ -65,6 +54,8 @@ def test_no_client_can_be_followed_into_the_next_interval(tmp_path: Path) -> Non
     bench.recorder.record("192.0.2.7")
     bench.clock.pass_time(DAY)
     bench.recorder.record("192.0.2.7")
+    bench.clock.pass_time(300)
+    bench.recorder.tick()
     bench.recorder.record("192.0.2.7")
     first, second = (parse_line(line.encode()) for line in bench.lines())
     assert (first.start, second.start) == ("2012-02-07 14:01:04", "2012-02-08 14:01:04")
@@ -104,73 +95,6 @@ def test_a_quiet_day_ends_by_the_timer_alone(tmp_path: Path) -> None:
     assert len(bench.lines()) == 3
 
 
-def test_closing_batch_and_buffer_together_hold_no_more_than_the_buffer(tmp_path: Path) -> None:
-    """A crash loses at most B lines, just after an interval's end too; no client is written alone for want of space."""
-    bench = Bench(tmp_path / "log", buffer=10)
-    bench.fill(6)
-    bench.clock.pass_time(DAY)
-    bench.fill(4, "198.51.100")
-    assert bench.lines() == []
-    bench.recorder.record("198.51.100.99")
-    assert [line[:22] for line in bench.lines()] == ["2012-02-07 14:01:04 de"] * 6
-    bench.fill(6, "198.51.100")
-    assert [line[:22] for line in bench.lines()][6:] == ["2012-02-08 14:01:04 tr"] * 10
-
-
-def test_once_the_closing_batch_is_written_the_buffer_has_its_whole_capacity(tmp_path: Path) -> None:
-    """The lines that it held are free again, whether a tick or a client's call wrote it."""
-    bench = Bench(tmp_path / "log", buffer=10, delay=300)
-    bench.fill(6)
-    bench.clock.pass_time(DAY)
-    bench.recorder.tick()
-    bench.clock.pass_time(300)
-    bench.recorder.tick()
-    assert len(bench.lines()) == 6
-    bench.fill(10, "198.51.100")
-    assert len(bench.lines()) == 6
-    bench.fill(1, "198.51.100")
-    assert len(bench.lines()) == 16
-
-
-@given(visits=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 90_000)), max_size=30))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
-def test_every_batch_is_full_or_closes_an_interval(tmp_path: Path, visits: list[tuple[int, int]]) -> None:
-    """In any order of events: what is written at once for one interval is B lines, or the last of it."""
-    path = tmp_path / "log"
-    path.unlink(missing_ok=True)
-    bench = Bench(path, buffer=10)
-    batches: list[tuple[str, int]] = []
-
-    def note_what_is_new() -> None:
-        new = bench.lines()[sum(size for _, size in batches) :]
-        batches.extend(Counter(line[:19] for line in new).items())
-
-    for clients, seconds in visits:
-        for number in range(clients):
-            bench.recorder.record(f"192.0.2.{number}")
-            note_what_is_new()
-        bench.clock.pass_time(seconds)
-        bench.recorder.tick()
-        note_what_is_new()
-    bench.recorder.close()
-    last_of = {start: number for number, (start, _) in enumerate(batches)}
-    assert all(size == 10 or last_of[start] == number for number, (start, size) in enumerate(batches))
-    assert all(1 <= size <= 10 for _, size in batches)
-
-
-def test_a_client_never_writes_the_closing_batch(tmp_path: Path) -> None:
-    """It is due when a client connects: only the tick writes it, so the file's time is no client's."""
-    bench = Bench(tmp_path / "log", delay=300)
-    bench.fill(5)
-    bench.clock.pass_time(DAY)
-    for _ in range(20):
-        bench.recorder.record("198.51.100.1")
-        bench.clock.pass_time(61)
-    assert bench.lines() == []
-    bench.recorder.tick()
-    assert len(bench.lines()) == 5
-
-
 def test_after_the_clock_was_set_no_label_is_a_clients_time(tmp_path: Path) -> None:
     """The new interval begins at a random moment before the client that noticed."""
     bench = Bench(tmp_path / "log", buffer=1, delay=123.0)
@@ -183,7 +107,7 @@ def test_after_the_clock_was_set_no_label_is_a_clients_time(tmp_path: Path) -> N
 
 def test_a_forked_child_neither_writes_nor_counts(tmp_path: Path) -> None:
     """The child's recorder is closed; the parent's lines are written once, by the parent."""
-    bench = Bench(tmp_path / "log", buffer=3)
+    bench = Bench(tmp_path / "log", delay=0)
     bench.fill(3)
     child = os.fork()
     if child == 0:
@@ -195,25 +119,27 @@ def test_a_forked_child_neither_writes_nor_counts(tmp_path: Path) -> None:
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert bench.lines() == []
-    bench.fill(1)
+    bench.clock.pass_time(DAY)
+    bench.recorder.tick()
     assert len(bench.lines()) == 3
 
 
 def test_a_suspend_of_three_days_gives_one_batch_and_no_empty_interval(tmp_path: Path) -> None:
     """Step 3: TS moves on in 24-hour steps until it is less than 24 hours past."""
-    bench = Bench(tmp_path / "log", buffer=2, delay=0)
+    bench = Bench(tmp_path / "log", buffer=1, delay=0)
     bench.fill(1)
     bench.clock.pass_time(3 * DAY + 3600)
     bench.fill(3, "198.51.100")
+    bench.recorder.tick()
     assert sorted({line[:19] for line in bench.lines()}) == ["2012-02-07 14:01:04", "2012-02-10 14:01:04"]
 
 
 @pytest.mark.parametrize("jump", [-400 * DAY, -3600.0, 3600.0, 20_000 * DAY])
 def test_a_clock_that_is_set_begins_a_new_interval_and_drops_the_buffer(tmp_path: Path, jump: float) -> None:
     """A wrong label is worse than a lost buffer: new S, new TS, back or forward."""
-    bench = Bench(tmp_path / "log", buffer=2)
+    bench = Bench(tmp_path / "log", buffer=1)
     key = secret_of(bench.recorder)
-    bench.fill(2)
+    bench.fill(1)
     bench.clock.set_wall(jump)
     bench.clock.pass_time(61)
     bench.fill(3, "198.51.100")
@@ -225,7 +151,7 @@ def test_a_clock_that_is_set_begins_a_new_interval_and_drops_the_buffer(tmp_path
 
 def test_a_clock_that_is_corrected_by_minutes_changes_nothing(tmp_path: Path) -> None:
     """Up to ten minutes are everyday corrections."""
-    bench = Bench(tmp_path / "log", buffer=2)
+    bench = Bench(tmp_path / "log", buffer=1)
     bench.fill(2)
     bench.clock.set_wall(-599)
     bench.clock.pass_time(61)
@@ -236,7 +162,7 @@ def test_a_clock_that_is_corrected_by_minutes_changes_nothing(tmp_path: Path) ->
 @pytest.mark.parametrize("wall", [0.0, -5.0, 1e15])
 def test_a_machine_that_does_not_know_the_date_counts_all_the_same(tmp_path: Path, wall: float) -> None:
     """Without a clock chip, in 1970 or before: an odd label, one interval, and nothing is dropped every minute."""
-    bench = Bench(tmp_path / "log", buffer=5, clock=MovedClock(wall))
+    bench = Bench(tmp_path / "log", buffer=1, clock=MovedClock(wall))
     for number in range(6):
         bench.recorder.record(f"192.0.2.{number}")
         bench.clock.pass_time(61)
@@ -291,11 +217,12 @@ def test_any_order_of_arrival_gives_the_same_bytes(tmp_path: Path, order: list[i
         path = tmp_path / "log"
         path.unlink(missing_ok=True)
         secret = Secret(lambda address, size: None)  # noqa: ARG005
-        journal = Journal(path, warn=print)
-        recorder = Recorder(journal, countries(), secret=secret, clock=MovedClock(), buffer=40, columns=columns)
+        journal, clock = Journal(path, warn=print), MovedClock()
+        recorder = Recorder(journal, countries(), secret=secret, clock=clock, draw_delay=lambda: 0.0, columns=columns)
         for number in arrival:
             recorder.record(clients[number], "obfs3")
-        recorder.record("192.0.2.255", "obfs3")
+        clock.pass_time(DAY)
+        recorder.tick()
         written.add(path.read_bytes())
         recorder.close()
     assert len(written) == 1
@@ -317,7 +244,7 @@ def test_ten_thousand_days_share_no_hash(tmp_path: Path) -> None:
 
 def test_ipv4_mapped_ipv6_is_ipv4(tmp_path: Path) -> None:
     """Decision 3: a client on a dual-stack socket is one client, in the same country."""
-    bench = Bench(tmp_path / "log", buffer=2, columns=("family",))
+    bench = Bench(tmp_path / "log", buffer=1, columns=("family",))
     bench.recorder.record("::ffff:192.0.2.7")
     bench.recorder.record("192.0.2.7")
     bench.recorder.record("192.0.2.7")
@@ -342,7 +269,7 @@ def test_ipv6_networks_may_be_counted_as_clients(tmp_path: Path) -> None:
 
 def test_ipv6_counts_by_the_whole_address(tmp_path: Path) -> None:
     """As Tor counts: two addresses of one network are two; a zone is no part of the address."""
-    bench = Bench(tmp_path / "log", buffer=3)
+    bench = Bench(tmp_path / "log", buffer=1)
     for address in ("2001:db8::1", "2001:db8::2", "2001:db8::2%eth0", "2001:db8::3"):
         bench.recorder.record(address)
     lines = [parse_line(line.encode()) for line in bench.lines()]
@@ -401,7 +328,7 @@ def test_a_full_disk_costs_no_client_anything(tmp_path: Path) -> None:
     """The log's folder is moved while it runs: recording continues, and the lines are written when it is back."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    bench = Bench(folder / "log", buffer=5)
+    bench = Bench(folder / "log", buffer=1)
     hidden = tmp_path / "hidden"
     folder.rename(hidden)
     bench.fill(16)
@@ -432,16 +359,6 @@ def test_a_refused_start_leaves_the_disk_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="too small"):
         Recorder.open(tmp_path / "new" / "log", buffer=0, make_folder=True)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_files_times_are_those_of_ticks_and_never_of_clients(tmp_path: Path) -> None:
-    """A full buffer is written in a client's call; after the next tick the file does not show when that was."""
-    bench = Bench(tmp_path / "log", buffer=2)
-    bench.fill(3)
-    assert len(bench.lines()) == 2
-    os.utime(bench.path, (1_000_000_000, 1_000_000_000))
-    bench.recorder.tick()
-    assert bench.path.stat().st_mtime > 1_000_000_001
 
 
 def test_what_the_disk_refuses_in_a_clients_call_is_logged_by_a_tick(

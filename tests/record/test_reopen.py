@@ -29,7 +29,7 @@ def is_free(path: Path) -> bool:
 
 def test_the_new_file_is_created_at_once_and_the_old_one_is_released(tmp_path: Path) -> None:
     """Empty, 0600 and locked; the old one is not used any more."""
-    bench = Bench(tmp_path / "log", buffer=2)
+    bench = Bench(tmp_path / "log", buffer=1)
     bench.fill(3)
     old = tmp_path / "log.1"
     bench.path.rename(old)
@@ -43,7 +43,7 @@ def test_the_new_file_is_created_at_once_and_the_old_one_is_released(tmp_path: P
 
 def test_buffer_secret_and_interval_are_kept(tmp_path: Path) -> None:
     """Nothing is flushed, and a client keeps its hash."""
-    bench = Bench(tmp_path / "log", buffer=3)
+    bench = Bench(tmp_path / "log", buffer=1)
     key = secret_of(bench.recorder)
     bench.recorder.record("192.0.2.1")
     bench.path.rename(tmp_path / "log.1")
@@ -91,7 +91,7 @@ def test_lines_that_wait_for_the_disk_are_written(tmp_path: Path) -> None:
     """The operator has repaired the disk, and does not wait for the next try."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    bench = Bench(folder / "log", buffer=2)
+    bench = Bench(folder / "log", buffer=1)
     folder.rename(tmp_path / "gone")
     bench.fill(7)
     assert bench.journal.held == 6
@@ -102,7 +102,7 @@ def test_lines_that_wait_for_the_disk_are_written(tmp_path: Path) -> None:
 
 def test_a_file_in_its_place_that_is_open_to_others_is_made_private(tmp_path: Path) -> None:
     """One warning, and no line waits."""
-    bench = Bench(tmp_path / "log", buffer=2)
+    bench = Bench(tmp_path / "log", buffer=1)
     bench.path.rename(tmp_path / "log.1")
     bench.path.touch()
     bench.path.chmod(0o644)

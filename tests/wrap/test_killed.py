@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = wrapped.NAME
 KILLS = 2
-BUFFER = 4
+VISITS = 4
 
 
 def kill_under_load(bridge: Wrapped) -> int:
@@ -28,7 +28,7 @@ def kill_under_load(bridge: Wrapped) -> int:
     visitors = Visitors(bridge.methods[NAME], "dummy")
     with visitors.connect() as staying, Held(family(bridge.child.pid)) as processes:
         with crowd(visitors):
-            assert wait_until(lambda: len(visitors.served) > 5 * BUFFER)
+            assert wait_until(lambda: len(visitors.served) > 5 * VISITS)
             bridge.child.send_signal(signal.SIGKILL)
             assert bridge.child.wait() == -signal.SIGKILL
             assert processes.left(5) == []
@@ -39,7 +39,7 @@ def kill_under_load(bridge: Wrapped) -> int:
 def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) -> None:
     """Each kill loses at most a buffer of lines; the program dies with it, and the next start cleans up."""
     log = tmp_path / "log"
-    options = managed.counting(log, BUFFER)
+    options = managed.counting(log)
     served = 0
     left: list[Path] = []
     with extended.orport(tmp_path) as tor:
@@ -51,13 +51,13 @@ def test_what_starts_after_a_kill_takes_the_log_up_and_serves(tmp_path: Path) ->
                 assert len(left) == 1
         with wrapped.server(tmp_path, tor, *options) as bridge:
             assert bridge.folders() == [bridge.entrance.cookie_file.parent]
-            Visitors(bridge.methods[NAME], "dummy").visit(BUFFER + 1)
-            served += BUFFER
+            Visitors(bridge.methods[NAME], "dummy").visit(VISITS + 1)
+            served += VISITS
     content = log.read_bytes()
     whole = sum(line.endswith(b"\n") and is_line(line) for line in content.splitlines(keepends=True))
     assert len(content.splitlines()) - whole <= KILLS
     assert content.endswith(b"\n")
-    assert served - KILLS * BUFFER <= whole <= served + KILLS * AT_ONCE
+    assert served - KILLS <= whole <= served + KILLS * AT_ONCE
 
 
 def test_when_its_program_is_killed_it_ends_and_clears_up(tmp_path: Path) -> None:

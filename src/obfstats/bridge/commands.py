@@ -103,7 +103,7 @@ class StatisticsOptions:
         enabled: whether a server counts.
         log: the statistics log; None for the default.
         data_dir: the folder of the default log; None for the default folder.
-        buffer: lines held before a batch is written.
+        buffer: of how many networks lines are held before a batch is written.
         columns: further columns of the log.
         geoip: a file in the format of tor's geoip, or None.
         geoip6: the same for IPv6.
@@ -352,7 +352,7 @@ def _add_statistics(parser: argparse.ArgumentParser) -> None:
         type=positive_number,
         default=100,
         metavar="N",
-        help="lines held back, then written sorted; more hides more, a crash loses them (default: %(default)s)",
+        help="networks whose lines are held back; more hide more, a crash loses them (default: %(default)s)",
     )
     group.add_argument(
         "--stats-columns",

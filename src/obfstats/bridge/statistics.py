@@ -132,7 +132,7 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
     if log is None:
         _log.log(NOTICE, "statistics are kept in memory alone")
     else:
-        _log.log(NOTICE, "statistics go to %s, %d connections at a time", log, options.buffer)
+        _log.log(NOTICE, "statistics go to %s, with a buffer for %d networks", log, options.buffer)
     return recorder
 
 

@@ -9,9 +9,10 @@ Rules:
 
 - An address exists from the call of `record` to its return. What stays is a line with the interval's start, a country
   and a hash; never the time of a connection.
+- Lines are written by `tick`, never in a client's call, but where the buffer has one line (batches.py).
 - An interval lasts 24 hours (clock.py). When it ends, S is renewed at once. Its last lines are written at a random
-  moment, or earlier if they and the buffer are full together (batches.py). A new S with every interval leaves every
-  published number as it is, and no hash links one day to the next (decision 2).
+  moment. A new S with every interval leaves every published number as it is, and no hash links one day to the next
+  (decision 2).
 - Where the clock was set, the label is wrong: the buffer is dropped, S renewed and a new interval begun. Its start is
   dated back by a random time, because a client's call may have noticed the change.
 - The counters for the operator (`pop_counters`) begin anew with every S, and the hashes they were counted from are
@@ -54,6 +55,7 @@ from obfstats.record.sketch import Sketch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from random import Random
 
 Column: TypeAlias = Literal["transport", "family"]
 """A further column of the log (formats/logline.py)."""
@@ -118,6 +120,7 @@ class Recorder:
         secret: Secret | None = None,
         clock: Clock | None = None,
         draw_delay: Callable[[], float] | None = None,
+        random: Random | None = None,
         buffer: int = DEFAULT_BUFFER,
         columns: Sequence[Column] = (),
         ipv6_prefix: int = WHOLE_IPV6,
@@ -129,9 +132,10 @@ class Recorder:
             countries: tables of countries.
             secret: S; drawn from the kernel if None.
             clock: the clocks; the machine's own if None.
-            draw_delay: draws seconds below CLOSING_DELAY: how long a closing batch waits, and how far the start of an
-                interval is dated back after the clock was set; the kernel's randomness if None.
-            buffer: capacity in lines, at least 1.
+            draw_delay: draws seconds below CLOSING_DELAY: how long a batch waits, and how far the start of an interval
+                is dated back after the clock was set; the kernel's randomness if None.
+            random: draws what stays in a full buffer; the kernel's randomness if None.
+            buffer: capacity in networks, at least 1.
             columns: the further columns of each line.
             ipv6_prefix: bits of an IPv6 address that tell clients apart, a multiple of 8.
         """
@@ -146,8 +150,9 @@ class Recorder:
         self._columns = frozenset(columns)
         self.ipv6_prefix = ipv6_prefix
         self._prefix_bytes, self._prefix_end = ipv6_prefix // 8, bytes(16 - ipv6_prefix // 8)
-        self._batches = Batches(store.append, buffer, self._draw_delay)
-        self._buffer = self._batches.buffer
+        self._batches = Batches(store.append, buffer, self._draw_delay, random or SystemRandom())
+        self._entries, self._networks = self._batches.entries, self._batches.networks
+        self._max_lines = self._batches.max_lines
         self._sketch = Sketch()
         self._sketch_bound = self._sketch.bound
         self._ended_counters: IntervalCounters | None = None
@@ -162,7 +167,7 @@ class Recorder:
         self._running = RunningInterval(now, self._clock.wall())
         if isinstance(store, Journal):
             store.begin_marks(self._running.interval)
-        self._cache_next_check(now)
+        self._plan_check(now)
 
     @classmethod
     def open(
@@ -184,7 +189,7 @@ class Recorder:
             path: the statistics log, created with mode 0600 if it does not exist; None to count in memory only.
             geoip: a file in the format of tor's geoip; None for tor's own or the embedded data.
             geoip6: the same for IPv6.
-            buffer: lines held before a batch is written, at least 1.
+            buffer: of how many networks lines are held before a batch is written, at least 1.
             columns: further columns of each line; in memory all of them are counted.
             ipv6_prefix: bits of an IPv6 address that tell clients apart: a multiple of 8, from 32 to 128.
             make_folder: create the log's folder, for its owner alone, if it does not exist.
@@ -260,18 +265,19 @@ class Recorder:
             if self._prefix_end:
                 packed = packed[: self._prefix_bytes] + self._prefix_end
             country = self._country_v6(packed)
-        buffer = self._buffer
-        if len(buffer) >= self._capacity:
-            self._batches.write_full(self._running.interval, now)
-            self._cache_next_check(now)
+        entries = self._entries
+        if len(entries) >= self._max_lines:
+            self._batches.make_space(self._running.interval, now)
         hash_hex = self._hash_address(packed).hex()
         if hash_hex < self._sketch_bound:
             self._sketch_bound = self._sketch.add(hash_hex)
         # An entry (formats/logline.py), put together here because this runs for every connection.
         if self._columns:
-            buffer.append(f"{country} {hash_hex}{_suffix(self._columns, transport, 'v4' if is_v4 else 'v6')}")
+            entries.append(f"{country} {hash_hex}{_suffix(self._columns, transport, 'v4' if is_v4 else 'v6')}")
         else:
-            buffer.append(f"{country} {hash_hex}")
+            entries.append(f"{country} {hash_hex}")
+        # Networks are only compared: 16 bits of a keyed hash are enough, and reveal less than the network.
+        self._networks.append(hash(packed[: 3 if is_v4 else 6]) & 0xFFFF)
 
     def record_uncounted(self) -> None:
         """Note a client that was served and whose address is not known: this interval lacks it.
@@ -285,7 +291,7 @@ class Recorder:
         self._uncounted += 1
 
     def tick(self) -> None:
-        """Do what is due: end the interval, write the closing batch, follow a rotated log, try the disk again."""
+        """Do what is due: end the interval, write batches, follow a rotated log, try the disk again."""
         if not self._is_open:
             return
         now = self._boot()
@@ -293,13 +299,12 @@ class Recorder:
         if self._clock_was_set:
             self._clock_was_set = False
             _log.warning("the clock was set: a new interval has begun, and what was in the buffer is dropped")
-        self._batches.tick(now)
+        self._batches.tick(self._running.interval, now)
         if isinstance(self.store, Journal):
             self.store.tick(now)
         self._collect_written(now)
         while self._warnings:
             _log.warning("%s", self._warnings.pop(0))
-        self._cache_next_check(now)
 
     def pop_counters(self) -> IntervalCounters:
         """Give the counters of the interval that ended since the last call, if one has; else of the running one.
@@ -373,7 +378,7 @@ class Recorder:
             self._running = RunningInterval(now, wall, ago=self._draw_delay())
         elif self._running.has_ended(now):
             self._end_interval(now)
-        self._cache_next_check(now)
+        self._plan_check(now)
 
     def _end_interval(self, now: float) -> None:
         """Step 3: the lines that are left are written later; TS steps on."""
@@ -398,10 +403,9 @@ class Recorder:
         connections = self._batches.connections
         return IntervalCounters(seconds, connections, min(self._sketch.estimate(), connections), self._uncounted)
 
-    def _cache_next_check(self, now: float) -> None:
-        """Work out when the clocks are checked next, and keep the buffer's capacity where `record` needs it."""
+    def _plan_check(self, now: float) -> None:
+        """Work out when the clocks are checked next."""
         self._due = min(self._running.end, now + CLOCK_CHECK_SECONDS)
-        self._capacity = self._batches.capacity
 
 
 @lru_cache(maxsize=1000)
