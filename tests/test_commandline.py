@@ -83,7 +83,7 @@ def test_help_loads_no_station() -> None:
     assert {f"obfstats.{name}.commands" for name in ("analyse", "bridge", "publish")} <= names
     cheap = re.compile(
         r"obfstats\.((analyse|bridge|publish|proxy|wire|formats)(\.commands)?|cli|commandline"
-        r"|wire\.endpoint|formats\.interval|proxy\.limits)"
+        r"|bridge\.options|wire\.endpoint|formats\.interval|proxy\.limits)"
     )
     assert [name for name in names if not cheap.fullmatch(name)] == []
     heavy = {"asyncio", "cryptography", "fractions", "gmpy2", "iptocc", "logging", "numpy", "socket", "uvloop"}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.interval_sources import LogSource, MemorySource
+from obfstats.bridge.options import PublishOptions
 from obfstats.bridge.publishing import Publisher
 from obfstats.formats.document import read_documents
 from obfstats.record.aggregate import Aggregate

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.interval_sources import MemorySource
+from obfstats.bridge.options import PublishOptions
 from obfstats.bridge.publishing import Publisher
 from obfstats.publish.intervals import Selection
 from obfstats.publish.making_documents import DocumentOptions

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.bridge import threads
-from obfstats.bridge.commands import PublishOptions
 from obfstats.bridge.interval_sources import MemorySource
+from obfstats.bridge.options import PublishOptions
 from obfstats.bridge.publishing import Publisher
 from obfstats.formats.interval import Interval
 from obfstats.publish.ledger import Ledger

@@ -13,12 +13,21 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from obfstats import __version__
+from obfstats.bridge.options import (
+    FORGET_AFTER,
+    DaemonOptions,
+    ExternalOptions,
+    LimitOptions,
+    LogOptions,
+    ObfsproxyOptions,
+    PublishOptions,
+    StatisticsOptions,
+)
 from obfstats.commandline import Command, Parser, argument_type, positive_number
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
 from obfstats.publish.commands import add_document, add_epsilon, add_geoip, add_ipv6_prefix
@@ -26,18 +35,11 @@ from obfstats.wire.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from fractions import Fraction
 
-    from obfstats.publish.budget import EpsilonBudget
+    from obfstats.bridge.options import Role
     from obfstats.record.recorder import Column
-    from obfstats.wire.upstream import Upstream
 
     Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
-
-Role: TypeAlias = Literal["server", "ext_server", "client", "socks"]
-
-FORGET_AFTER = 48
-"""Hours that lines are kept after the end of their interval."""
 
 _EXAMPLES = """\
 examples:
@@ -53,142 +55,6 @@ examples:
 The statistics log holds no address and no time of a connection. `obfstats convert LOG` makes the tables that may be
 published from it.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class LogOptions:
-    """The program's own log.
-
-    Attributes:
-        enabled: whether anything is logged.
-        file: the file; None for the default.
-        severity: the lowest that is logged, as `logging` has it.
-        safe: whether addresses are scrubbed.
-    """
-
-    enabled: bool
-    file: Path | None
-    severity: int
-    safe: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PublishOptions:
-    """What a bridge publishes by itself.
-
-    Attributes:
-        folder: where documents are written.
-        fingerprint: the hashed fingerprint in documents, or None.
-        extended: whether documents have all lines.
-        epsilon: of the noise; None to round.
-        budget: what the noise of several intervals may spend; None for any sum.
-        forget_after: how long lines are kept after the end of their interval.
-        aggregate: whether numbers are kept in memory and no log is written.
-    """
-
-    folder: Path
-    fingerprint: str | None = None
-    extended: bool = False
-    epsilon: Fraction | None = None
-    budget: EpsilonBudget | None = None
-    forget_after: timedelta = timedelta(hours=FORGET_AFTER)
-    aggregate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StatisticsOptions:
-    """What is counted, and where it goes.
-
-    Attributes:
-        enabled: whether a server counts.
-        log: the statistics log; None for the default.
-        data_dir: the folder of the default log; None for the default folder.
-        buffer: of how many networks lines are held before a batch is written.
-        columns: further columns of the log.
-        geoip: a file in the format of tor's geoip, or None.
-        geoip6: the same for IPv6.
-        ipv6_prefix: bits of an IPv6 address that tell clients apart; None for all.
-        publish: what is published while the program runs; None for nothing.
-    """
-
-    enabled: bool
-    log: Path | None
-    data_dir: Path | None
-    buffer: int
-    columns: tuple[Column, ...]
-    geoip: Path | None
-    geoip6: Path | None
-    ipv6_prefix: int | None = None
-    publish: PublishOptions | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LimitOptions:
-    """Limits on connections; None for the default of each.
-
-    Attributes:
-        connections: at once.
-        handshakes: unfinished, at once.
-        per_network: connections at once from one network.
-    """
-
-    connections: int | None = None
-    handshakes: int | None = None
-    per_network: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalOptions:
-    """What obfsproxy does when the operator starts it, not tor (external mode).
-
-    Attributes:
-        transport: the transport's name.
-        shared_secret: the transport's option, or None.
-        role: undo the obfuscation (`server`, `ext_server`), or do it (`client`, `socks`).
-        listen: where clients connect.
-        destination: where connections are passed on to; None for `socks`.
-        cookie_file: the extended ORPort's cookie, for `ext_server`.
-    """
-
-    transport: str
-    shared_secret: str | None = field(repr=False)
-    role: Role
-    listen: Endpoint
-    destination: Endpoint | None
-    cookie_file: Path | None
-
-    @property
-    def is_server(self) -> bool:
-        """Whether clients are counted."""
-        return self.role in {"server", "ext_server"}
-
-
-@dataclass(frozen=True, slots=True)
-class DaemonOptions:
-    """What both command lines have in common.
-
-    Attributes:
-        log: the program's own log.
-        statistics: what is counted.
-        limits: limits on connections.
-    """
-
-    log: LogOptions
-    statistics: StatisticsOptions
-    limits: LimitOptions
-
-
-@dataclass(frozen=True, slots=True)
-class ObfsproxyOptions(DaemonOptions):
-    """The command line of obfsproxy.
-
-    Attributes:
-        external: what to do; None if tor says it (managed mode).
-        proxy: a proxy for outgoing connections, or None.
-    """
-
-    external: ExternalOptions | None
-    proxy: Upstream | None
 
 
 def parse_obfsproxy(
@@ -243,15 +109,12 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
     )
     _add_log(parser)
     _add_statistics(parser)
-    limits = parser.add_argument_group("limits")
-    _add_max_connections(limits)
-    limits.add_argument(
+    _add_limits(parser).add_argument(
         "--max-handshakes",
         type=positive_number,
         metavar="N",
         help=f"unfinished handshakes at once; beyond that one is closed for each new one (default: {MAX_HANDSHAKES})",
     )
-    _add_max_per_network(limits)
     modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(transports))
     modes.add_parser("managed", help="started by tor, which gives all other settings")
     for name in transports:
@@ -303,9 +166,7 @@ def _add_wrap(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [options] -- PROGRAM [ARGUMENT ...]"
     _add_log(parser)
     _add_statistics(parser)
-    limits = parser.add_argument_group("limits")
-    _add_max_connections(limits)
-    _add_max_per_network(limits)
+    _add_limits(parser)
 
 
 def read_wrap(given: argparse.Namespace) -> DaemonOptions:
@@ -397,16 +258,14 @@ def _add_publish(group: Group) -> None:
     add_epsilon(group)
 
 
-def _add_max_connections(group: Group) -> None:
+def _add_limits(parser: argparse.ArgumentParser) -> Group:
+    group = parser.add_argument_group("limits")
     group.add_argument(
         "--max-connections",
         type=positive_number,
         metavar="N",
         help=f"connections at once; further ones wait (default: {MAX_CONNECTIONS}, or what ulimit -n allows)",
     )
-
-
-def _add_max_per_network(group: Group) -> None:
     group.add_argument(
         "--max-per-network",
         type=positive_number,
@@ -414,6 +273,7 @@ def _add_max_per_network(group: Group) -> None:
         help="connections at once from one network, an IPv4 /24 or an IPv6 /48; further ones are refused, from a "
         f"random number between N/2 and N on (default: one in {NETWORK_DIVISOR} of --max-connections)",
     )
+    return group
 
 
 def _read_log(given: argparse.Namespace) -> LogOptions:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from obfstats.bridge.child import TransportProcess
-    from obfstats.bridge.commands import LimitOptions
+    from obfstats.bridge.options import LimitOptions
     from obfstats.bridge.statistics import Statistics
     from obfstats.proxy.service import Service
     from obfstats.proxy.wrap.service import WrapService

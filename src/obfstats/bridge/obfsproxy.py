@@ -46,7 +46,7 @@ from obfstats.wire.upstream import UpstreamError, parse_upstream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from obfstats.bridge.commands import ExternalOptions, ObfsproxyOptions
+    from obfstats.bridge.options import ExternalOptions, ObfsproxyOptions
     from obfstats.bridge.statistics import Statistics
     from obfstats.proxy.outbound import Connector
     from obfstats.proxy.service import Context, Service

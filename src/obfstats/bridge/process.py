@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from obfstats.bridge.commands import LogOptions
+    from obfstats.bridge.options import LogOptions
 
 SWITCH_INTERVAL = 0.0005
 """Seconds a thread may keep the interpreter: obfs2's 100,000 hashes must not delay the relay."""

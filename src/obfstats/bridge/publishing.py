@@ -42,8 +42,8 @@ from obfstats.record.backoff import Backoff
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from obfstats.bridge.commands import PublishOptions
     from obfstats.bridge.interval_sources import IntervalSource
+    from obfstats.bridge.options import PublishOptions
     from obfstats.formats.counts import Counts
     from obfstats.formats.document import Document
     from obfstats.formats.interval import Interval

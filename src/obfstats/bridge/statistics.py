@@ -17,8 +17,8 @@ from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
-    from obfstats.bridge.commands import PublishOptions, StatisticsOptions
     from obfstats.bridge.interval_sources import IntervalSource
+    from obfstats.bridge.options import PublishOptions, StatisticsOptions
     from obfstats.record.clock import Clock
 
 LOG_NAME = "clients"
