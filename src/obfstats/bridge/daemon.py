@@ -228,21 +228,21 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
     process.scrub_error_reports(loop)
     stopped: asyncio.Future[str] = loop.create_future()
     statistics, child = daemon.statistics, daemon.child
-    jobs: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[None]] = set()
 
     def stop(reason: str) -> None:
         if not stopped.done():
             stopped.set_result(reason)
 
-    def start_job(job: Coroutine[None, None, None]) -> None:
-        task = loop.create_task(job)
-        jobs.add(task)
-        task.add_done_callback(jobs.discard)
+    def start_task(work: Coroutine[None, None, None]) -> None:
+        task = loop.create_task(_report_errors_of(work))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def reload() -> None:
         logs.check_files()
         if statistics is not None:
-            start_job(statistics.reload())
+            start_task(statistics.reload())
         if child is not None:
             child.send_signal(signal.SIGHUP)
 
@@ -254,8 +254,8 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
     if child is not None:
         child.watch(stop)
     if statistics is not None:
-        start_job(_run_job(statistics.read_countries()))
-    start_job(Ticker(daemon, [*listeners, *services]).run(start_job))
+        start_task(statistics.read_countries())
+    start_task(Ticker(daemon, [*listeners, *services]).run(start_task))
     reason = ""
     try:
         reason = await stopped
@@ -264,8 +264,8 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
             statistics.recorder.close()
         for listener in listeners:
             listener.close()
-        for job in jobs:
-            job.cancel()
+        for task in tasks:
+            task.cancel()
         for service in services:
             service.close_all()
         await asyncio.sleep(0)
@@ -337,11 +337,11 @@ class Ticker:
             self._heartbeat = Heartbeat(daemon.name, daemon.clock.boot(), recorder, daemon.context.formatter)
         self._report_due = self._clock.boot() + self.draw_report_seconds()
 
-    async def run(self, start_job: Callable[[Coroutine[None, None, None]], None]) -> None:
+    async def run(self, start_task: Callable[[Coroutine[None, None, None]], None]) -> None:
         """Tick until this is cancelled.
 
         Args:
-            start_job: runs a coroutine beside this one.
+            start_task: runs a coroutine beside this one.
         """
         while True:
             await asyncio.sleep(TICK_SECONDS)
@@ -351,7 +351,7 @@ class Ticker:
                 privacy.report_error(error)
             if self._statistics is not None:
                 # It may wait for a hanging disk; intervals go on ending.
-                start_job(_run_job(self._statistics.update()))
+                start_task(self._statistics.update())
 
     def draw_report_seconds(self) -> float:
         """Draw the seconds until the next report."""
@@ -375,8 +375,8 @@ class Ticker:
             privacy.log_errors()
 
 
-async def _run_job(job: Coroutine[None, None, None]) -> None:
+async def _report_errors_of(work: Coroutine[None, None, None]) -> None:
     try:
-        await job
-    except Exception as error:  # noqa: BLE001 - the next tick tries again
+        await work
+    except Exception as error:  # noqa: BLE001 - the bridge serves on, and the next tick tries again
         privacy.report_error(error)
