@@ -172,7 +172,7 @@ def overwrite_freed_memory() -> None:
     Only glibc can do that. Python's small objects have another allocator, which does not overwrite their memory.
     """
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_PERTURB, 0xFF)
+        _libc.mallopt(_M_PERTURB, 0xFF)
 
 
 def warn_of_tcp_metrics() -> None:

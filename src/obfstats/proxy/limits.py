@@ -1,6 +1,7 @@
-"""Limits that a flood runs into: connections in all. shares.py has those of one network, handshakes.py unfinished ones.
+"""How many connections and unfinished handshakes there may be at once, and the cap on connections in all.
 
-At the cap on connections no one is refused: clients wait in the kernel's queue until a connection closes.
+At that cap no one is refused: clients wait in the kernel's queue until a connection closes. shares.py keeps the cap on
+the connections of one network, handshakes.py that on unfinished handshakes.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ class Recorder:
             RecordError: if the log or a named GeoIP file cannot be used; nothing on disk has changed then.
         """
         if buffer < 1:
-            raise RecordError(f"a buffer of {buffer} lines is too small; give at least 1, better 100 or more")
+            raise RecordError(f"a buffer for {buffer} networks is too small; give at least 1, better 100 or more")
         open_countries = Countries.open if make_tables else Countries.search
         countries = open_countries(Path(geoip) if geoip else None, Path(geoip6) if geoip6 else None)
         if path is not None and make_folder:
