@@ -175,7 +175,7 @@ def test_standard_input_is_a_log(compress: Callable[[bytes], bytes], tables: str
     )
     assert (result.returncode, result.stdout.decode()) == (0, tables)
     assert result.stderr.decode() == (
-        "obfstats convert: standard input has no folder, so it is not recorded what is printed: publish it once and in"
+        "obfstats convert: standard input has no folder, so what is printed is not recorded: publish it once and in"
         " one form, or give --ledger FILE\n"
     )
 

@@ -152,7 +152,7 @@ def test_a_read_only_folder_is_reported_and_rounded_numbers_are_printed(
     folder.chmod(0o555)
     result = convert(folder / "clients.log")
     assert (result.returncode, result.stdout.count(b"24")) == (0, 2)
-    assert f"{folder} cannot be written, so it is not recorded what is printed" in result.stderr.decode()
+    assert f"{folder} cannot be written, so what is printed is not recorded" in result.stderr.decode()
     noisy = release(countries, folder / "clients.log")
     assert (noisy.returncode, noisy.stdout) == (2, b"")
     assert b"give --ledger FILE" in noisy.stderr

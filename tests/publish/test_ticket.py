@@ -270,7 +270,7 @@ def test_the_program_writes_documents(tmp_path: Path) -> None:
     assert result.returncode == 0
     assert result.stderr == (
         b"obfstats convert: 4 intervals, from 2012-02-09 09:22:04 to 2012-02-12 11:22:04, are taken to be whole:"
-        b" no mark beside the log tells (docs/statistics-log.md)\n"
+        b" no mark beside the log says so (docs/statistics-log.md)\n"
     )
     assert result.stdout.count(b"\n") == 16
     assert result.stdout == run([OBFSTATS, "convert", "--format=ticket", f"--fingerprint={'AB' * 20}", str(log)]).stdout

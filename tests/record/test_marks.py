@@ -165,7 +165,7 @@ def test_a_log_without_marks_is_read_and_its_lengths_are_guessed(bench: Bench) -
     result = made(bench.path, output=Output())
     assert result.text.count("stats-end") == 1
     assert result.guessed == (
-        f"the interval from {START} is taken to be whole: no mark beside the log tells (docs/statistics-log.md)"
+        f"the interval from {START} is taken to be whole: no mark beside the log says so (docs/statistics-log.md)"
     )
     assert made(bench.path).guessed == ""
     again = restart(bench)

@@ -124,7 +124,7 @@ def warn_of_guesses(intervals: Sequence[Counts], known: Mapping[datetime, Extent
     ]
     if guessed:
         name, are, _, _ = name_intervals(guessed)
-        warn(f"{name} {are} taken to be whole: no mark beside the log tells (docs/statistics-log.md)")
+        warn(f"{name} {are} taken to be whole: no mark beside the log says so (docs/statistics-log.md)")
 
 
 class Extent(NamedTuple):

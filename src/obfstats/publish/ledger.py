@@ -24,7 +24,7 @@ Rules:
 - What was released with noise is never released again. What was released rounded may be released again in the same
   form only, because that reveals nothing new.
 - The file is its owner's alone and only appended to (lockedfile.py). Access that others have is taken from them,
-  without a word: no client is in it.
+  without a warning: it contains nothing about clients.
 - `obfstats convert` keeps it locked until that has written down what it prints, a bridge locks it for each write. A
   bridge first reads what others have written since.
 - After a failed write the file is read again before the next, so a line that is in it all the same is not written

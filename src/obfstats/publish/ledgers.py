@@ -158,7 +158,7 @@ def _do_without(path: Path | None, printing: Printing, warn: Callable[[str], Non
     if printing.is_noisy:
         raise LedgerError(f"{reason}, to keep a ledger in: give --ledger FILE")
     if not printing.is_look:
-        warn(f"{reason}, so it is not recorded what is printed: publish it once and in one form, or give --ledger FILE")
+        warn(f"{reason}, so what is printed is not recorded: publish it once and in one form, or give --ledger FILE")
 
 
 @contextmanager

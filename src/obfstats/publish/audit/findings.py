@@ -151,7 +151,9 @@ class Code(Enum):
         "{numbers:number of a country is|numbers of countries are} 0: rounded numbers do not name countries without a "
         "client, so why these are named is not known."
     )
-    TOO_LARGE = _alarm("{numbers:number is|numbers are} too large for a bridge: an address is such a number as well.")
+    TOO_LARGE = _alarm(
+        "{numbers:number is|numbers are} too large for a bridge: an IPv4 address, as an integer, is such a number."
+    )
     UNORDERED = _alarm(
         "The order of numbers is neither by size nor by name, in {intervals:interval|intervals}: it may reveal what "
         "was rounded away. Sort them after rounding."
