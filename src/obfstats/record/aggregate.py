@@ -1,8 +1,8 @@
 """Counting lines in memory: an interval's numbers, and of its clients only what is needed to tell them apart.
 
-An Aggregate replaces the journal where nothing about a client is to be written. It counts the batches that the journal
-would write, in the same order and at the same moments. What the journal has written is counted by an Aggregate too
-(bridge/interval_sources.py), so the numbers are the same.
+An Aggregate replaces the journal where nothing about a client is to be written. It counts each line when the next one
+arrives, and an interval's last line at a random moment (batches.py, with a capacity of 1). What the journal has written
+is counted by an Aggregate too (bridge/interval_sources.py), so the numbers are the same.
 
 - Of a client it keeps what the log would contain: the hash, and how the client connected, as the id of its class
   (formats/counts.py). They are in pages of their own (pages.py), which are overwritten with zeros when the interval is

@@ -2,7 +2,7 @@
 
     recorder = Recorder.open(path)
     recorder.record("192.0.2.7", "obfs3")      once for each client whose handshake is done
-    recorder.tick()                            about once a minute, so that a quiet day ends too
+    recorder.tick()                            about once a minute: writes lines, and ends the interval
     recorder.close()
 
 Rules:
