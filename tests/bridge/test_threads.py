@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from obfstats.bridge.daemon import _start_workers
-from obfstats.bridge.threads import JobThread
+from obfstats.bridge.threads import JobThread, start_workers
 from peers import managed
 from tests.proxy.visiting import wait_until
 
@@ -67,7 +66,7 @@ def test_every_thread_runs_before_the_first_client_comes(tmp_path: Path) -> None
 def test_an_executor_whose_threads_are_started_needs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit on processes is reached later: its jobs run all the same."""
     with ThreadPoolExecutor(4) as executor:
-        _start_workers(executor, 4)
+        start_workers(executor, 4)
         monkeypatch.setattr(threading.Thread, "start", refuse)
         assert [executor.submit(pow, 2, number).result(10) for number in range(10)] == [
             1, 2, 4, 8, 16, 32, 64, 128, 256, 512,
@@ -78,4 +77,4 @@ def test_an_executor_whose_threads_cannot_be_started_is_an_error(monkeypatch: py
     """And nothing waits for those that could be."""
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with ThreadPoolExecutor(4) as executor, pytest.raises(OSError, match="not all threads can be started"):
-        _start_workers(executor, 4)
+        start_workers(executor, 4)

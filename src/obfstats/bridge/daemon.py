@@ -12,38 +12,33 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
-import resource
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from obfstats import __version__
 from obfstats.bridge import logs, process
 from obfstats.bridge.heartbeat import Heartbeat
+from obfstats.bridge.resources import count_processors
+from obfstats.bridge.threads import start_workers
 from obfstats.proxy import privacy
 from obfstats.proxy.driver import run_on
 from obfstats.proxy.handshakes import Handshakes
-from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR, Gate, Limits
+from obfstats.proxy.limits import Gate, Limits
 from obfstats.proxy.listener import Listener
-from obfstats.proxy.outbound import Direct, sources_for
 from obfstats.proxy.service import Context
 from obfstats.proxy.shares import KEY_LENGTH, NetworkShares
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine, Sequence
-    from concurrent.futures import Executor
 
     from obfstats.bridge.child import TransportProcess
-    from obfstats.bridge.options import LimitOptions
     from obfstats.bridge.statistics import Statistics
     from obfstats.proxy.service import Service
     from obfstats.proxy.wrap.service import WrapService
@@ -62,10 +57,6 @@ which a client connected. With safe logging off it is always the first."""
 DISK_SECONDS = 0.3
 """How long the end of the program waits for a disk that is busy with lines of the log."""
 
-_EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_SPARE_DESCRIPTORS = 64
-_FEW_DESCRIPTORS = 1024
-_MANY_DESCRIPTORS = 1 << 20
 _STDIN = 0
 _CHUNK = 1 << 12
 
@@ -121,14 +112,14 @@ class Daemon:
             if self.statistics is not None:
                 self.statistics.start_thread()
             if self.child is None:
-                _start_workers(self.context.executor, _count_processors())
+                start_workers(self.context.executor, count_processors())
         except OSError as error:
             _log.warning("%s: raise the limit on them (ulimit -u, TasksMax=)", error.strerror)
 
 
 def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
     """Make what every service shares: randomness from the kernel, and a thread for each core."""
-    threads = _count_processors()
+    threads = count_processors()
     executor = ThreadPoolExecutor(threads, thread_name_prefix="handshake")
     return Context(
         gate=Gate(limits),
@@ -139,79 +130,6 @@ def make_context(limits: Limits, formatter: privacy.LogFormatter) -> Context:
         draw=SystemRandom().uniform,
         formatter=formatter,
     )
-
-
-def _start_workers(executor: Executor, number: int) -> None:
-    """Start so many threads of an executor.
-
-    Raises:
-        OSError: if one cannot be started.
-    """
-    # Each waits until there are so many.
-    together = threading.Barrier(number)
-    try:
-        for _ in range(number):
-            executor.submit(together.wait)
-    except RuntimeError:
-        together.abort()
-        raise OSError(errno.EAGAIN, "not all threads can be started") from None
-
-
-def find_limits(options: LimitOptions, *, descriptors: int = 2) -> Limits:
-    """Work out the limits on connections, after raising the limit on file descriptors as far as possible.
-
-    Args:
-        options: what the operator wants.
-        descriptors: how many a connection takes.
-    """
-    connections = options.connections or MAX_CONNECTIONS
-    possible = max(1, (_raise_descriptor_limit() - _SPARE_DESCRIPTORS) // descriptors)
-    if options.connections is not None and possible < options.connections:
-        _log.warning("ulimit -n allows %d connections at once, not %d", possible, options.connections)
-    connections = min(connections, possible)
-    return Limits(
-        connections=connections,
-        # At most half, or unfinished handshakes could take all connections.
-        handshakes=min(options.handshakes or MAX_HANDSHAKES, max(1, connections // 2)),
-        network=options.per_network or max(1, connections // NETWORK_DIVISOR),
-    )
-
-
-def connector_to_tor(limits: Limits) -> Direct:
-    """Make what opens connections to tor: from several source addresses if one has too few ephemeral ports."""
-    try:
-        low, high = _EPHEMERAL_PORTS.read_text(encoding="ascii").split()
-    except OSError:
-        return Direct()
-    return Direct(sources=sources_for(limits.connections, int(high) - int(low) + 1))
-
-
-def descriptors_left(limits: Limits) -> int:
-    """Tell how many descriptors there are besides two for each connection."""
-    return max(0, _raise_descriptor_limit() - _SPARE_DESCRIPTORS - 2 * limits.connections)
-
-
-def _raise_descriptor_limit() -> int:
-    """Raise the limit on file descriptors as far as possible, and return it."""
-    kind = resource.RLIMIT_NOFILE
-    few = _FEW_DESCRIPTORS, _FEW_DESCRIPTORS
-    soft, hard = process.attempt(partial(resource.getrlimit, kind), few, "the limit on descriptors is unknown")
-    consequence = f"the limit on descriptors stays at {soft}"
-    if soft != hard and process.attempt(partial(_set_limit, kind, hard), False, consequence):
-        soft = hard
-    return _MANY_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-
-
-def _set_limit(kind: int, limit: int) -> bool:
-    resource.setrlimit(kind, (limit, limit))
-    return True
-
-
-def _count_processors() -> int:
-    """Tell how many processors this program may use."""
-    unknown: set[int] = set()
-    found = process.attempt(partial(os.sched_getaffinity, 0), unknown, "it is unknown which processors may be used")
-    return len(found) or os.cpu_count() or 1
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from obfstats import __version__
 from obfstats.bridge import logs, process
 from obfstats.bridge.commands import parse_obfsproxy
-from obfstats.bridge.daemon import Daemon, ListeningService, connector_to_tor, find_limits, make_context
+from obfstats.bridge.daemon import Daemon, ListeningService, make_context
+from obfstats.bridge.resources import connector_to_tor, find_limits
 from obfstats.bridge.statistics import open_statistics
 from obfstats.commandline import fail
 from obfstats.lockedfile import LockedFileError

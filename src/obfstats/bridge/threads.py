@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
 _Result = TypeVar("_Result")
 
@@ -91,6 +92,22 @@ async def run_in_thread(name: str, work: Callable[[], _Result]) -> _Result:
 
     _start_thread(name, run)
     return await asyncio.wrap_future(future)
+
+
+def start_workers(executor: Executor, number: int) -> None:
+    """Start so many threads of an executor.
+
+    Raises:
+        OSError: if one cannot be started.
+    """
+    # Each waits until there are so many.
+    together = threading.Barrier(number)
+    try:
+        for _ in range(number):
+            executor.submit(together.wait)
+    except RuntimeError:
+        together.abort()
+        raise OSError(errno.EAGAIN, "not all threads can be started") from None
 
 
 def _start_thread(name: str, work: Callable[[], None]) -> None:

@@ -35,8 +35,9 @@ from typing import TYPE_CHECKING
 from obfstats.bridge import logs, process
 from obfstats.bridge.child import StdoutMux, TransportProcess
 from obfstats.bridge.commands import read_wrap
-from obfstats.bridge.daemon import SIGNALS, Daemon, ListeningService, descriptors_left, find_limits, make_context
+from obfstats.bridge.daemon import SIGNALS, Daemon, ListeningService, make_context
 from obfstats.bridge.options import DaemonOptions
+from obfstats.bridge.resources import descriptors_left, find_limits
 from obfstats.bridge.statistics import open_statistics
 from obfstats.bridge.threads import JobThread
 from obfstats.commandline import UsageError, fail
