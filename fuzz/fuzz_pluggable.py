@@ -97,7 +97,7 @@ def _read(environment: dict[str, str]) -> str:
     except PluggableError as error:
         line = error.line
     else:
-        assert read.state.startswith("/"), "no absolute path"
+        assert read.state, "no state folder"
         assert read.transports, "nothing to do"
         return repr(read)
     assert _LINE.fullmatch(line), "no line for tor"
