@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 START = "2012-02-07 14:01:04"
-NO_MARK = "no mark, so the bridge was stopped or its clock was set at an unknown time"
+NO_MARK = "no mark, so the bridge was stopped, its clock was set, or it did not count all clients"
 
 
 @pytest.fixture
@@ -145,6 +145,18 @@ def test_a_killed_programs_interval_is_no_day(away: float, sentence: str, bench:
     assert [line for line in result.lines if START in line] == []
     assert result.text.count("stats-end") == 1
     assert [sentence in warning for warning in result.warnings] == [True]
+
+
+def test_a_day_that_lacks_clients_without_an_address_is_not_whole(bench: Bench) -> None:
+    """The next day, when all are counted again, is."""
+    bench.fill(6)
+    bench.recorder.record_uncounted()
+    end_day(bench)
+    bench.fill(6)
+    end_day(bench)
+    result = made(bench.path, output=Output())
+    assert result.warnings == [f"the interval from {START} is left out: {NO_MARK}"]
+    assert [line.rpartition(") ")[2] for line in result.lines if "stats-end" in line] == ["2012-02-09 14:01:04"]
 
 
 def test_a_day_whose_last_lines_were_lost_is_not_whole(bench: Bench) -> None:

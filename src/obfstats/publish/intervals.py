@@ -189,8 +189,9 @@ def _find_fault(counts: Counts, extent: Extent, damaged: int) -> str:
     """Find why an interval that is over cannot be a document, whatever is asked for; empty if nothing is wrong."""
     lines = sum(counts.requests.values())
     if not extent.is_whole:
-        is_unknown = extent.seconds == INTERVAL_SECONDS and not extent.is_guessed
-        return "no mark, so the bridge was stopped or its clock was set at an unknown time" if is_unknown else ""
+        if extent.seconds < INTERVAL_SECONDS or extent.is_guessed:
+            return ""
+        return "no mark, so the bridge was stopped, its clock was set, or it did not count all clients"
     if lines + damaged < extent.least_lines:
         return "lines are missing; name every file that the log was rotated into"
     if lines > extent.most_lines:
