@@ -109,7 +109,7 @@ def test_convert_leaves_out_what_the_budget_refuses(folder: Path) -> None:
     refusal = (
         f"the interval from {DAYS[2]} is left out: with it more than --epsilon-total 1 would be spent in --days 3\n"
     )
-    assert bounded.stderr.decode() == f"obfstats convert: {refusal}"
+    assert bounded.stderr.decode().startswith(f"obfstats convert: {refusal}")
     assert starts(again) == []
     assert refusal in again.stderr.decode()
     # Without the budget the day is released.
