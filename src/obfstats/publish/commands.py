@@ -26,8 +26,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         "logs",
         metavar="LOG",
         nargs="+",
-        help="a statistics log, compressed (gzip, xz, Zstandard) or not, or - for standard input; several are read as "
-        "one",
+        help="files of statistics logs, compressed (gzip, xz, Zstandard) or not; - is standard input",
     )
     parser.add_argument(
         "--format",
@@ -38,10 +37,15 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     add_document(parser)
     add_ipv6_prefix(parser, "the bridge's --ipv6-prefix, if it has one: documents say so")
     parser.add_argument(
-        "--all", action="store_true", help="include intervals that are not over yet: to look at, not to publish"
+        "--all",
+        action="store_true",
+        help="to look at, not to publish: include intervals that are not over yet, print any rounded form, and record "
+        "nothing",
     )
     parser.add_argument(
-        "--keep-partial", action="store_true", help="include intervals that a restart cut short, with their true length"
+        "--keep-partial",
+        action="store_true",
+        help="include intervals that a restart cut short; they end with the next interval's start",
     )
     parser.add_argument(
         "--as-of",

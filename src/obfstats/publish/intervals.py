@@ -79,7 +79,7 @@ def select_for_documents(
     damaged: int,
     warn: Callable[[str], None],
 ) -> list[Counts]:
-    """Leave out the intervals that are not over or were cut short, and give the others their true length.
+    """Leave out the intervals that are not over or were cut short, and give the others their lengths.
 
     An interval that has no length yet, or would end after the year 9999, is left out as well.
 
