@@ -255,6 +255,26 @@ def test_marks_that_cannot_be_written_are_tried_again(bench: Bench) -> None:
     assert ends(bench.path) == ["2012-02-08 14:01:04"]
 
 
+def test_marks_that_were_lost_begin_with_the_first_new_one(bench: Bench) -> None:
+    """Somebody removes the file at run time, and the bridge is stopped for good two days later."""
+    for day in range(3):
+        bench.fill(6)
+        end_day(bench)
+        if not day:
+            marks(bench).unlink()
+    bench.fill(6)
+    tick(bench, 3 * HOUR)
+    assert marks(bench).read_text() == "2012-02-08 14:01:04 whole 8\n2012-02-09 14:01:04 whole 8\n"
+    result = made(bench.path, output=Output())
+    assert [line.rpartition(") ")[2] for line in result.lines if "stats-end" in line] == [
+        "2012-02-08 14:01:04",
+        "2012-02-09 14:01:04",
+        "2012-02-10 14:01:04",
+    ]
+    assert [NO_MARK in warning for warning in result.warnings] == [True]
+    assert f"the interval from {START} is taken to be whole" in result.guessed
+
+
 def test_without_ticks_nothing_is_written(tmp_path: Path) -> None:
     """A client's call never writes a mark, whatever has ended."""
     bench = Bench(tmp_path / "clients.log", buffer=1)
@@ -276,5 +296,5 @@ def test_what_is_written_is_read(written: list[tuple[datetime, int | None]], dam
     labels = [(format_time(start), lines) for start, lines in written]
     text = b"".join(write_begin(label) if lines is None else write_whole(label, lines) for label, lines in labels)
     whole = {start: -(-lines // 8) * 8 for start, lines in written if lines is not None}
-    begin = min((start for start, lines in written if lines is None), default=None)
+    begin = min((start for start, _ in written), default=None)
     assert parse_marks(text + b"\n".join(damaged)) == Marks(begin, whole)

@@ -35,7 +35,8 @@ class Marks:
     """What the marks of a log tell.
 
     Attributes:
-        begin: the start of the first interval that can have a mark; None if that is not known.
+        begin: the start of the first interval that can have a mark; None if that is not known. If the beginning of the
+            file was lost, that is the first one that has a mark.
         whole: the start of each whole interval, and its number of lines, rounded up.
     """
 
@@ -69,7 +70,7 @@ def write_whole(label: str, lines: int) -> bytes:
 
 def parse_marks(text: bytes) -> Marks:
     """Parse a log's marks. Lines that are not of the grammar are ignored."""
-    begin, whole = None, dict[datetime, int]()
+    begins, whole = list[datetime](), dict[datetime, int]()
     for line in text.decode("ascii", "replace").split("\n"):
         match = _LINE.fullmatch(line)
         if match is None:
@@ -79,7 +80,7 @@ def parse_marks(text: bytes) -> Marks:
         except ValueError:
             continue
         if match[2] is None:
-            begin = start if begin is None else min(begin, start)
+            begins.append(start)
         else:
             whole[start] = int(match[2])
-    return Marks(begin, whole)
+    return Marks(min([*begins, *whole], default=None), whole)
