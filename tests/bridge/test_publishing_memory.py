@@ -153,6 +153,21 @@ def test_noise_covers_every_country_of_the_list(tmp_path: Path) -> None:
         assert ledger.is_released(Interval.parse("2012-02-07 14:01:04"))
 
 
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_noise_waits_for_the_tables_of_the_geoip_files(tmp_path: Path, *, aggregate: bool) -> None:
+    """Until they are made the list of countries is not known; a document with ?? alone would have all clients there."""
+    bridge = Bridge(tmp_path, aggregate=aggregate, epsilon=Fraction(1, 2))
+    bridge.recorder.countries.codes = ()
+    bridge.visit(10)
+    bridge.end_day()
+    assert bridge.names() == []
+    made = countries()
+    made.codes = ("??", "de", "jp", "tr")
+    bridge.recorder.use_countries(made)
+    bridge.tick(31)
+    assert set(bridge.document().ips or {}) == {"??", "DE", "JP", "TR"}
+
+
 def test_noise_is_drawn_once_however_often_a_release_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean of many draws would be the number itself; until its release others cannot read the one."""
     bridge = Bridge(tmp_path, epsilon=Fraction(1, 2))

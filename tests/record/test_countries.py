@@ -40,6 +40,17 @@ def test_named_files_are_used_first(tmp_path: Path) -> None:
     assert opened.descriptions == (f"{tmp_path}/geoip (2 ranges)", f"{tmp_path}/geoip6 (1 ranges)")
 
 
+def test_the_list_of_countries_is_empty_until_tables_are_made(tmp_path: Path) -> None:
+    """A search finds each address's country and no list of all; None would mean that there never is a list."""
+    (tmp_path / "geoip").write_bytes(GEOIP)
+    (tmp_path / "geoip6").write_bytes(GEOIP6)
+    searched = Countries.search(tmp_path / "geoip", tmp_path / "geoip6")
+    assert (country_of(searched, "192.0.2.1"), searched.codes) == ("de", ())
+    opened = Countries.open(tmp_path / "geoip", tmp_path / "geoip6")
+    assert searched.reload().codes == opened.codes
+    assert {"??", "de", "jp"} <= set(opened.codes or ())
+
+
 def test_without_any_file_the_registries_data_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Iptocc's wheel knows the registries' ranges; private and loopback addresses are of no country."""
     monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP", tmp_path / "none")

@@ -24,6 +24,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,6 +41,7 @@ from obfstats.record import RecordError
 from obfstats.record.backoff import Backoff
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from obfstats.bridge.interval_sources import IntervalSource
@@ -159,12 +161,13 @@ class Publisher:
             try:
                 _check_that_all_were_counted(waiting.ended)
                 await self._check_budget(interval)
+                codes = self._find_codes(waiting.ended)
                 counts, waiting.files = await self._source.count_interval(interval, connections, waiting.files)
             except IntervalLostError as error:
                 await threads.run_in_thread("publish", partial(ledger.give_up, interval))
                 _log.warning("the interval from %s is not published: %s", interval.label, error)
                 return
-            waiting.document = self._make_document(counts, waiting.ended)
+            waiting.document = self._make_document(counts, waiting.ended, codes)
         path = await threads.run_in_thread("publish", partial(self._release, interval, waiting.document, waiting.files))
         _log.log(NOTICE, "the interval from %s is published: %s", interval.label, path)
 
@@ -176,8 +179,21 @@ class Publisher:
             if not budget.allows(interval.start, spent):
                 raise IntervalLostError(str(budget))
 
-    def _make_document(self, counts: Counts, ended: EndedInterval | None) -> Document:
-        """Round the numbers, or draw noise."""
+    def _find_codes(self, ended: EndedInterval | None) -> Sequence[str]:
+        """Find the countries whose numbers get noise: all that the GeoIP files name; none without noise.
+
+        Raises:
+            OSError: if that is not known yet.
+        """
+        if self._options.epsilon is None:
+            return ()
+        codes = (ended and ended.countries.codes) or self._recorder.countries.codes
+        if not codes:
+            raise OSError(errno.EAGAIN, "the tables of the GeoIP files are not made yet")
+        return codes
+
+    def _make_document(self, counts: Counts, ended: EndedInterval | None, codes: Sequence[str]) -> Document:
+        """Round the numbers, or draw noise for each of the country codes."""
         options, countries = self._options, None if ended is None else ended.countries
         geoip_sources = () if countries is None else countries.geoip_sources
         heading = DocumentOptions(
@@ -185,7 +201,6 @@ class Publisher:
         )
         if options.epsilon is None:
             return rounded_document(counts, heading)
-        codes = (countries or self._recorder.countries).codes or ()
         return noisy_document(counts, heading, codes, options.epsilon)
 
     def _release(self, interval: Interval, document: Document, files: int | None) -> Path:

@@ -49,7 +49,8 @@ class Countries:
         v6: the same for a packed IPv6 address (16 bytes).
         descriptions: where the two come from, for the operator.
         geoip_sources: the same for a published document; empty if it is not known.
-        codes: every country code that a look-up may give, `??` included, sorted; None if that is not known.
+        codes: every country code that a look-up may give, `??` included, sorted; empty until tables are made; None if
+            that is not known.
     """
 
     def __init__(self, v4: Callable[[bytes], str], v6: Callable[[bytes], str], descriptions: tuple[str, str]) -> None:
@@ -155,7 +156,8 @@ class CountrySource:
         lookup: gives the lower-case country code of a packed address, or `??`.
         description: where they come from, for the operator.
         geoip_source: the same for a published document; None for a file without a table.
-        codes: every country code that a look-up may give, `??` included; None for the registries' data.
+        codes: every country code that a look-up may give, `??` included; empty for a file without a table; None for the
+            registries' data.
     """
 
     def __init__(
@@ -240,8 +242,7 @@ class CountrySource:
         if not search.has_range:
             raise _no_range(choice.path)
         # Without a state it has changed, so that its table will be made.
-        lookup, codes = search.country, frozenset({UNKNOWN_COUNTRY})
-        return cls(choice, None, lookup, f"{choice.path} (no table yet)", None, codes=codes)
+        return cls(choice, None, search.country, f"{choice.path} (no table yet)", None, codes=frozenset())
 
     @classmethod
     def _read(cls, choice: GeoIpChoice, state: _State | None) -> CountrySource:
