@@ -19,7 +19,14 @@ from obfstats.formats.interval import parse_time
 from obfstats.progress import show_progress
 from obfstats.publish import plain
 from obfstats.publish.commands import TABLES
-from obfstats.publish.intervals import Selection, find_extents, select_for_documents, select_for_tables, warn_of_guesses
+from obfstats.publish.intervals import (
+    Selection,
+    find_extents,
+    select_for_documents,
+    select_for_tables,
+    warn_of_guesses,
+    warn_of_wrong_tables,
+)
 from obfstats.publish.ledger import ROUNDED_TABLES, LedgerError
 from obfstats.publish.ledgers import Printing, release_once
 from obfstats.publish.logfiles import LogFileError, find, read_marks
@@ -220,9 +227,10 @@ def _render(
     """
     if output is None:
         printing = Printing(ROUNDED_TABLES, is_look=selection.unfinished, ledger=ledger)
-        return write_tables(
-            release_once(select_for_tables(logs.intervals, selection, warn), logs.starts, printing, warn)
-        )
+        intervals = select_for_tables(logs.intervals, selection, warn)
+        marked = [(starts, marks) for log, starts in logs.starts.items() if (marks := read_marks(log)) is not None]
+        warn_of_wrong_tables(intervals, find_extents(marked), logs.damaged, warn)
+        return write_tables(release_once(intervals, logs.starts, printing, warn))
     # The tables need none of this and are written before it would be loaded.
     from obfstats.publish.render import render  # noqa: PLC0415
 

@@ -100,13 +100,31 @@ def select_for_documents(
         _warn_left_out(short, "cut short by a restart", "--keep-partial", warn)
         selected = [counts for counts in selected if counts.interval.seconds == INTERVAL_SECONDS]
     over = [counts for counts in selected if has_all_lines(counts.interval.start, selection.as_of)]
-    faults = {counts.interval.start: _find_fault(counts, known[counts.interval.start], damaged) for counts in over}
-    for fault in sorted(set(faults.values()) - {""}):
-        name, are, _, _ = name_intervals([counts for counts in over if faults[counts.interval.start] == fault])
+    faults = _group_by_fault(over, known, damaged)
+    for fault, faulty in faults.items():
+        name, are, _, _ = name_intervals(faulty)
         warn(f"{name} {are} left out: {fault}")
-    selected = [counts for counts in selected if not faults.get(counts.interval.start)]
+    left_out = {counts.interval.start for faulty in faults.values() for counts in faulty}
+    selected = [counts for counts in selected if counts.interval.start not in left_out]
     until_now = [_end_by(counts, selection.as_of) for counts in selected]
     return [counts for counts in until_now if counts is not None]
+
+
+def warn_of_wrong_tables(
+    intervals: Sequence[Counts], known: Mapping[datetime, Extent], damaged: int, warn: Callable[[str], None]
+) -> None:
+    """Say which of the intervals in the tables lack lines or have too many.
+
+    Args:
+        intervals: those of the tables, sorted by start.
+        known: what is known of those of logs with marks, by start.
+        damaged: damaged lines of the logs.
+        warn: gets the sentences.
+    """
+    whole = [counts for counts in intervals if counts.interval.start in known and known[counts.interval.start].is_whole]
+    for fault, faulty in _group_by_fault(whole, known, damaged).items():
+        name, are, _, _ = name_intervals(faulty)
+        warn(f"{name} {are} wrong in the tables: {fault}")
 
 
 def warn_of_guesses(intervals: Sequence[Counts], known: Mapping[datetime, Extent], warn: Callable[[str], None]) -> None:
@@ -183,6 +201,17 @@ def interval_lengths(starts: Sequence[datetime]) -> list[int]:
     """
     apart = [int((later - earlier).total_seconds()) for earlier, later in pairwise(starts)]
     return [min(INTERVAL_SECONDS, seconds) for seconds in apart] + [INTERVAL_SECONDS] * bool(starts)
+
+
+def _group_by_fault(
+    intervals: Sequence[Counts], known: Mapping[datetime, Extent], damaged: int
+) -> dict[str, list[Counts]]:
+    """Group the intervals that have a fault by it."""
+    faults: dict[str, list[Counts]] = {}
+    for counts in intervals:
+        if fault := _find_fault(counts, known[counts.interval.start], damaged):
+            faults.setdefault(fault, []).append(counts)
+    return dict(sorted(faults.items()))
 
 
 def _find_fault(counts: Counts, extent: Extent, damaged: int) -> str:
