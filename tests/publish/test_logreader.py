@@ -53,7 +53,8 @@ def test_blocks_have_all_lines(written: list[bytes], ends: bool, size: int, comp
 def test_the_progress_adds_up(compress: type[bytes], tmp_path: Path) -> None:
     """The bytes that `advance` takes add up to the file's size, compressed or not."""
     path = tmp_path / "log"
-    path.write_bytes(compress(os.urandom(300_000)))
+    # Without the first byte of loopback addresses: one that canary.py looks for could be among random bytes.
+    path.write_bytes(compress(os.urandom(300_000).replace(b"\x7f", b"")))
     read = list[int]()
     for _ in read_lines(found(path), 100, read.append):
         pass
