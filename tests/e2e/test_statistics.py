@@ -106,6 +106,13 @@ def ours(bridge: Bridge, clock: ProgramClock, *options: str) -> list[str]:
     return client_lines(result.stdout.splitlines())
 
 
+def published_by_both(bridge: Bridge, clock: ProgramClock, *options: str) -> list[str]:
+    """Give what `obfstats convert`, with these options, and tor publish, which must be the same."""
+    lines = ours(bridge, clock, *options)
+    assert lines == tors(bridge)
+    return lines
+
+
 def wait_for_tors_day(bridge: Bridge) -> None:
     """Wait until tor's interval has begun, a second or so after its start: it drops the clients that came before.
 
@@ -160,8 +167,7 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(
         end_day(bridge, clock, partial(probe, bridge, "obfs3"))
         assert becomes_true(lambda: any(folder.glob("2*")), SECONDS)
         # It was published in another form.
-        published = ours(bridge, clock, "--all")
-        assert published == tors(bridge)
+        published = published_by_both(bridge, clock, "--all")
     assert published == [
         "bridge-ips de=24,tr=16,??=8,ir=8",
         "bridge-ip-versions v4=40,v6=0",
@@ -186,8 +192,7 @@ def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clo
         for _ in range(2):
             assert is_answer(visit(bridge, "obfs3"))
         end_day(bridge, clock, partial(probe, bridge, "obfs3"))
-        published = ours(bridge, clock)
-        assert published == tors(bridge)
+        published = published_by_both(bridge, clock)
     assert published == [
         "bridge-ips ir=16,??=8",
         "bridge-ip-versions v4=16,v6=8",
@@ -221,8 +226,7 @@ def test_a_days_statistics_are_tors_by_all_three_transports(
             assert is_answer(visit(bridge, "obfs2", canary.address("de")))
 
         end_day(bridge, clock, wake, 6)
-        published = ours(bridge, clock)
-        assert published == tors(bridge)
+        published = published_by_both(bridge, clock)
     assert published == [
         "bridge-ips de=24,tr=16,??=8,ir=8",
         "bridge-ip-versions v4=40,v6=8",
@@ -250,8 +254,7 @@ def test_a_days_statistics_are_tors_in_front_of_lyrebird(
         with network.client("lyrebirds", LYREBIRD, bridge.line("obfs4")) as client:
             fetch(client)
         end_day(bridge, clock, partial(come, canary.address("de")), 6)
-        published = ours(bridge, clock)
-        assert published == tors(bridge)
+        published = published_by_both(bridge, clock)
     assert published == [
         "bridge-ips de=24,tr=16,??=8,ir=8",
         "bridge-ip-versions v4=40,v6=0",
@@ -288,8 +291,7 @@ def test_a_days_statistics_are_tors_in_front_of_webtunnel(
         with network.client("webtunnels", trusting, line) as client:
             fetch(client)
         end_day(bridge, clock, partial(come, canary.address("de")), 6)
-        published = ours(bridge, clock)
-        assert published == tors(bridge)
+        published = published_by_both(bridge, clock)
     assert published == [
         "bridge-ips de=24,tr=16,??=8,ir=8",
         "bridge-ip-versions v4=40,v6=0",

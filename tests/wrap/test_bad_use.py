@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 TRUE = "/bin/true"
 
 
+def run_command(*command: str, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with these variables besides those of this process."""
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+        env={**os.environ, **variables},
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -45,15 +58,7 @@ def test_a_mistake_on_the_command_line_is_one_line(
     tmp_path: Path, arguments: list[str], sentence: str, *, told: bool
 ) -> None:
     """Status 2, the sentence on standard error and, as the specification's error line, to tor; nothing created."""
-    result = subprocess.run(
-        [OBFSTATS, "wrap", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-        env={**os.environ, **(environment(tmp_path) if told else {})},
-    )
+    result = run_command(OBFSTATS, "wrap", *arguments, variables=environment(tmp_path) if told else {})
     assert (result.returncode, result.stdout) == (2, f"ENV-ERROR {result.stderr}" if told else "")
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("obfstats")
@@ -152,14 +157,7 @@ def test_a_log_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
 
 def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
     """A slip in torrc before the word wrap matters."""
-    result = subprocess.run(
-        [OBFSTATS, "warp", "--", TRUE],
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-        env={**os.environ, **environment(tmp_path)},
-    )
+    result = run_command(OBFSTATS, "warp", "--", TRUE, variables=environment(tmp_path))
     assert result.returncode == 2
     assert result.stdout.startswith("ENV-ERROR obfstats: argument COMMAND: choose from ")
 
@@ -167,14 +165,7 @@ def test_a_command_that_does_not_exist_is_told(tmp_path: Path) -> None:
 def test_a_library_that_is_missing_is_told(tmp_path: Path) -> None:
     """After an upgrade of the system's Python, for instance."""
     without = "import sys; sys.modules['cryptography'] = None; from obfstats.cli import main; sys.exit(main())"
-    result = subprocess.run(
-        [sys.executable, "-c", without, "wrap", "--", TRUE],
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-        env={**os.environ, **environment(tmp_path)},
-    )
+    result = run_command(sys.executable, "-c", without, "wrap", "--", TRUE, variables=environment(tmp_path))
     assert result.returncode == 2
     assert result.stderr == "obfstats wrap: the library cryptography is not installed; install obfstats\n"
     assert result.stdout == f"ENV-ERROR {result.stderr}"
