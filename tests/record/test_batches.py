@@ -1,4 +1,4 @@
-"""Which lines are written together, and when: only ticks write, and nobody can steer a batch with a few networks."""
+"""Which lines are written together, and when: only ticks write, and a few networks cannot steer a batch."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tick(bench: Bench, seconds: float = TICK) -> int:
 
 
 def test_a_full_buffer_is_written_by_a_tick_after_a_delay(tmp_path: Path) -> None:
-    """Step 4: with lines of 100 networks it is full; no client's call writes, and not the tick that finds it full."""
+    """Step 4: lines of 100 networks fill it; a later tick writes, no client's call, nor the tick that finds it full."""
     bench = Bench(tmp_path / "log", delay=300)
     record(bench, networks(0, 99))
     assert tick(bench) == 0

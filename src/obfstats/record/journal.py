@@ -3,8 +3,8 @@
 Rules, each of which answers a fault that has been observed:
 
 - Only its owner can read it and one program writes it (lockedfile.py). A file that contains anything but a log is
-  refused. A tick checks that again: it takes access from others that somebody has given them, and writes nothing while
-  the file has a second name or another owner.
+  refused. A tick checks the file again: it takes back access that others were given, and writes nothing while the file
+  has a second name or another owner.
 - A batch is one write. If the disk accepts only part of it, that part is removed again, so that a reader sees whole
   lines. What could not be written is held in memory, up to a bound, and tried again later. Beyond the bound whole
   batches are dropped and counted; dropping some lines of a sorted batch would favour some countries.
