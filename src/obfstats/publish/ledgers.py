@@ -131,19 +131,20 @@ def _keep_budget(
     if printing.budget is None:
         return list(intervals)
     spent = ledger.spent_epsilon()
-    refused: list[Counts] = []
+    refused, allowed = list[Counts](), list[Counts]()
     for one in intervals:
         start = one.interval.start
         if start not in starts:
-            continue
-        if printing.budget.allows(start, spent):
+            allowed.append(one)
+        elif printing.budget.allows(start, spent):
             spent[start] = printing.budget.epsilon
+            allowed.append(one)
         else:
             refused.append(one)
     if refused:
         name, are, *_ = name_intervals(refused)
         warn(f"{name} {are} left out: {printing.budget}")
-    return [one for one in intervals if one not in refused]
+    return allowed
 
 
 def _can_be_used(path: Path, printing: Printing) -> bool:
