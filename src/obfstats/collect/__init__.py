@@ -1,0 +1,1 @@
+"""From documents to a public archive: submit, admit, store, publish, mirror."""

@@ -1,0 +1,1 @@
+"""The public archive: files made from the ledger, their index, their signatures."""
