@@ -38,10 +38,20 @@ def test_help_shows_every_command_with_an_example(command: Command) -> None:
     assert f"\n  {command.example}\n" in text
 
 
+@pytest.mark.parametrize("group", cli.GROUPS)
+def test_a_group_of_commands_has_a_help_of_its_own(group: str) -> None:
+    """`obfstats key --help` lists `new` and `show`, with examples, and no command of another group."""
+    text = run([OBFSTATS, group, "--help"]).stdout.decode()
+    listed = re.findall(r"^    ([a-z]+)\s+\w", text, re.MULTILINE)
+    named = [command for command in cli.COMMANDS if command.name.split()[0] == group]
+    assert [f"{group} {word}" for word in listed] == [command.name for command in named]
+    assert all(f"\n  {command.example}\n" in text for command in named)
+
+
 @commands
 def test_a_commands_help_explains_every_option(command: Command) -> None:
     """Each option has a text, and the example is repeated."""
-    text = run([OBFSTATS, command.name, "--help"]).stdout.decode()
+    text = run([OBFSTATS, *command.name.split(), "--help"]).stdout.decode()
     for option in options_of(command):
         name = re.escape(option.option_strings[-1] if option.option_strings else str(option.metavar))
         assert re.search(rf"^  (-\w, )?{name}\b.*\s+\w", text, re.MULTILINE)
@@ -80,9 +90,9 @@ def test_help_loads_no_station() -> None:
     assert result.returncode == 0
     loaded = {row.rpartition("|")[2].strip() for row in result.stderr.decode().splitlines()}
     names = {name for name in loaded if name.startswith("obfstats.")}
-    assert {f"obfstats.{name}.commands" for name in ("analyse", "bridge", "publish")} <= names
+    assert {f"obfstats.{name}.commands" for name in ("analyse", "bridge", "collect", "publish")} <= names
     cheap = re.compile(
-        r"obfstats\.((analyse|bridge|publish|proxy|wire|formats)(\.commands)?|cli|commandline"
+        r"obfstats\.((analyse|bridge|collect|publish|proxy|wire|formats)(\.commands)?|cli|commandline"
         r"|bridge\.options|wire\.endpoint|formats\.interval|proxy\.limits)"
     )
     assert [name for name in names if not cheap.fullmatch(name)] == []
@@ -90,12 +100,12 @@ def test_help_loads_no_station() -> None:
     assert not {name.partition(".")[0] for name in loaded} & heavy
 
 
-@pytest.mark.parametrize("arguments", [[], ["konvert"], ["--convert"], ["convert"]])
+@pytest.mark.parametrize("arguments", [[], ["konvert"], ["--convert"], ["convert"], ["key"], ["key", "knew"]])
 def test_bad_use_is_one_line_that_says_where_help_is(arguments: list[str]) -> None:
     """What was wrong, and what to do."""
     result = run([OBFSTATS, *arguments])
     assert (result.returncode, result.stdout) == (2, b"")
-    assert re.fullmatch(r"obfstats( convert)?: .*; see obfstats( convert)? --help\n", result.stderr.decode())
+    assert re.fullmatch(r"obfstats( convert| key)?: .*; see obfstats( convert| key)? --help\n", result.stderr.decode())
 
 
 def test_help_into_a_full_disk_is_no_traceback() -> None:
@@ -111,7 +121,7 @@ def test_help_into_a_full_disk_is_no_traceback() -> None:
 def test_a_missing_extra_is_named(command: Command) -> None:
     """Where an extra's library is not installed, one line says what to install."""
     words = shlex.split(command.example)[1:]
-    missing = "".join(f"sys.modules['{name}'] = None; " for name in ("duckdb", "numpy", "pyarrow"))
+    missing = "".join(f"sys.modules['{name}'] = None; " for name in ("duckdb", "minisign", "numpy", "pyarrow"))
     program = f"import sys; {missing}from obfstats.cli import main; sys.exit(main({words!r}))"
     result = run([sys.executable, "-c", program])
     assert (result.returncode, result.stdout) == (2, b"")

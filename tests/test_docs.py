@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from obfstats.cli import COMMANDS
+from obfstats.cli import COMMANDS, GROUPS
 
 ROOT = Path(__file__).parents[1]
 COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text()
@@ -25,7 +25,13 @@ def help_of(program: str, *arguments: str) -> str:
 
 @pytest.mark.parametrize(
     "program",
-    [["obfsproxy"], ["obfsproxy", "obfs2"], ["obfstats"], *(["obfstats", command.name] for command in COMMANDS)],
+    [
+        ["obfsproxy"],
+        ["obfsproxy", "obfs2"],
+        ["obfstats"],
+        *(["obfstats", group] for group in GROUPS),
+        *(["obfstats", *command.name.split()] for command in COMMANDS),
+    ],
     ids=" ".join,
 )
 def test_every_option_is_documented(program: list[str]) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from obfstats import __version__
 from obfstats.analyse import commands as analyse
 from obfstats.bridge import commands as bridge
+from obfstats.collect import commands as collect
 from obfstats.commandline import Parser, UsageError, fail, join_negative_values, load, print_error
 from obfstats.publish import commands as publish
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from obfstats.commandline import Command
 
-COMMANDS = (*publish.COMMANDS, *bridge.COMMANDS, *analyse.COMMANDS)
+COMMANDS = (*publish.COMMANDS, *bridge.COMMANDS, *collect.COMMANDS, *analyse.COMMANDS)
+GROUPS = collect.GROUPS
+DESCRIPTION = "Usage statistics of obfuscated Tor bridges: how many are helped and from where, never who."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +90,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """
     takes_program = any(command.takes_program and command.name in words[:1] for command in COMMANDS)
     end = words.index("--") if takes_program and "--" in words else len(words)
-    options, unknown = make_parser(words).parse_known_args(join_negative_values(words[:end]))
+    first = 1 if words and words[0] in GROUPS else 0
+    options, unknown = make_parser(words).parse_known_args(join_negative_values(words[first:end]))
     parser: Parser = options.parser
     parser.refuse_unknown(unknown, advice="; PROGRAM follows after --" if takes_program else "")
     if takes_program:
@@ -98,26 +102,31 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def make_parser(words: Sequence[str]) -> Parser:
-    """Make the parser of the command line.
+    """Make the parser of the command line; where its first word is a group of commands, of the words after it.
 
     Args:
         words: the command line; only the commands that it names get their options, to save time.
     """
+    group = words[0] if words and words[0] in GROUPS else ""
+    prefix = f"{group} " if group else ""
+    commands = [command for command in COMMANDS if command.name.startswith(prefix)]
     parser = Parser(
-        prog="obfstats",
-        description="Usage statistics of obfuscated Tor bridges: how many are helped and from where, never who.",
-        epilog="examples:\n" + "".join(f"  {command.example}\n" for command in COMMANDS),
+        prog=f"obfstats {prefix}".rstrip(),
+        description=GROUPS.get(group, DESCRIPTION),
+        epilog="examples:\n" + "".join(f"  {command.example}\n" for command in commands),
     )
-    parser.add_argument("--version", action="version", version=f"obfstats {__version__}")
+    if not group:
+        parser.add_argument("--version", action="version", version=f"obfstats {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in commands:
+        name = command.name.removeprefix(prefix)
         subparser = subparsers.add_parser(
-            command.name,
+            name,
             help=command.purpose,
             description=f"{command.purpose[0].upper()}{command.purpose[1:]}.",
             epilog=f"example:\n  {command.example}\n{command.notes}",
         )
-        if command.name in words:
+        if name in words:
             command.add_options(subparser)
         subparser.set_defaults(command=command, parser=subparser)
     return parser

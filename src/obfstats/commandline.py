@@ -20,6 +20,7 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Command:
     """A command of `obfstats`.
 
     Attributes:
-        name: the word on the command line.
+        name: the word on the command line, or two with a blank: the first names a group, such as "key new".
         purpose: what it does, for the list of commands.
         example: a command line that can be run as it is.
         add_options: adds its options to a parser.
@@ -140,6 +141,19 @@ def positive_number(text: str) -> int:
     if not re.fullmatch("[0-9]{1,8}", text) or not 1 <= int(text) <= _MAX_COUNT:
         raise ValueError(f"{text[:20]!r} is not a number from 1 to {_MAX_COUNT}")
     return int(text)
+
+
+def find_state_folder() -> Path:
+    """Return the default of --data-dir, the folder for what must survive a restart (XDG base directory specification).
+
+    Raises:
+        UsageError: if there is no home directory.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
+    except RuntimeError:
+        raise UsageError("there is no home directory to keep files in; name a folder with --data-dir") from None
 
 
 def print_error(program: str, sentence: str) -> None:

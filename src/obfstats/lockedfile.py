@@ -18,6 +18,7 @@ import stat
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _OTHERS = 0o077
@@ -228,6 +229,22 @@ def make_folder(folder: Path, mode: int) -> None:
     except OSError:
         if not folder.is_dir():
             raise
+
+
+@contextlib.contextmanager
+def acting_as_owner_of(folder: Path) -> Iterator[None]:
+    """Act as the owner of a folder if this is root, so that a bridge that runs as that user can use the files."""
+    if os.geteuid() != 0 or not folder.is_dir():
+        yield
+        return
+    status, group = folder.stat(), os.getegid()
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
 
 
 def _check(descriptor: int, path: Path) -> os.stat_result:

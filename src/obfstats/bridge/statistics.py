@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import threads
 from obfstats.bridge.interval_sources import LogSource, MemorySource
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
+from obfstats.commandline import UsageError, find_state_folder
 from obfstats.formats.address import WHOLE_IPV6
 from obfstats.record import LogInUseError, Recorder, RecordError
 from obfstats.record.aggregate import Aggregate
 from obfstats.record.journal import Journal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from obfstats.bridge.interval_sources import IntervalSource
     from obfstats.bridge.options import PublishOptions, StatisticsOptions
     from obfstats.record.clock import Clock
@@ -108,7 +109,10 @@ def _open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock
         return _open(options, None, clock)
     if options.log is not None:
         return _open(options, options.log, clock)
-    folder = options.data_dir or folder or _state_folder()
+    try:
+        folder = options.data_dir or folder or find_state_folder()
+    except UsageError as error:
+        raise RecordError(str(error)) from None
     try:
         return _open(options, folder / f"{LOG_NAME}.log", clock)
     except LogInUseError:
@@ -134,19 +138,6 @@ def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorde
     else:
         _log.log(NOTICE, "statistics go to %s, with a buffer for %d networks", log, options.buffer)
     return recorder
-
-
-def _state_folder() -> Path:
-    """Return the default folder for what must survive a restart (XDG base directory specification).
-
-    Raises:
-        RecordError: if there is no home directory.
-    """
-    state = os.environ.get("XDG_STATE_HOME", "")
-    try:
-        return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
-    except RuntimeError:
-        raise RecordError("there is no home directory to keep the log in; name a folder with --data-dir") from None
 
 
 class GeoIpReloader:

@@ -12,16 +12,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.formats.counts import Counts
 from obfstats.formats.lognames import ledger_of
+from obfstats.lockedfile import acting_as_owner_of
 from obfstats.publish.intervals import name_intervals
 from obfstats.publish.ledger import Ledger, LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -81,13 +82,13 @@ def release_once(
         for path, some in sorted(of_ledger.items()):
             if printing.is_look and not printing.is_noisy and not path.exists():
                 continue
-            with _as_owner_of(path.parent):
+            with acting_as_owner_of(path.parent):
                 ledger = stack.enter_context(Ledger.open(path))
             ledgers.append((ledger, some))
             released = _leave_out(released, ledger, some, printing, warn)
         if printing.is_noisy or not printing.is_look:
             for ledger, some in ledgers:
-                with _as_owner_of(ledger.path.parent):
+                with acting_as_owner_of(ledger.path.parent):
                     ledger.convert([one.interval for one in released if one.interval.start in some], printing.method)
     return released
 
@@ -149,7 +150,7 @@ def _keep_budget(
 
 def _can_be_used(path: Path, printing: Printing) -> bool:
     """Tell whether there is a ledger, or one can be created; an error with a ledger that is named comes later."""
-    with _as_owner_of(path.parent):
+    with acting_as_owner_of(path.parent):
         return bool(printing.ledger) or path.exists() or os.access(path.parent, os.W_OK, effective_ids=True)
 
 
@@ -160,19 +161,3 @@ def _do_without(path: Path | None, printing: Printing, warn: Callable[[str], Non
         raise LedgerError(f"{reason}, to keep a ledger in: give --ledger FILE")
     if not printing.is_look:
         warn(f"{reason}, so what is printed is not recorded: publish it once and in one form, or give --ledger FILE")
-
-
-@contextmanager
-def _as_owner_of(folder: Path) -> Iterator[None]:
-    """Act as the owner of a folder if this is root."""
-    if os.geteuid() != 0 or not folder.is_dir():
-        yield
-        return
-    status, group = folder.stat(), os.getegid()
-    os.setegid(status.st_gid)
-    os.seteuid(status.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)

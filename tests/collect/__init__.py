@@ -1,0 +1,1 @@
+"""Tests of the station that collects documents: sending, admitting, storing, mirroring."""
