@@ -131,7 +131,7 @@ def make_documents(world: World) -> dict[str, pa.Table]:
         "source": np.zeros(size, np.int32),
         "day": (end // DAY).astype(np.int32),
         "fingerprint": [world.fingerprints[number] for number in world.bridge[instance]],
-        "instance": [""] * size,
+        "instance": [world.nicknames[number] for number in instance],
         "end_time": end,
         "seconds": np.full(size, DAY, np.int32),
         "epsilon": pa.array(epsilon, mask=rounded),

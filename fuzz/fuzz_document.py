@@ -29,7 +29,9 @@ obfsproxy-ip-transports obfs2=8,obfs3=120
 obfsproxy-ip-country-transports DE/obfs3=48,EU/obfs3=48,AU/obfs2=8,AU/obfs3=24
 obfsproxy-geoip tor B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042
 obfsproxy-geoip6 iptocc 3.3.170
+@type obfsproxy-stats 1.2
 obfsproxy-stats-end 2012-02-11 09:22:04 (86400 s)
+instance a-1.b_2
 obfsproxy-noise discrete-laplace epsilon=0.5
 obfsproxy-ips de=45,au=29,??=1,dk=0,eu=-2
 """

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from bench.worlds import make_documents, open_tables
@@ -14,7 +15,7 @@ from obfstats.analyse.simulate import PLAIN, Settings, discrete_laplace, simulat
 from obfstats.analyse.store import SCHEMAS
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Callable, Mapping
 
     from obfstats.analyse.fit import Floats
     from obfstats.analyse.simulate import World
@@ -93,6 +94,26 @@ def test_totals_are_sums_of_countries() -> None:
     table = estimate(simulate(SETTINGS))
     sums = np.sum([column(table, "addresses", country) for country in SETTINGS.countries], axis=0)
     assert column(table, "addresses") == pytest.approx(sums)
+
+
+def test_two_instances_behind_one_fingerprint_are_two_bridges() -> None:
+    """They count as two bridges with a fingerprint each, as two nicknames of tor's do; so do two without any."""
+    world = simulate(dataclasses.replace(SETTINGS, bridges=20, users=400))
+    tables = make_documents(world) | {"statuses": SCHEMAS["statuses"].empty_table()}
+
+    def estimate_named(names: Mapping[str, Callable[[str], str]]) -> pa.Table:
+        of_bridge = [row["fingerprint"] for row in tables["documents"].to_pylist()]
+        columns = {name: pa.array([rename(bridge) for bridge in of_bridge]) for name, rename in names.items()}
+        documents = tables["documents"]
+        for name, column in columns.items():
+            documents = documents.set_column(documents.schema.get_field_index(name), name, column)
+        query = open_tables(tables | {"documents": documents.cast(SCHEMAS["documents"])})
+        return estimate_clients(query, range(world.first_day, world.first_day + world.settings.days))
+
+    expected = estimate_named({"instance": lambda _: ""})
+    assert expected["bridges"].to_pylist()[15] > 15
+    assert estimate_named({"fingerprint": lambda _: "A" * 40, "instance": str}) == expected
+    assert estimate_named({"fingerprint": lambda _: "", "instance": str}) == expected
 
 
 def test_no_documents_no_rows() -> None:

@@ -233,6 +233,14 @@ def test_our_documents() -> None:
     assert cells[-2:] == [("ips", "ir", "", -3), ("ips", "??", "", 17)]
 
 
+def test_instances_of_a_bridge_are_told_apart() -> None:
+    """By the name that their documents have."""
+    named = [DOCUMENT.replace("obfsproxy-ips ", f"instance {name}\nobfsproxy-ips ", 1) for name in ("Guard-1", "b")]
+    reading = Reading(DOCUMENT + "".join(named))
+    assert reading.damaged == []
+    assert [row["instance"] for row in reading.rows["documents"]] == ["", "Guard-1", "b"]
+
+
 def test_a_damaged_document_is_located() -> None:
     """Its line is that of the file."""
     reading = Reading(DOCUMENT + DOCUMENT.replace("DE=48,EU=48", "DE=x", 1) + DOCUMENT)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hypothesis import strategies as st
 
-from obfstats.formats.document import Document, GeoIpSource, sorted_by_size, write_document
+from obfstats.formats.document import INSTANCE_NAME, Document, GeoIpSource, sorted_by_size, write_document
 from tests.formats.lines import TRANSPORTS
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ obfsproxy-ips DE=45,AU=29,??=1,DK=0,EU=-2
 
 CODES = st.just("??") | st.from_regex(r"[A-Z][A-Z0-9]", fullmatch=True)
 NAMES = st.sampled_from(TRANSPORTS) | st.from_regex(r"(?!v[46]\Z)[A-Za-z_][A-Za-z0-9_]{0,31}", fullmatch=True)
+INSTANCES = st.sampled_from(("a", "guard-2", "_x.y.z")) | st.from_regex(INSTANCE_NAME, fullmatch=True)
 UNKNOWN = st.sampled_from(("obfsproxy-later", "router-digest x", "@later 1.0", "later  two blanks ", "a ~!@#$%^&*()="))
 
 
@@ -60,6 +61,7 @@ def documents(draw: st.DrawFn, *, unknown: bool = True) -> Document:
         end=draw(st.datetimes().map(lambda time: time.isoformat(" ", "seconds"))),
         seconds=draw(st.just(86_400) | st.integers(1, 999_999_999)),
         fingerprint=draw(st.none() | st.binary(min_size=20, max_size=20).map(bytes.hex)),
+        instance=draw(st.none() | INSTANCES),
         epsilon=epsilon,
         ips=draw(_numbers(CODES, count)),
         requests=draw(_numbers(CODES, count)),

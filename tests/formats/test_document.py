@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from fuzz import fuzz_document
 from obfstats.formats.document import (
+    LINES,
     MAX_DOCUMENT_LENGTH,
     Document,
     DocumentError,
     GeoIpSource,
+    find_minor,
     read_documents,
     sorted_by_size,
     write_document,
@@ -79,6 +81,30 @@ def test_a_document_says_that_ipv6_networks_were_counted() -> None:
     assert write_document(document) == text
 
 
+def test_a_document_names_an_instance() -> None:
+    """First after the interval's end; a name is not changed, and versions 1.2 and later have it."""
+    text = b"@type obfsproxy-stats 1.2\n" + TICKETS.replace(b"obfsproxy-ips", b"instance Guard-2\nobfsproxy-ips")
+    (document,) = read_documents(text)
+    assert document == replace(VALUE, minor=2, instance="Guard-2")
+    assert write_document(document) == text
+
+
+def test_the_minor_version_that_a_document_needs() -> None:
+    """Each version has the lines of those before it."""
+    assert find_minor(VALUE) == 0
+    assert find_minor(replace(VALUE, ipv6_prefix=64)) == 1
+    assert find_minor(replace(VALUE, ipv6_prefix=64, instance="a")) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a" * 33, ".a", "..", "-a", "a/b", "a b", "=1", "a\n", "\xe4", "192.0.2.7", "at-192.0.2.7.net"]
+)
+def test_what_is_no_name_of_an_instance_is_refused(name: str) -> None:
+    """A name becomes a part of file names and a field of CSV, and holds no address."""
+    with pytest.raises(ValueError, match=r"^not the name of an instance$"):
+        LINES["instance"].read(name)
+
+
 def test_a_day_with_noise() -> None:
     """It has a line for the noise, and numbers may be negative."""
     (document,) = read_documents(NOISY)
@@ -131,6 +157,8 @@ def test_sorted_by_size_is_the_tickets_order() -> None:
         replace(VALUE, seconds=-1),
         replace(VALUE, fingerprint="7CB8C8B7A9E2F1D0C3B4A5968778695A4B3C2D1E"),
         replace(VALUE, fingerprint="192.0.2.7"),
+        replace(VALUE, instance=""),
+        replace(VALUE, instance="a\nobfsproxy-ips DE=8"),
         replace(VALUE, ips={"de": 8}),
         replace(VALUE, ips={"DEU": 8}),
         replace(VALUE, ips={"": 8}),
@@ -340,4 +368,4 @@ def test_the_fuzz_targets_accidents(place: int, lost: int, instead: bytes) -> No
 def test_the_fuzz_targets_good_file_is_good() -> None:
     """The fuzz target damages a good file that has every kind of line."""
     first, second = read_documents(fuzz_document.GOOD_FILE)
-    assert None not in (first.ip_country_transports, first.geoip, first.geoip6, second.epsilon)
+    assert None not in (first.ip_country_transports, first.geoip, first.geoip6, second.epsilon, second.instance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, get_args
@@ -297,6 +298,22 @@ def test_two_bridges_may_have_the_same_day() -> None:
     text = written(document(fingerprint="aa" * 20), document(fingerprint="bb" * 20))
     assert alarms(text) == []
     assert values_of(Code.BRIDGES, text) == [{"bridges": 2}]
+
+
+def test_two_instances_of_a_bridge_may_have_the_same_day() -> None:
+    """They have different clients as well; one instance may not."""
+    one, other = (replace(document(fingerprint="aa" * 20), instance=name, minor=2) for name in ("one", "other"))
+    assert alarms(written(one, other)) == []
+    assert values_of(Code.INSTANCES, written(one, other)) == [{"instances": 2}]
+    assert alarms(written(one, other, one)) == [finding(Code.REPEATED, intervals=1)]
+
+
+@pytest.mark.parametrize("name", ["192-0-2-7", "deadbeef01"])
+def test_an_instance_with_the_name_of_an_address_or_a_hash_is_an_alarm(name: str) -> None:
+    """It is not printed."""
+    text = written(replace(document(), instance=name))
+    assert alarms(text) == [finding(Code.SUSPICIOUS_NAMES, names=1)]
+    assert name not in printed(text)
 
 
 def test_a_document_without_a_fingerprint_may_be_the_same_bridges() -> None:

@@ -22,8 +22,11 @@ from tests.formats.documents import EXTENDED, NOISY, TICKETS, documents, shuffle
 if TYPE_CHECKING:
     from random import Random
 
-HEAD = "start,end,seconds,measure,country,transport,family,count,hashed_fingerprint,noise,geoip,geoip6,ipv6_prefix"
-ABOUT = "7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e,,tor B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042,iptocc 3.3.170,"
+HEAD = (
+    "start,end,seconds,measure,country,transport,family,count,"
+    "hashed_fingerprint,noise,geoip,geoip6,ipv6_prefix,instance"
+)
+ABOUT = "7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e,,tor B08BFE286DC8F11F29AACEAFB6F7EF0F5C771042,iptocc 3.3.170,,"
 EMPTY = Document("2012-02-10 09:22:04", 86_400)
 MEASURES = ("ips", "reqs", "ip-versions", "ip-transports", "ip-country-transports")
 
@@ -141,6 +144,7 @@ def test_json_holds_what_the_documents_hold(several: list[Document]) -> None:
             "seconds": document.seconds,
             "hashed_fingerprint": document.fingerprint,
             "noise": document.epsilon and {"distribution": "discrete-laplace", "epsilon": document.epsilon},
+            "instance": document.instance,
             "ipv6_prefix": document.ipv6_prefix,
             "ips": document.ips,
             "reqs": document.requests,
@@ -194,6 +198,7 @@ def test_csv_holds_what_the_documents_hold(several: list[Document]) -> None:
                 "geoip": line_of(document.geoip),
                 "geoip6": line_of(document.geoip6),
                 "ipv6_prefix": "" if document.ipv6_prefix is None else str(document.ipv6_prefix),
+                "instance": document.instance or "",
             }
             for measure, country, transport, family, count in numbers or [("", "", "", "", "")]
         ]
@@ -246,7 +251,7 @@ def test_an_interval_without_numbers_is_not_lost_in_csv(document: Document) -> N
     """It is one row without measure and count."""
     written = to_csv([*read_documents(NOISY), document, *read_documents(NOISY)]).decode().splitlines()
     assert len(written) == 1 + 5 + 1 + 5
-    assert written[6] == "2012-02-09 09:22:04,2012-02-10 09:22:04,86400,,,,,,,,,,"
+    assert written[6] == "2012-02-09 09:22:04,2012-02-10 09:22:04,86400,,,,,,,,,,,"
 
 
 def test_an_interval_without_numbers_keeps_its_other_values() -> None:
@@ -255,7 +260,7 @@ def test_an_interval_without_numbers_keeps_its_other_values() -> None:
     described = replace(
         EMPTY, fingerprint=document.fingerprint, epsilon="1", geoip=document.geoip, geoip6=document.geoip6
     )
-    about = ABOUT.replace(",,", ",discrete-laplace epsilon=1,")
+    about = ABOUT.replace(",,", ",discrete-laplace epsilon=1,", 1)
     expected = f"2012-02-09 09:22:04,2012-02-10 09:22:04,86400,,,,,,{about}"
     assert to_csv([described]).decode().splitlines()[1:] == [expected]
 

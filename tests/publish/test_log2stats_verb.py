@@ -44,15 +44,20 @@ def log2stats(folder: Path, *arguments: str) -> tuple[int, list[str], str]:
 
 def test_each_complete_interval_is_a_document(folder: Path) -> None:
     """The day without a client is not; the last is not over when the log ends, and a note says so."""
-    status, lines, warnings = log2stats(folder, "--fingerprint", "1234567890123456789012345678901234567890")
+    names = ("--fingerprint", "1234567890123456789012345678901234567890", "--instance", "old")
+    status, lines, warnings = log2stats(folder, *names)
     assert status == 0
     assert lines == [
+        "@type obfsproxy-stats 1.2",
         "hashed-fingerprint 8990eeda329b57fbd72ef8f74a50c1929b9b9a31",
         "obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04",
+        "instance old",
         "obfsproxy-ips DE=8,TR=8",
         "obfsproxy-reqs DE=8,TR=8",
+        "@type obfsproxy-stats 1.2",
         "hashed-fingerprint 8990eeda329b57fbd72ef8f74a50c1929b9b9a31",
         "obfsproxy-stats-end (86400 s) 2012-02-12 09:22:04",
+        "instance old",
         "obfsproxy-ips DE=8",
         "obfsproxy-reqs DE=8",
     ]

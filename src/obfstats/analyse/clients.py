@@ -7,7 +7,8 @@ Tor's statuses list it, only while they do.
 
 Rules:
 
-- Only documents of whole days (86,400 s) count. One without a fingerprint counts as a bridge of its own source.
+- Only documents of whole days (86,400 s) count. A (fingerprint, instance) counts as a bridge; without a fingerprint, a
+  (source, instance) does.
 - A document with noise has addresses by country alone. Its numbers enter as they are, negative ones too, with the
   variance of discrete Laplace noise, 2 q / (1 - q)^2 with q = exp(-epsilon).
 - A line that a document does not have is missing, not 0.
@@ -113,7 +114,9 @@ def load_documents(query: Query, first_day: int, last_day: int) -> Documents:
         f"AND end_time > {(first_day + 1) * DAY} AND end_time <= {(last_day + 1) * DAY}"
     )
     parts = zip(texts(table, "fingerprint"), texts(table, "instance"), integers(table, "source"), strict=True)
-    names = [(fingerprint, instance or (fingerprint and " ") or str(source)) for fingerprint, instance, source in parts]
+    names = [
+        (fingerprint, instance if fingerprint else f"{source} {instance}") for fingerprint, instance, source in parts
+    ]
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     instance = np.array([numbers[name] for name in names], dtype=np.intp)
     ends, ids = integers(table, "end_time"), integers(table, "document")

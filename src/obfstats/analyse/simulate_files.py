@@ -248,13 +248,24 @@ def _document(world: World, report: Report, generator: np.random.Generator) -> D
     epsilon = world.epsilon[report.instance]
     codes = [country.upper() for country in world.countries]
     addresses = report.addresses[:, 0]
-    end, fingerprint = _time(report.end), world.fingerprints[world.bridge[report.instance]].lower()
+    bridge = world.bridge[report.instance]
+    end, fingerprint = _time(report.end), world.fingerprints[bridge].lower()
+    is_one_of_several = np.count_nonzero(world.bridge == bridge) > 1
+    instance, minor = (world.nicknames[report.instance], 2) if is_one_of_several else (None, 0)
     geoip, geoip6 = GeoIpSource("tor", _GEOIP), GeoIpSource("tor", _GEOIP6)
     if epsilon > 0:
         noisy = addresses + discrete_laplace(generator, epsilon, len(codes))
         ips = dict(zip(codes, noisy.tolist(), strict=True))
         return Document(
-            end, DAY, fingerprint=fingerprint, epsilon=f"{epsilon:g}", ips=ips, geoip=geoip, geoip6=geoip6, minor=0
+            end,
+            DAY,
+            fingerprint=fingerprint,
+            instance=instance,
+            epsilon=f"{epsilon:g}",
+            ips=ips,
+            geoip=geoip,
+            geoip6=geoip6,
+            minor=minor,
         )
     transport = world.transports[world.transport[report.instance]]
     ips = _rounded(dict(zip(codes, addresses.tolist(), strict=True)))
@@ -263,6 +274,7 @@ def _document(world: World, report: Report, generator: np.random.Generator) -> D
         end,
         DAY,
         fingerprint=fingerprint,
+        instance=instance,
         ips=ips,
         requests=_rounded(dict(zip(codes, report.connections[:, 0].tolist(), strict=True))),
         ip_versions={"v4": int(round_up(addresses.sum() - v6)), "v6": int(round_up(v6))},
@@ -270,7 +282,7 @@ def _document(world: World, report: Report, generator: np.random.Generator) -> D
         ip_country_transports={(code, transport): number for code, number in ips.items()},
         geoip=geoip,
         geoip6=geoip6,
-        minor=0,
+        minor=minor,
     )
 
 

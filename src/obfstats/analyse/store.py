@@ -114,7 +114,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             pa.field("source", pa.int32(), nullable=False),
             pa.field("day", pa.int32(), nullable=False),  # of end_time
             pa.field("fingerprint", pa.string(), nullable=False),  # empty where the document has none
-            pa.field("instance", pa.string(), nullable=False),  # empty: the format has none yet
+            pa.field("instance", pa.string(), nullable=False),  # empty where the document names none
             pa.field("end_time", pa.int64(), nullable=False),
             pa.field("seconds", pa.int32(), nullable=False),
             pa.field("epsilon", pa.float64()),  # of the noise on `ips`; null where numbers are rounded

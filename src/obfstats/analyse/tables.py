@@ -293,7 +293,8 @@ def _make_documents(texts: Iterable[DocumentText], damaged: list[Damage]) -> Map
             keys = ((text.source << 40) + offset, text.source, end // 86_400)
             offset += len(content)
             epsilon = None if document.epsilon is None else float(document.epsilon)
-            documents.append((*keys, (document.fingerprint or "").upper(), "", end, document.seconds, epsilon))
+            bridge = (document.fingerprint or "").upper(), document.instance or ""
+            documents.append((*keys, *bridge, end, document.seconds, epsilon))
             cells += [(*keys, *cell) for cell in _cells_of(document)]
     return {name: _table_of(name, rows) for name, rows in (("documents", documents), ("document_cells", cells))}
 

@@ -58,6 +58,9 @@ _GEOIP = re.compile(r"(tor|file) ([0-9A-Fa-f]{40})|(iptocc) ([0-9]{1,9}(?:\.[0-9
 _UNKNOWN_KEYWORD = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _UNKNOWN_ARGUMENTS = re.compile(r"[\x20-\x7e]*")
 
+INSTANCE_NAME = re.compile(r"(?!.*[0-9]{1,3}(?:\.[0-9]{1,3}){3})[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
+"""Names of instances: parts of file names, fields of CSV. None contains what reads as an IPv4 address."""
+
 _Name = TypeVar("_Name", str, tuple[str, str])
 
 
@@ -95,6 +98,8 @@ class Document:
         end: end of the interval, `YYYY-MM-DD HH:MM:SS`, UTC.
         seconds: its length.
         fingerprint: SHA-1 of the bridge's 20 fingerprint bytes, lower-case hex; None without that line.
+        instance: name of one of several tors, or of one of several programs, with the same fingerprint; None for the
+            only one.
         epsilon: of the noise on `ips`, as decimal text; None where the numbers are rounded.
         ips: different addresses by upper-case country code; None where they are unknown.
         requests: connections by upper-case country code; None where they are not published.
@@ -111,6 +116,7 @@ class Document:
     end: str
     seconds: int
     fingerprint: str | None = None
+    instance: str | None = None
     epsilon: str | None = None
     ips: Mapping[str, int] | None = None
     requests: Mapping[str, int] | None = None
@@ -156,6 +162,13 @@ def in_canonical_order(document: Document) -> Document:
             document.ip_country_transports, sorted(cells, key=lambda cell: (rank.get(cell[0], len(rank)), *cell))
         ),
     )
+
+
+def find_minor(document: Document) -> int:
+    """Find the smallest minor version that has all known lines of a document."""
+    if document.instance is not None:
+        return 2
+    return 0 if document.ipv6_prefix is None else 1
 
 
 def write_document(document: Document) -> bytes:
@@ -301,6 +314,10 @@ def _read_fingerprint(text: str) -> str:
     return _match(_FINGERPRINT, text, "not a fingerprint of 40 hex digits")[0].lower()
 
 
+def _read_instance(text: str) -> str:
+    return _match(INSTANCE_NAME, text, "not the name of an instance")[0]
+
+
 def _read_end(text: str) -> tuple[str, int]:
     match = _match(_STATS_END, text, "not an interval's end and length")
     end, seconds = match["b"] or match["c"], int(match["a"] or match["d"])
@@ -376,6 +393,7 @@ LINES = {
     "@type": LineGrammar("minor", _read_type, lambda minor: f"{TYPE} 1.{minor}", is_heading=True),
     "hashed-fingerprint": LineGrammar("fingerprint", _read_fingerprint, str, is_heading=True),
     "obfsproxy-stats-end": LineGrammar("end", _read_end, _write_end, is_heading=True),
+    "instance": LineGrammar("instance", _read_instance, str),
     "obfsproxy-noise": LineGrammar("epsilon", _read_epsilon, lambda epsilon: f"{NOISE_METHOD}{epsilon}"),
     "obfsproxy-ipv6-prefix": LineGrammar("ipv6_prefix", _read_ipv6_prefix, str),
     "obfsproxy-ips": _numbers_line("ips", _read_code),

@@ -113,6 +113,12 @@ def add_document(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> N
         help="the bridge's fingerprint, 40 hex digits; its hash is printed, as for Tor's own statistics",
     )
     parser.add_argument(
+        "--instance",
+        type=argument_type("obfstats.publish.making_documents:parse_instance"),
+        metavar="NAME",
+        help="where several programs or tors share one fingerprint: a name for this one, which is printed as it is",
+    )
+    parser.add_argument(
         "--extended",
         action="store_true",
         help="more lines: type, address families, transports, countries by transport, source of the countries",

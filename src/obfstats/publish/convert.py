@@ -82,7 +82,7 @@ def _check_options(options: argparse.Namespace) -> None:
     """Refuse options of documents with a format that has none; `--ledger` and `--geoip` without a use are ignored."""
     if options.format not in {TABLES, "tor"}:
         return
-    for option in ("fingerprint", "extended", "epsilon", "epsilon_total", "days", "ipv6_prefix"):
+    for option in ("fingerprint", "instance", "extended", "epsilon", "epsilon_total", "days", "ipv6_prefix"):
         if getattr(options, option):
             raise UsageError(f"--{option.replace('_', '-')} goes with documents: --format ticket, json or csv")
     if options.keep_partial and options.format == TABLES:
@@ -102,7 +102,12 @@ def _choose_output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output
     geoip = geoip_sources[0] if options.geoip else None
     geoip6 = geoip_sources[1] if options.geoip6 else None
     document = DocumentOptions(
-        options.fingerprint, options.extended, geoip, geoip6, ipv6_prefix=options.ipv6_prefix or WHOLE_IPV6
+        options.fingerprint,
+        options.extended,
+        geoip,
+        geoip6,
+        ipv6_prefix=options.ipv6_prefix or WHOLE_IPV6,
+        instance=options.instance,
     )
     try:
         budget = make_budget(options.epsilon, options.epsilon_total, options.days)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from obfstats.formats.address import WHOLE_IPV6
 from obfstats.formats.counts import round_up
-from obfstats.formats.document import Document, DocumentError, write_document
+from obfstats.formats.document import INSTANCE_NAME, Document, DocumentError, find_minor, write_document
 from obfstats.formats.interval import format_time
 from obfstats.publish.noise import add_noise, write_epsilon
 
@@ -43,6 +43,7 @@ class DocumentOptions:
         geoip: where the countries of IPv4 addresses come from, if known.
         geoip6: the same for IPv6.
         ipv6_prefix: bits of an IPv6 address that told clients apart.
+        instance: name of one of several instances of a bridge; None for the only one.
     """
 
     fingerprint: str | None = None
@@ -50,6 +51,7 @@ class DocumentOptions:
     geoip: GeoIpSource | None = None
     geoip6: GeoIpSource | None = None
     ipv6_prefix: int = field(default=WHOLE_IPV6, kw_only=True)
+    instance: str | None = field(default=None, kw_only=True)
 
 
 def hash_fingerprint(fingerprint: str) -> str:
@@ -64,6 +66,19 @@ def hash_fingerprint(fingerprint: str) -> str:
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise ValueError("a fingerprint has 40 hexadecimal digits")
     return sha1(bytes.fromhex(fingerprint), usedforsecurity=False).hexdigest()
+
+
+def parse_instance(text: str) -> str:
+    """Check the name of an instance.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not INSTANCE_NAME.fullmatch(text):
+        raise ValueError(
+            "give 1 to 32 letters, digits, '-', '_' and '.', beginning with a letter or digit, without an IP address"
+        )
+    return text
 
 
 def rounded_document(counts: Counts, options: DocumentOptions) -> Document:
@@ -135,16 +150,17 @@ def write_within_limit(document: Document, warn: Callable[[str], None]) -> bytes
 
 def _empty_document(counts: Counts, options: DocumentOptions) -> Document:
     """Make an interval's document without numbers."""
-    has_prefix = options.ipv6_prefix != WHOLE_IPV6
-    return Document(
+    document = Document(
         end=format_time(counts.interval.end),
         seconds=counts.interval.seconds,
         fingerprint=options.fingerprint,
         geoip=options.geoip if options.extended else None,
         geoip6=options.geoip6 if options.extended else None,
-        ipv6_prefix=options.ipv6_prefix if has_prefix else None,
-        minor=1 if has_prefix else 0 if options.extended else None,
+        ipv6_prefix=None if options.ipv6_prefix == WHOLE_IPV6 else options.ipv6_prefix,
+        instance=options.instance,
     )
+    minor = find_minor(document)
+    return replace(document, minor=minor if minor or options.extended else None)
 
 
 def _rounded(numbers: Mapping[_Name, int] | None) -> dict[_Name, int] | None:

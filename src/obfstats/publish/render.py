@@ -7,8 +7,8 @@ release that fails afterwards, on a full disk for example, is lost rather than r
 which are never published. JSON is one array with an object for each interval. CSV has one row for each number; what
 describes the document is repeated in every row, and is empty where it is unknown:
 
-    start,end,seconds,measure,country,transport,family,count,hashed_fingerprint,noise,geoip,geoip6,ipv6_prefix
-    2012-02-09 09:22:04,2012-02-10 09:22:04,86400,ips,DE,,,48,7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e,,,,
+    start,end,seconds,measure,country,transport,family,count,hashed_fingerprint,noise,geoip,geoip6,ipv6_prefix,instance
+    2012-02-09 09:22:04,2012-02-10 09:22:04,86400,ips,DE,,,48,7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e,,,,,
 
 A document without any number is one row without measure and count. A measure without numbers has no row beside other
 measures: only JSON tells whether no client connected or clients were not counted. No field can begin a spreadsheet
@@ -59,7 +59,7 @@ OutputFormat: TypeAlias = Literal["ticket", "tor", "json", "csv"]
 
 _CSV_HEADER = (
     *("start", "end", "seconds", "measure", "country", "transport", "family", "count"),
-    *("hashed_fingerprint", "noise", "geoip", "geoip6", "ipv6_prefix"),
+    *("hashed_fingerprint", "noise", "geoip", "geoip6", "ipv6_prefix", "instance"),
 )
 
 
@@ -144,6 +144,7 @@ def to_csv(documents: Sequence[Document]) -> bytes:
             None if document.epsilon is None else f"{NOISE_METHOD}{document.epsilon}",
             *(None if source is None else " ".join(source) for source in (document.geoip, document.geoip6)),
             document.ipv6_prefix,
+            document.instance,
         )
         cells = list(_cells(in_canonical_order(document))) or [("", "", "", "", "")]
         writer.writerows((*interval, *cell, *about) for cell in cells)
@@ -157,6 +158,7 @@ def _object(document: Document) -> dict[str, object]:
         "end": document.end,
         "seconds": document.seconds,
         "hashed_fingerprint": document.fingerprint,
+        "instance": document.instance,
         "noise": None if epsilon is None else {"distribution": NOISE_DISTRIBUTION, "epsilon": epsilon},
         "ipv6_prefix": document.ipv6_prefix,
         "ips": document.ips,

@@ -95,7 +95,8 @@ class Code(Enum):
         "connections, or the program was restarted again and again. They date clients."
     )
     SUSPICIOUS_NAMES = _alarm(
-        "{names:transport's name looks|transports' names look} like an address or a hash: names are not printed here."
+        "{names:name of a transport or instance looks|names of transports or instances look} like an address or a "
+        "hash: names are not printed here."
     )
 
     # Lines that do not belong in what is published.
@@ -114,6 +115,7 @@ class Code(Enum):
     INTERVALS_END = _notice("{intervals:interval ends|intervals end} {when}.")
     INTERVALS_BEGIN = _notice("{intervals:interval begins|intervals begin} {when}.")
     BRIDGES = _notice("{bridges:bridge is|bridges are} named by the fingerprint's hash.")
+    INSTANCES = _notice("{instances:instance of a bridge is|instances of bridges are} named.")
     REPEATED_WITH_OTHER_NUMBERS = _alarm(
         "{intervals:interval is|intervals are} in it more than once, with different numbers: subtracting one from the "
         "other reveals the clients in between."

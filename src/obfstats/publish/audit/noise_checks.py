@@ -22,9 +22,16 @@ _SURPRISE = math.log(1e9)
 
 
 class NoisyNumbers(NamedTuple):
-    """The numbers of a document with noise; sorted, those of a bridge are in the order of their intervals."""
+    """The numbers of a document with noise; sorted, those of a bridge's instance are in the order of their intervals.
 
-    fingerprint: str
+    Attributes:
+        bridge: fingerprint and instance, each empty where the document has none.
+        epsilon: of the noise.
+        end: of the interval.
+        numbers: by country.
+    """
+
+    bridge: tuple[str, str]
     epsilon: Fraction
     end: str
     numbers: list[tuple[str, int]]

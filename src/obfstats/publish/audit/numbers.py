@@ -48,8 +48,8 @@ _MIN_NOISY_COUNTRIES = 200
 _TOO_LARGE = 100_000_000
 """Larger than any number of a bridge. As integers, most IPv4 addresses are larger."""
 
-# Transports' names have no dots and at most 32 characters: an address in another form, or a part of a hash.
-_SUSPICIOUS_NAME = re.compile(r"[0-9]{1,3}(?:_[0-9]{1,3}){3}|(?=[a-f]*[0-9])[0-9a-f]{8}", re.IGNORECASE)
+# No name has four numbers with dots or more than 32 characters: an address in another form, or a part of a hash.
+_SUSPICIOUS_NAME = re.compile(r"[0-9]{1,3}(?:[_-][0-9]{1,3}){3}|(?=[a-f]*[0-9])[0-9a-f]{8}", re.IGNORECASE)
 
 _MAX_ROUNDS = 20
 """How often all rules are applied; far more than anything but a forgery needs."""
@@ -67,6 +67,7 @@ class PublishedNumbers:
         self._counts_pairs = counts_pairs
         self._countries: set[str] = set()
         self._transports: set[str] = set()
+        self._instances: set[str] = set()
         self._counts = Counter[Code]()
         self._clients = 0
         self._inferable = 0
@@ -79,6 +80,7 @@ class PublishedNumbers:
         self._countries.update(document.ips or (), document.requests or ())
         self._transports.update(document.ip_transports or ())
         self._transports.update(transport for _, transport in document.ip_country_transports or ())
+        self._instances.update({document.instance or ""} - {""})
         self._counts[Code.TOO_LARGE] += sum(
             number >= _TOO_LARGE for numbers in _lines(document) for number in numbers.values()
         )
@@ -95,7 +97,7 @@ class PublishedNumbers:
         """Give what was found."""
         if self._countries:
             yield finding(Code.COUNTRIES, countries=len(self._countries))
-        suspicious = {name for name in self._transports if is_suspicious_name(name)}
+        suspicious = {name for name in self._transports | self._instances if is_suspicious_name(name)}
         if suspicious:
             yield finding(Code.SUSPICIOUS_NAMES, names=len(suspicious))
         names = sorted(self._transports - suspicious)
@@ -137,7 +139,8 @@ class PublishedNumbers:
     def _add_noisy(self, numbers: Mapping[str, int], document: Document) -> None:
         epsilon = Fraction(document.epsilon or 0)
         self._epsilons[epsilon] += 1
-        self._noisy.append(NoisyNumbers(document.fingerprint or "", epsilon, document.end, sorted(numbers.items())))
+        bridge = document.fingerprint or "", document.instance or ""
+        self._noisy.append(NoisyNumbers(bridge, epsilon, document.end, sorted(numbers.items())))
         if len(numbers) < _MIN_NOISY_COUNTRIES or "??" not in numbers:
             self._counts[Code.FEW_COUNTRIES] += 1
             self._fewest_countries = min(self._fewest_countries, len(numbers))
@@ -160,9 +163,9 @@ class PublishedNumbers:
             )
 
 
-def is_suspicious_name(transport: str) -> bool:
-    """Tell whether a transport's name looks like an address or a hash."""
-    return _SUSPICIOUS_NAME.search(transport) is not None
+def is_suspicious_name(name: str) -> bool:
+    """Tell whether the name of a transport or an instance looks like an address or a hash."""
+    return _SUSPICIOUS_NAME.search(name) is not None
 
 
 def _lines(document: Document) -> Iterator[Mapping[str, int]]:

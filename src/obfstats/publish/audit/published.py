@@ -78,11 +78,19 @@ def audit_documents(lines: Iterable[bytes], now: datetime, *, is_tor: bool) -> l
     intervals = []
     for document in _read_documents(lines, TOR_KEYWORDS if is_tor else KEYWORDS, unexpected):
         end = _timestamp(document.end)
-        values = replace(document, fingerprint=None, geoip=None, geoip6=None, ipv6_prefix=None, minor=None)
+        values = replace(
+            document, fingerprint=None, instance=None, geoip=None, geoip6=None, ipv6_prefix=None, minor=None
+        )
         digest = blake2b(write_document(values), digest_size=16).digest()
         intervals.append(
             _PublishedInterval(
-                end - document.seconds, end, end + _WRITTEN_AFTER, document.end, digest, document.fingerprint
+                end - document.seconds,
+                end,
+                end + _WRITTEN_AFTER,
+                document.end,
+                digest,
+                document.fingerprint,
+                document.instance or "",
             )
         )
         numbers.add(document)
@@ -264,6 +272,7 @@ class _PublishedInterval(NamedTuple):
         label: its time as it is in the file.
         digest: a digest of its numbers.
         fingerprint: the bridge's, if the document has it.
+        instance: which of the bridge's; empty for the only one.
     """
 
     begin: int
@@ -272,6 +281,7 @@ class _PublishedInterval(NamedTuple):
     label: str
     digest: bytes = b""
     fingerprint: str | None = None
+    instance: str = ""
 
 
 def _overview(intervals: list[_PublishedInterval], code: Code) -> Iterator[Finding]:
@@ -285,10 +295,13 @@ def _audit_repetition(intervals: list[_PublishedInterval]) -> Iterator[Finding]:
     named = len({interval.fingerprint for interval in intervals} - {None})
     if named:
         yield finding(Code.BRIDGES, bridges=named)
+    instances = len({(interval.fingerprint, interval.instance) for interval in intervals if interval.instance})
+    if instances:
+        yield finding(Code.INSTANCES, instances=instances)
 
-    def bridge(interval: _PublishedInterval) -> str:
+    def bridge(interval: _PublishedInterval) -> tuple[str, str]:
         # A document without a fingerprint may be of the only bridge that has one.
-        return interval.fingerprint or "" if named > 1 else ""
+        return interval.fingerprint or "" if named > 1 else "", interval.instance
 
     same = different = overlapping = 0
     for _, of_bridge in groupby(sorted(intervals, key=lambda one: (bridge(one), one.begin, one.end)), key=bridge):

@@ -67,9 +67,10 @@ def run_log2stats(options: argparse.Namespace, context: CountingContext, geoip_s
     Raises:
         UsageError: if options do not go together.
     """
-    if options.format == "tor" and (options.fingerprint or options.extended):
-        raise UsageError("--fingerprint and --extended go with documents: --format ticket, json or csv")
-    output = Output(options.format, DocumentOptions(options.fingerprint, options.extended, *geoip_sources))
+    if options.format == "tor" and (options.fingerprint or options.instance or options.extended):
+        raise UsageError("--fingerprint, --instance and --extended go with documents: --format ticket, json or csv")
+    document = DocumentOptions(options.fingerprint, options.extended, *geoip_sources, instance=options.instance)
+    output = Output(options.format, document)
     report = partial(print_error, "obfstats log2stats")
     with open_standard_output() as out:
         try:
