@@ -41,6 +41,9 @@ class Bridge:
     epsilon: Fraction | None = None
     budget: EpsilonBudget | None = None
     extended: bool = True
+    fingerprint: str | None = None
+    instance: str | None = None
+    managed: bool = False
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -51,6 +54,11 @@ class Bridge:
     def log(self) -> Path:
         """The statistics log."""
         return self.home / "clients.log"
+
+    @property
+    def hashed_fingerprint(self) -> Path:
+        """Where tor writes the bridge's hashed fingerprint."""
+        return self.home / "hashed-fingerprint"
 
     @property
     def ledger(self) -> Path:
@@ -83,13 +91,16 @@ class Bridge:
         )  # fmt: skip
         options = PublishOptions(
             self.folder,
+            fingerprint=self.fingerprint,
+            instance=self.instance,
             extended=self.extended,
             epsilon=self.epsilon,
             budget=self.budget,
             forget_after=timedelta(hours=self.forget_after),
             aggregate=self.aggregate,
         )
-        self.publisher = Publisher(options, self.recorder, source, self.clock)
+        hashed_fingerprint = self.hashed_fingerprint if self.managed else None
+        self.publisher = Publisher(options, self.recorder, source, self.clock, hashed_fingerprint)
 
     def stop(self) -> None:
         """End it."""

@@ -123,9 +123,11 @@ def test_a_day_that_a_stop_cut_short_is_never_published(tmp_path: Path) -> None:
 
 
 def test_a_wrap_publishes_too(tmp_path: Path) -> None:
-    """With another transport's program, without a log."""
+    """With another transport's program, without a log. Tor's file names the bridge, an option the program."""
     public, time = tmp_path / "public", Time(tmp_path)
+    (tmp_path / "hashed-fingerprint").write_text(f"Unnamed {'AB' * 20}\n")
     options = ("--publish", str(public), "--aggregate", "--ipv6-prefix", "64", *managed.countries(tmp_path))
+    options += ("--instance", "wrap")
     with (
         extended.orport(tmp_path) as tor,
         wrapped.server(tmp_path, tor, *options, environment=time.environment) as running,
@@ -135,7 +137,8 @@ def test_a_wrap_publishes_too(tmp_path: Path) -> None:
         end_day(time, lambda: visitors.visit(1, "??"), public, 1)
     (document,) = documents(public)
     assert (document.ips or {})["DE"] == 16
-    assert (document.ipv6_prefix, document.minor) == (64, 1)
+    assert (document.fingerprint, document.instance) == ("ab" * 20, "wrap")
+    assert (document.ipv6_prefix, document.minor) == (64, 2)
     assert list((tmp_path / "pt_state").glob("*.log")) == []
 
 
@@ -149,6 +152,8 @@ def test_a_wrap_publishes_too(tmp_path: Path) -> None:
             ("--publish", "x", "--aggregate", "--forget-after", "0"),
             "--aggregate writes no log: leave --forget-after out",
         ),
+        (("--instance", "a"), "--instance goes with --publish DIR"),
+        (("--publish", "x", "--instance", "192.0.2.7"), "without an IP address"),
         (("--epsilon", "0.5"), "--epsilon goes with --publish DIR"),
         (("--days", "30"), "--days goes with --publish DIR"),
         (("--publish", "x", "--epsilon-total", "15", "--days", "30"), "go together, and with --epsilon"),

@@ -179,6 +179,9 @@ def test_a_days_statistics_are_tors_by_country_and_by_transport(
     assert document.ip_transports == {"obfs2": 16, "obfs3": 24}
     assert document.ip_country_transports is not None
     assert document.ip_country_transports["TR", "obfs3"] == document.ip_country_transports["TR", "obfs2"] == 8
+    # It names the bridge as Tor does: by tor's own file.
+    fingerprint = (bridge.folder / "fingerprint").read_text().split()[1]
+    assert document.fingerprint == hashlib.sha1(bytes.fromhex(fingerprint)).hexdigest()
 
 
 def test_a_days_statistics_are_tors_by_family(network: Network, geoip: Path, clock: ProgramClock) -> None:

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 
     Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 
+_WITH_PUBLISH = (
+    *("forget_after", "aggregate"),
+    *("fingerprint", "instance", "extended", "epsilon", "epsilon_total", "days"),
+)
+"""Options without a meaning of their own."""
+
 _EXAMPLES = """\
 examples:
   ServerTransportPlugin obfs3 exec /usr/bin/obfsproxy managed
@@ -296,7 +302,7 @@ def _read_statistics(given: argparse.Namespace) -> StatisticsOptions:
 
 def _read_publish(given: argparse.Namespace) -> PublishOptions | None:
     if given.publish is None:
-        for option in ("forget_after", "aggregate", "fingerprint", "extended", "epsilon", "epsilon_total", "days"):
+        for option in _WITH_PUBLISH:
             if _is_given(getattr(given, option)):
                 raise ValueError(f"--{option.replace('_', '-')} goes with --publish DIR")
         return None
@@ -311,6 +317,7 @@ def _read_publish(given: argparse.Namespace) -> PublishOptions | None:
     return PublishOptions(
         folder=given.publish,
         fingerprint=given.fingerprint,
+        instance=given.instance,
         extended=given.extended,
         epsilon=given.epsilon,
         budget=make_budget(given.epsilon, given.epsilon_total, given.days),

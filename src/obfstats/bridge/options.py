@@ -44,7 +44,8 @@ class PublishOptions:
 
     Attributes:
         folder: where documents are written.
-        fingerprint: the hashed fingerprint in documents, or None.
+        fingerprint: the hashed fingerprint in documents; None for that in tor's file, if tor has started the program.
+        instance: the name in documents that tells several programs or tors with one fingerprint apart, or None.
         extended: whether documents have all lines.
         epsilon: of the noise; None to round.
         budget: what the noise of several intervals may spend; None for any sum.
@@ -54,6 +55,7 @@ class PublishOptions:
 
     folder: Path
     fingerprint: str | None = None
+    instance: str | None = None
     extended: bool = False
     epsilon: Fraction | None = None
     budget: EpsilonBudget | None = None

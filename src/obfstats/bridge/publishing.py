@@ -31,6 +31,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import threads
+from obfstats.bridge.identity import FingerprintError, read_hashed_fingerprint
 from obfstats.bridge.interval_sources import IntervalLostError
 from obfstats.bridge.logs import NOTICE
 from obfstats.publish.ledger import LedgerError, write_method
@@ -78,7 +79,14 @@ class _Waiting:
 class Publisher:
     """Publishes a recorder's intervals."""
 
-    def __init__(self, options: PublishOptions, recorder: Recorder, source: IntervalSource, clock: Clock) -> None:
+    def __init__(
+        self,
+        options: PublishOptions,
+        recorder: Recorder,
+        source: IntervalSource,
+        clock: Clock,
+        hashed_fingerprint: Path | None = None,
+    ) -> None:
         """Open the folder.
 
         Args:
@@ -86,6 +94,8 @@ class Publisher:
             recorder: knows which intervals are over.
             source: gives their numbers.
             clock: the clocks.
+            hashed_fingerprint: tor's file, which is read if the options have no fingerprint; None if tor has not
+                started this program.
 
         Raises:
             RecordError: if documents cannot be published as asked.
@@ -102,6 +112,7 @@ class Publisher:
         self._recorder = recorder
         self._source = source
         self._clock = clock
+        self._hashed_fingerprint = None if options.fingerprint else hashed_fingerprint
         self._waiting: dict[Interval, _Waiting] = {}
         if source.is_durable:
             unreleased = self._folder.ledger.unreleased()
@@ -167,7 +178,8 @@ class Publisher:
                 await threads.run_in_thread("publish", partial(ledger.give_up, interval))
                 _log.warning("the interval from %s is not published: %s", interval.label, error)
                 return
-            waiting.document = self._make_document(counts, waiting.ended, codes)
+            fingerprint = await self._find_fingerprint()
+            waiting.document = self._make_document(counts, waiting.ended, codes, fingerprint)
         path = await threads.run_in_thread("publish", partial(self._release, interval, waiting.document, waiting.files))
         _log.log(NOTICE, "the interval from %s is published: %s", interval.label, path)
 
@@ -192,12 +204,28 @@ class Publisher:
             raise OSError(errno.EAGAIN, "the tables of the GeoIP files are not made yet")
         return codes
 
-    def _make_document(self, counts: Counts, ended: EndedInterval | None, codes: Sequence[str]) -> Document:
+    async def _find_fingerprint(self) -> str | None:
+        """Find the bridge's hashed fingerprint; warn once if tor's file does not have it."""
+        if self._hashed_fingerprint is None:
+            return self._options.fingerprint
+        try:
+            return await threads.run_in_thread("publish", partial(read_hashed_fingerprint, self._hashed_fingerprint))
+        except FingerprintError as error:
+            self._warn_once(f"documents do not name the bridge: {error}; give --fingerprint HEX")
+            return None
+
+    def _make_document(
+        self, counts: Counts, ended: EndedInterval | None, codes: Sequence[str], fingerprint: str | None
+    ) -> Document:
         """Round the numbers, or draw noise for each of the country codes."""
         options, countries = self._options, None if ended is None else ended.countries
         geoip_sources = () if countries is None else countries.geoip_sources
         heading = DocumentOptions(
-            options.fingerprint, options.extended, *geoip_sources, ipv6_prefix=self._recorder.ipv6_prefix
+            fingerprint,
+            options.extended,
+            *geoip_sources,
+            ipv6_prefix=self._recorder.ipv6_prefix,
+            instance=options.instance,
         )
         if options.epsilon is None:
             return rounded_document(counts, heading)

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import threads
+from obfstats.bridge.identity import find_hashed_fingerprint
 from obfstats.bridge.interval_sources import LogSource, MemorySource
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
@@ -77,7 +78,8 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
 
     Args:
         options: what is counted.
-        folder: where the log is kept if the options do not say; None for the user's state folder.
+        folder: tor's folder for transports, where the log is kept if the options do not say; None for the user's state
+            folder, if tor has not started the program.
         clock: the clocks.
         name: distinguishes this program from others in the same folder. If one of them has the usual log already, this
             goes into the log's name.
@@ -90,7 +92,8 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
     try:
         if options.publish is not None:
             source = _open_source(recorder.store, clock, options.publish)
-            publisher = Publisher(options.publish, recorder, source, clock)
+            hashed_fingerprint = None if folder is None else find_hashed_fingerprint(folder)
+            publisher = Publisher(options.publish, recorder, source, clock, hashed_fingerprint)
             _log.log(NOTICE, "each interval is published in %s when it is over", options.publish.folder)
     except RecordError:
         recorder.close()
