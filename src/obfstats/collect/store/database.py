@@ -1,0 +1,271 @@
+"""The database: SQLite in one file, or PostgreSQL for several collectors. One SQL text for both.
+
+    database = open_database("ledger.sqlite")          or "sqlite:PATH", "postgresql://USER@HOST/NAME"
+    database.run(lambda: database.execute("SELECT key FROM keys WHERE claim = :bridge", bridge="..."))
+
+Rules:
+
+- Parameters are `:name`. A list of rows is one parameter as well: `:sent(bridge text, interval_end bigint)` is a table
+  of the tuples in `sent`. So a statement has one text whatever the number of rows, and needs one round trip.
+- Everything runs in a transaction. What `run` has returned is on the disk.
+- Work may run several times: it is repeated when another collector was in the way (deadlock, serialization failure).
+- One `Database` belongs to one thread.
+- The tables come from the numbered files in migrations/. They are applied when the database is opened, under a lock.
+- An error is one sentence, without the password that a URL may have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+from abc import ABC, abstractmethod
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import psycopg
+
+Row = tuple[Any, ...]
+_Result = TypeVar("_Result")
+
+_ROWS = re.compile(r":(\w+)\(([^()]*)\)")
+_NAME = re.compile(r"(?<![:\w]):(\w+)")
+_MAX_ATTEMPTS = 100
+_BUSY_SECONDS = 60
+_MIGRATION_LOCK = 0x0BF57A75
+_MIGRATIONS = files("obfstats.collect.store") / "migrations"
+
+
+class DatabaseError(Exception):
+    """The database cannot be used, or refused a write. Its text is one sentence for the operator."""
+
+
+class Conflict(Exception):  # noqa: N818 - it never leaves `run`
+    """Another collector was faster: the transaction begins anew."""
+
+
+def open_database(url: str) -> Database:
+    """Open a database and bring its tables up to date.
+
+    Args:
+        url: a path, `sqlite:PATH`, or `postgresql://...`.
+
+    Raises:
+        DatabaseError: if it cannot be opened, or if a later version of this program has changed its tables.
+    """
+    database: Database = _PostgreSQL(url) if re.match("postgres(ql)?://", url) else _SQLite(url.removeprefix("sqlite:"))
+    try:
+        _migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+class Database(ABC):
+    """One connection."""
+
+    @abstractmethod
+    def execute(self, sql: str, **parameters: object) -> list[Row]:
+        """Run one statement; return its rows. For use within `run`."""
+
+    @abstractmethod
+    def lock_table(self, table: str, mode: str) -> None:
+        """Lock a table until the transaction ends.
+
+        Args:
+            table: its name.
+            mode: a lock mode of PostgreSQL. SQLite has one writer at a time.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+    @abstractmethod
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Begin a transaction; commit it at the end, or roll it back. Raises Conflict where a repetition may help."""
+
+    @abstractmethod
+    def _lock_schema(self) -> None:
+        """Keep other processes from applying migrations at the same time."""
+
+    @staticmethod
+    def _translate_definition(sql: str) -> str:
+        """Translate a statement of a migration."""
+        return sql
+
+    def run(self, work: Callable[[], _Result]) -> _Result:
+        """Run work in a transaction, again if another collector was in the way.
+
+        Raises:
+            DatabaseError: if the database fails; nothing of the work is done then.
+        """
+        for _ in range(_MAX_ATTEMPTS):
+            with suppress(Conflict), self._transaction():
+                return work()
+        raise DatabaseError("the database is too busy: other collectors were in the way every time")
+
+
+class _SQLite(Database):
+    def __init__(self, path: str) -> None:
+        try:
+            # Only its owner may read it: it has documents that nobody has decided to publish.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DatabaseError(f"cannot open the ledger {path}: {reason}") from None
+        self._path = path
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise self._failure(error) from None
+
+    def execute(self, sql: str, **parameters: object) -> list[Row]:
+        values = {name: json.dumps(value) if isinstance(value, list) else value for name, value in parameters.items()}
+        return self._connection.execute(_translate_to_sqlite(sql), values).fetchall()
+
+    def lock_table(self, table: str, mode: str) -> None:
+        pass
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # After a full disk SQLite has rolled back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise self._failure(error) from None
+
+    def _lock_schema(self) -> None:
+        pass
+
+    def _failure(self, error: sqlite3.Error) -> DatabaseError:
+        return DatabaseError(f"the ledger {self._path} cannot be used: {error}")
+
+
+class _PostgreSQL(Database):
+    def __init__(self, url: str) -> None:
+        # A collector on SQLite does without the library.
+        import psycopg  # noqa: PLC0415
+
+        self._psycopg = psycopg
+        self._url = url
+        self._connection = self._connect()
+
+    def execute(self, sql: str, **parameters: object) -> list[Row]:
+        translated, tables = _translate_to_postgresql(sql)
+        for name, columns in tables:
+            rows: Any = parameters[name]
+            for number, column in enumerate(columns):
+                parameters[f"{name}_{column}"] = [row[number] for row in rows]
+        cursor = self._connection.execute(translated.encode(), parameters)
+        found: list[Row] = cursor.fetchall() if cursor.description else []
+        return found
+
+    def lock_table(self, table: str, mode: str) -> None:
+        self.execute(f"LOCK TABLE {table} IN {mode} MODE")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        errors = self._psycopg.errors
+        if self._connection.closed:
+            self._connection = self._connect()
+        try:
+            with self._connection.transaction():
+                yield
+        except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation):
+            raise Conflict from None
+        except self._psycopg.Error as error:
+            raise self._failure(error) from None
+
+    def _connect(self) -> psycopg.Connection[Row]:
+        try:
+            # Whatever the server's own setting: what is answered is on its disk.
+            return self._psycopg.connect(
+                self._url, autocommit=True, application_name="obfstats collect", options="-c synchronous_commit=on"
+            )
+        except self._psycopg.Error as error:
+            raise self._failure(error) from None
+
+    def _lock_schema(self) -> None:
+        self.execute("SELECT pg_advisory_xact_lock(:lock)", lock=_MIGRATION_LOCK)
+
+    @staticmethod
+    def _translate_definition(sql: str) -> str:
+        return re.sub(r"\bTEXT\b", 'TEXT COLLATE "C"', re.sub(r"\bINTEGER\b", "BIGINT", sql))
+
+    @staticmethod
+    def _failure(error: psycopg.Error) -> DatabaseError:
+        return DatabaseError(f"the ledger's database cannot be used: {str(error).strip().partition(chr(10))[0]}")
+
+
+@cache
+def _translate_to_sqlite(sql: str) -> str:
+    def write_table(match: re.Match[str]) -> str:
+        columns = [column.split()[0] for column in match[2].split(",")]
+        values = ", ".join(f"json_extract(value, '$[{number}]') AS {name}" for number, name in enumerate(columns))
+        return f"(SELECT {values} FROM json_each(:{match[1]}))"  # noqa: S608 - a constant of this package
+
+    return _ROWS.sub(write_table, sql)
+
+
+@cache
+def _translate_to_postgresql(sql: str) -> tuple[str, tuple[tuple[str, Sequence[str]], ...]]:
+    """Translate a statement; give its parameters that are tables as well, with their columns."""
+    tables = []
+
+    def write_table(match: re.Match[str]) -> str:
+        columns = [column.split() for column in match[2].split(",")]
+        names = [name for name, _ in columns]
+        tables.append((match[1], names))
+        arrays = ", ".join(f"%({match[1]}_{name})s::{kind}[]" for name, kind in columns)
+        return f"(SELECT * FROM unnest({arrays}) AS given ({', '.join(names)}))"  # noqa: S608 - as above
+
+    return _NAME.sub(r"%(\1)s", _ROWS.sub(write_table, sql)), tuple(tables)
+
+
+def _migrate(database: Database) -> None:
+    """Apply the migrations that the database has not had."""
+    migrations = {
+        int(file.name[:4]): file.read_text("ascii") for file in _MIGRATIONS.iterdir() if file.name.endswith(".sql")
+    }
+
+    def apply() -> None:
+        database._lock_schema()
+        database.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
+        ((version,),) = database.execute("SELECT coalesce(max(version), 0) FROM schema_version")
+        if version > max(migrations):
+            raise DatabaseError(
+                f"the ledger's tables are of version {version}, this program's of {max(migrations)}; "
+                "use the version of obfstats that the ledger was last opened with, or a later one"
+            )
+        for number in range(version + 1, max(migrations) + 1):
+            without_comments = re.sub("--.*", "", migrations[number])
+            for statement in without_comments.split(";"):
+                database.execute(database._translate_definition(statement))
+            database.execute("INSERT INTO schema_version VALUES (:number)", number=number)
+
+    database.run(apply)

@@ -1,0 +1,695 @@
+"""The ledger: which documents a collector has, what became of each, and where the public archive has it.
+
+Rules:
+
+- What `accept` has returned is on the disk, with the document's text. The text stays until the month's archive has it,
+  so a crash or a full disk between the ledger and a file loses nothing.
+- Rows are written in one order (bridge, instance, end, ...), so that two collectors wait for each other, but not in a
+  circle.
+- Nothing of a submitter is kept but the key, and of the arrival only the day.
+- admission.py has the rules by which documents are published; database.py runs the statements.
+- Long lists are read in pages: memory does not grow with the archive, and no transaction stays open meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from obfstats.collect.store.admission import (
+    INTERVAL_WITHDRAWN,
+    MAX_WAITING,
+    OTHER_CONTENT,
+    Admission,
+    AdmittedKey,
+    Change,
+    Decision,
+    Outcome,
+    Status,
+)
+from obfstats.collect.store.database import Conflict
+from obfstats.collect.submission import KeyStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from obfstats.collect.store.admission import Judged
+    from obfstats.collect.store.database import Database, Row
+    from obfstats.collect.submission import Submission
+
+_Result = TypeVar("_Result")
+
+_DAY = 86_400
+_PAGE = 500
+_BEFORE_ALL = -(2**62)
+_PREFIX = re.compile("[0-9a-f]{8,64}")
+_SELECT_STORED = "SELECT bridge, instance, interval_end, seconds, key, digest, text, signature, imported FROM documents"
+
+
+class LedgerError(Exception):
+    """A person's decision cannot be carried out. Its text is one sentence."""
+
+
+class StoredDocument(NamedTuple):
+    """A document with its text.
+
+    Attributes:
+        bridge: the hashed fingerprint, lower case.
+        instance: empty if the document names none.
+        end: end of the interval in epoch seconds.
+        seconds: its length.
+        key: the public key that signed it.
+        digest: SHA-256 of the text, hex.
+        text: the document as it was signed.
+        signature: its signature.
+        imported: whether it was read from a local file.
+    """
+
+    bridge: str
+    instance: str
+    end: int
+    seconds: int
+    key: str
+    digest: str
+    text: bytes
+    signature: bytes
+    imported: bool
+
+
+class ListedDocument(NamedTuple):
+    """A document without its text, for a person to decide. Attributes as of `StoredDocument`.
+
+    Attributes:
+        reason: why it is quarantined or conflicting.
+    """
+
+    digest: str
+    key: str
+    bridge: str
+    instance: str
+    end: int
+    seconds: int
+    status: Status
+    reason: str
+
+
+class Admitted(NamedTuple):
+    """What an admission did to the documents of the key that were in quarantine.
+
+    Attributes:
+        published: those that are published now.
+        quarantined: those of bridges for which the key may not speak.
+        conflicting: those that contradict a published one.
+    """
+
+    published: int
+    quarantined: int
+    conflicting: int
+
+
+class Withdrawal(NamedTuple):
+    """A withdrawn document whose withdrawal is not published.
+
+    Attributes:
+        digest: SHA-256 of its text, hex.
+        recent: the file below recent/ that was to have it; None if none was named.
+        month: of its interval's end, `YYYY-MM`.
+        imported: whether it was read from a local file.
+    """
+
+    digest: str
+    recent: str | None
+    month: str
+    imported: bool
+
+
+class _QuarantinedDocument(NamedTuple):
+    key: str
+    digest: str
+    bridge: str
+    instance: str
+    end: int
+
+
+class Ledger:
+    """The ledger in a database. Like the database, it belongs to one thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting_in_all: int | None = None
+
+    # Documents that arrive
+
+    def accept(self, batch: Sequence[Submission], now: int) -> list[Decision]:
+        """Take documents: all of them in one transaction.
+
+        Args:
+            batch: documents whose signatures and grammar are right.
+            now: epoch seconds.
+
+        Returns:
+            What became of each, in order. It is on the disk.
+
+        Raises:
+            DatabaseError: if the database fails; none is taken then.
+        """
+
+        def work() -> tuple[list[Decision], int]:
+            # Whoever admits or revokes a key waits until these are done, and the reverse.
+            self._database.lock_table("keys", "ROW SHARE")
+            admission = self._read_admission(batch)
+            stored = set(admission.known)
+            decisions = [admission.judge(document) for document in batch]
+            if admission.claims:
+                # Another collector's claim may be on its way: look again when it is there.
+                self._database.lock_table("keys", "SHARE ROW EXCLUSIVE")
+                admission = self._read_admission(batch)
+                decisions = [admission.judge(document) for document in batch]
+                self._write_claims(admission.claims)
+            self._update(admission.changes, stored)
+            new = {
+                (document.digest, document.key): document
+                for document in batch
+                if (document.digest, document.key) in admission.changes.keys() - stored
+            }
+            self._insert(new.values(), admission.changes, now, imported=False)
+            return decisions, admission.waiting_in_all
+
+        decisions, waiting_in_all = self._database.run(work)
+        if self._waiting_in_all is not None:
+            self._waiting_in_all = waiting_in_all
+        return decisions
+
+    def add_imported(self, documents: Sequence[Submission], now: int) -> list[Decision]:
+        """Take documents that the collector's operator has read from local files; nothing is asked of their keys.
+
+        Args:
+            documents: documents whose signatures and grammar are right.
+            now: epoch seconds.
+        """
+
+        def work() -> list[Decision]:
+            slots = self._read_slots(documents)
+            new: dict[tuple[str, str], Submission] = {}
+            decisions = []
+            for document in documents:
+                slot = (document.bridge, document.instance, document.end)
+                digest, status = slots.get(slot, (None, None))
+                if status is None:
+                    slots[slot] = (document.digest, Status.PUBLISHED)
+                    new[document.digest, document.key] = document
+                    decisions.append(Decision(Outcome.PUBLISHED, "accepted"))
+                elif status is Status.WITHDRAWN:
+                    decisions.append(Decision(Outcome.CONFLICT, INTERVAL_WITHDRAWN))
+                elif digest == document.digest:
+                    decisions.append(Decision(Outcome.KNOWN, "the same document is published"))
+                else:
+                    decisions.append(Decision(Outcome.CONFLICT, OTHER_CONTENT))
+            # The same bytes may be in quarantine, or replaced.
+            self._database.execute(
+                "DELETE FROM documents WHERE (digest, key) IN (SELECT * FROM :new(digest text, key text) AS new)",
+                new=sorted(new),
+            )
+            self._insert(new.values(), dict.fromkeys(new, Change(Status.PUBLISHED, "")), now, imported=True)
+            return decisions
+
+        return self._database.run(work)
+
+    def expire_quarantine(self, before: int) -> int:
+        """Delete quarantined and conflicting documents that arrived before a moment.
+
+        Args:
+            before: epoch seconds; the day of it counts.
+
+        Returns:
+            How many they were.
+        """
+        self._waiting_in_all = None
+        return len(
+            self._run(
+                "DELETE FROM documents WHERE status IN ('quarantined', 'conflicting') AND received < :before"
+                " RETURNING 1",
+                before=before - before % _DAY,
+            )
+        )
+
+    # Keys
+
+    def admit(self, key: str, bridges: Sequence[str], now: int) -> Admitted:
+        """Admit a key.
+
+        Args:
+            key: a public key.
+            bridges: hashed fingerprints, lower case, for which it is named; if empty, the key speaks for one bridge,
+                its claim.
+            now: epoch seconds.
+
+        Returns:
+            What became of its documents in quarantine.
+        """
+        del now
+
+        def work() -> Admitted:
+            self._database.lock_table("keys", "EXCLUSIVE")
+            self._database.execute(
+                "INSERT INTO keys (key, may_claim) VALUES (:key, :may_claim) ON CONFLICT (key)"
+                " DO UPDATE SET may_claim = CASE WHEN excluded.may_claim = 1 THEN 1 ELSE keys.may_claim END",
+                key=key,
+                may_claim=int(not bridges),
+            )
+            self._database.execute(
+                "INSERT INTO names (bridge, key) SELECT bridge, :key FROM :bridges(bridge text) AS given WHERE true"
+                " ON CONFLICT DO NOTHING",
+                key=key,
+                bridges=[(bridge,) for bridge in sorted(set(bridges))],
+            )
+            rows = self._database.execute(
+                "SELECT key, digest, bridge, instance, interval_end FROM documents"
+                " WHERE key = :key AND status = 'quarantined' ORDER BY interval_end, bridge, instance, digest",
+                key=key,
+            )
+            documents = [_QuarantinedDocument(*row) for row in rows]
+            admission = self._read_admission(documents)
+            outcomes = [admission.judge(document).outcome for document in documents]
+            self._write_claims(admission.claims)
+            self._update(admission.changes, admission.changes.keys())
+            # What is published already under another key counts as published.
+            conflicting = outcomes.count(Outcome.CONFLICT)
+            quarantined = outcomes.count(Outcome.QUARANTINED)
+            return Admitted(len(outcomes) - conflicting - quarantined, quarantined, conflicting)
+
+        self._waiting_in_all = None
+        return self._database.run(work)
+
+    def revoke(self, key: str, now: int) -> bool:
+        """Admit a key no longer, and forget what it was named for. What it has published stays.
+
+        Returns:
+            Whether it was admitted.
+        """
+        del now
+
+        def work() -> bool:
+            self._database.lock_table("keys", "EXCLUSIVE")
+            self._database.execute("DELETE FROM names WHERE key = :key", key=key)
+            return bool(self._database.execute("DELETE FROM keys WHERE key = :key RETURNING 1", key=key))
+
+        return self._database.run(work)
+
+    def status_of(self, key: str) -> KeyStatus:
+        """Tell what there is of a key."""
+
+        def work() -> KeyStatus:
+            admitted = self._database.execute("SELECT 1 FROM keys WHERE key = :key", key=key)
+            counts = {
+                status: (count, end)
+                for status, count, end in self._database.execute(
+                    "SELECT status, count(*), max(interval_end) FROM documents WHERE key = :key GROUP BY status",
+                    key=key,
+                )
+            }
+            published, end = counts.get(Status.PUBLISHED, (0, None))
+            quarantined, _ = counts.get(Status.QUARANTINED, (0, None))
+            conflicting, _ = counts.get(Status.CONFLICTING, (0, None))
+            return KeyStatus(bool(admitted), published, end, quarantined, conflicting)
+
+        return self._database.run(work)
+
+    # A person's decisions
+
+    def review(self) -> Iterator[ListedDocument]:
+        """Give what waits for a person: quarantined and conflicting documents, by key, bridge and interval."""
+        last = ("", "", "", _BEFORE_ALL, "")
+        while rows := self._run(
+            "SELECT digest, key, bridge, instance, interval_end, seconds, status, reason FROM documents"
+            " WHERE status IN ('quarantined', 'conflicting')"
+            " AND (key, bridge, instance, interval_end, digest) > (:key, :bridge, :instance, :end, :digest)"
+            " ORDER BY key, bridge, instance, interval_end, digest LIMIT :page",
+            **dict(zip(("key", "bridge", "instance", "end", "digest"), last, strict=True)),
+            page=_PAGE,
+        ):
+            for row in rows:
+                listed = _read_listed(row)
+                yield listed
+            last = (listed.key, listed.bridge, listed.instance, listed.end, listed.digest)
+
+    def accept_one(self, prefix: str) -> ListedDocument:
+        """Publish one quarantined or conflicting document, whatever its key. What it contradicts is withdrawn.
+
+        Args:
+            prefix: the beginning of its digest, 8 hex digits or more.
+
+        Raises:
+            LedgerError: if there is no such document, or several.
+        """
+
+        def work() -> ListedDocument:
+            document = self._find(prefix, Status.QUARANTINED, Status.CONFLICTING)[0]
+            self._database.execute(
+                "UPDATE documents SET status = 'replaced' WHERE bridge = :bridge AND instance = :instance"
+                " AND interval_end = :end AND status IN ('published', 'withdrawn')",
+                bridge=document.bridge,
+                instance=document.instance,
+                end=document.end,
+            )
+            self._set_status(document, Status.PUBLISHED)
+            return document
+
+        return self._decide(work)
+
+    def drop(self, prefix: str) -> list[ListedDocument]:
+        """Delete a quarantined or conflicting document; where several keys have signed the same bytes, all of these.
+
+        Args:
+            prefix: the beginning of its digest, 8 hex digits or more.
+
+        Raises:
+            LedgerError: if there is no such document, or several.
+        """
+
+        def work() -> list[ListedDocument]:
+            documents = self._find(prefix, Status.QUARANTINED, Status.CONFLICTING)
+            for document in documents:
+                self._database.execute(
+                    "DELETE FROM documents WHERE digest = :digest AND key = :key",
+                    digest=document.digest,
+                    key=document.key,
+                )
+            return documents
+
+        return self._decide(work)
+
+    def withdraw(self, prefix: str) -> ListedDocument:
+        """Withdraw a published document. Nothing else is taken for its interval.
+
+        Args:
+            prefix: the beginning of its digest, 8 hex digits or more.
+
+        Raises:
+            LedgerError: if there is no such document, or several.
+        """
+
+        def work() -> ListedDocument:
+            document = self._find(prefix, Status.PUBLISHED)[0]
+            self._set_status(document, Status.WITHDRAWN)
+            return document
+
+        return self._decide(work)
+
+    def read_one(self, prefix: str) -> bytes:
+        """Give the text of a document.
+
+        Args:
+            prefix: the beginning of its digest, 8 hex digits or more.
+
+        Raises:
+            LedgerError: if there is no such document, or several, or if only the archive still has the text.
+        """
+
+        def work() -> bytes:
+            document = self._find(prefix, *Status)[0]
+            ((text, month),) = self._database.execute(
+                "SELECT text, month FROM documents WHERE digest = :digest AND key = :key",
+                digest=document.digest,
+                key=document.key,
+            )
+            if text is None:
+                raise LedgerError(f"the text of {document.digest[:16]} is in the archive of {month} only")
+            encoded: bytes = text.encode("ascii")
+            return encoded
+
+        return self._database.run(work)
+
+    # The archive
+
+    def assign_recent(self, name: str) -> int:
+        """Name the file below recent/ that is to have all published documents that no file has.
+
+        Returns:
+            How many they are.
+        """
+        return len(
+            self._run(
+                "UPDATE documents SET recent = :name WHERE status = 'published' AND imported = 0 AND recent IS NULL"
+                " AND packed = 0 RETURNING 1",
+                name=name,
+            )
+        )
+
+    def unwritten_recent(self) -> list[str]:
+        """Give the names of the files below recent/ that are not marked as written, in order."""
+        return [
+            name
+            for (name,) in self._run(
+                "SELECT DISTINCT recent FROM documents WHERE status = 'published' AND imported = 0"
+                " AND recent IS NOT NULL AND recent_written = 0 AND packed = 0 ORDER BY recent"
+            )
+        ]
+
+    def read_recent(self, name: str) -> Iterator[StoredDocument]:
+        """Give the documents of a file below recent/ that no month's archive has, by (bridge, instance, end)."""
+        last = ("", "", _BEFORE_ALL)
+        while rows := self._run(
+            f"{_SELECT_STORED} WHERE status = 'published' AND imported = 0 AND recent = :name AND packed = 0"
+            " AND (bridge, instance, interval_end) > (:bridge, :instance, :end)"
+            " ORDER BY bridge, instance, interval_end LIMIT :page",
+            name=name,
+            **dict(zip(("bridge", "instance", "end"), last, strict=True)),
+            page=_PAGE,
+        ):
+            for row in rows:
+                document = _read_stored(row)
+                yield document
+            last = (document.bridge, document.instance, document.end)
+
+    def mark_recent_written(self, name: str) -> None:
+        """Note that a file below recent/ is on the disk."""
+        self._run("UPDATE documents SET recent_written = 1 WHERE imported = 0 AND recent = :name", name=name)
+
+    def unpacked_months(self) -> list[tuple[str, bool]]:
+        """Give the months, and whether imported, that have documents to be packed into their archives."""
+        return [
+            (month, bool(imported))
+            for month, imported in self._run(
+                "SELECT DISTINCT month, imported FROM documents WHERE status = 'published' AND recent_written = 1"
+                " AND packed = 0 ORDER BY month, imported"
+            )
+        ]
+
+    def read_unpacked(self, month: str, *, imported: bool) -> Iterator[StoredDocument]:
+        """Give the documents to be packed into a month's archive, by (end, bridge, instance)."""
+        last = (_BEFORE_ALL, "", "")
+        while rows := self._run(
+            f"{_SELECT_STORED} WHERE status = 'published' AND month = :month AND imported = :imported"
+            " AND recent_written = 1 AND packed = 0"
+            " AND (interval_end, bridge, instance) > (:end, :bridge, :instance)"
+            " ORDER BY interval_end, bridge, instance LIMIT :page",
+            month=month,
+            imported=int(imported),
+            **dict(zip(("end", "bridge", "instance"), last, strict=True)),
+            page=_PAGE,
+        ):
+            for row in rows:
+                document = _read_stored(row)
+                yield document
+            last = (document.end, document.bridge, document.instance)
+
+    def mark_packed(self, documents: Iterable[tuple[str, str]]) -> None:
+        """Note that the archive of a month is on the disk with these documents, and drop their texts.
+
+        Args:
+            documents: key and digest of each.
+        """
+        pairs = sorted((digest, key) for key, digest in documents)
+        self._run(
+            "UPDATE documents SET packed = 1, text = NULL, signature = NULL"
+            " WHERE (digest, key) IN (SELECT * FROM :pairs(digest text, key text) AS pairs)",
+            pairs=pairs,
+        )
+
+    def unpublished_withdrawals(self) -> list[Withdrawal]:
+        """Give the withdrawn documents whose withdrawal is not marked as published."""
+        return [
+            Withdrawal(digest, recent, month, bool(imported))
+            for digest, recent, month, imported in self._run(
+                "SELECT digest, recent, month, imported FROM documents WHERE status IN ('withdrawn', 'replaced')"
+                " AND tombstone = 0 ORDER BY digest"
+            )
+        ]
+
+    def mark_withdrawal_published(self, digest: str) -> None:
+        """Note that the archive is without a document and says so; drop its text."""
+        self._run(
+            "UPDATE documents SET tombstone = 1, text = NULL, signature = NULL"
+            " WHERE digest = :digest AND status IN ('withdrawn', 'replaced')",
+            digest=digest,
+        )
+
+    # Statements
+
+    def _run(self, sql: str, **parameters: object) -> list[Row]:
+        return self._database.run(lambda: self._database.execute(sql, **parameters))
+
+    def _read_admission(self, documents: Sequence[Judged]) -> Admission:
+        keys = sorted({document.key for document in documents})
+        bridges = [(bridge,) for bridge in sorted({document.bridge for document in documents})]
+        given = [(key,) for key in keys]
+        execute = self._database.execute
+        admitted = {
+            key: AdmittedKey(bool(may_claim), claim)
+            for key, may_claim, claim in execute(
+                "SELECT keys.key, may_claim, claim FROM :given(key text) AS given CROSS JOIN keys"
+                " WHERE keys.key = given.key",
+                given=given,
+            )
+        }
+        named: dict[str, set[str]] = {}
+        claimants: dict[str, set[str]] = {}
+        for bridge, key, is_named in execute(
+            "SELECT names.bridge, key, 1 FROM :bridges(bridge text) AS given CROSS JOIN names"
+            " WHERE names.bridge = given.bridge UNION ALL "
+            "SELECT claim, key, 0 FROM :bridges(bridge text) AS given CROSS JOIN keys WHERE claim = given.bridge",
+            bridges=bridges,
+        ):
+            (named if is_named else claimants).setdefault(bridge, set()).add(key)
+        known = {
+            (digest, key): Status(status)
+            for digest, key, status in execute(
+                "SELECT documents.digest, documents.key, status FROM :given(digest text, key text) AS given"
+                " CROSS JOIN documents WHERE documents.digest = given.digest AND documents.key = given.key",
+                given=sorted({(document.digest, document.key) for document in documents}),
+            )
+        }
+        waiting: dict[str, int] = dict(
+            execute(
+                "SELECT documents.key, count(*) FROM :given(key text) AS given CROSS JOIN documents"
+                " WHERE documents.key = given.key AND status IN ('quarantined', 'conflicting')"
+                " GROUP BY documents.key",
+                given=given,
+            )
+        )
+        waiting_in_all = 0 if len(admitted) == len(keys) else self._count_waiting()
+        return Admission(admitted, named, claimants, self._read_slots(documents), known, waiting, waiting_in_all)
+
+    def _read_slots(self, documents: Sequence[Judged]) -> dict[tuple[str, str, int], tuple[str, Status]]:
+        return {
+            (bridge, instance, end): (digest, Status(status))
+            for bridge, instance, end, digest, status in self._database.execute(
+                "SELECT documents.bridge, documents.instance, documents.interval_end, digest, status"
+                " FROM :given(bridge text, instance text, interval_end bigint) AS given CROSS JOIN documents"
+                " WHERE documents.bridge = given.bridge AND documents.instance = given.instance"
+                " AND documents.interval_end = given.interval_end AND status IN ('published', 'withdrawn')",
+                given=sorted({(document.bridge, document.instance, document.end) for document in documents}),
+            )
+        }
+
+    def _count_waiting(self) -> int:
+        """Count what waits in all; the count is kept while it is below the limit, because it takes milliseconds."""
+        if self._waiting_in_all is None or self._waiting_in_all >= MAX_WAITING:
+            ((self._waiting_in_all,),) = self._database.execute(
+                "SELECT count(*) FROM documents WHERE status IN ('quarantined', 'conflicting')"
+            )
+        return self._waiting_in_all
+
+    def _write_claims(self, claims: Mapping[str, str]) -> None:
+        if claims:
+            self._database.execute(
+                "UPDATE keys SET claim = given.claim FROM :given(key text, claim text) AS given"
+                " WHERE keys.key = given.key",
+                given=sorted(claims.items()),
+            )
+
+    def _update(self, changes: Mapping[tuple[str, str], Change], stored: Collection[tuple[str, str]]) -> None:
+        """Write what documents become that the ledger has already."""
+        for digest, key in sorted(changes.keys() & stored):
+            change = changes[digest, key]
+            self._database.execute(
+                "UPDATE documents SET status = :status, reason = :reason WHERE digest = :digest AND key = :key",
+                status=change.status,
+                reason=change.reason,
+                digest=digest,
+                key=key,
+            )
+
+    def _insert(
+        self,
+        documents: Iterable[Submission],
+        changes: Mapping[tuple[str, str], Change],
+        now: int,
+        *,
+        imported: bool,
+    ) -> None:
+        """Write documents that the ledger has not.
+
+        Raises:
+            Conflict: if another collector has written one of them meanwhile.
+        """
+        rows = sorted(
+            (
+                document.bridge,
+                document.instance,
+                document.end,
+                document.digest,
+                document.key,
+                document.seconds,
+                datetime.fromtimestamp(document.end, UTC).strftime("%Y-%m"),
+                *changes[document.digest, document.key],
+                document.text.decode("ascii"),
+                document.signature.decode("ascii"),
+            )
+            for document in documents
+        )
+        if not rows:
+            return
+        written = self._database.execute(
+            "INSERT INTO documents (bridge, instance, interval_end, digest, key, seconds, month, status, reason, text,"
+            " signature, received, imported, recent_written, packed, tombstone)"
+            " SELECT given.*, :received, :imported, :imported, 0, 0 FROM :rows(bridge text, instance text,"
+            " interval_end bigint, digest text, key text, seconds bigint, month text, status text, reason text,"
+            " text text, signature text) AS given WHERE true ON CONFLICT DO NOTHING RETURNING 1",
+            rows=rows,
+            received=now - now % _DAY,
+            imported=int(imported),
+        )
+        if len(written) < len(rows):
+            raise Conflict
+
+    def _decide(self, work: Callable[[], _Result]) -> _Result:
+        """Carry out a person's decision, which may make room in the quarantine."""
+        self._waiting_in_all = None
+        return self._database.run(work)
+
+    def _find(self, prefix: str, *statuses: Status) -> list[ListedDocument]:
+        """Find the document that a person means; several entries only of the same bytes."""
+        if not _PREFIX.fullmatch(prefix):
+            raise LedgerError(f"{prefix[:64]!r} is not the beginning of a digest, 8 to 64 hex digits")
+        rows = self._database.execute(
+            "SELECT digest, key, bridge, instance, interval_end, seconds, status, reason FROM documents"
+            " WHERE digest >= :prefix AND digest < :last AND status IN (SELECT * FROM :statuses(status text) AS given)"
+            " ORDER BY digest, key",
+            prefix=prefix,
+            last=f"{prefix}g",
+            statuses=[(status,) for status in statuses],
+        )
+        documents = [_read_listed(row) for row in rows]
+        digests = {document.digest for document in documents}
+        if len(digests) > 1:
+            raise LedgerError(f"{len(digests)} documents have digests that begin with {prefix}; give more digits")
+        if not documents:
+            raise LedgerError(f"no {' or '.join(statuses)} document has a digest that begins with {prefix}")
+        return documents
+
+    def _set_status(self, document: ListedDocument, status: Status) -> None:
+        self._update({(document.digest, document.key): Change(status, "")}, {(document.digest, document.key)})
+
+
+def _read_listed(row: Row) -> ListedDocument:
+    listed = ListedDocument(*row)
+    return listed._replace(status=Status(listed.status))
+
+
+def _read_stored(row: Row) -> StoredDocument:
+    stored = StoredDocument(*row)
+    text, signature, imported = row[-3:]
+    return stored._replace(text=text.encode("ascii"), signature=signature.encode("ascii"), imported=bool(imported))
