@@ -1,0 +1,133 @@
+"""Writes the index of the public files: what each is, for mirrors and for CollecTor's clients.
+
+A file's entry is made once: what was hashed and read is taken from the index that is there, or from memory, until the
+file changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import lzma
+import re
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from obfstats import __version__
+from obfstats.collect.archive.monthly import ARCHIVE_FOLDER, read_month
+from obfstats.collect.archive.recent import RECENT_FOLDER, time_of_recent
+from obfstats.collect.index import ArchiveIndexError, FileEntry, Index, parse_index, write_index
+from obfstats.collect.signing import SIGNATURE_SUFFIX
+from obfstats.formats.interval import parse_time
+from obfstats.lockedfile import make_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from obfstats.collect.archive.published_files import Archive
+
+INDEX = "index.json"
+_COMPRESSED = f"{INDEX}.xz"
+_FILES = tuple(name + suffix for name in (INDEX, _COMPRESSED) for suffix in ("", SIGNATURE_SUFFIX))
+# Where metrics-lib looks for it.
+_FOLDER = "index"
+_MONTH = re.compile(rf"{ARCHIVE_FOLDER}/(obfsproxy-stats-(imported-)?[0-9]{{4}}-[0-9]{{2}})\.tar\.xz")
+_TYPE = re.compile(rb"@type (obfsproxy-stats 1\.[0-9]{1,4})\n")
+_END = re.compile(rb"obfsproxy-stats-end .*?([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}).*\n")
+
+
+class _Seen(NamedTuple):
+    """A file's entry, and what the file looked like then."""
+
+    size: int
+    modified: int
+    inode: int
+    entry: FileEntry
+
+
+class Indexer:
+    """Keeps an archive's index up to date."""
+
+    def __init__(self, archive: Archive, url: str) -> None:
+        """Take an archive and the URL that its index names."""
+        self._archive = archive
+        self._url = url
+        self._seen: dict[str, _Seen] = {}
+
+    def write(self, now: int) -> None:
+        """Write the index of all files that are there.
+
+        Args:
+            now: epoch seconds.
+
+        Raises:
+            OSError: if the disk refuses it.
+            MonthError: if a month's archive is damaged.
+        """
+        former = self._read_former()
+        entries = {entry.path: entry for entry in former.files}
+        paths = [path for path in self._archive.list("") if path not in _FILES]
+        self._seen = {path: self._look_at(path, entries.get(path)) for path in paths}
+        files = tuple(seen.entry for seen in self._seen.values())
+        # A mirror takes no index that is older than its own, whatever this machine's clock says.
+        text = write_index(Index(max(now, former.created), self._url, f"obfstats {__version__}", files))
+        self._archive.write_bytes(INDEX, text)
+        self._archive.write_bytes(_COMPRESSED, lzma.compress(text))
+        self._link()
+
+    def _read_former(self) -> Index:
+        with contextlib.suppress(OSError, ArchiveIndexError), self._archive.open(INDEX) as file:
+            return parse_index(file.read())
+        return Index(0)
+
+    def _look_at(self, path: str, former: FileEntry | None) -> _Seen:
+        status = (self._archive.root / path).stat()
+        seen = self._seen.get(path)
+        looks = (status.st_size, status.st_mtime_ns, status.st_ino)
+        if seen is not None and seen[:3] == looks:
+            return seen
+        self._archive.checkpoint()
+        with self._archive.open(path) as file:
+            digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
+        entry = FileEntry(path, status.st_size, int(status.st_mtime), digest)
+        if former is not None and former.sha256 == digest:
+            entry = former._replace(last_modified=entry.last_modified)
+        else:
+            entry = self._read_documents(entry)
+        return _Seen(*looks, entry)
+
+    def _read_documents(self, entry: FileEntry) -> FileEntry:
+        """Add what the documents of a file tell, where it has documents."""
+        month = _MONTH.fullmatch(entry.path)
+        folder, _, name = entry.path.rpartition("/")
+        if month is None and (folder != RECENT_FOLDER or time_of_recent(name) is None):
+            return entry
+        types, first, last = set(), "", ""
+        with self._archive.open(entry.path) as file:
+            for line in self._lines_of_month(month[1], file) if month else file:
+                if (match := _TYPE.fullmatch(line)) is not None:
+                    types.add(match[1].decode())
+                elif (match := _END.fullmatch(line)) is not None:
+                    end = match[1].decode()
+                    first, last = min(first or end, end), max(last, end)
+        return entry._replace(
+            types=tuple(sorted(types)),
+            first_published=_parse(first),
+            last_published=_parse(last),
+            imported=month is not None and month[2] is not None,
+        )
+
+    def _link(self) -> None:
+        folder = self._archive.root / _FOLDER
+        make_folder(folder, 0o755)
+        for name in _FILES:
+            with contextlib.suppress(FileExistsError):
+                (folder / name).symlink_to(f"../{name}")
+
+    def _lines_of_month(self, folder: str, file: IO[bytes]) -> Iterator[bytes]:
+        for member in read_month(folder, file):
+            self._archive.checkpoint()
+            yield from member.text.splitlines(keepends=True)
+
+
+def _parse(label: str) -> int | None:
+    return int(parse_time(label).timestamp()) if label else None
