@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from peers import extended, managed
+from peers.disk import mount
 from tests.proxy.honest import Visitors, countries, is_served, lines, warnings
 from tests.proxy.moved import Time
 from tests.proxy.visiting import wait_until
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from peers.disk import Disk
     from peers.managed import Managed
 
 SIZE = 512 << 10
@@ -42,43 +43,11 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-class Disk:
-    """A small disk of the test's own.
-
-    Attributes:
-        folder: where it is.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._ballast = folder / "ballast"
-
-    def fill(self) -> None:
-        """Fill the disk."""
-        with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-
-    def clear(self) -> None:
-        """Free what `fill` has taken."""
-        self._ballast.unlink()
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A disk for this test alone; where mounting is not allowed, the test is skipped."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True, timeout=30)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a small disk is not allowed here")
-    try:
-        yield Disk(folder)
-    finally:
-        # Lazily: if a process still uses it, it is removed from the tree all the same.
-        subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True, timeout=30)
+    """A disk for this test alone."""
+    with mount(tmp_path / "disk", SIZE) as small:
+        yield small
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
-"""The commands that send documents to a collector, and that run one: `key new`, `key show`."""
+"""The commands that send documents to a collector, and that run one: `key new`, `key show`, `submit`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obfstats.commandline import Command
+from obfstats.commandline import Command, argument_type
 
 if TYPE_CHECKING:
     import argparse
@@ -25,6 +25,47 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_submit(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats submit`."""
+    parser.add_argument(
+        "documents",
+        metavar="DOCUMENT",
+        type=Path,
+        nargs="*",
+        help="a file of documents with hashed-fingerprint lines; without one, what waits in the spool is sent",
+    )
+    parser.add_argument(
+        "--to",
+        required=True,
+        type=argument_type("obfstats.collect.client.route:parse_collector_url"),
+        metavar="URL",
+        help="the collector: https://HOST, or http:// for an .onion address or this machine",
+    )
+    add_way(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print every byte that would be sent, and send and keep nothing"
+    )
+    parser.add_argument("--status", action="store_true", help="send nothing; show what the collector has of this key")
+    add_data_dir(parser)
+
+
+def add_way(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the options for the way to a collector."""
+    parser.add_argument(
+        "--through",
+        type=argument_type("obfstats.collect.client.route:parse_proxy"),
+        metavar="socks5h://HOST:PORT",
+        help="the proxy that hides this machine's address, mostly tor's (default: socks5h://127.0.0.1:9050, unless "
+        "the collector is on this machine)",
+    )
+    parser.add_argument(
+        "--reveal-address",
+        action="store_true",
+        help="unsafe for a bridge: connect directly, so that the collector, and all who see the connection, learn this "
+        "machine's address",
+    )
+
+
 COMMANDS = (
     Command(
         name="key new",
@@ -40,6 +81,20 @@ COMMANDS = (
         example="obfstats key show",
         add_options=add_data_dir,
         run="obfstats.collect.client.keys:show_key",
+        extra="submit",
+    ),
+    Command(
+        name="submit",
+        purpose="send documents to a collector, through tor, and what an earlier run could not send",
+        example="obfstats submit --to https://collector.example documents.txt",
+        add_options=add_submit,
+        run="obfstats.collect.client.submit:run_submit",
+        notes="""  obfstats submit --to https://collector.example --dry-run documents.txt
+  obfstats submit --to https://collector.example --status
+
+exit status: 0 where the collector has everything that was sent; 1 where it refused a document, or a document cannot be
+sent; 2 where the collector was not reached, and documents wait in the spool
+""",
         extra="submit",
     ),
 )

@@ -13,8 +13,27 @@ from obfstats.lockedfile import acting_as_owner_of
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
 KEY_NAME = "submit.key"
+
+
+def read_key(folder: Path, *, make: bool = False) -> SigningKey:
+    """Read the key of a bridge.
+
+    Args:
+        folder: the bridge's folder.
+        make: whether a key is made where there is none.
+
+    Raises:
+        SigningError: if there is none, or if it cannot be used.
+    """
+    path = folder / KEY_NAME
+    if not path.exists():
+        if make:
+            return SigningKey.create(path)
+        raise SigningError(f"there is no key {path}; make one with: obfstats key new")
+    return SigningKey.read(path)
 
 
 def make_key(options: argparse.Namespace) -> int:
@@ -36,7 +55,7 @@ def show_key(options: argparse.Namespace) -> int:
     folder = options.data_dir or find_state_folder()
     try:
         with acting_as_owner_of(folder):
-            key = SigningKey.read(folder / KEY_NAME)
+            key = read_key(folder)
     except SigningError as error:
         return fail(options.parser.prog, str(error))
     print(key.public)

@@ -1,0 +1,180 @@
+"""The command `obfstats submit`: documents into the spool, and the spool to a collector.
+
+- A document that cannot be sent stops the command before anything is sent.
+- What the collector has taken is told on standard output, everything else on standard error.
+- Root acts as the owner of the bridge's folder from the moment on when the documents are read.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from obfstats.collect.client.keys import read_key
+from obfstats.collect.client.outgoing import read_outgoing, take_batch
+from obfstats.collect.client.request import RequestError
+from obfstats.collect.client.route import choose_proxy
+from obfstats.collect.client.spool import MAX_FILES, SPOOL_NAME, Spool, SpoolInUseError, list_documents, name_document
+from obfstats.collect.client.submitter import Submitter
+from obfstats.collect.signing import SigningError
+from obfstats.commandline import UsageError, fail, find_state_folder, open_standard_output, print_error
+from obfstats.formats.interval import format_time
+from obfstats.lockedfile import acting_as_owner_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from obfstats.collect.client.outgoing import OutgoingDocument
+    from obfstats.collect.client.route import CollectorUrl, Proxy
+    from obfstats.collect.client.submitter import Delivery, Report
+    from obfstats.collect.signing import SigningKey
+    from obfstats.collect.submission import KeyStatus
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""Bytes of a file of documents."""
+
+
+class _BadDocumentError(Exception):
+    """A file has no documents that can be sent. Its text is one sentence for the operator."""
+
+
+def run_submit(options: argparse.Namespace) -> int:
+    """Run `obfstats submit`; return its exit status."""
+    program = options.parser.prog
+    if options.status and options.documents:
+        raise UsageError("--status sends nothing; give no DOCUMENT with it")
+    try:
+        proxy = choose_proxy(options.to, options.through, reveal_address=options.reveal_address)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    folder = options.data_dir or find_state_folder()
+    spool = Spool(folder / SPOOL_NAME)
+    try:
+        documents = [document for path in options.documents for document in _read_file(path)]
+    except _BadDocumentError as error:
+        print_error(program, str(error))
+        return 1
+    except OSError as error:
+        return fail(program, f"cannot read {error.filename}: {error.strerror}")
+    try:
+        with acting_as_owner_of(folder):
+            return _run(options, proxy, read_key(folder), spool, documents)
+    except (SigningError, SpoolInUseError, RequestError) as error:
+        return fail(program, str(error))
+    except OSError as error:
+        return fail(program, f"cannot use {spool.folder}: {error.strerror}; what is in it will be sent by the next run")
+
+
+def _run(
+    options: argparse.Namespace,
+    proxy: Proxy | None,
+    key: SigningKey,
+    spool: Spool,
+    documents: Sequence[OutgoingDocument],
+) -> int:
+    program, url = options.parser.prog, options.to
+
+    def tell_wait(problem: RequestError, seconds: float) -> None:
+        print_error(program, f"{problem}; trying again in {seconds:.0f} s")
+
+    submitter = Submitter(url, proxy, key, spool, on_wait=tell_wait)
+    if options.dry_run:
+        _print_requests(submitter, spool, documents, status=options.status)
+        way = "directly, which reveals this machine's address" if proxy is None else f"through the proxy at {proxy}"
+        inside = "inside TLS, " if url.is_https else ""
+        print_error(program, f"nothing was sent; else these bytes would be, {inside}to {url.authority}, {way}")
+        return 0
+    if options.status:
+        _print_status(submitter.ask_status(), key, spool, url)
+        return 0
+    for document in documents:
+        for name in spool.add(*document):
+            print_error(program, f"more than {MAX_FILES} documents wait to be sent; {name} was dropped")
+    return _tell(program, submitter.submit_all(), spool, url)
+
+
+def _read_file(path: Path) -> list[OutgoingDocument]:
+    with path.open("rb") as file:
+        text = file.read(MAX_FILE_BYTES + 1)
+    if len(text) > MAX_FILE_BYTES:
+        raise _BadDocumentError(f"{path} exceeds {MAX_FILE_BYTES} bytes; name documents, not a log")
+    try:
+        return read_outgoing(text)
+    except ValueError as error:
+        raise _BadDocumentError(f"{path}: {error}; nothing was sent") from None
+
+
+def _print_requests(submitter: Submitter, spool: Spool, documents: Iterable[OutgoingDocument], *, status: bool) -> None:
+    """Print every byte that would be sent."""
+    requests = [submitter.write_status_request()] if status else []
+    waiting = {} if status else dict(spool.documents())
+    waiting.update((name_document(*document), document.text) for document in documents)
+    rest = sorted(waiting.items())
+    while rest:
+        batch = take_batch(rest)
+        requests.append(submitter.write_documents_request(batch))
+        rest = rest[len(batch) :]
+    with open_standard_output() as output:
+        output.writelines(requests)
+
+
+def _print_status(status: KeyStatus, key: SigningKey, spool: Spool, url: CollectorUrl) -> None:
+    """Print what the collector has of a key, and what is here."""
+    last = "" if status.last_end is None else format_time(datetime.fromtimestamp(status.last_end, UTC))
+    ended = f"; the last interval ended {last} UTC" if last else ""
+    print(f"collector      {url}")
+    print(f"key            {key.public}")
+    print(f"admitted       {'yes' if status.admitted else 'no; send the key to the people of the collector'}")
+    print(f"published      {_count(status.published)}{ended}")
+    print(f"in quarantine  {_count(status.quarantined)}; the people of the collector decide")
+    print(f"conflicting    {_count(status.conflicting)}; others of the same bridge and interval are there")
+    print(f"waiting here   {_count(len(spool.names()))} in {spool.folder}")
+    print(f"refused        {_count(len(list_documents(spool.refused)))} in {spool.refused}")
+
+
+def _tell(program: str, report: Report, spool: Spool, url: CollectorUrl) -> int:
+    """Tell what became of the documents; return the exit status."""
+    for group in _group(report.taken):
+        print(f"{_name(group)}: {_describe_taken(group[0], url)}")
+    for group in _group(report.refused):
+        print_error(program, f"{_name(group)}: refused: {group[0].result.detail}; set aside in {spool.refused}")
+    waiting = len(spool.names())
+    if report.problem is not None:
+        return fail(program, f"{report.problem}; {_count(waiting)} in {spool.folder} will be sent by the next run")
+    if not report.taken and not report.refused:
+        print("nothing waits to be sent")
+    return 1 if report.refused else 0
+
+
+def _describe_taken(delivery: Delivery, url: CollectorUrl) -> str:
+    result = delivery.result
+    if result.status == 202:
+        return f"in quarantine: {result.detail}"
+    if result.status == 200:
+        return "the collector had it already"
+    if result.published_by is None:
+        return "accepted"
+    day, moment = result.published_by.split(" ")
+    today = format_time(datetime.now(UTC)).split(" ")[0]
+    by = moment[:5] if day == today else f"{day} {moment[:5]}"
+    return f"accepted; in the public archive by {by} UTC at {url}/recent/obfsproxy-stats/"
+
+
+def _group(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
+    """Put documents together that got the same answer."""
+    groups: dict[object, list[Delivery]] = {}
+    for delivery in deliveries:
+        groups.setdefault(delivery.result, []).append(delivery)
+    return list(groups.values())
+
+
+def _name(group: Sequence[Delivery]) -> str:
+    """Name documents by the ends of their intervals."""
+    days = [f"{name[:10]} {name[11:19].replace('-', ':')}" for name, _ in group]
+    return days[0] if len(days) == 1 else f"{_count(len(days))}, {days[0]} to {days[-1]}"
+
+
+def _count(number: int) -> str:
+    return f"{number} document{'' if number == 1 else 's'}"
