@@ -217,7 +217,7 @@ def check_submission(
         text=text,
         signature=signature,
         bridge=fingerprint,
-        instance="",
+        instance=document.instance or "",
         end=end,
         seconds=document.seconds,
         digest=sha256(text).hexdigest(),
