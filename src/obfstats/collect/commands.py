@@ -1,16 +1,22 @@
-"""The commands that send documents to a collector, and that run one: `key new`, `key show`, `submit`."""
+"""The commands that send documents to a collector, and those that run one."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obfstats.commandline import Command, argument_type
+from obfstats.commandline import Command, argument_type, positive_number
 
 if TYPE_CHECKING:
     import argparse
 
-GROUPS = {"key": "The key that signs what this machine sends to a collector."}
+_MAX_PORT = 65535
+
+GROUPS = {
+    "collect": "A collector of bridges' documents.",
+    "key": "The key that signs what this machine sends to a collector.",
+}
 """The first words of commands that have two, and what they have in common."""
 
 
@@ -66,6 +72,54 @@ def add_way(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     )
 
 
+def add_collector(parser: argparse.ArgumentParser) -> None:
+    """Add the options for a collector's folder and its ledger."""
+    parser.add_argument("--dir", type=Path, required=True, metavar="DIR", help="the collector's folder")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="the ledger: a file of SQLite, or postgresql://USER@HOST/NAME (default: ledger.sqlite in DIR)",
+    )
+
+
+def add_serve(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats collect serve`."""
+    add_collector(parser)
+    parser.add_argument(
+        "--listen",
+        type=_parse_listen,
+        default=("127.0.0.1", 8085),
+        metavar="HOST:PORT",
+        help="where it listens, by http; a proxy in front of it does https (default: 127.0.0.1:8085)",
+    )
+    parser.add_argument(
+        "--publish-every",
+        type=positive_number,
+        default=3600,
+        metavar="SECONDS",
+        help="from one publication to the next (default: 3600, at 9 minutes past the hour)",
+    )
+    parser.add_argument(
+        "--url", default="", metavar="URL", help="where the public archive is, for its index (default: not in it)"
+    )
+    parser.add_argument(
+        "--admit",
+        type=argument_type("obfstats.collect.signing:parse_public_key"),
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="admit a bridge's public key at the start, as collect admit does; may be repeated",
+    )
+
+
+@argument_type
+def _parse_listen(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/]+)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > _MAX_PORT:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8085 or [::1]:8085")
+    return match[1] or match[2], int(match[3])
+
+
 COMMANDS = (
     Command(
         name="key new",
@@ -96,5 +150,14 @@ exit status: 0 where the collector has everything that was sent; 1 where it refu
 sent; 2 where the collector was not reached, and documents wait in the spool
 """,
         extra="submit",
+    ),
+    Command(
+        name="collect serve",
+        purpose="run a collector: take documents, keep them, publish them",
+        example="obfstats collect serve --dir collector",
+        add_options=add_serve,
+        run="obfstats.collect.server.serve:run_serve",
+        notes="  obfstats collect serve --dir collector --listen 127.0.0.1:0 --publish-every 10 --admit RW...\n",
+        extra="collect",
     ),
 )

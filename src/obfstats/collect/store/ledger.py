@@ -316,6 +316,15 @@ class Ledger:
 
         return self._database.run(work)
 
+    def admitted_keys(self) -> frozenset[str]:
+        """Give all keys that are admitted."""
+        return frozenset(key for (key,) in self._run("SELECT key FROM keys"))
+
+    def count_quarantined(self) -> int:
+        """Count the documents in quarantine."""
+        ((count,),) = self._run("SELECT count(*) FROM documents WHERE status = 'quarantined'")
+        return int(count)
+
     # A person's decisions
 
     def review(self) -> Iterator[ListedDocument]:
