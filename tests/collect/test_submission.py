@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fuzz import fuzz_submission
 from obfstats.collect.signing import SigningKey
 from obfstats.collect.submission import (
+    MAX_BRACKETS,
     MAX_DOCUMENTS,
     MAX_REQUEST_LENGTH,
     MAX_TEXT_LENGTH,
@@ -204,7 +205,7 @@ def test_a_request_of_another_shape_says_where(value: object, detail: str) -> No
         b"",
         b"\xff",
         b"{",
-        b"[" * 100_000,
+        b"[" * MAX_BRACKETS,
         b"1" * 10_000,
         '{"key":"x"}'.encode("utf-16"),
         b"\xef\xbb\xbf{}",
@@ -218,6 +219,14 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 def test_a_request_that_is_too_long_is_not_parsed() -> None:
     """413 for one byte too many."""
     assert refuse_request(b" " * (MAX_REQUEST_LENGTH + 1))[0] == 413
+
+
+def test_a_request_of_very_many_lists_is_not_parsed() -> None:
+    """Parsing it would keep others waiting."""
+    assert refuse_request(b"[" + b"[]," * MAX_BRACKETS + b"[]]") == (
+        422,
+        "the request has more than 4000 objects and lists",
+    )
 
 
 def test_half_a_surrogate_pair_is_a_wrong_document() -> None:
