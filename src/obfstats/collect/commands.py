@@ -1,4 +1,4 @@
-"""The commands that send documents to a collector, and those that run one."""
+"""The commands that send documents to a collector, run one, and copy its archive."""
 
 from __future__ import annotations
 
@@ -120,6 +120,34 @@ def _parse_listen(text: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3])
 
 
+def add_mirror(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats mirror`."""
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        type=argument_type("obfstats.collect.client.route:parse_collector_url"),
+        help="the archive: https://HOST, or http:// for an .onion address or this machine",
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="where it is copied to")
+    parser.add_argument(
+        "--key",
+        help="the public key that signs the archive (default: the key of the first visit, which later ones must have)",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="copy the files whose path begins with this, such as archive/; may be repeated",
+    )
+    parser.add_argument(
+        "--through",
+        type=argument_type("obfstats.collect.client.route:parse_proxy"),
+        metavar="socks5h://HOST:PORT",
+        help="the proxy to connect through (default: none, but tor's socks5h://127.0.0.1:9050 for an .onion address)",
+    )
+
+
 COMMANDS = (
     Command(
         name="key new",
@@ -158,6 +186,19 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         add_options=add_serve,
         run="obfstats.collect.server.serve:run_serve",
         notes="  obfstats collect serve --dir collector --listen 127.0.0.1:0 --publish-every 10 --admit RW...\n",
+        extra="collect",
+    ),
+    Command(
+        name="mirror",
+        purpose="copy a public archive and keep the copy up to date, with digests and signatures checked",
+        example="obfstats mirror https://collector.example mirrored",
+        add_options=add_mirror,
+        run="obfstats.collect.mirror:run_mirror",
+        notes="""  obfstats mirror https://collector.torproject.org collector --only recent/bridge-descriptors/
+
+exit status: 0; 1 where something was refused, and what was good before stays; 2 where the archive was not reached, and
+the next run continues
+""",
         extra="collect",
     ),
 )

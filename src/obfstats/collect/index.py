@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from obfstats.formats.interval import format_time, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 MAX_INDEX_LENGTH = 64 << 20
 """Bytes of an index, unpacked. CollecTor's has some 20 MB."""
@@ -52,6 +52,12 @@ _DIGEST = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 class ArchiveIndexError(ValueError):
     """Text is not an index. Its text is one sentence."""
+
+
+def is_path(text: str) -> bool:
+    """Tell whether a text is a path from an archive's root that may become a file's name."""
+    parts = text.split("/")
+    return len(parts) <= _MAX_DEPTH + 1 and all(map(_NAME.fullmatch, parts))
 
 
 class FileEntry(NamedTuple):
@@ -282,8 +288,8 @@ def _check_paths(paths: Iterable[str]) -> None:
     seen: set[str] = set()
     folders: set[str] = set()
     for path in paths:
-        parts: Sequence[str] = path.split("/")
-        if len(parts) > _MAX_DEPTH + 1 or not all(map(_NAME.fullmatch, parts)):
+        parts = path.split("/")
+        if not is_path(path):
             raise ArchiveIndexError("the index has a path that is not allowed")
         if path in seen:
             raise ArchiveIndexError(f"the index has {path} twice")

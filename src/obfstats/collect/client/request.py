@@ -13,12 +13,13 @@ import io
 import re
 import socket
 import ssl
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from obfstats.collect.client.route import CollectorUrl, Proxy
 
@@ -91,10 +92,51 @@ def send_request(
             raise TimeoutError
         return seconds
 
+    with naming_errors(url), open_connection(url, proxy, remaining) as connection:
+        _send(connection, request, remaining)
+        answer, location = _receive(connection, remaining)
+    if 300 <= answer.status < 400:
+        raise RequestError(
+            f"{url} redirects to {location[:_MAX_SHOWN]!a}, which is not followed because it could lead past the "
+            "proxy; if you trust that address, give it instead",
+            may_pass=False,
+        )
+    return answer
+
+
+def open_connection(url: CollectorUrl, proxy: Proxy | None, remaining: Callable[[], float]) -> socket.socket:
+    """Connect, and agree on TLS where the URL says so.
+
+    Args:
+        url: the collector.
+        proxy: through which it is reached; None for a direct connection.
+        remaining: gives the seconds that are left for it; raises TimeoutError.
+
+    Raises:
+        RequestError: if the proxy fails.
+        OSError: if something else does; `naming_errors` puts it into words.
+    """
+    if proxy is None:
+        connection = socket.create_connection((url.host, url.port), remaining())
+    else:
+        connection = _connect_through(url, proxy, remaining())
+    if not url.is_https:
+        return connection
+    # SSL_CERT_FILE and SSL_CERT_DIR name other certificates than the system's.
+    context = ssl.create_default_context()
     try:
-        with _connect(url, proxy, remaining) as connection:
-            _send(connection, request, remaining)
-            answer, location = _receive(connection, remaining)
+        connection.settimeout(remaining())
+        return context.wrap_socket(connection, server_hostname=url.host)
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextmanager
+def naming_errors(url: CollectorUrl) -> Iterator[None]:
+    """Make a RequestError of what a connection to a collector may fail with."""
+    try:
+        yield
     except TimeoutError:
         raise RequestError(f"{url} has not answered within {REQUEST_SECONDS:.0f} s", may_pass=True) from None
     except ssl.SSLCertVerificationError as error:
@@ -112,35 +154,11 @@ def send_request(
         ) from None
     except HTTPException:
         raise RequestError(f"{url} does not answer as HTTP; is the URL right?", may_pass=False) from None
-    if 300 <= answer.status < 400:
-        raise RequestError(
-            f"{url} redirects to {location[:_MAX_SHOWN]!a}, which is not followed because it could lead past the "
-            "proxy; if you trust that address, give it instead",
-            may_pass=False,
-        )
-    return answer
 
 
 def _write_head(url: CollectorUrl, method: str, path: str, headers: tuple[str, ...]) -> bytes:
     lines = [f"{method} {url.path}{path} HTTP/1.1", f"Host: {url.authority}", *headers, "Connection: close", "", ""]
     return "\r\n".join(lines).encode("ascii")
-
-
-def _connect(url: CollectorUrl, proxy: Proxy | None, remaining: Callable[[], float]) -> socket.socket:
-    if proxy is None:
-        connection = socket.create_connection((url.host, url.port), remaining())
-    else:
-        connection = _connect_through(url, proxy, remaining())
-    if not url.is_https:
-        return connection
-    # SSL_CERT_FILE and SSL_CERT_DIR name other certificates than the system's.
-    context = ssl.create_default_context()
-    try:
-        connection.settimeout(remaining())
-        return context.wrap_socket(connection, server_hostname=url.host)
-    except BaseException:
-        connection.close()
-        raise
 
 
 def _connect_through(url: CollectorUrl, proxy: Proxy, seconds: float) -> socket.socket:
