@@ -122,20 +122,29 @@ def read_month(folder: str, file: IO[bytes]) -> Iterator[Member]:
     """
     try:
         with lzma.open(file) as tar:
-            while (document := _read_file(tar)) is not None:
-                name, end, text = document
-                signature = _read_file(tar)
-                if signature is None or signature[0] != name + SIGNATURE_SUFFIX or not name.startswith(f"{folder}/"):
-                    raise MonthError("a document without its signature")
-                yield Member(name.removeprefix(f"{folder}/"), end, text, signature[2])
+            while (member := _read_member(folder, tar)) is not None:
+                yield member
+            _read_end(tar)
     except (lzma.LZMAError, EOFError, tarfile.TarError):
-        raise MonthError("its data is damaged") from None
+        raise MonthError(f"{ARCHIVE_FOLDER}/{folder}.tar.xz is damaged; copy it from a backup or a mirror") from None
 
 
 def _write_file(name: str, end: int, content: bytes) -> bytes:
     header = tarfile.TarInfo(name)
     header.size, header.mtime = len(content), end
     return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % _BLOCK)
+
+
+def _read_member(folder: str, tar: IO[bytes]) -> Member | None:
+    """Read a document and its signature; None at the end of the archive."""
+    document = _read_file(tar)
+    if document is None:
+        return None
+    signature = _read_file(tar)
+    name, end, text = document
+    if signature is None or signature[0] != name + SIGNATURE_SUFFIX or not name.startswith(f"{folder}/"):
+        raise tarfile.TarError
+    return Member(name.removeprefix(f"{folder}/"), end, text, signature[2])
 
 
 def _read_file(tar: IO[bytes]) -> tuple[str, int, bytes] | None:
@@ -145,6 +154,12 @@ def _read_file(tar: IO[bytes]) -> tuple[str, int, bytes] | None:
         return None
     header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
     if header.size > _MAX_MEMBER:
-        raise MonthError("a member that is too long")
+        raise tarfile.TarError
     padded = tar.read(header.size + -header.size % _BLOCK)
     return header.name, int(header.mtime), padded[: header.size]
+
+
+def _read_end(tar: IO[bytes]) -> None:
+    """Read the second block of the end, and to the end of the compressed data, where its checksums are."""
+    if tar.read(2 * _BLOCK) != bytes(_BLOCK):
+        raise tarfile.TarError
