@@ -14,7 +14,7 @@ import re
 import socket
 import ssl
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,7 +71,12 @@ def write_post(url: CollectorUrl, path: str, content_type: str, body: bytes) -> 
 
 
 def send_request(
-    url: CollectorUrl, proxy: Proxy | None, request: bytes, clock: Callable[[], float] = monotonic
+    url: CollectorUrl,
+    proxy: Proxy | None,
+    request: bytes,
+    clock: Callable[[], float] = monotonic,
+    *,
+    seconds: float = REQUEST_SECONDS,
 ) -> Answer:
     """Send a request on a connection of its own.
 
@@ -80,17 +85,18 @@ def send_request(
         proxy: through which it is reached; None for a direct connection.
         request: the request.
         clock: seconds, for the deadline.
+        seconds: how long it may take, from the connection to the end of the answer.
 
     Raises:
         RequestError: if there is no answer, or a redirect.
     """
-    deadline = clock() + REQUEST_SECONDS
+    deadline = clock() + seconds
 
     def remaining() -> float:
-        seconds = deadline - clock()
-        if seconds <= 0:
+        left = deadline - clock()
+        if left <= 0:
             raise TimeoutError
-        return seconds
+        return left
 
     with naming_errors(url), open_connection(url, proxy, remaining) as connection:
         _send(connection, request, remaining)
@@ -138,14 +144,14 @@ def naming_errors(url: CollectorUrl) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise RequestError(f"{url} has not answered within {REQUEST_SECONDS:.0f} s", may_pass=True) from None
+        raise RequestError(f"{url} has not answered in time", may_pass=True) from None
     except ssl.SSLCertVerificationError as error:
         reason = error.verify_message.rstrip(".")
         raise RequestError(
             f"the certificate of {url} is not valid: {reason}; nothing was sent", may_pass=False
         ) from None
     except ssl.SSLError as error:
-        raise RequestError(f"no TLS connection to {url}: {error.reason}", may_pass=True) from None
+        raise RequestError(f"no TLS connection to {url}: {error.reason or 'it was closed'}", may_pass=True) from None
     except socket.gaierror as error:
         raise RequestError(f"the name of {url} cannot be resolved: {error.strerror}", may_pass=True) from None
     except OSError as error:
@@ -186,14 +192,22 @@ def _send(connection: socket.socket, request: bytes, remaining: Callable[[], flo
 
 
 def _receive(connection: socket.socket, remaining: Callable[[], float]) -> tuple[Answer, str]:
-    """Read an answer; give it and where it redirects to."""
+    """Read an answer; give it and where it redirects to.
+
+    Raises:
+        ConnectionError: if it ends too early.
+    """
     response = HTTPResponse(_Reader(connection, remaining))  # type: ignore[arg-type]
     try:
         response.begin()
         body = response.read(MAX_ANSWER_LENGTH)
+        if response.length:
+            raise ConnectionError
         after = response.getheader("Retry-After", "")
         seconds = int(after) if re.fullmatch("[0-9]{1,6}", after) else 0
         return Answer(response.status, body, seconds), response.getheader("Location", "")
+    except IncompleteRead:
+        raise ConnectionError from None
     finally:
         response.close()
 

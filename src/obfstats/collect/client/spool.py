@@ -130,7 +130,9 @@ class Spool:
         """
         with self._changing():
             make_folder(self.refused, 0o700)
-            (self.refused / f"{name}.reason").write_text(f"{reason}\n")
+            # Without it on a full disk, where a document can still be moved.
+            with suppress(OSError):
+                (self.refused / f"{name}.reason").write_text(f"{reason}\n")
             (self.folder / name).replace(self.refused / name)
             for dropped in _drop_oldest(self.refused, self._max_refused, self._max_bytes):
                 (self.refused / f"{dropped}.reason").unlink(missing_ok=True)
@@ -143,7 +145,8 @@ class Spool:
             SpoolInUseError: if another program is sending.
             OSError: if the folder cannot be used.
         """
-        make_folder(self.folder, 0o700)
+        # Both while there is room on the disk.
+        make_folder(self.refused, 0o700)
         try:
             with _locked(self.folder / _SENDING, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 yield
