@@ -27,7 +27,9 @@ from obfstats.bridge.options import (
     ObfsproxyOptions,
     PublishOptions,
     StatisticsOptions,
+    SubmitOptions,
 )
+from obfstats.collect.commands import add_way
 from obfstats.commandline import Command, Parser, argument_type, positive_number
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
 from obfstats.publish.commands import add_document, add_epsilon, add_geoip, add_ipv6_prefix
@@ -43,9 +45,9 @@ if TYPE_CHECKING:
 
 _WITH_PUBLISH = (
     *("forget_after", "aggregate"),
-    *("fingerprint", "instance", "extended", "epsilon", "epsilon_total", "days"),
+    *("fingerprint", "instance", "extended", "epsilon", "epsilon_total", "days", "submit"),
 )
-"""Options without a meaning of their own."""
+"""Options that have no meaning without --publish."""
 
 _EXAMPLES = """\
 examples:
@@ -165,6 +167,8 @@ def _read_external(given: argparse.Namespace) -> ExternalOptions:
         raise ValueError("--ext-cookie-file FILE, the extended ORPort's cookie, goes with ext_server")
     if given.proxy is not None and role not in {"client", "socks"}:
         raise ValueError("--proxy is for client and socks: a server passes on to this machine's tor")
+    if given.publish is not None and given.submit is not None and given.fingerprint is None:
+        raise ValueError("--submit needs --fingerprint HEX: without tor nothing else says whose documents they are")
     return ExternalOptions(given.mode, given.shared_secret, role, given.listen, given.dest, given.ext_cookie_file)
 
 
@@ -262,6 +266,14 @@ def _add_publish(group: Group) -> None:
     )
     add_document(group)
     add_epsilon(group)
+    group.add_argument(
+        "--submit",
+        type=argument_type("obfstats.collect.client.route:parse_collector_url"),
+        metavar="URL",
+        help="with --publish: also send each document to this collector, at a random moment within six hours; it needs "
+        "the extra submit",
+    )
+    add_way(group)
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> Group:
@@ -300,7 +312,19 @@ def _read_statistics(given: argparse.Namespace) -> StatisticsOptions:
     )
 
 
+def _read_submit(given: argparse.Namespace) -> SubmitOptions | None:
+    if given.submit is None:
+        for option in ("through", "reveal_address"):
+            if getattr(given, option):
+                raise ValueError(f"--{option.replace('_', '-')} goes with --submit URL")
+        return None
+    from obfstats.collect.client.route import choose_proxy  # noqa: PLC0415 - only for a bridge that sends
+
+    return SubmitOptions(given.submit, choose_proxy(given.submit, given.through, reveal_address=given.reveal_address))
+
+
 def _read_publish(given: argparse.Namespace) -> PublishOptions | None:
+    submit = _read_submit(given)
     if given.publish is None:
         for option in _WITH_PUBLISH:
             if _is_given(getattr(given, option)):
@@ -323,6 +347,7 @@ def _read_publish(given: argparse.Namespace) -> PublishOptions | None:
         budget=make_budget(given.epsilon, given.epsilon_total, given.days),
         forget_after=timedelta(hours=FORGET_AFTER if given.forget_after is None else given.forget_after),
         aggregate=given.aggregate,
+        submit=submit,
     )
 
 

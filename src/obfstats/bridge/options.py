@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
+    from obfstats.collect.client.route import CollectorUrl, Proxy
     from obfstats.publish.budget import EpsilonBudget
     from obfstats.record.recorder import Column
     from obfstats.wire.endpoint import Endpoint
@@ -39,6 +40,19 @@ class LogOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """Where a bridge sends what it publishes.
+
+    Attributes:
+        url: the collector.
+        proxy: through which it is reached; None for a direct connection.
+    """
+
+    url: CollectorUrl
+    proxy: Proxy | None
+
+
+@dataclass(frozen=True, slots=True)
 class PublishOptions:
     """What a bridge publishes by itself.
 
@@ -51,6 +65,7 @@ class PublishOptions:
         budget: what the noise of several intervals may spend; None for any sum.
         forget_after: how long lines are kept after the end of their interval.
         aggregate: whether numbers are kept in memory and no log is written.
+        submit: where documents are sent; None for nowhere.
     """
 
     folder: Path
@@ -61,6 +76,7 @@ class PublishOptions:
     budget: EpsilonBudget | None = None
     forget_after: timedelta = timedelta(hours=FORGET_AFTER)
     aggregate: bool = False
+    submit: SubmitOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from obfstats.bridge import threads
@@ -10,6 +11,7 @@ from obfstats.bridge.identity import find_hashed_fingerprint
 from obfstats.bridge.interval_sources import LogSource, MemorySource
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
+from obfstats.bridge.unsent import forget_list
 from obfstats.commandline import UsageError, find_state_folder
 from obfstats.formats.address import WHOLE_IPV6
 from obfstats.record import LogInUseError, Recorder, RecordError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from obfstats.bridge.interval_sources import IntervalSource
     from obfstats.bridge.options import PublishOptions, StatisticsOptions
+    from obfstats.bridge.submitting import Submissions
     from obfstats.record.clock import Clock
 
 LOG_NAME = "clients"
@@ -35,9 +38,10 @@ class Statistics:
         recorder: counts clients.
     """
 
-    def __init__(self, recorder: Recorder, publisher: Publisher | None) -> None:
+    def __init__(self, recorder: Recorder, publisher: Publisher | None, submissions: Submissions | None) -> None:
         self.recorder = recorder
         self._publisher = publisher
+        self._submissions = submissions
         self._geoip = GeoIpReloader(recorder)
         self._disk: threads.JobThread | None = None
 
@@ -62,10 +66,12 @@ class Statistics:
         _log.log(NOTICE, "countries come from %s and %s", *self.recorder.countries.descriptions)
 
     async def update(self) -> None:
-        """Do what is due after the recorder's tick: read changed GeoIP files, publish."""
+        """Do what is due after the recorder's tick: read changed GeoIP files, publish, send."""
         await self._geoip.reload_changed()
         if self._publisher is not None:
             await self._publisher.publish_due()
+        if self._submissions is not None:
+            await self._submissions.submit_due()
 
     async def reload(self) -> None:
         """Reopen the log and read the GeoIP files again (SIGHUP)."""
@@ -88,17 +94,30 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
         RecordError: if they cannot be kept as asked.
     """
     recorder = _open_recorder(options, folder, clock, name)
-    publisher = None
+    publisher = submissions = None
     try:
         if options.publish is not None:
             source = _open_source(recorder.store, clock, options.publish)
             hashed_fingerprint = None if folder is None else find_hashed_fingerprint(folder)
             publisher = Publisher(options.publish, recorder, source, clock, hashed_fingerprint)
             _log.log(NOTICE, "each interval is published in %s when it is over", options.publish.folder)
+            submissions = _open_submissions(options.publish, _choose_folder(options, folder), clock)
     except RecordError:
         recorder.close()
         raise
-    return Statistics(recorder, publisher)
+    return Statistics(recorder, publisher, submissions)
+
+
+def _open_submissions(options: PublishOptions, state: Path, clock: Clock) -> Submissions | None:
+    """Open what sends documents, if they are sent."""
+    if options.submit is None:
+        forget_list(options.folder)
+        return None
+    try:
+        from obfstats.bridge.submitting import Submissions  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise RecordError(f"--submit needs the library {error.name}; install obfstats[submit]") from None
+    return Submissions(options.submit, options.folder, state, clock, SystemRandom().uniform)
 
 
 def _open_source(store: Journal | Aggregate, clock: Clock, options: PublishOptions) -> IntervalSource:
@@ -112,16 +131,25 @@ def _open_recorder(options: StatisticsOptions, folder: Path | None, clock: Clock
         return _open(options, None, clock)
     if options.log is not None:
         return _open(options, options.log, clock)
-    try:
-        folder = options.data_dir or folder or find_state_folder()
-    except UsageError as error:
-        raise RecordError(str(error)) from None
+    folder = _choose_folder(options, folder)
     try:
         return _open(options, folder / f"{LOG_NAME}.log", clock)
     except LogInUseError:
         if not name:
             raise
         return _open(options, folder / f"{LOG_NAME}-{name}.log", clock)
+
+
+def _choose_folder(options: StatisticsOptions, folder: Path | None) -> Path:
+    """Choose the folder for what must survive a restart.
+
+    Raises:
+        RecordError: if there is none.
+    """
+    try:
+        return options.data_dir or folder or find_state_folder()
+    except UsageError as error:
+        raise RecordError(str(error)) from None
 
 
 def _open(options: StatisticsOptions, log: Path | None, clock: Clock) -> Recorder:

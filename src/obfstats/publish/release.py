@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 RELEASE_LEDGER_NAME = ".ledger"
 
 _SUFFIX = "-obfsproxy-stats"
+_NAME = re.compile(f"[0-9]{{4}}(?:-[0-9]{{2}}){{5}}{_SUFFIX}")
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -172,6 +174,11 @@ class ReleaseFolder:
 
     def _hidden_path(self, document: Document) -> Path:
         return self.path / f".{self._path(document).name}.new"
+
+
+def is_document(path: Path) -> bool:
+    """Tell whether a path is that of a released document: by its name, a regular file of this user's."""
+    return _NAME.fullmatch(path.name) is not None and _is_own_file(path)
 
 
 def _is_own_file(path: Path) -> bool:
