@@ -66,7 +66,7 @@ class Collector:
     def accept(self, *texts: bytes) -> list[Submission]:
         """Admit the key for the documents' bridges, and take the documents."""
         submissions = [sign(self.bridge_key, text) for text in texts]
-        self.ledger.admit(self.bridge_key.public, sorted({each.bridge for each in submissions}), NOW)
+        self.ledger.admit(self.bridge_key.public, sorted({each.bridge for each in submissions}))
         self.ledger.accept(submissions, NOW)
         return submissions
 

@@ -112,6 +112,50 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_admit(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats collect admit`."""
+    _add_key(parser)
+    parser.add_argument(
+        "--bridge",
+        action="append",
+        default=[],
+        metavar="HASHED-FINGERPRINT",
+        help="the key speaks for this bridge, and only keys named for it do; may be repeated (without: the key speaks "
+        "for one bridge, the first that it sends a document of and that no key is named for)",
+    )
+    add_collector(parser)
+
+
+def add_revoke(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats collect revoke`."""
+    _add_key(parser)
+    add_collector(parser)
+
+
+def add_review(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats collect review`."""
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--accept",
+        nargs="+",
+        metavar="DIGEST",
+        help="publish these documents, whatever their key; a published one that they contradict is withdrawn",
+    )
+    action.add_argument("--drop", nargs="+", metavar="DIGEST", help="delete these documents from the quarantine")
+    action.add_argument(
+        "--withdraw",
+        nargs="+",
+        metavar="DIGEST",
+        help="withdraw these published documents; mirrors are told, and nothing else is taken for their intervals",
+    )
+    action.add_argument("--show", metavar="DIGEST", help="print this document")
+    add_collector(parser)
+
+
+def _add_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", metavar="KEY", help="56 characters, as `obfstats key show` prints them on the bridge")
+
+
 @argument_type
 def _parse_listen(text: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/]+)):([0-9]{1,5})", text)
@@ -186,6 +230,30 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         add_options=add_serve,
         run="obfstats.collect.server.serve:run_serve",
         notes="  obfstats collect serve --dir collector --listen 127.0.0.1:0 --publish-every 10 --admit RW...\n",
+        extra="collect",
+    ),
+    Command(
+        name="collect admit",
+        purpose="admit a key: what it signs is published",
+        example="obfstats collect admit RWSQonsexnGaiMYpANC2fvl2RljkxmQYYSk52you4FLQBIeV96cJVouC --dir collector",
+        add_options=add_admit,
+        run="obfstats.collect.store.verbs:run_admit",
+        extra="collect",
+    ),
+    Command(
+        name="collect revoke",
+        purpose="admit a key no longer",
+        example="obfstats collect revoke RWSQonsexnGaiMYpANC2fvl2RljkxmQYYSk52you4FLQBIeV96cJVouC --dir collector",
+        add_options=add_revoke,
+        run="obfstats.collect.store.verbs:run_revoke",
+        extra="collect",
+    ),
+    Command(
+        name="collect review",
+        purpose="list the documents that wait for a person, and decide",
+        example="obfstats collect review --dir collector",
+        add_options=add_review,
+        run="obfstats.collect.store.verbs:run_review",
         extra="collect",
     ),
     Command(

@@ -31,6 +31,7 @@ from obfstats.collect.server.service import Service
 from obfstats.collect.signing import SigningError
 from obfstats.collect.store.database import DatabaseError, open_database
 from obfstats.collect.store.ledger import Ledger
+from obfstats.collect.store.verbs import database_of
 from obfstats.commandline import fail
 from obfstats.lockedfile import make_folder
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-LEDGER = "ledger.sqlite"
-"""The ledger in the collector's folder, unless --database names another."""
 
 _PROGRAM = "obfstats collect serve"
 _FOLDER_MODE = 0o755
@@ -75,7 +74,7 @@ def run_serve(options: argparse.Namespace, limits: Limits | None = None) -> int:
         limits: how many documents are taken; the service's own by default.
     """
     log_to_standard_error()
-    database = options.database or str(options.dir / LEDGER)
+    database = database_of(options.dir, options.database)
     try:
         publication = _open_publication(options, database)
         listener = _listen(*options.listen)
@@ -134,7 +133,7 @@ def _open_publication(options: argparse.Namespace, database: str) -> Publication
         with contextlib.closing(open_database(database)) as opened:
             ledger = Ledger(opened)
             for admitted in options.admit:
-                ledger.admit(admitted, [], int(time.time()))
+                ledger.admit(admitted)
     except OSError as error:
         raise _StartError(f"cannot use the folder {options.dir}: {error.strerror}") from None
     except (SigningError, DatabaseError) as error:

@@ -120,6 +120,8 @@ class Admission:
         known: by (digest, key), what those documents are that the ledger has already.
         waiting: quarantined and conflicting documents by key.
         waiting_in_all: of all keys; asked only where a key is not admitted.
+        max_waiting_per_key: usually MAX_WAITING_PER_KEY.
+        max_waiting: usually MAX_WAITING.
         changes: by (digest, key), what is new.
         claims: by key, the claims that are new.
     """
@@ -131,6 +133,8 @@ class Admission:
     known: dict[tuple[str, str], Status]
     waiting: dict[str, int]
     waiting_in_all: int
+    max_waiting_per_key: int
+    max_waiting: int
     changes: dict[tuple[str, str], Change] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
 
@@ -180,7 +184,7 @@ class Admission:
     def _make_room(self, key: str) -> bool:
         """Count one more waiting document of a key, if there may be."""
         count = self.waiting.get(key, 0)
-        if count >= MAX_WAITING_PER_KEY or (key not in self.keys and self.waiting_in_all >= MAX_WAITING):
+        if count >= self.max_waiting_per_key or (key not in self.keys and self.waiting_in_all >= self.max_waiting):
             return False
         self.waiting[key] = count + 1
         self.waiting_in_all += 1

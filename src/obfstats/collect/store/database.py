@@ -165,8 +165,11 @@ class _SQLite(Database):
 
 class _PostgreSQL(Database):
     def __init__(self, url: str) -> None:
-        # A collector on SQLite does without the library.
-        import psycopg  # noqa: PLC0415
+        try:
+            # A collector on SQLite does without the library.
+            import psycopg  # noqa: PLC0415
+        except ModuleNotFoundError:
+            raise DatabaseError("the library psycopg is not installed; install obfstats[collect]") from None
 
         self._psycopg = psycopg
         self._url = url
@@ -207,6 +210,9 @@ class _PostgreSQL(Database):
             return self._psycopg.connect(
                 self._url, autocommit=True, application_name="obfstats collect", options="-c synchronous_commit=on"
             )
+        except self._psycopg.ProgrammingError:
+            # Its text may quote the URL.
+            raise DatabaseError("the ledger's database is not named by a URL of PostgreSQL's form") from None
         except self._psycopg.Error as error:
             raise self._failure(error) from None
 

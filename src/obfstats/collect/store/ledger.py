@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from obfstats.collect.store.admission import (
     INTERVAL_WITHDRAWN,
     MAX_WAITING,
+    MAX_WAITING_PER_KEY,
     OTHER_CONTENT,
     Admission,
     AdmittedKey,
@@ -135,8 +136,17 @@ class _QuarantinedDocument(NamedTuple):
 class Ledger:
     """The ledger in a database. Like the database, it belongs to one thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        max_waiting_per_key: int = MAX_WAITING_PER_KEY,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        """Keep a ledger in an open database; for the limits see admission.py."""
         self._database = database
+        self._max_waiting_per_key = max_waiting_per_key
+        self._max_waiting = max_waiting
         self._waiting_in_all: int | None = None
 
     # Documents that arrive
@@ -206,11 +216,8 @@ class Ledger:
                     decisions.append(Decision(Outcome.KNOWN, "the same document is published"))
                 else:
                     decisions.append(Decision(Outcome.CONFLICT, OTHER_CONTENT))
-            # The same bytes may be in quarantine, or replaced.
-            self._database.execute(
-                "DELETE FROM documents WHERE (digest, key) IN (SELECT * FROM :new(digest text, key text) AS new)",
-                new=sorted(new),
-            )
+            # The same bytes may be in quarantine.
+            self._delete(new.values())
             self._insert(new.values(), dict.fromkeys(new, Change(Status.PUBLISHED, "")), now, imported=True)
             return decisions
 
@@ -236,19 +243,17 @@ class Ledger:
 
     # Keys
 
-    def admit(self, key: str, bridges: Sequence[str], now: int) -> Admitted:
+    def admit(self, key: str, bridges: Sequence[str] = ()) -> Admitted:
         """Admit a key.
 
         Args:
             key: a public key.
             bridges: hashed fingerprints, lower case, for which it is named; if empty, the key speaks for one bridge,
                 its claim.
-            now: epoch seconds.
 
         Returns:
             What became of its documents in quarantine.
         """
-        del now
 
         def work() -> Admitted:
             self._database.lock_table("keys", "EXCLUSIVE")
@@ -282,13 +287,12 @@ class Ledger:
         self._waiting_in_all = None
         return self._database.run(work)
 
-    def revoke(self, key: str, now: int) -> bool:
+    def revoke(self, key: str) -> bool:
         """Admit a key no longer, and forget what it was named for. What it has published stays.
 
         Returns:
             Whether it was admitted.
         """
-        del now
 
         def work() -> bool:
             self._database.lock_table("keys", "EXCLUSIVE")
@@ -350,24 +354,37 @@ class Ledger:
             prefix: the beginning of its digest, 8 hex digits or more.
 
         Raises:
-            LedgerError: if there is no such document, or several.
+            LedgerError: if there is no such document, or several, or if the same bytes were withdrawn before.
         """
 
         def work() -> ListedDocument:
-            document = self._find(prefix, Status.QUARANTINED, Status.CONFLICTING)[0]
-            self._database.execute(
-                "UPDATE documents SET status = 'replaced' WHERE bridge = :bridge AND instance = :instance"
-                " AND interval_end = :end AND status IN ('published', 'withdrawn')",
-                bridge=document.bridge,
-                instance=document.instance,
-                end=document.end,
+            # Several keys may have signed the same bytes: one entry is published, the others are not needed.
+            document, *others = self._find(prefix, Status.QUARANTINED, Status.CONFLICTING)
+            statuses = self._database.execute(
+                "SELECT status FROM documents WHERE digest = :digest"
+                " AND status IN ('published', 'withdrawn', 'replaced')",
+                digest=document.digest,
             )
-            self._set_status(document, Status.PUBLISHED)
+            if statuses == [(Status.PUBLISHED,)]:
+                others.append(document)
+            elif statuses:
+                # Mirrors delete these bytes for good.
+                raise LedgerError(f"{document.digest[:16]} was withdrawn; it cannot be published again")
+            else:
+                self._database.execute(
+                    "UPDATE documents SET status = 'replaced' WHERE bridge = :bridge AND instance = :instance"
+                    " AND interval_end = :end AND status IN ('published', 'withdrawn')",
+                    bridge=document.bridge,
+                    instance=document.instance,
+                    end=document.end,
+                )
+                self._set_status(document, Status.PUBLISHED)
+            self._delete(others)
             return document
 
         return self._decide(work)
 
-    def drop(self, prefix: str) -> list[ListedDocument]:
+    def drop(self, prefix: str) -> ListedDocument:
         """Delete a quarantined or conflicting document; where several keys have signed the same bytes, all of these.
 
         Args:
@@ -377,15 +394,10 @@ class Ledger:
             LedgerError: if there is no such document, or several.
         """
 
-        def work() -> list[ListedDocument]:
+        def work() -> ListedDocument:
             documents = self._find(prefix, Status.QUARANTINED, Status.CONFLICTING)
-            for document in documents:
-                self._database.execute(
-                    "DELETE FROM documents WHERE digest = :digest AND key = :key",
-                    digest=document.digest,
-                    key=document.key,
-                )
-            return documents
+            self._delete(documents)
+            return documents[0]
 
         return self._decide(work)
 
@@ -578,8 +590,20 @@ class Ledger:
                 given=given,
             )
         )
-        waiting_in_all = 0 if len(admitted) == len(keys) else self._count_waiting()
-        return Admission(admitted, named, claimants, self._read_slots(documents), known, waiting, waiting_in_all)
+        waiting_in_all = self._waiting_in_all or 0
+        if len(admitted) < len(keys):
+            waiting_in_all = self._count_waiting()
+        return Admission(
+            admitted,
+            named,
+            claimants,
+            self._read_slots(documents),
+            known,
+            waiting,
+            waiting_in_all,
+            self._max_waiting_per_key,
+            self._max_waiting,
+        )
 
     def _read_slots(self, documents: Sequence[Judged]) -> dict[tuple[str, str, int], tuple[str, Status]]:
         return {
@@ -595,7 +619,7 @@ class Ledger:
 
     def _count_waiting(self) -> int:
         """Count what waits in all; the count is kept while it is below the limit, because it takes milliseconds."""
-        if self._waiting_in_all is None or self._waiting_in_all >= MAX_WAITING:
+        if self._waiting_in_all is None or self._waiting_in_all >= self._max_waiting:
             ((self._waiting_in_all,),) = self._database.execute(
                 "SELECT count(*) FROM documents WHERE status IN ('quarantined', 'conflicting')"
             )
@@ -688,6 +712,12 @@ class Ledger:
         if not documents:
             raise LedgerError(f"no {' or '.join(statuses)} document has a digest that begins with {prefix}")
         return documents
+
+    def _delete(self, documents: Iterable[ListedDocument | Submission]) -> None:
+        self._database.execute(
+            "DELETE FROM documents WHERE (digest, key) IN (SELECT * FROM :given(digest text, key text) AS given)",
+            given=sorted((document.digest, document.key) for document in documents),
+        )
 
     def _set_status(self, document: ListedDocument, status: Status) -> None:
         self._update({(document.digest, document.key): Change(status, "")}, {(document.digest, document.key)})
