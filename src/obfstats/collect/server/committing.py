@@ -6,7 +6,8 @@ Rules:
 - One thread, one connection to the database. The event loop never waits for a disk.
 - When the ledger fails, every request that waits gets Unavailable, and new ones at once, until the thread has opened
   the database again. It tries that every RETRY_SECONDS.
-- What waits is bounded. A request is one transaction's: its documents are decided together.
+- What waits is bounded. While the thread commits one group, the next one gathers on the event loop.
+- A request is one transaction's: its documents are decided together.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from obfstats.collect.server.reports import describe_error
@@ -24,11 +27,10 @@ from obfstats.collect.store.database import DatabaseError, open_database
 from obfstats.collect.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from obfstats.collect.server.metrics import Metrics
     from obfstats.collect.store.admission import Decision
-    from obfstats.collect.store.database import Database
     from obfstats.collect.submission import KeyStatus, Submission
 
 MAX_BATCH = 1000
@@ -57,12 +59,12 @@ class Unavailable(Exception):  # noqa: N818 - not an error of the program
 
 class _Batch(NamedTuple):
     submissions: Sequence[Submission]
-    decided: asyncio.Future[list[Decision]]
+    answer: asyncio.Future[list[Decision]]
 
 
 class _Question(NamedTuple):
     key: str
-    answered: asyncio.Future[KeyStatus]
+    answer: asyncio.Future[KeyStatus]
 
 
 _Job = _Batch | _Question
@@ -87,10 +89,11 @@ class Committer:
         self._url = url
         self._metrics = metrics
         self._clock = clock
-        self._waiting = 0
+        self._waiting: deque[_Job] = deque()
+        self._held = 0
         self._is_failing = False
         self._busy_since: float | None = None
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._handed: queue.SimpleQueue[list[_Job]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -103,7 +106,7 @@ class Committer:
     def stop(self) -> None:
         """End the thread after what it is doing. A disk that hangs is not waited for."""
         self._stopping.set()
-        self._jobs.put(None)
+        self._handed.put([])
         self._thread.join(RETRY_SECONDS)
 
     @property
@@ -118,8 +121,8 @@ class Committer:
         Raises:
             Unavailable: if the ledger fails, or does not answer; some may be durable nevertheless.
         """
-        decided: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
-        return await self._wait(_Batch(submissions, decided), decided, len(submissions))
+        answer: asyncio.Future[list[Decision]] = asyncio.get_running_loop().create_future()
+        return await self._wait(_Batch(submissions, answer), answer, len(submissions))
 
     async def status_of(self, key: str) -> KeyStatus:
         """Ask what the ledger has of a key.
@@ -127,105 +130,104 @@ class Committer:
         Raises:
             Unavailable: if it fails, or does not answer.
         """
-        answered: asyncio.Future[KeyStatus] = asyncio.get_running_loop().create_future()
-        return await self._wait(_Question(key, answered), answered, 1)
+        answer: asyncio.Future[KeyStatus] = asyncio.get_running_loop().create_future()
+        return await self._wait(_Question(key, answer), answer, 1)
 
     async def _wait(self, job: _Job, answer: asyncio.Future[_Answer], size: int) -> _Answer:
-        if not self.is_healthy or self._waiting + size > MAX_WAITING:
+        if not self.is_healthy or self._held + size > MAX_WAITING:
             raise Unavailable
-        self._waiting += size
+        self._held += size
         try:
-            self._jobs.put(job)
+            self._waiting.append(job)
+            if self._busy_since is None:
+                self._hand_over()
             async with asyncio.timeout(COMMIT_SECONDS):
                 return await answer
         except TimeoutError:
             raise Unavailable from None
         finally:
-            self._waiting -= size
+            self._held -= size
+
+    def _hand_over(self) -> None:
+        """Give the thread what waits, up to MAX_BATCH documents. What comes meanwhile is the next group."""
+        jobs: list[_Job] = []
+        size = 0
+        while self._waiting and size < MAX_BATCH:
+            job = self._waiting.popleft()
+            if not job.answer.done():
+                jobs.append(job)
+                size += len(job.submissions) if isinstance(job, _Batch) else 1
+        if jobs:
+            self._busy_since = time.monotonic()
+            self._handed.put(jobs)
+
+    def _finish(self, jobs: list[_Job], answers: list[Any]) -> None:
+        """Take the thread's answers to what it was given, and give it what came meanwhile."""
+        for job, answer in zip(jobs, answers, strict=True):
+            if not job.answer.done():
+                job.answer.set_result(answer)
+        self._busy_since = None
+        self._hand_over()
+
+    def _fail(self, jobs: list[_Job], reason: str) -> None:
+        """Send away all that waits."""
+        if not self._is_failing:
+            _log.error("documents are refused, the ledger failed: %s", reason)
+        self._is_failing = True
+        self._busy_since = None
+        for job in (*jobs, *self._waiting):
+            if not job.answer.done():
+                job.answer.set_exception(Unavailable())
+        self._waiting.clear()
+
+    def _recover(self) -> None:
+        if self._is_failing:
+            _log.warning("the ledger works again")
+        self._is_failing = False
 
     # The thread
 
     def _run(self) -> None:
-        database: Database | None = None
-        ledger: Ledger | None = None
-        refresh_time = 0.0
         while not self._stopping.is_set():
-            jobs = self._take_jobs(REFRESH_SECONDS if database else 0)
-            self._busy_since = time.monotonic()
+            jobs: list[_Job] = []
             try:
-                if database is None or ledger is None:
-                    database = open_database(self._url)
+                with contextlib.closing(open_database(self._url)) as database:
                     ledger = Ledger(database)
-                self._serve(ledger, jobs)
-                if time.monotonic() >= refresh_time:
-                    self.admitted = ledger.admitted_keys()
-                    self._metrics.quarantined.set(ledger.count_quarantined())
-                    refresh_time = time.monotonic() + REFRESH_SECONDS
-                self._report_recovery()
+                    refresh_time = 0.0
+                    while not self._stopping.is_set():
+                        if time.monotonic() >= refresh_time:
+                            self._refresh(ledger)
+                            refresh_time = time.monotonic() + REFRESH_SECONDS
+                        with contextlib.suppress(queue.Empty):
+                            jobs = self._handed.get(timeout=REFRESH_SECONDS)
+                            self._call(self._finish, jobs, self._answer(ledger, jobs))
+                            jobs = []
             except Exception as error:  # noqa: BLE001 - the thread must go on, and each waiting request be answered
-                self._fail(jobs, error)
-                if database:
-                    database.close()
-                database = None
+                self._metrics.ledger_errors.inc()
+                reason = str(error) if isinstance(error, DatabaseError) else describe_error(error)
+                self._call(self._fail, jobs, reason)
                 self._stopping.wait(RETRY_SECONDS)
-            finally:
-                self._busy_since = None
-        if database:
-            database.close()
 
-    def _take_jobs(self, timeout: float) -> list[_Job]:
-        """Take what waits, up to MAX_BATCH documents; wait for the first so many seconds."""
-        jobs: list[_Job] = []
-        size = 0
-        with contextlib.suppress(queue.Empty):
-            job = self._jobs.get(timeout=timeout) if timeout else self._jobs.get_nowait()
-            while job is not None:
-                jobs.append(job)
-                size += len(job.submissions) if isinstance(job, _Batch) else 1
-                if size >= MAX_BATCH:
-                    break
-                job = self._jobs.get_nowait()
-        return jobs
+    def _refresh(self, ledger: Ledger) -> None:
+        self.admitted = ledger.admitted_keys()
+        self._metrics.quarantined.set(ledger.count_quarantined())
+        self._call(self._recover)
 
-    def _serve(self, ledger: Ledger, jobs: list[_Job]) -> None:
-        batches = [job for job in jobs if isinstance(job, _Batch)]
-        if batches:
+    def _answer(self, ledger: Ledger, jobs: list[_Job]) -> list[Any]:
+        """Commit the documents of all jobs in one transaction; then answer the questions."""
+        submissions = [each for job in jobs if isinstance(job, _Batch) for each in job.submissions]
+        decisions: Iterator[Decision] = iter(())
+        if submissions:
             started = time.monotonic()
-            documents = [submission for batch in batches for submission in batch.submissions]
-            decisions = iter(ledger.accept(documents, int(self._clock())))
+            decisions = iter(ledger.accept(submissions, int(self._clock())))
             self._metrics.commit_seconds.observe(time.monotonic() - started)
-            self._answer([(batch.decided, [next(decisions) for _ in batch.submissions]) for batch in batches])
-        questions = [job for job in jobs if isinstance(job, _Question)]
-        if questions:
-            self._answer([(question.answered, ledger.status_of(question.key)) for question in questions])
+        return [
+            list(islice(decisions, len(job.submissions))) if isinstance(job, _Batch) else ledger.status_of(job.key)
+            for job in jobs
+        ]
 
-    def _fail(self, jobs: list[_Job], error: Exception) -> None:
-        was_failing, self._is_failing = self._is_failing, True
-        self._metrics.ledger_errors.inc()
-        if not was_failing:
-            reason = str(error) if isinstance(error, DatabaseError) else describe_error(error)
-            _log.error("documents are refused, the ledger failed: %s", reason)
-        while more := self._take_jobs(0):
-            jobs += more
-        self._answer([(job.decided if isinstance(job, _Batch) else job.answered, Unavailable()) for job in jobs])
-
-    def _report_recovery(self) -> None:
-        if self._is_failing:
-            self._is_failing = False
-            _log.warning("the ledger works again")
-
-    def _answer(self, answers: list[tuple[asyncio.Future[Any], object]]) -> None:
-        """Give the loop its answers in one call. Once the loop has ended, nobody waits."""
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        """Have the loop call something. Once the loop has ended, nobody waits."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_resolve, answers)
-
-
-def _resolve(answers: list[tuple[asyncio.Future[Any], object]]) -> None:
-    for future, answer in answers:
-        if future.done():
-            continue
-        if isinstance(answer, Unavailable):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+                self._loop.call_soon_threadsafe(function, *arguments)
