@@ -13,6 +13,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from obfstats.collect.store.admission import Outcome
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,6 +24,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REFUSED = {401: "bad_signature", 413: "too_long", 422: "bad_document"}
 """Outcomes of documents that never get to the ledger, by the status that they are answered with."""
 
+_REFUSED_REQUESTS = (400, 404, 405, 413, 415, 422, 429, 500, 503)
 _COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -37,7 +40,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        # The moment at which a number was counted first would be a document's arrival.
+        # Each number would come with the time at which it was first counted.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self.documents = Counter(
@@ -46,6 +49,11 @@ class Metrics:
         self.refused = Counter(
             "obfstats_collect_refused_requests", "Requests refused as a whole.", ["status"], registry=self._registry
         )
+        # From the start: that a number appears would tell that it was counted for the first time.
+        for outcome in (*(each.name.lower() for each in Outcome), *REFUSED.values()):
+            self.documents.labels(outcome)
+        for status in _REFUSED_REQUESTS:
+            self.refused.labels(str(status))
         self.commit_seconds = Histogram(
             "obfstats_collect_commit_seconds",
             "Time of a group commit.",

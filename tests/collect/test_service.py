@@ -1,0 +1,361 @@
+"""The collector's service: what each request is answered, what it costs, and what nothing shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats.collect.archive.publisher import next_publication
+from obfstats.collect.server import service as service_module
+from obfstats.collect.server.limits import Rate
+from obfstats.collect.server.reports import describe_error
+from obfstats.collect.store.database import open_database
+from obfstats.collect.store.ledger import Ledger
+from obfstats.collect.submission import DOCUMENTS_PATH, MAX_REQUEST_LENGTH, SignedText, write_request
+from obfstats.formats.interval import format_time
+from peers import disk
+from tests.collect.collectors import DAY, NOW, bridge, document
+from tests.collect.services import KEY, STRANGER, admit, calling, request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+END = NOW - 3600
+JSON = (b"content-type", b"application/json")
+FREE = Rate(10**9, 10**9)
+
+
+def label(moment: int) -> str:
+    """Write a moment as documents have it."""
+    return format_time(datetime.fromtimestamp(moment, UTC))
+
+
+def texts_in(database: str) -> set[bytes]:
+    """Give the published documents of a ledger, as another program sees it."""
+    opened = open_database(database)
+    try:
+        ledger = Ledger(opened)
+        ledger.assign_recent("test")
+        return {each.text for each in ledger.read_recent("test")}
+    finally:
+        opened.close()
+
+
+async def test_a_new_document_is_on_the_disk_when_it_is_answered(tmp_path: Path, database_url: str) -> None:
+    """201 says when it will be published; another program finds it in the ledger at that moment."""
+    admit(database_url, KEY)
+    async with calling(tmp_path, database_url, NOW) as service:
+        answer = await service.post(request(document(1, END)))
+        assert answer.status == 201
+        assert answer.results == [
+            {"status": 201, "detail": "accepted", "published_by": label(next_publication(NOW, 3600))}
+        ]
+        assert texts_in(database_url) == {document(1, END)}
+
+
+async def test_each_document_of_a_request_is_judged_by_itself(tmp_path: Path, database_url: str) -> None:
+    """New, known, contradicting, wrongly signed, unreadable, too long: 207, and each its own."""
+    admit(database_url, KEY)
+    async with calling(tmp_path, database_url, NOW) as service:
+        assert (await service.post(request(document(1, END)))).status == 201
+        right = json.loads(
+            request(
+                document(1, END - DAY),
+                document(1, END),
+                document(1, END, clients=16),
+                document(1, END - 2 * DAY),
+                b"@type obfsproxy-stats 1.0\nx\n",
+                b"x" * 70_000,
+            )
+        )
+        right["documents"][3]["signature"] = right["documents"][0]["signature"]
+        answer = await service.post(json.dumps(right).encode())
+        assert answer.status == 207
+        assert answer.statuses == [201, 200, 409, 401, 422, 413]
+        assert answer.results[4]["detail"] == "line 2: unknown keyword"
+        assert texts_in(database_url) == {document(1, END), document(1, END - DAY)}
+
+
+async def test_all_alike_is_one_status(tmp_path: Path, database_url: str) -> None:
+    """Sent again, the same documents are 200, also twice in one request."""
+    admit(database_url, KEY)
+    async with calling(tmp_path, database_url, NOW) as service:
+        body = request(document(1, END), document(1, END - DAY))
+        assert (await service.post(body)).status == 201
+        assert (await service.post(body)).status == 200
+        answer = await service.post(request(document(1, END - 2 * DAY), document(1, END - 2 * DAY)))
+        assert answer.statuses == [201, 200]
+
+
+async def test_an_unknown_key_is_quarantined(tmp_path: Path, database_url: str) -> None:
+    """202 says what to do; nothing is published."""
+    async with calling(tmp_path, database_url, NOW) as service:
+        answer = await service.post(request(document(1, END), key=STRANGER))
+        assert answer.status == 202
+        assert "send the public key" in answer.results[0]["detail"]
+        status = await service.get("/v1/status", f"key={STRANGER.public.replace('+', '%2B')}")
+        assert json.loads(status.body) == {
+            "key": STRANGER.public,
+            "admitted": False,
+            "published": 0,
+            "last_interval_end": None,
+            "quarantined": 1,
+            "conflicting": 0,
+        }
+    assert texts_in(database_url) == set()
+
+
+@pytest.mark.parametrize("query", ["", "key=", "key=192.0.2.7", f"key={KEY.public[:-1]}"])
+async def test_a_status_needs_a_key(tmp_path: Path, query: str) -> None:
+    """422, which does not repeat what was asked."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        answer = await service.get("/v1/status", query)
+        assert answer.status == 422
+        assert answer.detail.startswith("key: not a public key")
+
+
+# Limits
+
+
+async def test_a_length_that_is_too_much_is_refused_before_the_body_is_read(tmp_path: Path) -> None:
+    """413 by the header alone."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        length = (b"content-length", b"%d" % (MAX_REQUEST_LENGTH + 1))
+        answer = await service.call("POST", DOCUMENTS_PATH, [b"x"] * 100, [JSON, length])
+        assert (answer.status, service.received) == (413, 0)
+
+
+async def test_a_body_without_a_length_is_counted_while_it_is_read(tmp_path: Path) -> None:
+    """413 after the first byte too many; the rest is not read."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        chunk = b" " * 65_536
+        answer = await service.call("POST", DOCUMENTS_PATH, [chunk] * 100, [JSON])
+        assert (answer.status, service.received) == (413, MAX_REQUEST_LENGTH // len(chunk) + 1)
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, b"text/plain", b"application/x-www-form-urlencoded", b"application/jsonx"]
+)
+async def test_another_content_type_is_refused(tmp_path: Path, content_type: bytes | None) -> None:
+    """415; a parameter such as charset is none of our business."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        headers = [] if content_type is None else [(b"content-type", content_type)]
+        assert (await service.post(request(document(1, END)), headers)).status == 415
+        plain = (b"content-type", b"Application/JSON; charset=utf-8")
+        assert (await service.post(request(document(1, END)), [plain])).status == 202
+
+
+async def test_large_requests_share_a_bound_and_small_ones_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large body gets 503 while others hold too much; a small one is taken at the same time."""
+    monkeypatch.setattr(service_module, "MAX_LARGE_REQUESTS_LENGTH", 100_000)
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        large = await service.call("POST", DOCUMENTS_PATH, [b" " * 65_536] * 4, [JSON])
+        assert (large.status, service.received) == (503, 3)
+        assert large.headers["retry-after"] == "1"
+        assert (await service.post(request(document(1, END)))).status == 202
+        # What the refused one held is free again.
+        assert (await service.call("POST", DOCUMENTS_PATH, [b" " * 65_536] * 2, [JSON])).status == 400
+
+
+async def test_a_key_that_sends_too_much_waits(tmp_path: Path) -> None:
+    """100 at once, one a second after that; refused before any signature is verified, and told how long."""
+    database = str(tmp_path / "ledger")
+    admit(database, KEY)
+    texts = [document(1, END - number * 60) for number in range(120)]
+    async with calling(tmp_path, database, NOW) as service:
+        assert (await service.post(request(*texts[:99]))).status == 201
+        assert (await service.post(request(*texts[99:109]))).status == 201
+        refused = await service.post(write_request(KEY.public, [SignedText(texts[110], b"not looked at")]))
+        assert (refused.status, refused.headers["retry-after"]) == (429, "10")
+        service.now += 10
+        assert (await service.post(request(texts[110]))).status == 201
+
+
+async def test_strangers_share_one_bucket(tmp_path: Path) -> None:
+    """Keys that are not admitted wait for each other; an admitted one does not wait for them."""
+    database = str(tmp_path / "ledger")
+    admit(database, KEY)
+    async with calling(tmp_path, database, NOW, unknown_keys=Rate(2, 0.5)) as service:
+        assert (await service.post(request(document(1, END), document(2, END), key=STRANGER))).status == 202
+        forged = write_request(STRANGER.public, [SignedText(document(1, END), b"not looked at")])
+        refused = await service.post(forged)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "2")
+        assert (await service.post(request(document(3, END)))).status == 201
+        service.now += 2
+        assert (await service.post(forged)).status == 401
+
+
+async def test_who_knows_a_public_key_cannot_use_up_its_limit(tmp_path: Path) -> None:
+    """Wrong signatures are not charged to the key that is named."""
+    database = str(tmp_path / "ledger")
+    admit(database, KEY)
+    async with calling(tmp_path, database, NOW) as service:
+        forged = write_request(KEY.public, [SignedText(document(1, END), b"x")] * 500)
+        assert (await service.post(forged)).status == 401
+        assert (await service.post(request(document(1, END)))).status == 201
+
+
+# The ledger
+
+
+async def test_documents_that_wait_together_are_committed_together(tmp_path: Path, database_url: str) -> None:
+    """64 requests at once take a few transactions, and each gets its own answer."""
+    admit(database_url, KEY, bridges=[bridge(number) for number in range(64)])
+    async with calling(tmp_path, database_url, NOW, per_key=FREE) as service:
+        bodies = [request(document(number, END)) for number in range(64)]
+        answers = await asyncio.gather(*(service.post(body) for body in (*bodies, *bodies[:8])))
+        assert [answer.status for answer in answers] == [201] * 64 + [200] * 8
+        assert service.number("commit_seconds_count") <= 8
+        assert service.number("documents_total", outcome="published") == 64
+        assert service.number("documents_total", outcome="known") == 8
+    assert len(texts_in(database_url)) == 64
+
+
+async def test_a_full_disk_refuses_and_nothing_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """All that wait get 503 and health says so; with space again it works by itself, and 201 meant on the disk."""
+    with disk.mount(tmp_path / "disk", 1 << 20) as small:
+        database = str(small.folder / "ledger")
+        admit(database, KEY)
+        async with calling(tmp_path, database, NOW, per_key=FREE) as service:
+            assert (await service.get("/v1/health")).status == 200
+            assert (await service.post(request(document(1, END)))).status == 201
+            small.fill()
+            accepted = {document(1, END)}
+            statuses: list[int] = []
+            for number in range(1, 200):
+                texts = [document(1, END - 60 * (4 * number + each)) for each in range(4)]
+                answers = await asyncio.gather(*(service.post(request(text)) for text in texts))
+                accepted |= {text for text, answer in zip(texts, answers, strict=True) if answer.status == 201}
+                statuses = [answer.status for answer in answers]
+                if 503 in statuses:
+                    break
+            assert 503 in statuses, "the disk was never full"
+            health = await service.get("/v1/health")
+            assert (health.status, health.headers["retry-after"]) == (503, "1")
+            small.clear()
+            while (await service.get("/v1/health")).status != 200:  # noqa: ASYNC110 - asked as a monitor asks
+                await asyncio.sleep(0.05)
+            assert (await service.post(request(document(1, END - DAY)))).status == 201
+            assert service.number("ledger_errors_total") >= 1
+        assert accepted | {document(1, END - DAY)} <= texts_in(database)
+    assert [record.getMessage() for record in caplog.records][-1] == "the ledger works again"
+
+
+# Errors, and what is visible
+
+
+async def test_an_unexpected_error_is_answered_and_logged_without_what_was_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 in JSON; the log has the error's class and line, neither its text nor a traceback."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+
+        def broken_clock() -> float:
+            raise LookupError("a request by 192.0.2.7")
+
+        service.service.clock = broken_clock
+        answer = await service.post(request(document(1, END)))
+        assert (answer.status, answer.detail) == (500, "internal error")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("internal error: LookupError at collect/server/service.py:")
+    assert record.exc_info is None
+
+
+def test_an_error_of_another_package_is_its_class() -> None:
+    """No line of ours is in it."""
+    assert describe_error(ValueError("192.0.2.7")) == "ValueError"
+
+
+async def test_a_client_that_leaves_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Half a body, then nothing: nothing is logged, and nothing is kept of it."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        left = await service.call("POST", DOCUMENTS_PATH, [b'{"key"', None], [JSON])
+        assert left.status == 500
+        assert (await service.post(request(document(1, END)))).status == 202
+    assert not caplog.records
+
+
+async def test_no_number_names_a_bridge_a_key_or_a_moment(tmp_path: Path) -> None:
+    """Whatever was sent, /metrics has counts alone, and the labels that it has from the start."""
+    database = str(tmp_path / "ledger")
+    admit(database, KEY)
+    async with calling(tmp_path, database, NOW) as service:
+        before = {line.rpartition(" ")[0] for line in (await service.get("/metrics")).body.decode().splitlines()}
+        for body in (
+            request(document(1, END)),
+            request(document(2, END), key=STRANGER),
+            b"{",
+            write_request(KEY.public, [SignedText(b"x", b"x")]),
+        ):
+            await service.post(body)
+        answer = await service.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        text = answer.body.decode()
+        assert {line.rpartition(" ")[0] for line in text.splitlines()} == before
+        assert "_created" not in text
+        assert 'documents_total{outcome="published"} 1.0' in text
+        assert 'refused_requests_total{status="400"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [("GET", DOCUMENTS_PATH, "POST"), ("DELETE", "/v1/status", "GET, HEAD"), ("POST", "/index.json", "GET, HEAD")],
+)
+async def test_another_method_is_refused(tmp_path: Path, method: str, path: str, allow: str) -> None:
+    """405 names those that there are."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        answer = await service.get(path, method=method)
+        assert answer.status == 405
+        assert set(answer.headers["allow"].split(", ")) == set(allow.split(", "))
+
+
+# Public files
+
+
+async def test_public_files_are_served(tmp_path: Path) -> None:
+    """GET, HEAD, and a part of a file."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        (service.public / "recent").mkdir()
+        (service.public / "recent" / "2026-11-30-14-09-00-obfsproxy-stats").write_bytes(b"0123456789")
+        path = "/recent/2026-11-30-14-09-00-obfsproxy-stats"
+        answer = await service.get(path)
+        assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"0123456789", "10")
+        assert (await service.get(path, method="HEAD")).headers["content-length"] == "10"
+        part = await service.call("GET", path, [b""], [(b"range", b"bytes=4-")])
+        assert (part.status, part.body) == (206, b"456789")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/recent",
+        "/recent/",
+        "/.hidden",
+        "/recent/.hidden",
+        "/../secret",
+        "/recent/../../secret",
+        "//secret",
+        "/link",
+        "/recent/\0",
+        "/" + "x" * 5000,
+        "/v1/documents/",
+        "/v1/nothing",
+    ],
+)
+async def test_nothing_else_is_served(tmp_path: Path, path: str) -> None:
+    """No listing, no unfinished file, nothing outside the folder, whatever the path or a link says."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        (tmp_path / "secret").write_text("secret")
+        (service.public / "recent").mkdir()
+        (service.public / ".hidden").write_text("secret")
+        (service.public / "recent" / ".hidden").write_text("secret")
+        (service.public / "link").symlink_to(tmp_path / "secret")
+        answer = await service.get(path)
+        assert (answer.status, answer.detail) == (404, "Not Found")
