@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from tests.collect.stand_in import document
 from tests.publish.programs import run
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -123,3 +123,12 @@ def test_the_same_document_again_is_the_same_bytes(tmp_path: Path, collector: Co
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.endswith(b": the collector had it already\n")
     assert collector.requests[0] == collector.requests[1]
+
+
+def test_documents_come_from_a_pipe(tmp_path: Path, collector: Collector) -> None:
+    """As they come from `obfstats convert`."""
+    (tmp_path / "first").write_bytes(document(1))
+    words = [OBFSTATS, "submit", "--to", collector.url_text, "--data-dir", str(tmp_path), "-", str(tmp_path / "first")]
+    result = subprocess.run(words, input=document(2) + document(3), capture_output=True, check=False, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert collector.documents == [document(3), document(2), document(1)]

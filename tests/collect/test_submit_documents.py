@@ -47,6 +47,19 @@ def test_the_tickets_document_gets_a_type() -> None:
     assert sent == (b"@type obfsproxy-stats 1.0\n" + TICKETS, "2012-02-10 09:22:04")
 
 
+@pytest.mark.parametrize(
+    ("line", "version"), [(b"obfsproxy-ipv6-prefix 64\n", b"1.1"), (b"instance north\n", b"1.2")], ids=["1.1", "1.2"]
+)
+def test_the_type_is_that_of_the_lines(line: bytes, version: bytes) -> None:
+    """The lowest version that has all of them; one that is stated stays."""
+    lines = TICKETS.splitlines(keepends=True)
+    text = b"".join([*lines[:2], line, *lines[2:]])
+    (sent,) = read_outgoing(text)
+    assert sent.text == b"@type obfsproxy-stats " + version + b"\n" + text
+    (again,) = read_outgoing(sent.text.replace(version, b"1.9"))
+    assert again.text.startswith(b"@type obfsproxy-stats 1.9\n")
+
+
 def test_several_documents_in_a_file_are_sent_each_by_itself() -> None:
     """Each needs a signature of its own."""
     texts = [text for text, _ in read_outgoing(EXTENDED + stand_in.document(1) + stand_in.document(2))]

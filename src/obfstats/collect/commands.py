@@ -38,7 +38,8 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
         metavar="DOCUMENT",
         type=Path,
         nargs="*",
-        help="a file of documents with hashed-fingerprint lines; without one, what waits in the spool is sent",
+        help="a file of documents with hashed-fingerprint lines, or - for standard input; without one, what waits in "
+        "the spool is sent",
     )
     parser.add_argument(
         "--to",

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.collect.submission import MAX_REQUEST_LENGTH
-from obfstats.formats.document import DocumentError, read_documents, write_document
+from obfstats.formats.document import DocumentError, find_minor, read_documents, write_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,7 @@ def write_outgoing(document: Document) -> OutgoingDocument:
             "a document without a hashed-fingerprint line, which says whose numbers these are; make it with "
             "--fingerprint HEX, which is in the file fingerprint in tor's DataDirectory (only a hash of it is printed)"
         )
-    typed = document if document.minor is not None else replace(document, minor=0)
+    typed = document if document.minor is not None else replace(document, minor=find_minor(document))
     try:
         return OutgoingDocument(write_document(typed), document.end)
     except DocumentError as error:

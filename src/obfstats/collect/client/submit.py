@@ -36,6 +36,10 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 """Bytes of a file of documents."""
 
 
+STANDARD_INPUT = "-"
+"""The name of standard input on the command line."""
+
+
 class _BadDocumentError(Exception):
     """A file has no documents that can be sent. Its text is one sentence for the operator."""
 
@@ -96,7 +100,9 @@ def _run(
 
 
 def _read_file(path: Path) -> list[OutgoingDocument]:
-    with path.open("rb") as file:
+    """Read the documents of a file, or of standard input."""
+    is_input = str(path) == STANDARD_INPUT
+    with open(0, "rb", closefd=False) if is_input else path.open("rb") as file:
         text = file.read(MAX_FILE_BYTES + 1)
     if len(text) > MAX_FILE_BYTES:
         raise _BadDocumentError(f"{path} exceeds {MAX_FILE_BYTES} bytes; name documents, not a log")
