@@ -165,6 +165,18 @@ def _parse_listen(text: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3])
 
 
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats collect import`."""
+    parser.add_argument(
+        "documents",
+        metavar="DOCUMENT",
+        type=Path,
+        nargs="+",
+        help="a file of documents with hashed-fingerprint lines, of intervals that ended more than 30 days ago",
+    )
+    add_collector(parser)
+
+
 def add_mirror(parser: argparse.ArgumentParser) -> None:
     """Add the options of `obfstats mirror`."""
     parser.add_argument(
@@ -255,6 +267,18 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         example="obfstats collect review --dir collector",
         add_options=add_review,
         run="obfstats.collect.store.verbs:run_review",
+        extra="collect",
+    ),
+    Command(
+        name="collect import",
+        purpose="add old documents from local files to a collector's archive, marked as imported",
+        example="obfstats collect import --dir collector documents.txt",
+        add_options=add_import,
+        run="obfstats.collect.archive.importing:run_import",
+        notes="""
+exit status: 0 where the archive has all documents; 1 where a file has another thing than old documents, and nothing was
+imported, or where another document of an interval is published; 2 where a file, the folder or the ledger cannot be used
+""",
         extra="collect",
     ),
     Command(

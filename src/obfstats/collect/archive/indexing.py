@@ -47,8 +47,8 @@ class _Seen(NamedTuple):
 class Indexer:
     """Keeps an archive's index up to date."""
 
-    def __init__(self, archive: Archive, url: str) -> None:
-        """Take an archive and the URL that its index names."""
+    def __init__(self, archive: Archive, url: str | None) -> None:
+        """Take an archive, and the URL that its index names; None for that of the index that is there."""
         self._archive = archive
         self._url = url
         self._seen: dict[str, _Seen] = {}
@@ -69,7 +69,9 @@ class Indexer:
         self._seen = {path: self._look_at(path, entries.get(path)) for path in paths}
         files = tuple(seen.entry for seen in self._seen.values())
         # A mirror takes no index that is older than its own, whatever this machine's clock says.
-        text = write_index(Index(max(now, former.created), self._url, f"obfstats {__version__}", files))
+        created = max(now, former.created)
+        url = former.url if self._url is None else self._url
+        text = write_index(Index(created, url, f"obfstats {__version__}", files))
         self._archive.write_bytes(INDEX, text)
         self._archive.write_bytes(_COMPRESSED, lzma.compress(text))
         self._link()

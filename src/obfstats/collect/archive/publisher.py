@@ -69,7 +69,9 @@ def next_publication(now: int, period: int) -> int:
 class Publisher:
     """Publishes one ledger into one archive. Belongs to the ledger's thread."""
 
-    def __init__(self, ledger: Ledger, archive: Archive, lock: Path, *, period: int = 3600, url: str = "") -> None:
+    def __init__(
+        self, ledger: Ledger, archive: Archive, lock: Path, *, period: int = 3600, url: str | None = None
+    ) -> None:
         """Take what is published and where.
 
         Args:
@@ -77,7 +79,7 @@ class Publisher:
             archive: the public files.
             lock: a file that whoever publishes has locked.
             period: seconds between publications.
-            url: the archive's, for its index.
+            url: the archive's, for its index; None for that of the index that is there.
         """
         self._ledger = ledger
         self._archive = archive

@@ -46,14 +46,14 @@ class Publication:
         database: the ledger's URL.
         key: the collector's.
         period: seconds between publications.
-        url: the archive's, for its index; may be empty.
+        url: the archive's, for its index; None for that of the index that is there.
     """
 
     folder: Path
     database: str
     key: SigningKey
     period: int = 3600
-    url: str = ""
+    url: str | None = None
 
     def open_publisher(self, ledger: Ledger, checkpoint: Callable[[], None] = lambda: None) -> Publisher:
         """Make the publisher of a ledger; `checkpoint` as in `Archive`."""

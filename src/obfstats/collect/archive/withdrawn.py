@@ -2,8 +2,9 @@
 
     2026-11-30 14:09:00 5d41...(64 hex digits) recent/obfsproxy-stats/2026-11-29-14-09-00-obfsproxy-stats
 
-A line is a document that a file had: when it was taken out, the SHA-256 of its text, the file's path. The lines are
-written first, so that a publication that is killed leaves no document that is gone without its line.
+A line is a document that a file had: when it was taken out, the SHA-256 of its text, the file's path. A recent file
+that is gone has one, too: mirrors may have it. The lines are written first, so that a publication that is killed leaves
+no document that is gone without its line.
 """
 
 from __future__ import annotations
@@ -47,7 +48,13 @@ def withdraw_documents(archive: Archive, withdrawals: Collection[Withdrawal], no
     files: list[_RecentFile | _MonthFile] = [_RecentFile(archive, name) for name in sorted(recent)]
     files += [_MonthFile(archive, month, imported=imported) for month, imported in sorted(months)]
     found = {file.path: file.find(digests) for file in files if archive.has(file.path)}
-    _add_lines(archive, ((digest, path) for path, there in found.items() for digest in there), now)
+    lines = [(digest, path) for path, there in found.items() for digest in there]
+    lines += [
+        (withdrawal.digest, path)
+        for withdrawal in withdrawals
+        if withdrawal.recent is not None and not archive.has(path := f"{RECENT_FOLDER}/{withdrawal.recent}")
+    ]
+    _add_lines(archive, lines, now)
     for file in files:
         if found.get(file.path):
             file.rewrite_without(digests)
