@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from obfstats.formats.interval import TIME_PATTERN, Interval, parse_time
@@ -60,6 +61,9 @@ _UNKNOWN_ARGUMENTS = re.compile(r"[\x20-\x7e]*")
 
 INSTANCE_NAME = re.compile(r"(?!.*[0-9]{1,3}(?:\.[0-9]{1,3}){3})[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
 """Names of instances: parts of file names, fields of CSV. None contains what reads as an IPv4 address."""
+
+# Names occur again and again, so reading one is mostly a look-up. Wrong ones are not kept.
+_KEPT_NAMES = 4096
 
 _Name = TypeVar("_Name", str, tuple[str, str])
 
@@ -262,7 +266,7 @@ def _read_document(first: int, lines: list[bytes], *, keep_unknown: bool) -> Doc
         raise DocumentError(first + 1, "document without obfsproxy-stats-end")
     end, seconds = values.pop("end")  # type: ignore[misc]
     document = Document(end, seconds, **values, unknown=tuple(unknown))  # type: ignore[has-type, arg-type]
-    if document.epsilon is None and any(number < 0 for number in _numbers(document)):
+    if document.epsilon is None and min(_numbers(document), default=0) < 0:
         raise DocumentError(first + 1, "negative number in a document without noise")
     return document
 
@@ -348,6 +352,7 @@ def _read_geoip(text: str) -> GeoIpSource:
     return GeoIpSource(match[3], match[4]) if match[3] else GeoIpSource(match[1], match[2].upper())
 
 
+@lru_cache(_KEPT_NAMES)
 def _read_code(text: str) -> str:
     return _match(_CODE, text, "not a country code")[0].upper()
 
@@ -356,6 +361,7 @@ def _read_family(text: str) -> str:
     return _match(_FAMILY, text, "neither v4 nor v6")[0]
 
 
+@lru_cache(_KEPT_NAMES)
 def _read_transport(text: str) -> str:
     name = _match(TRANSPORT_NAME, text, "not a transport name")[0]
     if _FAMILY.fullmatch(name):
@@ -363,6 +369,7 @@ def _read_transport(text: str) -> str:
     return name
 
 
+@lru_cache(_KEPT_NAMES)
 def _read_country_transport(text: str) -> tuple[str, str]:
     code, _, transport = text.partition("/")
     return _read_code(code), _read_transport(transport)
@@ -378,7 +385,9 @@ def _numbers_line(attribute: str, read_name: Callable[[str], _Name]) -> LineGram
             name = read_name(written)
             if name in numbers:
                 raise ValueError("duplicate name")
-            numbers[name] = int(_match(_NUMBER, number, "not a number after a name")[0])
+            if _NUMBER.fullmatch(number) is None:
+                raise ValueError("not a number after a name")
+            numbers[name] = int(number)
         return numbers
 
     def write(numbers: Mapping[_Name, int]) -> str:
