@@ -12,6 +12,7 @@ Rules:
 - A descriptor whose last line has no newline was cut off; it is damaged. Our documents may end so.
 - Other types, and annotations other than `@type`, are left out and counted.
 - Text without `@type` is one of our documents if it begins like one (docs/document.md); otherwise it is left out.
+  Signatures, an index and a list of withdrawn documents belong to an archive, and are not counted as left out.
 - Bytes that are not ASCII become DEL, which no grammar of a line accepts.
 
 All lines of a batch are one Arrow array over the bytes as they are, and keywords are compared eight bytes at a time, so
@@ -67,6 +68,9 @@ SERVER_KEYWORDS = {
 _TYPE = re.compile(r"([a-z0-9-]{1,60}) ([0-9]{1,4})\.([0-9]{1,4})")
 _KINDS = (EXTRA_INFO, STATUS, SERVER, DOCUMENT)
 _DOCUMENT_START = ("hashed-fingerprint ", "obfsproxy-stats-end ")
+_BESIDE_DOCUMENTS = re.compile(
+    r'untrusted comment: |\{"index_created":|[0-9-]{10} [0-9:]{8} [0-9a-f]{64} (?:archive|recent)/'
+)
 _STATUS_NAME = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})-([0-9]{2})([0-9]{2})([0-9]{2})-[0-9A-Fa-f]{40}")
 _TO_ASCII = bytes(min(byte, 0x7F) for byte in range(256))
 _MAX_LABEL = 60
@@ -286,7 +290,7 @@ class _Lines:
             text = self.array[line].as_py().decode()
             if text.startswith(_DOCUMENT_START):
                 self.kinds[np.searchsorted(starts, line)] = _KINDS.index(DOCUMENT)
-            elif not text.startswith(("@", "\n")):
+            elif not text.startswith(("@", "\n")) and not _BESIDE_DOCUMENTS.match(text):
                 self.skipped["text without @type"] += 1
         is_annotation = _is_word(self._first_words, b"@")
         is_annotation[types] = False
