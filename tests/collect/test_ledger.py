@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Barrier
@@ -14,7 +15,9 @@ from obfstats.collect.store.admission import Outcome
 from obfstats.collect.store.database import DatabaseError, open_database
 from obfstats.collect.store.ledger import Ledger, LedgerError
 from obfstats.collect.submission import KeyStatus
+from peers.program import OBFSTATS
 from tests.collect.submissions import BRIDGE, DAY, KEY, NOW, submission
+from tests.publish.programs import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,6 +217,21 @@ def test_others_cannot_read_the_file(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert modes == dict.fromkeys(["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"], 0o600)
+
+
+def test_a_command_beside_the_service_loses_nothing(tmp_path: Path) -> None:
+    """The service has several connections. A program that opens and closes the ledger must see the locks of all."""
+    path = tmp_path / "ledger.sqlite"
+    databases = [open_database(str(path)) for _ in range(3)]
+    result = run([OBFSTATS, "collect", "review", "--dir", str(tmp_path)])
+    assert result.returncode == 0, result.stderr
+    Ledger(databases[0]).accept([submission()], NOW)
+    # What a program sees that starts now, after the service was killed.
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    copied = open_database(str(tmp_path / "copy" / "ledger.sqlite"))
+    assert Ledger(copied).status_of(KEY).quarantined == 1
+    for database in (*databases, copied):
+        database.close()
 
 
 def test_a_lost_server_costs_one_batch(postgresql_server: Server) -> None:

@@ -24,6 +24,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _ROWS = re.compile(r":(\w+)\(([^()]*)\)")
 _NAME = re.compile(r"(?<![:\w]):(\w+)")
 _MAX_ATTEMPTS = 100
 _BUSY_SECONDS = 60
+_creation = Lock()
 _MIGRATION_LOCK = 0x0BF57A75
 _MIGRATIONS = files("obfstats.collect.store") / "migrations"
 
@@ -117,8 +119,11 @@ class Database(ABC):
 class _SQLite(Database):
     def __init__(self, path: str) -> None:
         try:
-            # Only its owner may read it: it has documents that nobody has decided to publish.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # Only its owner may read it: it has documents that nobody has decided to publish. A file that exists is not
+            # opened: closing it would give up this process's locks, those of other connections too (sqlite.org,
+            # "How To Corrupt An SQLite Database File", 2.2).
+            with _creation, suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else error
