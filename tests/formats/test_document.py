@@ -97,7 +97,8 @@ def test_the_minor_version_that_a_document_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a" * 33, ".a", "..", "-a", "a/b", "a b", "=1", "a\n", "\xe4", "192.0.2.7", "at-192.0.2.7.net"]
+    "name",
+    ["", "a" * 33, ".a", "..", "-a", "a/b", "a b", "=1", "a\n", "\xe4", "192.0.2.7", "at-192.0.2.7.net", "a.minisig"],
 )
 def test_what_is_no_name_of_an_instance_is_refused(name: str) -> None:
     """A name becomes a part of file names and a field of CSV, and holds no address."""

@@ -59,8 +59,9 @@ _GEOIP = re.compile(r"(tor|file) ([0-9A-Fa-f]{40})|(iptocc) ([0-9]{1,9}(?:\.[0-9
 _UNKNOWN_KEYWORD = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _UNKNOWN_ARGUMENTS = re.compile(r"[\x20-\x7e]*")
 
-INSTANCE_NAME = re.compile(r"(?!.*[0-9]{1,3}(?:\.[0-9]{1,3}){3})[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
-"""Names of instances: parts of file names, fields of CSV. None contains what reads as an IPv4 address."""
+INSTANCE_NAME = re.compile(r"(?!.*[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?!.*\.minisig\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
+"""Names of instances: parts of file names, fields of CSV. None contains what reads as an IPv4 address, and none ends as
+the name of a signature does, which an archive has beside each document."""
 
 # Names occur again and again, so reading one is mostly a look-up. Wrong ones are not kept.
 _KEPT_NAMES = 4096
