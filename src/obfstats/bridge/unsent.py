@@ -51,9 +51,9 @@ class UnsentDocuments:
         self._list.make_private()
         self._done = set(self._list.read(self._list.size).decode("ascii", "replace").split("\n"))
         if _BEGUN not in self._done:
-            present = self._names()
+            present = self._new_names()
             self.left_out = len(present)
-            self._note(*sorted(present), _BEGUN)
+            self._note(*present, _BEGUN)
 
     def close(self) -> None:
         """Let other programs have the list."""
@@ -65,7 +65,7 @@ class UnsentDocuments:
         Raises:
             OSError: if one cannot be read.
         """
-        return [(name, self._read(name)) for name in sorted(self._names() - self._done)]
+        return [(name, self._read(name)) for name in self._new_names()]
 
     def mark_done(self, name: str) -> None:
         """Note that a document is not to be sent any more.
@@ -79,8 +79,8 @@ class UnsentDocuments:
         self._done.update(names)
         self._list.append("".join(f"{name}\n" for name in names).encode(), sync=True)
 
-    def _names(self) -> set[str]:
-        return {path.name for path in self._folder.iterdir() if is_document(path)}
+    def _new_names(self) -> list[str]:
+        return sorted(path.name for path in self._folder.iterdir() if path.name not in self._done and is_document(path))
 
     def _read(self, name: str) -> bytes:
         with os.fdopen(os.open(self._folder / name, _FLAGS), "rb") as file:
