@@ -240,9 +240,9 @@ def test_the_first_start_makes_a_key_and_logs_it_once(
         bridge.stop()
     path = bridge.state / KEY_NAME
     key = SigningKey.read(path)
-    assert [message for message in caplog.messages if key.public in message] == [
-        f"send this public key to the people of {bridge.url}, who admit it: {key.public}"
-    ]
+    (message,) = [message for message in caplog.messages if key.public in message]
+    advice = "send this public key and the bridge's hashed fingerprint to the people of"
+    assert message == f"{advice} {bridge.url}, who admit it: {key.public}"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

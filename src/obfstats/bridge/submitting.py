@@ -114,7 +114,8 @@ class Submissions:
         self._reasons: set[str] = set()
         _log.log(NOTICE, "each document is sent to %s within six hours, %s", options.url, _describe_way(options))
         if is_new:
-            _log.log(NOTICE, "send this public key to the people of %s, who admit it: %s", options.url, key.public)
+            sentence = "send this public key and the bridge's hashed fingerprint to the people of %s, who admit it: %s"
+            _log.log(NOTICE, sentence, options.url, key.public)
         if self._unsent.left_out:
             _log.log(
                 NOTICE,
