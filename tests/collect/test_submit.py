@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -132,3 +133,14 @@ def test_documents_come_from_a_pipe(tmp_path: Path, collector: Collector) -> Non
     result = subprocess.run(words, input=document(2) + document(3), capture_output=True, check=False, timeout=60)
     assert (result.returncode, result.stderr) == (0, b"")
     assert collector.documents == [document(3), document(2), document(1)]
+
+
+def test_a_reader_that_goes_away_is_no_error_of_the_spool(tmp_path: Path, collector: Collector) -> None:
+    """As with every command: 141, and the document was sent."""
+    words = [OBFSTATS, "submit", "--to", collector.url_text, "--data-dir", tmp_path, write(tmp_path, document())]
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(list(map(str, words)), stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, b"")
+    assert collector.documents == [document()]

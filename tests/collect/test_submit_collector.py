@@ -57,7 +57,7 @@ class Collector:
         result = self.submit(home, "--status")
         assert (result.returncode, result.stderr) == (0, b"")
         rows = (re.split(" {2,}", line, maxsplit=1) for line in result.stdout.decode().splitlines())
-        return dict((row[0], row[1]) for row in rows)
+        return {row[0]: row[1] for row in rows}
 
 
 @pytest.fixture(scope="module")

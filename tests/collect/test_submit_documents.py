@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obfstats.collect.client.keys import KEY_NAME
@@ -77,6 +77,7 @@ def test_whatever_is_sent_a_collector_understands(key: SigningKey, document: Doc
     assert read_outgoing(text) == [(text, end)]
 
 
+@settings(max_examples=50)
 @given(hit_documents())
 def test_any_file_is_documents_or_a_sentence(text: bytes) -> None:
     """What is damaged is told without a byte of it."""

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from obfstats.collect.client.keys import read_key
 from obfstats.collect.client.outgoing import read_outgoing, take_batch
@@ -23,7 +23,7 @@ from obfstats.lockedfile import acting_as_owner_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from obfstats.collect.client.outgoing import OutgoingDocument
@@ -42,6 +42,20 @@ STANDARD_INPUT = "-"
 
 class _BadDocumentError(Exception):
     """A file has no documents that can be sent. Its text is one sentence for the operator."""
+
+
+class _Outcome(NamedTuple):
+    """What a run tells the operator.
+
+    Attributes:
+        output: for standard output.
+        errors: sentences for standard error.
+        status: the exit status.
+    """
+
+    output: bytes
+    errors: list[str]
+    status: int
 
 
 def run_submit(options: argparse.Namespace) -> int:
@@ -64,11 +78,16 @@ def run_submit(options: argparse.Namespace) -> int:
         return fail(program, f"cannot read {error.filename}: {error.strerror}")
     try:
         with acting_as_owner_of(folder):
-            return _run(options, proxy, read_key(folder), spool, documents)
+            outcome = _run(options, proxy, read_key(folder), spool, documents)
     except (SigningError, SpoolInUseError, RequestError) as error:
         return fail(program, str(error))
     except OSError as error:
         return fail(program, f"cannot use {spool.folder}: {error.strerror}; what is in it will be sent by the next run")
+    for sentence in outcome.errors:
+        print_error(program, sentence)
+    with open_standard_output() as output:
+        output.write(outcome.output)
+    return outcome.status
 
 
 def _run(
@@ -77,7 +96,7 @@ def _run(
     key: SigningKey,
     spool: Spool,
     documents: Sequence[OutgoingDocument],
-) -> int:
+) -> _Outcome:
     program, url = options.parser.prog, options.to
 
     def tell_wait(problem: RequestError, seconds: float) -> None:
@@ -85,18 +104,17 @@ def _run(
 
     submitter = Submitter(url, proxy, key, spool, on_wait=tell_wait)
     if options.dry_run:
-        _print_requests(submitter, spool, documents, status=options.status)
+        requests = [submitter.write_status_request()] if options.status else _write(submitter, spool, documents)
         way = "directly, which reveals this machine's address" if proxy is None else f"through the proxy at {proxy}"
         inside = "inside TLS, " if url.is_https else ""
-        print_error(program, f"nothing was sent; else these bytes would be, {inside}to {url.authority}, {way}")
-        return 0
+        sentence = f"nothing was sent; else these bytes would be, {inside}to {url.authority}, {way}"
+        return _Outcome(b"".join(requests), [sentence], 0)
     if options.status:
-        _print_status(submitter.ask_status(), key, spool, url)
-        return 0
-    for document in documents:
-        for name in spool.add(*document):
-            print_error(program, f"more than {MAX_FILES} documents wait to be sent; {name} was dropped")
-    return _tell(program, submitter.submit_all(), spool, url)
+        return _Outcome(_describe_status(submitter.ask_status(), key, spool, url).encode(), [], 0)
+    dropped = [name for document in documents for name in spool.add(*document)]
+    outcome = _describe(submitter.submit_all(), spool, url)
+    outcome.errors[:0] = [f"more than {MAX_FILES} documents wait to be sent; {name} was dropped" for name in dropped]
+    return outcome
 
 
 def _read_file(path: Path) -> list[OutgoingDocument]:
@@ -112,46 +130,48 @@ def _read_file(path: Path) -> list[OutgoingDocument]:
         raise _BadDocumentError(f"{path}: {error}; nothing was sent") from None
 
 
-def _print_requests(submitter: Submitter, spool: Spool, documents: Iterable[OutgoingDocument], *, status: bool) -> None:
-    """Print every byte that would be sent."""
-    requests = [submitter.write_status_request()] if status else []
-    waiting = {} if status else dict(spool.documents())
+def _write(submitter: Submitter, spool: Spool, documents: Iterable[OutgoingDocument]) -> Iterator[bytes]:
+    """Write the requests that would send what waits, and these documents."""
+    waiting = dict(spool.documents())
     waiting.update((name_document(*document), document.text) for document in documents)
     rest = sorted(waiting.items())
     while rest:
         batch = take_batch(rest)
-        requests.append(submitter.write_documents_request(batch))
+        yield submitter.write_documents_request(batch)
         rest = rest[len(batch) :]
-    with open_standard_output() as output:
-        output.writelines(requests)
 
 
-def _print_status(status: KeyStatus, key: SigningKey, spool: Spool, url: CollectorUrl) -> None:
-    """Print what the collector has of a key, and what is here."""
+def _describe_status(status: KeyStatus, key: SigningKey, spool: Spool, url: CollectorUrl) -> str:
+    """Tell what the collector has of a key, and what is here."""
     last = "" if status.last_end is None else format_time(datetime.fromtimestamp(status.last_end, UTC))
     ended = f"; the last interval ended {last} UTC" if last else ""
-    print(f"collector      {url}")
-    print(f"key            {key.public}")
-    print(f"admitted       {'yes' if status.admitted else 'no; send the key to the people of the collector'}")
-    print(f"published      {_count(status.published)}{ended}")
-    print(f"in quarantine  {_count(status.quarantined)}; the people of the collector decide")
-    print(f"conflicting    {_count(status.conflicting)}; others of the same bridge and interval are there")
-    print(f"waiting here   {_count(len(spool.names()))} in {spool.folder}")
-    print(f"refused        {_count(len(list_documents(spool.refused)))} in {spool.refused}")
+    return f"""\
+collector      {url}
+key            {key.public}
+admitted       {"yes" if status.admitted else "no; send the key to the people of the collector"}
+published      {_count(status.published)}{ended}
+in quarantine  {_count(status.quarantined)}; the people of the collector decide
+conflicting    {_count(status.conflicting)}; others of the same bridge and interval are there
+waiting here   {_count(len(spool.names()))} in {spool.folder}
+refused        {_count(len(list_documents(spool.refused)))} in {spool.refused}
+"""
 
 
-def _tell(program: str, report: Report, spool: Spool, url: CollectorUrl) -> int:
-    """Tell what became of the documents; return the exit status."""
-    for group in _group(report.taken):
-        print(f"{_name(group)}: {_describe_taken(group[0], url)}")
-    for group in _group(report.refused):
-        print_error(program, f"{_name(group)}: refused: {group[0].result.detail}; set aside in {spool.refused}")
-    waiting = len(spool.names())
+def _describe(report: Report, spool: Spool, url: CollectorUrl) -> _Outcome:
+    """Tell what became of the documents."""
+    taken = [f"{_name(group)}: {_describe_taken(group[0], url)}\n" for group in _group(report.taken)]
+    errors = [
+        f"{_name(group)}: refused: {group[0].result.detail}; set aside in {spool.refused}"
+        for group in _group(report.refused)
+    ]
+    if not report.taken and not report.refused and report.problem is None:
+        taken = ["nothing waits to be sent\n"]
+    status = 1 if report.refused else 0
     if report.problem is not None:
-        return fail(program, f"{report.problem}; {_count(waiting)} in {spool.folder} will be sent by the next run")
-    if not report.taken and not report.refused:
-        print("nothing waits to be sent")
-    return 1 if report.refused else 0
+        waiting = _count(len(spool.names()))
+        errors.append(f"{report.problem}; {waiting} in {spool.folder} will be sent by the next run")
+        status = 2
+    return _Outcome("".join(taken).encode(), errors, status)
 
 
 def _describe_taken(delivery: Delivery, url: CollectorUrl) -> str:
