@@ -60,7 +60,7 @@ def test_a_document_is_accepted_and_told_when_it_will_be_public(tmp_path: Path, 
     end = (stand_in.NOW - timedelta(days=1)).isoformat(" ", "seconds")[:19]
     assert result.stdout.decode() == (
         f"{end}: accepted; in the public archive by 2099-11-30 14:09 UTC at "
-        f"{collector.url_text}/recent/obfsproxy-stats/\n"
+        f"{collector.url_text}/recent/obfsproxy-stats/2099-11-30-14-09-00-obfsproxy-stats\n"
     )
     assert collector.documents == [document()]
     assert list((tmp_path / "spool").glob("[0-9]*")) == []

@@ -75,7 +75,7 @@ def test_an_operators_first_day(collector: Collector, tmp_path: Path) -> None:
     path.write_bytes(document(2, fingerprint=FIRST))
     held = collector.submit(tmp_path, path)
     assert (held.returncode, held.stderr) == (0, b"")
-    assert re.search(rb"^[-0-9]{10} [:0-9]{8}: in quarantine: .*key.*\n$", held.stdout)
+    assert re.search(rb"^[-0-9]{10} [:0-9]{8}: not published yet: quarantined: the key is not .*\n$", held.stdout)
     status = collector.status(tmp_path)
     assert (status["key"], status["admitted"]) == (public, "no; send the key to the people of the collector")
     assert status["in quarantine"].startswith("1 document;")

@@ -177,7 +177,7 @@ def _describe(report: Report, spool: Spool, url: CollectorUrl) -> _Outcome:
 def _describe_taken(delivery: Delivery, url: CollectorUrl) -> str:
     result = delivery.result
     if result.status == 202:
-        return f"in quarantine: {result.detail}"
+        return f"not published yet: {result.detail}"
     if result.status == 200:
         return "the collector had it already"
     if result.published_by is None:
@@ -185,7 +185,8 @@ def _describe_taken(delivery: Delivery, url: CollectorUrl) -> str:
     day, moment = result.published_by.split(" ")
     today = format_time(datetime.now(UTC)).split(" ")[0]
     by = moment[:5] if day == today else f"{day} {moment[:5]}"
-    return f"accepted; in the public archive by {by} UTC at {url}/recent/obfsproxy-stats/"
+    name = f"{day}-{moment.replace(':', '-')}-obfsproxy-stats"
+    return f"accepted; in the public archive by {by} UTC at {url}/recent/obfsproxy-stats/{name}"
 
 
 def _group(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
