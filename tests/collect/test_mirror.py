@@ -364,6 +364,23 @@ def test_an_index_of_the_future_is_refused(visitor: Visitor, web: WebServer) -> 
     assert visitor.visit() == 0
 
 
+def test_an_old_index_is_told(visitor: Visitor, web: WebServer, key: SigningKey) -> None:
+    """A source that shows the same signed index for ever keeps new documents, and withdrawals, from a mirror."""
+    publish_signed(web.folder, FILES, key)
+    assert visitor.visit(now=CREATED + 2 * 86_400) == 0
+    assert len(visitor.said) == 2
+    assert visitor.visit(now=CREATED + 2 * 86_400 + 60) == 0
+    assert visitor.said[-1].startswith("the index is older than two days")
+
+
+def test_the_key_of_a_refused_index_is_not_remembered(visitor: Visitor, web: WebServer, key: SigningKey) -> None:
+    """The first visit is the first one whose index was accepted."""
+    publish_signed(web.folder, FILES, key, created=CREATED + 2 * 86_400)
+    with pytest.raises(RefusedError, match="in the future"):
+        visitor.visit()
+    assert not (visitor.folder / ".mirror" / "key").exists()
+
+
 def test_an_index_that_leads_out_of_the_folder_is_refused(visitor: Visitor, web: WebServer) -> None:
     """As is every index that its parser refuses (test_index.py): the visit changes nothing."""
     entry = {"path": "../outside", "size": 1, "last_modified": "2026-11-30 14:09", "sha256": "A" * 43 + "="}
@@ -419,6 +436,7 @@ def test_an_index_that_got_old_during_the_visit_is_fetched_again(
     web.replace = Late({"index.json.xz": (200, old[0]), "index.json.xz.minisig": (200, old[1])})
     assert visitor.visit() == 0
     assert visitor.files()[MONTH] == b"grown"
+    assert visitor.said[-1].startswith("10 files copied, 0 unchanged")
 
 
 # Withdrawals

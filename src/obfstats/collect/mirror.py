@@ -58,6 +58,7 @@ INDEX_PATHS = ("index.json.xz", "index.json", "index/index.json.xz", "index/inde
 _COMPANIONS = (SIGNATURE_SUFFIX, SIGNATURES_SUFFIX, SIGNATURES_SUFFIX + SIGNATURE_SUFFIX)
 _MAX_KEY_FILE_LENGTH = 1024
 _CLOCK_ERROR_SECONDS = 86_400
+_STALE_SECONDS = 2 * 86_400
 _TOMBSTONE = re.compile(rf"{TIME_PATTERN} [0-9a-f]{{64}} (?P<path>[^ ]+)")
 
 
@@ -73,12 +74,14 @@ class _Fetched:
         path: where it was.
         content: its bytes.
         signature: their signature; None if there is none.
+        signer: the key that it is of.
         index: what it says.
     """
 
     path: str
     content: bytes
     signature: bytes | None
+    signer: str | None
     index: Index
 
 
@@ -182,6 +185,8 @@ def mirror(
     signer = f"signed by {state.key}" if state.key else "not signed"
     created = _format(fetched.index.created)
     say(f"{run.copied} files copied, {run.kept} unchanged; the index is of {created} UTC, {signer}")
+    if now - fetched.index.created > _STALE_SECONDS:
+        say("the index is older than two days: the archive has stopped, or an old copy of it is shown to this mirror")
     return 0
 
 
@@ -224,6 +229,13 @@ class _Run:
                 f"the index of {url} is of {_format(created)} UTC, in the future; check this machine's clock"
             )
         state.created = created
+        if fetched.signer is not None:
+            if key is None and state.key is None:
+                self._say(
+                    f"{url} is signed by {fetched.signer}, which is remembered from now on; compare it with what the "
+                    "archive's people say"
+                )
+            state.remember_key(fetched.signer)
         return fetched
 
     def copy(self, index: Index, prefixes: Sequence[str]) -> dict[str, str]:
@@ -233,12 +245,11 @@ class _Run:
             For each file that was refused, why: a sentence without its subject.
 
         Raises:
-            RefusedError: if the disk does not have the space.
+            OSError: if the disk does not have the space.
         """
         failures: dict[str, str] = {}
         wanted = self._pair(index, prefixes, failures)
         changed = [each for each in wanted if not all(map(self._state.has, each.entries))]
-        self.kept += sum(len(each.entries) for each in wanted) - sum(len(each.entries) for each in changed)
         missing = [entry for each in changed for entry in each.entries if not self._state.has(entry)]
         size = sum(entry.size for entry in missing)
         free = shutil.disk_usage(self._state.folder).free
@@ -250,6 +261,7 @@ class _Run:
                     self._copy(each, advance)
                 except DownloadError as error:
                     failures[each.file.path] = str(error)
+        self.kept = sum(len(each.entries) for each in wanted) - self.copied
         return failures
 
     def follow_withdrawals(self, index: Index) -> dict[str, str]:
@@ -277,6 +289,7 @@ class _Run:
         """Fetch the index with its signature: twice if it was published anew between the two."""
         state, url = self._state, self._source.url
         expected = key or state.key
+        signer = None
         for is_last in (False, True):
             path, content, signature = self._read_index()
             if signature is None:
@@ -293,15 +306,9 @@ class _Run:
                         f"say that they changed their key, delete {state.key_path} and give the new one with --key"
                     ) from None
             else:
-                if expected is None:
-                    self._say(
-                        f"{url} is signed by {signer}, which is remembered from now on; compare it with what the "
-                        "archive's people say"
-                    )
-                state.remember_key(signer)
                 break
         text = unpack_index(content) if path.endswith(".xz") else content
-        return _Fetched(path, content, signature, parse_index(text))
+        return _Fetched(path, content, signature, signer, parse_index(text))
 
     def _read_index(self) -> tuple[str, bytes, bytes | None]:
         for path in INDEX_PATHS:
