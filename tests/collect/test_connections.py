@@ -116,6 +116,24 @@ def test_a_request_of_the_greatest_length_is_taken() -> None:
     asyncio.run(story())
 
 
+def test_few_requests_may_wait_behind_another() -> None:
+    """All are answered; of very many at once none is, and they take no memory."""
+
+    async def story() -> None:
+        empty = HEAD + b"Content-Length: 0\r\n\r\n"
+        async with serving() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(empty * connections.MAX_PIPELINED)
+            for _ in range(connections.MAX_PIPELINED):
+                assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SECONDS)).startswith(b"HTTP/1.1 200 ")
+                assert await reader.readexactly(1) == b"0"
+            writer.write(empty * 1000)
+            assert await is_closed(reader)
+            writer.close()
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("begin", [b"", b"POST", HEAD, HEAD + b"Content-Length: 9\r\n\r\n1234"])
 def test_a_request_must_arrive_in_time(begin: bytes) -> None:
     """However slowly more of it comes: the clock is moved on, and the connection is closed."""

@@ -2,6 +2,7 @@
 
 - A request's head is at most 64 KiB, and so is what follows an answer and is no request; a whole request, with what its
   encoding adds, is at most 4 MiB.
+- At most MAX_PIPELINED requests wait behind one that is being answered: thousands fit into what is read at once.
 - A connection has REQUEST_SECONDS for each request; uvicorn itself closes one that is idle after an answer.
 - Connections beyond MAX_CONNECTIONS are closed at once. Descriptors are left for files and the database.
 
@@ -24,6 +25,9 @@ MAX_HEAD_LENGTH = 64 * 1024
 
 MAX_SENT_LENGTH = 4 * 1024 * 1024
 """Bytes of a request in all. A body in chunks of a few bytes has several times its length."""
+
+MAX_PIPELINED = 16
+"""Requests that a client may send before it has the answer to an earlier one."""
 
 REQUEST_SECONDS = 60.0
 """How long a request may take to arrive, at least; twice as long at most."""
@@ -61,7 +65,8 @@ class BoundedProtocol(asyncio.Protocol):
         # uvicorn makes a new cycle when a request's head is complete.
         self._length = 0 if request is not before else self._length + len(data)
         limit = MAX_HEAD_LENGTH if request is None or request.response_complete else MAX_SENT_LENGTH
-        if self._length > limit:
+        # h11, where httptools is missing, reads one request at a time.
+        if self._length > limit or len(getattr(self._http, "pipeline", ())) > MAX_PIPELINED:
             self._transport.abort()
 
     def eof_received(self) -> None:
