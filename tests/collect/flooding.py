@@ -142,11 +142,6 @@ class Flood:
             self._cut, self._break_line, self._misdate, self._break_body, self._mistype,
         ]  # fmt: skip
 
-    @property
-    def keys(self) -> dict[str, str]:
-        """The admitted keys, each with its bridge."""
-        return {bridge.key.public: bridge.fingerprint for bridge in (*self.honest, self.squatter)}
-
     def honest_post(self) -> Post:
         """The next document of an honest bridge; one of the squatter's own bridge now and then."""
         number = next(self._numbers)
