@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -319,16 +321,46 @@ async def test_another_method_is_refused(tmp_path: Path, method: str, path: str,
 
 
 async def test_public_files_are_served(tmp_path: Path) -> None:
-    """GET, HEAD, and a part of a file."""
+    """GET and HEAD, also of a name that leads to another one."""
     async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
-        (service.public / "recent").mkdir()
-        (service.public / "recent" / "2026-11-30-14-09-00-obfsproxy-stats").write_bytes(b"0123456789")
-        path = "/recent/2026-11-30-14-09-00-obfsproxy-stats"
-        answer = await service.get(path)
-        assert (answer.status, answer.body, answer.headers["content-length"]) == (200, b"0123456789", "10")
-        assert (await service.get(path, method="HEAD")).headers["content-length"] == "10"
-        part = await service.call("GET", path, [b""], [(b"range", b"bytes=4-")])
-        assert (part.status, part.body) == (206, b"456789")
+        (service.public / "index").mkdir()
+        content = bytes(range(256)) * 4096
+        (service.public / "index.json.xz").write_bytes(content)
+        (service.public / "index" / "index.json.xz").symlink_to("../index.json.xz")
+        for path in ("/index.json.xz", "/index/index.json.xz"):
+            answer = await service.get(path)
+            assert (answer.status, answer.body) == (200, content)
+            head = await service.get(path, method="HEAD")
+            assert (head.status, head.body) == (200, b"")
+            for headers in (answer.headers, head.headers):
+                assert headers["content-length"] == str(len(content))
+                assert headers["content-type"] == "application/x-xz"
+
+
+async def test_a_file_that_is_replaced_meanwhile_is_sent_as_it_was(tmp_path: Path) -> None:
+    """Length and content are of one version."""
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        path = service.public / "index.json"
+        stop = threading.Event()
+
+        def publish() -> None:
+            length = 1
+            while not stop.is_set():
+                length = length % 5000 + 1
+                path.with_name(".index.json").write_bytes(b"x" * length)
+                path.with_name(".index.json").rename(path)
+
+        publishing = threading.Thread(target=publish)
+        publishing.start()
+        try:
+            while not path.exists():  # noqa: ASYNC110 - another thread makes it
+                await asyncio.sleep(0)
+            for _ in range(200):
+                answer = await service.get("/index.json")
+                assert answer.headers["content-length"] == str(len(answer.body))
+        finally:
+            stop.set()
+            publishing.join()
 
 
 @pytest.mark.parametrize(
@@ -343,6 +375,8 @@ async def test_public_files_are_served(tmp_path: Path) -> None:
         "/recent/../../secret",
         "//secret",
         "/link",
+        "/loop",
+        "/pipe",
         "/recent/\0",
         "/" + "x" * 5000,
         "/v1/documents/",
@@ -357,5 +391,7 @@ async def test_nothing_else_is_served(tmp_path: Path, path: str) -> None:
         (service.public / ".hidden").write_text("secret")
         (service.public / "recent" / ".hidden").write_text("secret")
         (service.public / "link").symlink_to(tmp_path / "secret")
+        (service.public / "loop").symlink_to("loop")
+        os.mkfifo(service.public / "pipe")
         answer = await service.get(path)
         assert (answer.status, answer.detail) == (404, "Not Found")

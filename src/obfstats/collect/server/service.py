@@ -120,7 +120,7 @@ class Service:
             },
         )
         application.router.redirect_slashes = False
-        application.router.default = PublicFiles(directory=public)
+        application.router.default = PublicFiles(public)
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             try:
