@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,6 @@ from tests.publish.programs import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.collect.stand_in import Collector
 
@@ -144,3 +145,19 @@ def test_a_reader_that_goes_away_is_no_error_of_the_spool(tmp_path: Path, collec
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b"")
     assert collector.documents == [document()]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")
+def test_root_uses_the_spool_of_a_bridges_user(collector: Collector, tmp_path: Path) -> None:
+    """The bridge must be able to send and remove what root could not send."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        folder = Path(name) / "pt_state"
+        folder.mkdir(mode=0o700)
+        os.chown(folder, 65534, 65534)
+        assert run([OBFSTATS, "key", "new", "--data-dir", str(folder)]).returncode == 0
+        collector.respond = lambda _head, _body: stand_in.answer(404, b"")
+        assert submit(folder, collector, write(tmp_path, document())).returncode == 2
+        files = [path.stat() for path in (folder / "spool").rglob("*")]
+        assert len(files) == 3
+        assert {(status.st_uid, status.st_gid) for status in files} == {(65534, 65534)}

@@ -7,8 +7,12 @@
 
 from __future__ import annotations
 
+# Loaded before root becomes the folder's owner, who may not be able to read root's installation.
+import encodings.idna  # noqa: F401
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
+
+import python_socks.sync  # noqa: F401 - the same
 
 from obfstats.collect.client.keys import read_key
 from obfstats.collect.client.outgoing import read_outgoing, take_batch
