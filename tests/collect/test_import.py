@@ -42,14 +42,24 @@ class Importer:
             return collector.files()
 
 
-@pytest.fixture
-def importer(tmp_path: Path, database_url: str) -> Importer:
-    """A collector that has published, and whose index says where the archive is."""
-    folder = tmp_path / "collector"
-    with open_collector(folder, database_url) as collector:
+def make_importer(folder: Path, database: str) -> Importer:
+    """Make a collector that has published, and whose index says where the archive is."""
+    with open_collector(folder, database) as collector:
         at_home = replace(collector.publication, url="https://collector.example")
         at_home.open_publisher(collector.ledger).publish(OLD)
-    return Importer(folder, database_url)
+    return Importer(folder, database)
+
+
+@pytest.fixture
+def importer(tmp_path: Path, database_url: str) -> Importer:
+    """A new collector, on both databases."""
+    return make_importer(tmp_path / "collector", database_url)
+
+
+@pytest.fixture
+def importer_on_sqlite(tmp_path: Path) -> Importer:
+    """A new collector, for what the database does not matter for."""
+    return make_importer(tmp_path / "collector", str(tmp_path / "ledger.sqlite"))
 
 
 def write(path: Path, *texts: bytes) -> Path:
@@ -125,12 +135,13 @@ def test_a_document_that_contradicts_the_archive_is_left_out(
         ),
         (document(1, int(time.time()) // DAY * DAY), "line 6: the interval ended less than 30 days ago; send it with"),
         (document(1, OLD).replace(b"86400 s", b"86401 s"), "line 6: the interval is longer than 86400 seconds"),
+        (document(1, -DAY), "line 6: the interval ended before 2012, when obfsproxy was released"),
         (b"2013-05-31 11:33:20 de 0123\n", "line 6: unknown keyword"),
     ],
-    ids=["number", "bridge", "young", "long", "log"],
+    ids=["number", "bridge", "young", "long", "1969", "log"],
 )
 def test_bad_input_is_one_line_and_nothing_is_imported(
-    importer: Importer,
+    importer_on_sqlite: Importer,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     wrong: bytes,
@@ -138,19 +149,19 @@ def test_bad_input_is_one_line_and_nothing_is_imported(
 ) -> None:
     """The file and the line, also where good documents precede it."""
     path = write(tmp_path / "documents", document(3, OLD), wrong)
-    before = importer.files()
-    assert importer.run(write(tmp_path / "good", document(4, OLD)), path) == 1
+    before = importer_on_sqlite.files()
+    assert importer_on_sqlite.run(write(tmp_path / "good", document(4, OLD)), path) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"obfstats collect import: {path}, {sentence}")
     assert line.endswith("; nothing was imported")
-    assert importer.files() == before
+    assert importer_on_sqlite.files() == before
 
 
 def test_a_file_or_folder_that_is_not_there_is_one_line(
-    importer: Importer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    importer_on_sqlite: Importer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Status 2, and what is missing; no collector is made by mistake."""
-    assert importer.run(tmp_path / "nothing") == 2
+    assert importer_on_sqlite.run(tmp_path / "nothing") == 2
     assert (
         capsys.readouterr().err
         == f"obfstats collect import: cannot read {tmp_path}/nothing: No such file or directory\n"

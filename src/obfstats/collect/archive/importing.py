@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from obfstats.collect.archive.publisher import Publisher
     from obfstats.collect.signing import SigningKey
 
+_FIRST_END = 1_325_376_000
+"""2012-01-01: an older time is that of a wrong clock, and not all readers of archives take any."""
+
 _BATCH = 500
 _BUSY_SECONDS = 1.0
 
@@ -98,6 +101,8 @@ def read_old_documents(
                 raise BadDocumentError(f"{where}: {error.detail}") from None
             except ValueError as error:
                 raise BadDocumentError(f"{where}: {error}") from None
+            if submission.end < _FIRST_END:
+                raise BadDocumentError(f"{where}: the interval ended before 2012, when obfsproxy was released")
             if submission.end >= now - MAX_AGE_SECONDS:
                 raise BadDocumentError(
                     f"{where}: the interval ended less than {MAX_AGE_SECONDS // 86_400} days ago; send it with: "

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from obfstats import __version__
 from obfstats.collect.archive.monthly import ARCHIVE_FOLDER, read_month
-from obfstats.collect.archive.recent import RECENT_FOLDER, time_of_recent
+from obfstats.collect.archive.recent import RECENT_FOLDER, split_recent, time_of_recent
 from obfstats.collect.index import ArchiveIndexError, FileEntry, Index, parse_index, write_index
 from obfstats.collect.signing import SIGNATURE_SUFFIX
 from obfstats.formats.interval import parse_time
@@ -31,8 +31,9 @@ _FILES = tuple(name + suffix for name in (INDEX, _COMPRESSED) for suffix in ("",
 # Where metrics-lib looks for it.
 _FOLDER = "index"
 _MONTH = re.compile(rf"{ARCHIVE_FOLDER}/(obfsproxy-stats-(imported-)?[0-9]{{4}}-[0-9]{{2}})\.tar\.xz")
-_TYPE = re.compile(rb"@type (obfsproxy-stats 1\.[0-9]{1,4})\n")
-_END = re.compile(rb"obfsproxy-stats-end .*?([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}).*\n")
+_HEAD = re.compile(
+    rb"@type (obfsproxy-stats 1\.[0-9]{1,4})\n(?:.*\n)*?obfsproxy-stats-end .*?([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8})"
+)
 
 
 class _Seen(NamedTuple):
@@ -105,11 +106,10 @@ class Indexer:
             return entry
         types, first, last = set(), "", ""
         with self._archive.open(entry.path) as file:
-            for line in self._lines_of_month(month[1], file) if month else file:
-                if (match := _TYPE.fullmatch(line)) is not None:
+            for text in self._texts_of_month(month[1], file) if month else split_recent(file):
+                if (match := _HEAD.match(text)) is not None:
                     types.add(match[1].decode())
-                elif (match := _END.fullmatch(line)) is not None:
-                    end = match[1].decode()
+                    end = match[2].decode()
                     first, last = min(first or end, end), max(last, end)
         return entry._replace(
             types=tuple(sorted(types)),
@@ -125,10 +125,10 @@ class Indexer:
             with contextlib.suppress(FileExistsError):
                 (folder / name).symlink_to(f"../{name}")
 
-    def _lines_of_month(self, folder: str, file: IO[bytes]) -> Iterator[bytes]:
+    def _texts_of_month(self, folder: str, file: IO[bytes]) -> Iterator[bytes]:
         for member in read_month(folder, file):
             self._archive.checkpoint()
-            yield from member.text.splitlines(keepends=True)
+            yield member.text
 
 
 def _parse(label: str) -> int | None:
