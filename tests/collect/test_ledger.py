@@ -129,6 +129,8 @@ def test_status_of_a_key(ledger: Ledger) -> None:
     ledger.admit(KEY)
     other_bridge, other_content = submission("cd" * 20), submission(content="other")
     ledger.accept([submission(), submission(end=NOW), other_bridge, other_content], NOW)
+    assert ledger.status_of(KEY) == KeyStatus(True, 0, None, 1, 1)
+    ledger.assign_recent("recent")
     assert ledger.status_of(KEY) == KeyStatus(True, 2, NOW, 1, 1)
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import sqlite3
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from obfstats.collect.archive.publisher import next_publication
+from obfstats.collect.server import committing
 from obfstats.collect.server import service as service_module
 from obfstats.collect.server.limits import Rate
 from obfstats.collect.server.reports import describe_error
@@ -25,6 +29,8 @@ from tests.collect.services import KEY, STRANGER, admit, calling, request
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from peers.postgresql import Server
 
 END = NOW - 3600
 JSON = (b"content-type", b"application/json")
@@ -109,6 +115,19 @@ async def test_an_unknown_key_is_quarantined(tmp_path: Path, database_url: str) 
             "conflicting": 0,
         }
     assert texts_in(database_url) == set()
+
+
+async def test_a_status_does_not_tell_when_a_document_arrives(tmp_path: Path, database_url: str) -> None:
+    """Anyone may ask for a key that the archive shows: a new document counts when the archive has it, not before."""
+    admit(database_url, KEY)
+    query = f"key={KEY.public.replace('+', '%2B')}"
+    async with calling(tmp_path, database_url, NOW) as service:
+        before = await service.get("/v1/status", query)
+        assert (await service.post(request(document(1, END)))).status == 201
+        assert (await service.get("/v1/status", query)).body == before.body
+        texts_in(database_url)
+        status = json.loads((await service.get("/v1/status", query)).body)
+        assert (status["admitted"], status["published"], status["last_interval_end"]) == (True, 1, label(END))
 
 
 @pytest.mark.parametrize("query", ["", "key=", "key=192.0.2.7", f"key={KEY.public[:-1]}"])
@@ -247,6 +266,48 @@ async def test_a_full_disk_refuses_and_nothing_is_lost(tmp_path: Path, caplog: p
             assert service.number("ledger_errors_total") >= 1
         assert accepted | {document(1, END - DAY)} <= texts_in(database)
     assert [record.getMessage() for record in caplog.records][-1] == "the ledger works again"
+
+
+async def test_a_lost_database_refuses_until_it_is_back(tmp_path: Path, postgresql_server: Server) -> None:
+    """PostgreSQL ends every connection and takes none: 503; afterwards documents are taken without a restart."""
+    database = postgresql_server.create_database()
+    name = database.partition("?")[0].rpartition("/")[2]
+    admit(database, KEY)
+    with psycopg.connect(postgresql_server.create_database(), autocommit=True) as administrator:
+
+        def execute(statement: str) -> None:
+            administrator.execute(statement.encode())
+
+        async with calling(tmp_path, database, NOW) as service:
+            assert (await service.post(request(document(1, END)))).status == 201
+            execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+            execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+            refused = await service.post(request(document(1, END - DAY)))
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert (await service.get("/v1/health")).status == 503
+            execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+            while (await service.get("/v1/health")).status != 200:  # noqa: ASYNC110 - asked as a monitor asks
+                await asyncio.sleep(0.05)
+            assert (await service.post(request(document(1, END - DAY)))).status == 201
+    assert texts_in(database) == {document(1, END), document(1, END - DAY)}
+
+
+async def test_a_database_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another program has the ledger, requests get 503 after a while and then at once; afterwards it goes on."""
+    monkeypatch.setattr(committing, "COMMIT_SECONDS", 0.2)
+    database = str(tmp_path / "ledger")
+    admit(database, KEY)
+    async with calling(tmp_path, database, NOW) as service:
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert (await service.post(request(document(1, END)))).status == 503
+            assert (await service.get("/v1/health")).status == 503
+            assert (await service.post(request(document(1, END - DAY)))).status == 503
+            assert service.number("ledger_errors_total") == 0
+        while (await service.get("/v1/health")).status != 200:  # noqa: ASYNC110 - asked as a monitor asks
+            await asyncio.sleep(0.01)
+        # What was in the ledger's hands is there: its sender gets 200 for sending it again.
+        assert (await service.post(request(document(1, END)))).status == 200
 
 
 # Errors, and what is visible

@@ -64,7 +64,7 @@ class Collector:
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     """A collector that has admitted nobody."""
     folder = tmp_path_factory.mktemp("collector")
-    with serving(folder) as server:
+    with serving(folder, "--publish-every", "1") as server:
         yield Collector(server, folder)
 
 
@@ -139,4 +139,6 @@ def test_more_than_a_collector_takes_at_once_is_sent_in_time(collector: Collecto
     assert report.problem is None
     assert [delivery.result.status for delivery in report.taken] == [201] * count
     assert waits == [5]
-    assert collector.status(tmp_path)["published"].startswith(f"{count} documents")
+    deadline = time.monotonic() + 30
+    while not collector.status(tmp_path)["published"].startswith(f"{count} documents"):
+        assert time.monotonic() < deadline, "not all are published"

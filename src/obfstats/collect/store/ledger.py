@@ -302,14 +302,18 @@ class Ledger:
         return self._database.run(work)
 
     def status_of(self, key: str) -> KeyStatus:
-        """Tell what there is of a key."""
+        """Tell what there is of a key.
+
+        An accepted document counts when the archive has it: anyone may ask, and would learn when it arrived.
+        """
 
         def work() -> KeyStatus:
             admitted = self._database.execute("SELECT 1 FROM keys WHERE key = :key", key=key)
             counts = {
                 status: (count, end)
                 for status, count, end in self._database.execute(
-                    "SELECT status, count(*), max(interval_end) FROM documents WHERE key = :key GROUP BY status",
+                    "SELECT status, count(*), max(interval_end) FROM documents WHERE key = :key"
+                    " AND (status <> 'published' OR recent IS NOT NULL OR imported = 1) GROUP BY status",
                     key=key,
                 )
             }
