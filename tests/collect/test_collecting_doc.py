@@ -17,7 +17,7 @@ import pytest
 from obfstats.collect.index import parse_index, unpack_index
 from obfstats.collect.signing import SigningKey
 from peers import missing
-from peers.child import START_SECONDS, Child
+from peers.child import Child
 from peers.fetched import find_program
 from peers.namespaces import in_own_network
 from peers.program import OBFSTATS
@@ -25,10 +25,11 @@ from tests.collect.certificates import Authority
 from tests.collect.collectors import document
 from tests.collect.services import KEY, request, serving
 from tests.networks import in_own_network_if_allowed
+from tests.proxy.visiting import wait_until
 from tests.publish.programs import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PAGE = (Path(__file__).parents[2] / "docs" / "collecting.md").read_text()
 CLIENT = "127.0.0.77"
@@ -44,14 +45,6 @@ def commands(title: str) -> list[str]:
     """The indented blocks of a section: each is a command, or a few."""
     blocks = re.findall(r"(?:^    .*\n)+", section(title), re.MULTILINE)
     return [re.sub("^    ", "", block, flags=re.MULTILINE) for block in blocks]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until other processes have come that far."""
-    deadline = time.monotonic() + START_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def published(collector: Path) -> list[bytes]:
@@ -76,7 +69,7 @@ def test_the_three_commands_of_the_page_work_as_they_stand(tmp_path: Path) -> No
             sent = run(["bash", "-c", submit], folder=tmp_path)
             assert sent.returncode == 0, sent.stderr
             assert b": accepted; in the public archive by " in sent.stdout
-            wait_until(lambda: bool(published(tmp_path / "trial" / "collector")))
+            assert wait_until(lambda: bool(published(tmp_path / "trial" / "collector")))
             mirrored = run(["bash", "-c", mirror], folder=tmp_path)
             assert mirrored.returncode == 0, mirrored.stderr
 
@@ -157,7 +150,7 @@ def test_nginx_passes_requests_on_and_keeps_no_address(tmp_path: Path, authority
             with serving(tmp_path / "collector", *arguments):
                 result = run([*obfstats, *submit, "--to", "https://127.0.0.1"])
                 assert b": accepted; " in result.stdout, result.stderr
-                wait_until(lambda: bool(published(tmp_path / "collector")))
+                assert wait_until(lambda: bool(published(tmp_path / "collector")))
                 assert run([*obfstats, "mirror", "https://127.0.0.1", str(tmp_path / "mirrored")]).returncode == 0
                 for tls in (authority, None):
                     assert fetch("/v1/health", authority=tls) == 200
@@ -198,7 +191,7 @@ def test_a_backup_is_restored_and_bridges_go_on(tmp_path: Path) -> None:
     subprocess.run(["bash", "-c", copy], check=True)
     with serving(folder, "--publish-every", "1") as collector:
         assert collector.post(request(second)).status == 201
-        wait_until(lambda: len(published(folder)) == 2)
+        assert wait_until(lambda: len(published(folder)) == 2)
         assert run([OBFSTATS, "mirror", collector.url, str(tmp_path / "mirrored")]).returncode == 0
 
     shutil.rmtree(folder)
@@ -206,7 +199,7 @@ def test_a_backup_is_restored_and_bridges_go_on(tmp_path: Path) -> None:
     with serving(folder, "--publish-every", "1") as collector:
         assert collector.post(request(first)).status == 200
         assert collector.post(request(second)).status == 201
-        wait_until(lambda: len(published(folder)) == 2)
+        assert wait_until(lambda: len(published(folder)) == 2)
         result = run([OBFSTATS, "mirror", collector.url, str(tmp_path / "mirrored")])
         assert result.returncode == 0, result.stderr
     assert sorted(published(folder)) == sorted([first, second])

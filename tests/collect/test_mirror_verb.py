@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from obfstats.collect.signing import SigningKey
 from peers import socks_proxy
-from peers.child import START_SECONDS, Child
+from peers.child import Child
 from peers.program import OBFSTATS
 from tests.collect.archives import MONTH, RECENT, WebServer, publish_plain, publish_signed, serve
+from tests.proxy.visiting import wait_until
 from tests.publish.programs import run, run_measured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILES = {RECENT: b"documents", MONTH: bytes(1 << 20)}
@@ -101,7 +101,7 @@ def test_an_interrupt_ends_with_130_and_the_next_run_continues(tmp_path: Path, w
     web.stalled[MONTH] = threading.Event()
     partials = tmp_path / "mirrored" / ".mirror" / "partial"
     with Child([OBFSTATS, "mirror", web.url, str(tmp_path / "mirrored")]) as child:
-        wait_until(lambda: partials.exists() and any(path.stat().st_size for path in partials.iterdir()))
+        assert wait_until(lambda: partials.exists() and any(path.stat().st_size for path in partials.iterdir()))
         child.send_signal(signal.SIGINT)
         assert child.wait() == 130
     assert child.stderr == ""
@@ -137,11 +137,3 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path, web: WebServer) -> 
         assert result.returncode == 0
         peaks.append(peak)
     assert peaks[1] < peaks[0] + 8192
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until another process has come that far."""
-    deadline = time.monotonic() + START_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
