@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.collect.client.keys import KEY_NAME
+from obfstats.collect.client.spool import MAX_FILES
 from obfstats.collect.signing import SigningKey, verify
+from obfstats.collect.submission import KeyStatus, write_status
 from peers.program import OBFSTATS
 from tests.collect import stand_in
 from tests.collect.stand_in import document
@@ -145,6 +147,31 @@ def test_a_reader_that_goes_away_is_no_error_of_the_spool(tmp_path: Path, collec
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b"")
     assert collector.documents == [document()]
+
+
+def test_more_than_the_spool_keeps_is_refused_at_once(tmp_path: Path, collector: Collector) -> None:
+    """Else the oldest would be dropped unsent."""
+    path = write(tmp_path, *(document(number=8 * number) for number in range(MAX_FILES + 1)))
+    result = submit(tmp_path, collector, path)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert (
+        result.stderr
+        == b"obfstats submit: more than 400 documents to be sent; nothing was sent; name fewer at a time\n"
+    )
+    assert collector.requests == []
+    assert not (tmp_path / "spool").exists()
+
+
+def test_a_folder_whose_name_is_no_text_is_shown(tmp_path: Path, collector: Collector) -> None:
+    """As escapes, in the columns of the status too."""
+    folder = Path(os.fsdecode(bytes(tmp_path) + b"/\xff\x1b"))
+    SigningKey.create(folder / KEY_NAME)
+    body = write_status("RW", KeyStatus(admitted=True, published=3, last_end=0, quarantined=0, conflicting=0))
+    collector.respond = lambda _head, _body: stand_in.answer(200, body)
+    result = submit(folder, collector, "--status")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"published      3 documents; the last interval ended 1970-01-01 00:00:00 UTC\n" in result.stdout
+    assert result.stdout.endswith(rb"/\udcff\x1b/spool/refused" + b"\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")

@@ -1,6 +1,6 @@
 """The command `obfstats submit`: documents into the spool, and the spool to a collector.
 
-- A document that cannot be sent stops the command before anything is sent.
+- A document that cannot be sent stops the command before anything is sent, and so do more than the spool keeps.
 - What the collector has taken is told on standard output, everything else on standard error.
 - Root acts as the owner of the bridge's folder from the moment on when the documents are read.
 """
@@ -21,7 +21,7 @@ from obfstats.collect.client.route import choose_proxy
 from obfstats.collect.client.spool import MAX_FILES, SPOOL_NAME, Spool, SpoolInUseError, list_documents, name_document
 from obfstats.collect.client.submitter import Submitter
 from obfstats.collect.signing import SigningError
-from obfstats.commandline import UsageError, fail, find_state_folder, open_standard_output, print_error
+from obfstats.commandline import UsageError, fail, find_state_folder, one_line, open_standard_output, print_error
 from obfstats.formats.interval import format_time
 from obfstats.lockedfile import acting_as_owner_of
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Bytes of a file of documents."""
-
 
 STANDARD_INPUT = "-"
 """The name of standard input on the command line."""
@@ -115,10 +114,12 @@ def _run(
         return _Outcome(b"".join(requests), [sentence], 0)
     if options.status:
         return _Outcome(_describe_status(submitter.ask_status(), key, spool, url).encode(), [], 0)
+    if len(documents) + len(spool.names()) > MAX_FILES:
+        return _Outcome(b"", [f"more than {MAX_FILES} documents to be sent; nothing was sent; name fewer at a time"], 2)
     dropped = [name for document in documents for name in spool.add(*document)]
     outcome = _describe(submitter.submit_all(), spool, url)
-    outcome.errors[:0] = [f"more than {MAX_FILES} documents wait to be sent; {name} was dropped" for name in dropped]
-    return outcome
+    errors = [f"{name} was dropped, because the documents that wait are too long together" for name in dropped]
+    return _Outcome(outcome.output, [*errors, *outcome.errors], outcome.status or int(bool(dropped)))
 
 
 def _read_file(path: Path) -> list[OutgoingDocument]:
@@ -156,8 +157,8 @@ admitted       {"yes" if status.admitted else "no; send the key to the people of
 published      {_count(status.published)}{ended}
 in quarantine  {_count(status.quarantined)}; the people of the collector decide
 conflicting    {_count(status.conflicting)}; others of the same bridge and interval are there
-waiting here   {_count(len(spool.names()))} in {spool.folder}
-refused        {_count(len(list_documents(spool.refused)))} in {spool.refused}
+waiting here   {_count(len(spool.names()))} in {one_line(str(spool.folder))}
+refused        {_count(len(list_documents(spool.refused)))} in {one_line(str(spool.refused))}
 """
 
 
