@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"COLUMNS": "80"}
 
 
-def run(command: list[str], *, folder: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end, whatever its status."""
-    return subprocess.run(command, capture_output=True, check=False, cwd=folder, env=ENVIRONMENT, timeout=60)
+def run(command: list[str], *, folder: Path | None = None, seconds: int = 60) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, whatever its status, for so many seconds at most."""
+    return subprocess.run(command, capture_output=True, check=False, cwd=folder, env=ENVIRONMENT, timeout=seconds)
 
 
 _MEASURED = (

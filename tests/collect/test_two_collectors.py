@@ -1,0 +1,24 @@
+"""Two collectors on one PostgreSQL and one folder, under load: each document once."""
+
+from __future__ import annotations
+
+import sys
+from secrets import randbelow
+from typing import TYPE_CHECKING
+
+from tests.publish.programs import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from peers.postgresql import Server
+
+
+def test_two_collectors_publish_each_document_once(tmp_path: Path, postgresql_server: Server) -> None:
+    """Both get the same documents, at the same moments; one or the other publishes; now and then one is killed."""
+    folder = tmp_path / "disk" / "collector"
+    folder.mkdir(parents=True)
+    words = [sys.executable, "-m", "tests.collect.killing", "together", str(folder)]
+    result = run([*words, postgresql_server.create_database(), str(randbelow(2**32)), "5"], seconds=90)
+    print(result.stdout.decode())
+    assert result.returncode == 0, result.stderr.decode()
