@@ -255,8 +255,9 @@ def run_together(folder: Path, database: str, rng: random.Random, times: int) ->
     running = [start(folder, database, log=log_of(folder)) for _ in range(2)]
     ports = [wait_for_port(one) for one in running]
     for _ in range(times):
-        new, load.unsent = load.unsent[-NEW_PER_COLLECTOR:], load.unsent[:-NEW_PER_COLLECTOR]
+        new, load.unsent = load.unsent[-200:], load.unsent[:-200]
         asyncio.run(send_until(time.monotonic() + rng.uniform(0.5, 1.5), ports, load, new))
+        load.unsent += new
         killed = rng.randrange(2)
         running[killed].end(signal.SIGKILL)
         running[killed] = start(folder, database, log=log_of(folder))

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from obfstats.collect.archive.published_files import Archive
-    from obfstats.collect.store.ledger import Ledger, StoredDocument
+    from obfstats.collect.store.archive_records import StoredDocument
+    from obfstats.collect.store.ledger import Ledger
 
 RECENT_SECONDS = 72 * 3600
 """How long a recent file is kept: as CollecTor's."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from obfstats.collect.archive.published_files import Archive
-    from obfstats.collect.store.ledger import Withdrawal
+    from obfstats.collect.store.archive_records import Withdrawal
 
 WITHDRAWN = "withdrawn"
 """The file with the lines."""

@@ -1,13 +1,14 @@
 """The database: SQLite in one file, or PostgreSQL for several collectors. One SQL text for both.
 
     database = open_database("ledger.sqlite")          or "sqlite:PATH", "postgresql://USER@HOST/NAME"
-    database.run(lambda: database.execute("SELECT key FROM keys WHERE claim = :bridge", bridge="..."))
+    database.read("SELECT key FROM keys WHERE claim = :bridge", bridge="...")
+    database.run(lambda: database.execute("DELETE FROM keys WHERE key = :key", key="..."))
 
 Rules:
 
 - Parameters are `:name`. A list of rows is one parameter as well: `:sent(bridge text, interval_end bigint)` is a table
   of the tuples in `sent`. So a statement has one text whatever the number of rows, and needs one round trip.
-- Everything runs in a transaction. What `run` has returned is on the disk.
+- What changes something runs in a transaction, by `run`. What that has returned is on the disk.
 - Work may run several times: it is repeated when another collector was in the way (deadlock, serialization failure).
 - One `Database` belongs to one thread.
 - The tables come from the numbered files in migrations/. They are applied when the database is opened, under a lock.
@@ -28,7 +29,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import psycopg
 
@@ -75,7 +76,11 @@ class Database(ABC):
 
     @abstractmethod
     def execute(self, sql: str, **parameters: object) -> list[Row]:
-        """Run one statement; return its rows. For use within `run`."""
+        """Run one statement; return its rows. Only within `run`."""
+
+    def execute_all(self, statements: Sequence[tuple[str, Mapping[str, object]]]) -> list[list[Row]]:
+        """Run statements; return the rows of each. PostgreSQL gets them at once. Only within `run`."""
+        return [self.execute(sql, **parameters) for sql, parameters in statements]
 
     @abstractmethod
     def lock_table(self, table: str, mode: str) -> None:
@@ -92,6 +97,11 @@ class Database(ABC):
 
     @abstractmethod
     @contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Connect again if that is necessary; turn the library's errors into DatabaseError."""
+
+    @abstractmethod
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Begin a transaction; commit it at the end, or roll it back. Raises Conflict where a repetition may help."""
 
@@ -103,6 +113,15 @@ class Database(ABC):
     def _translate_definition(sql: str) -> str:
         """Translate a statement of a migration."""
         return sql
+
+    def read(self, sql: str, **parameters: object) -> list[Row]:
+        """Run one statement that changes nothing; return its rows. It waits for no writer.
+
+        Raises:
+            DatabaseError: if the database fails.
+        """
+        with self._connected():
+            return self.execute(sql, **parameters)
 
     def run(self, work: Callable[[], _Result]) -> _Result:
         """Run work in a transaction, again if another collector was in the way.
@@ -147,8 +166,15 @@ class _SQLite(Database):
         self._connection.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _connected(self) -> Iterator[None]:
         try:
+            yield
+        except sqlite3.Error as error:
+            raise self._failure(error) from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._connected():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -158,8 +184,6 @@ class _SQLite(Database):
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
-            raise self._failure(error) from None
 
     def _lock_schema(self) -> None:
         pass
@@ -181,14 +205,25 @@ class _PostgreSQL(Database):
         self._connection = self._connect()
 
     def execute(self, sql: str, **parameters: object) -> list[Row]:
+        return self._fetch(self._send(sql, parameters))
+
+    def execute_all(self, statements: Sequence[tuple[str, Mapping[str, object]]]) -> list[list[Row]]:
+        with self._connection.pipeline():
+            cursors = [self._send(sql, parameters) for sql, parameters in statements]
+        return [self._fetch(cursor) for cursor in cursors]
+
+    def _send(self, sql: str, parameters: Mapping[str, object]) -> psycopg.Cursor[Row]:
         translated, tables = _translate_to_postgresql(sql)
+        values = dict(parameters)
         for name, columns in tables:
             rows: Any = parameters[name]
             for number, column in enumerate(columns):
-                parameters[f"{name}_{column}"] = [row[number] for row in rows]
-        cursor = self._connection.execute(translated.encode(), parameters)
-        found: list[Row] = cursor.fetchall() if cursor.description else []
-        return found
+                values[f"{name}_{column}"] = [row[number] for row in rows]
+        return self._connection.execute(translated.encode(), values)
+
+    @staticmethod
+    def _fetch(cursor: psycopg.Cursor[Row]) -> list[Row]:
+        return cursor.fetchall() if cursor.description else []
 
     def lock_table(self, table: str, mode: str) -> None:
         self.execute(f"LOCK TABLE {table} IN {mode} MODE")
@@ -197,17 +232,23 @@ class _PostgreSQL(Database):
         self._connection.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        errors = self._psycopg.errors
+    def _connected(self) -> Iterator[None]:
         if self._connection.closed:
             self._connection = self._connect()
         try:
-            with self._connection.transaction():
-                yield
-        except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation):
-            raise Conflict from None
+            yield
         except self._psycopg.Error as error:
             raise self._failure(error) from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        errors = self._psycopg.errors
+        with self._connected():
+            try:
+                with self._connection.transaction():
+                    yield
+            except (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation):
+                raise Conflict from None
 
     def _connect(self) -> psycopg.Connection[Row]:
         try:

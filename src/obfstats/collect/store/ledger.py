@@ -7,8 +7,8 @@ Rules:
 - Rows are written in one order (bridge, instance, end, ...), so that two collectors wait for each other, but not in a
   circle.
 - Nothing of a submitter is kept but the key, and of the arrival only the day.
-- admission.py has the rules by which documents are published; database.py runs the statements.
-- Long lists are read in pages: memory does not grow with the archive, and no transaction stays open meanwhile.
+- admission.py has the rules by which documents are published; archive_records.py is what the archive asks and tells;
+  database.py runs the statements.
 """
 
 from __future__ import annotations
@@ -29,53 +29,48 @@ from obfstats.collect.store.admission import (
     Outcome,
     Status,
 )
+from obfstats.collect.store.archive_records import BEFORE_ALL, PAGE, ArchiveRecords
 from obfstats.collect.store.database import Conflict
 from obfstats.collect.submission import KeyStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from obfstats.collect.store.admission import Judged
+    from obfstats.collect.store.admission import Judged, Slot
     from obfstats.collect.store.database import Database, Row
     from obfstats.collect.submission import Submission
 
 _Result = TypeVar("_Result")
 
 _DAY = 86_400
-_PAGE = 500
-_BEFORE_ALL = -(2**62)
 _PREFIX = re.compile("[0-9a-f]{8,64}")
-_SELECT_STORED = "SELECT bridge, instance, interval_end, seconds, key, digest, text, signature, imported FROM documents"
+
+# What the ledger has of documents that are to be judged. CROSS JOIN keeps SQLite from reading the large table first.
+_SELECT_KEYS = (
+    "SELECT keys.key, may_claim, claim FROM :given(key text) AS given CROSS JOIN keys WHERE keys.key = given.key"
+)
+_SELECT_SPEAKERS = (
+    "SELECT names.bridge, key, 1 FROM :given(bridge text) AS given CROSS JOIN names WHERE names.bridge = given.bridge"
+    " UNION ALL SELECT claim, key, 0 FROM :given(bridge text) AS given CROSS JOIN keys WHERE claim = given.bridge"
+)
+_SELECT_KNOWN = (
+    "SELECT documents.digest, documents.key, status FROM :given(digest text, key text) AS given CROSS JOIN documents"
+    " WHERE documents.digest = given.digest AND documents.key = given.key"
+)
+_COUNT_WAITING = (
+    "SELECT documents.key, count(*) FROM :given(key text) AS given CROSS JOIN documents"
+    " WHERE documents.key = given.key AND status IN ('quarantined', 'conflicting') GROUP BY documents.key"
+)
+_SELECT_SLOTS = (
+    "SELECT documents.bridge, documents.instance, documents.interval_end, digest, status"
+    " FROM :given(bridge text, instance text, interval_end bigint) AS given CROSS JOIN documents"
+    " WHERE documents.bridge = given.bridge AND documents.instance = given.instance"
+    " AND documents.interval_end = given.interval_end AND status IN ('published', 'withdrawn')"
+)
 
 
 class LedgerError(Exception):
     """A person's decision cannot be carried out. Its text is one sentence."""
-
-
-class StoredDocument(NamedTuple):
-    """A document with its text.
-
-    Attributes:
-        bridge: the hashed fingerprint, lower case.
-        instance: empty if the document names none.
-        end: end of the interval in epoch seconds.
-        seconds: its length.
-        key: the public key that signed it.
-        digest: SHA-256 of the text, hex.
-        text: the document as it was signed.
-        signature: its signature.
-        imported: whether it was read from a local file.
-    """
-
-    bridge: str
-    instance: str
-    end: int
-    seconds: int
-    key: str
-    digest: str
-    text: bytes
-    signature: bytes
-    imported: bool
 
 
 class ListedDocument(NamedTuple):
@@ -109,22 +104,6 @@ class Admitted(NamedTuple):
     conflicting: int
 
 
-class Withdrawal(NamedTuple):
-    """A withdrawn document whose withdrawal is not published.
-
-    Attributes:
-        digest: SHA-256 of its text, hex.
-        recent: the file below recent/ that was to have it; None if none was named.
-        month: of its interval's end, `YYYY-MM`.
-        imported: whether it was read from a local file.
-    """
-
-    digest: str
-    recent: str | None
-    month: str
-    imported: bool
-
-
 class _QuarantinedDocument(NamedTuple):
     key: str
     digest: str
@@ -133,7 +112,7 @@ class _QuarantinedDocument(NamedTuple):
     end: int
 
 
-class Ledger:
+class Ledger(ArchiveRecords):
     """The ledger in a database. Like the database, it belongs to one thread."""
 
     def __init__(
@@ -144,7 +123,7 @@ class Ledger:
         max_waiting: int = MAX_WAITING,
     ) -> None:
         """Keep a ledger in an open database; for the limits see admission.py."""
-        self._database = database
+        super().__init__(database)
         self._max_waiting_per_key = max_waiting_per_key
         self._max_waiting = max_waiting
         self._waiting_in_all: int | None = None
@@ -200,7 +179,7 @@ class Ledger:
         """
 
         def work() -> list[Decision]:
-            slots = self._read_slots(documents)
+            slots = _read_slots(self._database.execute(_SELECT_SLOTS, given=_slots_of(documents)))
             new: dict[tuple[str, str], Submission] = {}
             decisions = []
             for document in documents:
@@ -306,45 +285,42 @@ class Ledger:
 
         An accepted document counts when the archive has it: anyone may ask, and would learn when it arrived.
         """
-
-        def work() -> KeyStatus:
-            admitted = self._database.execute("SELECT 1 FROM keys WHERE key = :key", key=key)
-            counts = {
-                status: (count, end)
-                for status, count, end in self._database.execute(
-                    "SELECT status, count(*), max(interval_end) FROM documents WHERE key = :key"
-                    " AND (status <> 'published' OR recent IS NOT NULL OR imported = 1) GROUP BY status",
-                    key=key,
-                )
-            }
-            published, end = counts.get(Status.PUBLISHED, (0, None))
-            quarantined, _ = counts.get(Status.QUARANTINED, (0, None))
-            conflicting, _ = counts.get(Status.CONFLICTING, (0, None))
-            return KeyStatus(bool(admitted), published, end, quarantined, conflicting)
-
-        return self._database.run(work)
+        read = self._database.read
+        counts = {
+            status: (count, end)
+            for status, count, end in read(
+                "SELECT status, count(*), max(interval_end) FROM documents WHERE key = :key"
+                " AND (status <> 'published' OR recent IS NOT NULL OR imported = 1) GROUP BY status",
+                key=key,
+            )
+        }
+        published, end = counts.get(Status.PUBLISHED, (0, None))
+        quarantined, _ = counts.get(Status.QUARANTINED, (0, None))
+        conflicting, _ = counts.get(Status.CONFLICTING, (0, None))
+        admitted = bool(read("SELECT 1 FROM keys WHERE key = :key", key=key))
+        return KeyStatus(admitted, published, end, quarantined, conflicting)
 
     def admitted_keys(self) -> frozenset[str]:
         """Give all keys that are admitted."""
-        return frozenset(key for (key,) in self._run("SELECT key FROM keys"))
+        return frozenset(key for (key,) in self._database.read("SELECT key FROM keys"))
 
     def count_quarantined(self) -> int:
         """Count the documents in quarantine."""
-        ((count,),) = self._run("SELECT count(*) FROM documents WHERE status = 'quarantined'")
+        ((count,),) = self._database.read("SELECT count(*) FROM documents WHERE status = 'quarantined'")
         return int(count)
 
     # A person's decisions
 
     def review(self) -> Iterator[ListedDocument]:
         """Give what waits for a person: quarantined and conflicting documents, by key, bridge and interval."""
-        last = ("", "", "", _BEFORE_ALL, "")
-        while rows := self._run(
+        last = ("", "", "", BEFORE_ALL, "")
+        while rows := self._database.read(
             "SELECT digest, key, bridge, instance, interval_end, seconds, status, reason FROM documents"
             " WHERE status IN ('quarantined', 'conflicting')"
             " AND (key, bridge, instance, interval_end, digest) > (:key, :bridge, :instance, :end, :digest)"
             " ORDER BY key, bridge, instance, interval_end, digest LIMIT :page",
             **dict(zip(("key", "bridge", "instance", "end", "digest"), last, strict=True)),
-            page=_PAGE,
+            page=PAGE,
         ):
             for row in rows:
                 listed = _read_listed(row)
@@ -446,154 +422,26 @@ class Ledger:
 
         return self._database.run(work)
 
-    # The archive
-
-    def assign_recent(self, name: str) -> int:
-        """Name the file below recent/ that is to have all published documents that no file has.
-
-        Returns:
-            How many they are.
-        """
-        return len(
-            self._run(
-                "UPDATE documents SET recent = :name WHERE status = 'published' AND imported = 0 AND recent IS NULL"
-                " AND packed = 0 RETURNING 1",
-                name=name,
-            )
-        )
-
-    def unwritten_recent(self) -> list[str]:
-        """Give the names of the files below recent/ that are not marked as written, in order."""
-        return [
-            name
-            for (name,) in self._run(
-                "SELECT DISTINCT recent FROM documents WHERE status = 'published' AND imported = 0"
-                " AND recent IS NOT NULL AND recent_written = 0 AND packed = 0 ORDER BY recent"
-            )
-        ]
-
-    def read_recent(self, name: str) -> Iterator[StoredDocument]:
-        """Give the documents of a file below recent/ that no month's archive has, by (bridge, instance, end)."""
-        last = ("", "", _BEFORE_ALL)
-        while rows := self._run(
-            f"{_SELECT_STORED} WHERE status = 'published' AND imported = 0 AND recent = :name AND packed = 0"
-            " AND (bridge, instance, interval_end) > (:bridge, :instance, :end)"
-            " ORDER BY bridge, instance, interval_end LIMIT :page",
-            name=name,
-            **dict(zip(("bridge", "instance", "end"), last, strict=True)),
-            page=_PAGE,
-        ):
-            for row in rows:
-                document = _read_stored(row)
-                yield document
-            last = (document.bridge, document.instance, document.end)
-
-    def mark_recent_written(self, name: str) -> None:
-        """Note that a file below recent/ is on the disk."""
-        self._run("UPDATE documents SET recent_written = 1 WHERE imported = 0 AND recent = :name", name=name)
-
-    def unpacked_months(self) -> list[tuple[str, bool]]:
-        """Give the months, and whether imported, that have documents to be packed into their archives."""
-        return [
-            (month, bool(imported))
-            for month, imported in self._run(
-                "SELECT DISTINCT month, imported FROM documents WHERE status = 'published' AND recent_written = 1"
-                " AND packed = 0 ORDER BY month, imported"
-            )
-        ]
-
-    def read_unpacked(self, month: str, *, imported: bool) -> Iterator[StoredDocument]:
-        """Give the documents to be packed into a month's archive, by (end, bridge, instance)."""
-        last = (_BEFORE_ALL, "", "")
-        while rows := self._run(
-            f"{_SELECT_STORED} WHERE status = 'published' AND month = :month AND imported = :imported"
-            " AND recent_written = 1 AND packed = 0"
-            " AND (interval_end, bridge, instance) > (:end, :bridge, :instance)"
-            " ORDER BY interval_end, bridge, instance LIMIT :page",
-            month=month,
-            imported=int(imported),
-            **dict(zip(("end", "bridge", "instance"), last, strict=True)),
-            page=_PAGE,
-        ):
-            for row in rows:
-                document = _read_stored(row)
-                yield document
-            last = (document.end, document.bridge, document.instance)
-
-    def mark_packed(self, documents: Iterable[tuple[str, str]]) -> None:
-        """Note that the archive of a month is on the disk with these documents, and drop their texts.
-
-        Args:
-            documents: key and digest of each.
-        """
-        pairs = sorted((digest, key) for key, digest in documents)
-        self._run(
-            "UPDATE documents SET packed = 1, text = NULL, signature = NULL"
-            " WHERE (digest, key) IN (SELECT * FROM :pairs(digest text, key text) AS pairs)",
-            pairs=pairs,
-        )
-
-    def unpublished_withdrawals(self) -> list[Withdrawal]:
-        """Give the withdrawn documents whose withdrawal is not marked as published."""
-        return [
-            Withdrawal(digest, recent, month, bool(imported))
-            for digest, recent, month, imported in self._run(
-                "SELECT digest, recent, month, imported FROM documents WHERE status IN ('withdrawn', 'replaced')"
-                " AND tombstone = 0 ORDER BY digest"
-            )
-        ]
-
-    def mark_withdrawal_published(self, digest: str) -> None:
-        """Note that the archive is without a document and says so; drop its text."""
-        self._run(
-            "UPDATE documents SET tombstone = 1, text = NULL, signature = NULL"
-            " WHERE digest = :digest AND status IN ('withdrawn', 'replaced')",
-            digest=digest,
-        )
-
     # Statements
 
-    def _run(self, sql: str, **parameters: object) -> list[Row]:
-        return self._database.run(lambda: self._database.execute(sql, **parameters))
-
     def _read_admission(self, documents: Sequence[Judged]) -> Admission:
-        keys = sorted({document.key for document in documents})
+        keys = [(key,) for key in sorted({document.key for document in documents})]
         bridges = [(bridge,) for bridge in sorted({document.bridge for document in documents})]
-        given = [(key,) for key in keys]
-        execute = self._database.execute
-        admitted = {
-            key: AdmittedKey(bool(may_claim), claim)
-            for key, may_claim, claim in execute(
-                "SELECT keys.key, may_claim, claim FROM :given(key text) AS given CROSS JOIN keys"
-                " WHERE keys.key = given.key",
-                given=given,
-            )
-        }
+        pairs = sorted({(document.digest, document.key) for document in documents})
+        key_rows, bridge_rows, known, waiting, slots = self._database.execute_all(
+            [
+                (_SELECT_KEYS, {"given": keys}),
+                (_SELECT_SPEAKERS, {"given": bridges}),
+                (_SELECT_KNOWN, {"given": pairs}),
+                (_COUNT_WAITING, {"given": keys}),
+                (_SELECT_SLOTS, {"given": _slots_of(documents)}),
+            ]
+        )
+        admitted = {key: AdmittedKey(bool(may_claim), claim) for key, may_claim, claim in key_rows}
         named: dict[str, set[str]] = {}
         claimants: dict[str, set[str]] = {}
-        for bridge, key, is_named in execute(
-            "SELECT names.bridge, key, 1 FROM :bridges(bridge text) AS given CROSS JOIN names"
-            " WHERE names.bridge = given.bridge UNION ALL "
-            "SELECT claim, key, 0 FROM :bridges(bridge text) AS given CROSS JOIN keys WHERE claim = given.bridge",
-            bridges=bridges,
-        ):
+        for bridge, key, is_named in bridge_rows:
             (named if is_named else claimants).setdefault(bridge, set()).add(key)
-        known = {
-            (digest, key): Status(status)
-            for digest, key, status in execute(
-                "SELECT documents.digest, documents.key, status FROM :given(digest text, key text) AS given"
-                " CROSS JOIN documents WHERE documents.digest = given.digest AND documents.key = given.key",
-                given=sorted({(document.digest, document.key) for document in documents}),
-            )
-        }
-        waiting: dict[str, int] = dict(
-            execute(
-                "SELECT documents.key, count(*) FROM :given(key text) AS given CROSS JOIN documents"
-                " WHERE documents.key = given.key AND status IN ('quarantined', 'conflicting')"
-                " GROUP BY documents.key",
-                given=given,
-            )
-        )
         waiting_in_all = self._waiting_in_all or 0
         if len(admitted) < len(keys):
             waiting_in_all = self._count_waiting()
@@ -601,25 +449,13 @@ class Ledger:
             admitted,
             named,
             claimants,
-            self._read_slots(documents),
-            known,
-            waiting,
+            _read_slots(slots),
+            {(digest, key): Status(status) for digest, key, status in known},
+            dict(waiting),
             waiting_in_all,
             self._max_waiting_per_key,
             self._max_waiting,
         )
-
-    def _read_slots(self, documents: Sequence[Judged]) -> dict[tuple[str, str, int], tuple[str, Status]]:
-        return {
-            (bridge, instance, end): (digest, Status(status))
-            for bridge, instance, end, digest, status in self._database.execute(
-                "SELECT documents.bridge, documents.instance, documents.interval_end, digest, status"
-                " FROM :given(bridge text, instance text, interval_end bigint) AS given CROSS JOIN documents"
-                " WHERE documents.bridge = given.bridge AND documents.instance = given.instance"
-                " AND documents.interval_end = given.interval_end AND status IN ('published', 'withdrawn')",
-                given=sorted({(document.bridge, document.instance, document.end) for document in documents}),
-            )
-        }
 
     def _count_waiting(self) -> int:
         """Count what waits in all; the count is kept while it is below the limit, because it takes milliseconds."""
@@ -727,12 +563,14 @@ class Ledger:
         self._update({(document.digest, document.key): Change(status, "")}, {(document.digest, document.key)})
 
 
+def _slots_of(documents: Sequence[Judged]) -> list[Slot]:
+    return sorted({(document.bridge, document.instance, document.end) for document in documents})
+
+
+def _read_slots(rows: Iterable[Row]) -> dict[Slot, tuple[str, Status]]:
+    return {(bridge, instance, end): (digest, Status(status)) for bridge, instance, end, digest, status in rows}
+
+
 def _read_listed(row: Row) -> ListedDocument:
     listed = ListedDocument(*row)
     return listed._replace(status=Status(listed.status))
-
-
-def _read_stored(row: Row) -> StoredDocument:
-    stored = StoredDocument(*row)
-    text, signature, imported = row[-3:]
-    return stored._replace(text=text.encode("ascii"), signature=signature.encode("ascii"), imported=bool(imported))
