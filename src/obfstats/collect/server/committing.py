@@ -48,6 +48,9 @@ COMMIT_SECONDS = 20
 REFRESH_SECONDS = 5
 """How often the admitted keys are read."""
 
+# A question takes a transaction of its own: documents do not wait for many.
+_QUESTION_COST = 20
+
 _Answer = TypeVar("_Answer")
 
 _log = logging.getLogger(__name__)
@@ -156,7 +159,7 @@ class Committer:
             job = self._waiting.popleft()
             if not job.answer.done():
                 jobs.append(job)
-                size += len(job.submissions) if isinstance(job, _Batch) else 1
+                size += len(job.submissions) if isinstance(job, _Batch) else _QUESTION_COST
         if jobs:
             self._busy_since = time.monotonic()
             self._handed.put(jobs)
@@ -204,6 +207,9 @@ class Committer:
                             jobs = []
             except Exception as error:  # noqa: BLE001 - the thread must go on, and each waiting request be answered
                 self._metrics.ledger_errors.inc()
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        jobs += self._handed.get_nowait()
                 reason = str(error) if isinstance(error, DatabaseError) else describe_error(error)
                 self._call(self._fail, jobs, reason)
                 self._stopping.wait(RETRY_SECONDS)
