@@ -35,9 +35,9 @@ async def application(_scope: object, receive: Callable[[], Awaitable[Any]], sen
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[int]:
+async def serving(answering: Any = application) -> AsyncIterator[int]:
     """A server of these connections; gives its port."""
-    config = uvicorn.Config(application, port=0, http=BoundedProtocol, ws="none", lifespan="off", log_config=None)
+    config = uvicorn.Config(answering, port=0, http=BoundedProtocol, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
@@ -153,6 +153,40 @@ def test_a_request_must_arrive_in_time(begin: bytes) -> None:
                 await asyncio.sleep(0.05)
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_an_answer_must_be_read(*, reads: bool) -> None:
+    """A client that takes nothing is closed; one that takes a little at a time gets the whole answer."""
+    length = 32 << 20
+
+    async def answer(_scope: object, _receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % length)]})
+        for sent in range(0, length, len(CHUNK)):
+            await send({"type": "http.response.body", "body": CHUNK, "more_body": sent + len(CHUNK) < length})
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        moved, clock = 0.0, loop.time
+        loop.time = lambda: clock() + moved  # type: ignore[method-assign]
+        async with serving(answer) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: collector\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            taken = 0
+            for _ in range(4):
+                await asyncio.sleep(0.05)
+                moved += connections.REQUEST_SECONDS
+                await asyncio.sleep(0.05)
+                if reads:
+                    taken += len(await reader.readexactly(4 << 20))
+            with contextlib.suppress(ConnectionError):
+                while part := await asyncio.wait_for(reader.read(1 << 20), SECONDS):
+                    taken += len(part)
+            assert (taken == length) == reads
             writer.close()
 
     asyncio.run(story())

@@ -4,6 +4,7 @@
   encoding adds, is at most 4 MiB.
 - At most MAX_PIPELINED requests wait behind one that is being answered: thousands fit into what is read at once.
 - A connection has REQUEST_SECONDS for each request; uvicorn itself closes one that is idle after an answer.
+- A client that reads nothing of an answer for as long is closed, too; one that reads slowly is not.
 - Connections beyond MAX_CONNECTIONS are closed at once. Descriptors are left for files and the database.
 
 A connection that exceeds a limit is closed without an answer, and without a line in the log: anyone could fill a disk
@@ -47,6 +48,8 @@ class BoundedProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._seen: object = None
         self._length = 0
+        self._is_paused = False
+        self._is_stalled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take it in, unless there are too many."""
@@ -74,11 +77,13 @@ class BoundedProtocol(asyncio.Protocol):
         self._http.eof_received()
 
     def pause_writing(self) -> None:
-        """Pass it on."""
+        """Pass it on: the client has an answer to read."""
+        self._is_paused = True
         self._http.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass it on."""
+        """Pass it on: the client has read."""
+        self._is_paused = self._is_stalled = False
         self._http.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -91,11 +96,12 @@ class BoundedProtocol(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(REQUEST_SECONDS, self._check)
 
     def _check(self) -> None:
-        """Close it if no new request has arrived since the last time and none is being answered."""
+        """Close it if no request has arrived since the last time and none is being answered, or no answer was read."""
         request = self._http.cycle
         is_answering = request is not None and not request.response_complete and not request.more_body
-        if request is self._seen and not is_answering:
+        if self._is_stalled or (request is self._seen and not is_answering):
             self._transport.abort()
             return
+        self._is_stalled = self._is_paused
         self._seen = request
         self._start_timer()

@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 
     from obfstats.collect.server.committing import Committer
     from obfstats.collect.server.metrics import Metrics
-    from obfstats.collect.store.admission import Decision
     from obfstats.collect.submission import SignedText, Submission
 
 SMALL_REQUEST_LENGTH = 64 * 1024
@@ -184,17 +183,14 @@ class Service:
                 results.append(_UNDECIDED)
         if passed:
             decisions = await self.committer.commit([submission for _, submission in passed])
-            for (number, _), decision in zip(passed, decisions, strict=True):
-                results[number] = self._tell_decision(decision, now)
-        return results
-
-    def _tell_decision(self, decision: Decision, now: int) -> Result:
-        self.metrics.documents.labels(decision.outcome.name.lower()).inc()
-        published_by = None
-        if decision.outcome is Outcome.PUBLISHED:
-            moment = next_publication(now, self.publish_every)
+            # A publication may have begun meanwhile: the next one has them for certain.
+            moment = next_publication(int(self.clock()), self.publish_every)
             published_by = format_time(datetime.fromtimestamp(moment, UTC))
-        return Result(_STATUSES[decision.outcome], decision.detail, published_by)
+            for (number, _), decision in zip(passed, decisions, strict=True):
+                self.metrics.documents.labels(decision.outcome.name.lower()).inc()
+                is_new = decision.outcome is Outcome.PUBLISHED
+                results[number] = Result(_STATUSES[decision.outcome], decision.detail, published_by if is_new else None)
+        return results
 
     async def _tell_status(self, request: Request) -> Response:
         try:
