@@ -116,7 +116,11 @@ class ArchiveRecords:
 
     def mark_recent_written(self, name: str) -> None:
         """Note that a file below recent/ is on the disk."""
-        self._run("UPDATE documents SET recent_written = 1 WHERE imported = 0 AND recent = :name", name=name)
+        self._run(
+            "UPDATE documents SET recent_written = 1 WHERE status IN ('published', 'withdrawn', 'replaced')"
+            " AND imported = 0 AND recent = :name AND packed = 0",
+            name=name,
+        )
 
     def unpacked_months(self) -> list[tuple[str, bool]]:
         """Give the months, and whether imported, that have documents to be packed into their archives."""

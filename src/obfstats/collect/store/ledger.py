@@ -306,7 +306,9 @@ class Ledger(ArchiveRecords):
 
     def count_quarantined(self) -> int:
         """Count the documents in quarantine."""
-        ((count,),) = self._database.read("SELECT count(*) FROM documents WHERE status = 'quarantined'")
+        ((count,),) = self._database.read(
+            "SELECT count(*) FROM documents WHERE status IN ('quarantined', 'conflicting') AND status = 'quarantined'"
+        )
         return int(count)
 
     # A person's decisions

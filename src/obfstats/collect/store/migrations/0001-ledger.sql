@@ -46,7 +46,8 @@ CREATE UNIQUE INDEX documents_slot ON documents (bridge, instance, interval_end)
 
 CREATE INDEX documents_of_key ON documents (key, status, interval_end);
 
-CREATE INDEX documents_waiting ON documents (key, bridge, instance, interval_end, digest)
+-- Its last column is for counts, which would else read the index of all documents.
+CREATE INDEX documents_waiting ON documents (key, bridge, instance, interval_end, digest, status)
     WHERE status IN ('quarantined', 'conflicting');
 
 CREATE INDEX documents_recent ON documents (status, imported, recent, bridge, instance, interval_end)
