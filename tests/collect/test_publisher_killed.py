@@ -159,6 +159,38 @@ class MovedTime(threading.Event):
         return self.is_set()
 
 
+class StopAfter(threading.Event):
+    """Is set when it has been looked at so many times."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def is_set(self) -> bool:
+        """Count a look."""
+        self.looks -= 1
+        return self.looks < 0
+
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - no test waits
+        """Be set."""
+        self.looks = 0
+        return True
+
+
+def test_a_publication_that_is_stopped_leaves_no_lock_and_no_unfinished_file(before: Path, tmp_path: Path) -> None:
+    """The end of the program is no error: nothing is reported, and the next start does the rest."""
+    expected = publish_copy(before, tmp_path / "undisturbed")
+    reports: list[str] = []
+    with open_collector(before, str(before / "ledger.sqlite")) as collector:
+        for looks in (0, 2, 10, 20):
+            publish_until(StopAfter(looks), collector.publication, reports.append, lambda: LATER)
+            assert not list(collector.public.rglob(".*"))
+            assert parse_index((collector.public / "index.json").read_bytes()).created < LATER
+        collector.publisher.publish(LATER)
+        assert state_of(collector) == expected
+    assert reports == []
+
+
 def test_a_full_disk_is_reported_once_and_loses_nothing(tmp_path: Path) -> None:
     """The ledger has what the disk of the public files refuses; it is published when there is room."""
     reports: list[str] = []
