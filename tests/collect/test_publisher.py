@@ -131,6 +131,15 @@ def test_the_index_is_never_older_than_the_one_before(collector: Collector) -> N
     assert parse_index((collector.public / "index.json").read_bytes()).created == NOW
 
 
+def test_files_of_the_operators_own_are_not_in_the_index(collector: Collector) -> None:
+    """A page for people has no signature, so mirrors would refuse the archive."""
+    collector.publisher.publish(NOW)
+    (collector.public / "index of files.html").write_text("<p>")
+    collector.publisher.publish(NOW + 3600)
+    index = parse_index((collector.public / "index.json").read_bytes())
+    assert [entry.path for entry in index.files] == ["minisign.pub", "minisign.pub.minisig"]
+
+
 def test_the_index_tells_what_files_have(collector: Collector) -> None:
     """Types and the documents' times as CollecTor gives them; the same after a restart, and from memory."""
     collector.accept(document(1, NOW - DAY), document(2, NOW - 3600))

@@ -66,7 +66,9 @@ class Indexer:
         """
         former = self._read_former()
         entries = {entry.path: entry for entry in former.files}
-        paths = [path for path in self._archive.list("") if path not in _FILES]
+        there = set(self._archive.list("")) - set(_FILES)
+        # Other files, such as a page for people, have no signature, and mirrors would refuse them.
+        paths = sorted(path for path in there if path + SIGNATURE_SUFFIX in there or _is_signature(path, there))
         self._seen = {path: self._look_at(path, entries.get(path)) for path in paths}
         files = tuple(seen.entry for seen in self._seen.values())
         # A mirror takes no index that is older than its own, whatever this machine's clock says.
@@ -129,6 +131,10 @@ class Indexer:
         for member in read_month(folder, file):
             self._archive.checkpoint()
             yield member.text
+
+
+def _is_signature(path: str, there: set[str]) -> bool:
+    return path.endswith(SIGNATURE_SUFFIX) and path.removesuffix(SIGNATURE_SUFFIX) in there
 
 
 def _parse(label: str) -> int | None:
