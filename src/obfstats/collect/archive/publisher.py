@@ -55,6 +55,8 @@ QUARANTINE_SECONDS = 60 * 86_400
 
 _DAY = 86_400
 _OFFSET = 9 * 60
+# A month at once would keep documents that arrive from being accepted for seconds.
+_MARKED_AT_ONCE = 1000
 
 
 def next_publication(now: int, period: int) -> int:
@@ -185,8 +187,9 @@ class Publisher:
                 old = read_month(folder, stack.enter_context(self._archive.open(path)))
             members = note_packed(merge_members(old, read_new()))
             self._archive.write(path, lambda file: write_month(folder, members, file))
-        self._archive.checkpoint()
-        self._ledger.mark_packed(packed)
+        for start in range(0, len(packed), _MARKED_AT_ONCE):
+            self._archive.checkpoint()
+            self._ledger.mark_packed(packed[start : start + _MARKED_AT_ONCE])
 
     def _remove_old(self, now: int) -> None:
         """Remove recent files that have been public long enough; a publication that got here has packed them."""
