@@ -14,6 +14,7 @@ import pytest
 from obfstats.collect.archive.publishing import publish_until
 from obfstats.collect.index import FileEntry, parse_index
 from obfstats.collect.signing import SIGNATURE_SUFFIX, verify
+from obfstats.lockedfile import LockedFile
 from peers import disk
 from tests.collect.collectors import DAY, NOW, document, open_collector
 
@@ -27,6 +28,7 @@ LATER = NOW + 4 * DAY
 _KILLED_PUBLICATION = """
 import itertools, os, signal, sys
 from pathlib import Path
+from obfstats.lockedfile import LockedFile
 from peers import disk
 from tests.collect.collectors import open_collector
 
@@ -214,3 +216,22 @@ def test_a_full_disk_is_reported_once_and_loses_nothing(tmp_path: Path) -> None:
         "cannot publish, trying again: the public folder: No space left on device",
         "publishing works again",
     ]
+
+
+def test_a_collector_waits_for_another_one_that_publishes(tmp_path: Path) -> None:
+    """And then does its own publication of the same moment."""
+    time = MovedTime(waits=4)
+    reports: list[str] = []
+    with open_collector(tmp_path / "collector", str(tmp_path / "ledger.sqlite")) as collector:
+        collector.accept(document(1, NOW - DAY))
+        held = LockedFile.open(tmp_path / "collector" / ".publishing", "lock", "")
+
+        def release() -> None:
+            if time.waits == 1:
+                held.close()
+
+        time.on_wait = release
+        publish_until(time, collector.publication, reports.append, lambda: time.moment)
+        assert collector.documents() == [document(1, NOW - DAY)]
+        assert "recent/obfsproxy-stats/2026-11-30-14-09-00-obfsproxy-stats" in collector.files()
+    assert reports == []

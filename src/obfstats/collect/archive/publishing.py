@@ -92,15 +92,17 @@ def publish_until(
                 publisher = publication.open_publisher(Ledger(database), lambda: _check(stop))
                 while not stop.is_set():
                     now = int(clock())
-                    publisher.publish(now)
+                    try:
+                        publisher.publish(now)
+                    except FileInUseError:
+                        stop.wait(_BUSY_SECONDS)
+                        continue
                     if reported:
                         report("publishing works again")
                         reported = ""
                     _wait_until(next_publication(now, publication.period), stop, clock)
         except Stopped:
             return
-        except FileInUseError:
-            stop.wait(_BUSY_SECONDS)
         except (OSError, LockedFileError, DatabaseError, MonthError) as error:
             sentence = describe(error)
             if sentence != reported:
