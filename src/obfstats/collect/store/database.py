@@ -41,6 +41,9 @@ _NAME = re.compile(r"(?<![:\w]):(\w+)")
 _MAX_ATTEMPTS = 100
 _BUSY_SECONDS = 60
 _creation = Lock()
+# Whatever the server's own settings: what is answered is on its disk; and a plan that is made without the parameters reads
+# the whole table for a few rows.
+_POSTGRESQL_OPTIONS = "-c synchronous_commit=on -c plan_cache_mode=force_custom_plan"
 _MIGRATION_LOCK = 0x0BF57A75
 _MIGRATIONS = files("obfstats.collect.store") / "migrations"
 
@@ -252,9 +255,8 @@ class _PostgreSQL(Database):
 
     def _connect(self) -> psycopg.Connection[Row]:
         try:
-            # Whatever the server's own setting: what is answered is on its disk.
             return self._psycopg.connect(
-                self._url, autocommit=True, application_name="obfstats collect", options="-c synchronous_commit=on"
+                self._url, autocommit=True, application_name="obfstats collect", options=_POSTGRESQL_OPTIONS
             )
         except self._psycopg.ProgrammingError:
             # Its text may quote the URL.
