@@ -41,8 +41,8 @@ _NAME = re.compile(r"(?<![:\w]):(\w+)")
 _MAX_ATTEMPTS = 100
 _BUSY_SECONDS = 60
 _creation = Lock()
-# Whatever the server's own settings: what is answered is on its disk; and a plan that is made without the parameters reads
-# the whole table for a few rows.
+# Whatever the server's own settings: what is answered is on its disk, and statements are planned with their parameters.
+# A general plan reads the whole table for a few rows.
 _POSTGRESQL_OPTIONS = "-c synchronous_commit=on -c plan_cache_mode=force_custom_plan"
 _MIGRATION_LOCK = 0x0BF57A75
 _MIGRATIONS = files("obfstats.collect.store") / "migrations"
