@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,9 @@ def test_few_requests_may_wait_behind_another() -> None:
                 assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SECONDS)).startswith(b"HTTP/1.1 200 ")
                 assert await reader.readexactly(1) == b"0"
             writer.write(empty * 1000)
-            assert await is_closed(reader)
+            # h11, where httptools is missing, does not look at a request before the earlier ones are answered.
+            if importlib.util.find_spec("httptools"):
+                assert await is_closed(reader)
             writer.close()
 
     asyncio.run(story())

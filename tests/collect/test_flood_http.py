@@ -47,18 +47,17 @@ REFUSED = [
     # The rest of the body is no request.
     POST + b"Content-Length: 5\r\n\r\n" + BODY,
     CHUNKED + b"x\r\n",
-    CHUNKED + b"ffffffffffffffffff\r\n" + BODY,
     CHUNKED + b"-5\r\n" + BODY,
     CHUNKED + b"10000\r\n" + bytes(65_536) + b"\r\n" + b"100000\r\n" + bytes(1 << 20),
-    b"POST / HTTP/9.9\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: collector\r\nA: b\n c\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
-    b"SSH-2.0-OpenSSH_9.2\r\n",
     b"\0" * 1000,
 ]
 """What is answered with an error at once, or not at all, and the connection closed."""
 
 LEFT = [
+    # h11, where httptools is missing, waits for more of these two.
+    CHUNKED + b"ffffffffffffffffff\r\n" + BODY,
+    b"SSH-2.0-OpenSSH_9.2\r\n",
     POST + b"Content-Length: 1000\r\n\r\n" + BODY,
     CHUNKED + b"1000\r\n" + BODY,
     CHUNKED,
@@ -69,6 +68,8 @@ LEFT = [
 """What is never finished: its sender hangs up."""
 
 ANSWERED = [
+    b"POST / HTTP/9.9\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: collector\r\nA: b\n c\r\n\r\n",
     b"GET /v1/health HTTP/1.1\r\nHost: collector\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     b"TRACE /v1/documents HTTP/1.1\r\nHost: collector\r\n\r\n",
     b"DELETE / HTTP/1.1\r\nHost: collector\r\n\r\n",
