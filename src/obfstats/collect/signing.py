@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
+import tempfile
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -33,11 +33,14 @@ _MAX_KEY_FILE_LENGTH = 1024
 # A collector reads the same keys again and again; reading one takes a tenth of verifying a signature.
 _KEPT_KEYS = 4096
 _OTHERS = 0o077
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class SigningError(ValueError):
     """A key cannot be used, or a signature is none. Its text is one sentence for the operator."""
+
+
+class KeyExistsError(SigningError):
+    """There is a key already."""
 
 
 class SigningKey:
@@ -57,22 +60,26 @@ class SigningKey:
         """Make a new key in a new file.
 
         Raises:
-            SigningError: if the file exists, or cannot be written.
+            KeyExistsError: if the file exists.
+            SigningError: if it cannot be written.
         """
         key = minisign.KeyPair.generate().secret_key
         try:
             make_folder(path.parent, 0o700)
-            descriptor = os.open(path, _FLAGS, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(bytes(key) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(bytes(key) + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                # Unlike a rename, it does not replace a key; and nobody reads a part of one.
+                os.link(unfinished, path)
+            finally:
+                os.unlink(unfinished)  # noqa: PTH108 - mkstemp gives text
             sync_folder(path.parent)
         except FileExistsError:
-            raise SigningError(f"{path} exists; a new key would have to be admitted anew") from None
+            raise KeyExistsError(f"{path} exists; a new key would have to be admitted anew") from None
         except OSError as error:
-            with contextlib.suppress(OSError):
-                path.unlink()
             raise SigningError(f"cannot write the key {path}: {error.strerror}") from None
         return cls(key)
 
@@ -97,6 +104,20 @@ class SigningKey:
         if key.is_encrypted():
             raise SigningError(f"{path} has a password; make a key without one with: obfstats key new")
         return cls(key)
+
+    @classmethod
+    def open(cls, path: Path) -> SigningKey:
+        """Read a key's file, and make it where there is none. Several programs may do so at once: all get one key.
+
+        Raises:
+            SigningError: if it can be neither read nor made.
+        """
+        if not path.exists():
+            try:
+                return cls.create(path)
+            except KeyExistsError:
+                pass
+        return cls.read(path)
 
     def sign(self, data: bytes | BinaryIO, comment: str) -> bytes:
         """Sign bytes, or an open file from where it is.

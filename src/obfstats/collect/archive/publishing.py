@@ -67,8 +67,7 @@ def open_collector_key(folder: Path) -> SigningKey:
     Raises:
         SigningError: if it can be neither read nor made.
     """
-    path = folder / _KEY
-    return SigningKey.read(path) if path.exists() else SigningKey.create(path)
+    return SigningKey.open(folder / _KEY)
 
 
 def publish_until(

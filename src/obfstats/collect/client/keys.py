@@ -29,9 +29,9 @@ def read_key(folder: Path, *, make: bool = False) -> SigningKey:
         SigningError: if there is none, or if it cannot be used.
     """
     path = folder / KEY_NAME
+    if make:
+        return SigningKey.open(path)
     if not path.exists():
-        if make:
-            return SigningKey.create(path)
         raise SigningError(f"there is no key {path}; make one with: obfstats key new")
     return SigningKey.read(path)
 
