@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from peers.child import Child
 
 if TYPE_CHECKING:
@@ -47,6 +45,9 @@ class Server:
 
     def create_database(self) -> str:
         """Make a new, empty database; give its URL."""
+        # Where the server is missing, its library may be, too.
+        import psycopg  # noqa: PLC0415
+
         self._databases += 1
         name = f"obfstats_{self._databases}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:

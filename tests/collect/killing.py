@@ -29,8 +29,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import minisign
-import psycopg  # noqa: F401 - imported before the fork
-import uvloop  # noqa: F401 - the same
 
 from obfstats.cli import parse
 from obfstats.collect.archive.publishing import PUBLIC
@@ -51,6 +49,11 @@ from obfstats.collect.submission import (
 from peers.child import is_readable
 from peers.disk import Disk
 from tests.collect.collectors import bridge, document
+
+with suppress(ImportError):
+    # What a collector imports as it starts is here before the fork.
+    import psycopg  # noqa: F401
+    import uvloop  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

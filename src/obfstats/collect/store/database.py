@@ -200,8 +200,8 @@ class _PostgreSQL(Database):
         try:
             # A collector on SQLite does without the library.
             import psycopg  # noqa: PLC0415
-        except ModuleNotFoundError:
-            raise DatabaseError("the library psycopg is not installed; install obfstats[collect]") from None
+        except ImportError:
+            raise DatabaseError("the library psycopg cannot be loaded; install obfstats[collect] and libpq") from None
 
         self._psycopg = psycopg
         self._url = url
