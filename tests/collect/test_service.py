@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -11,6 +12,7 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import minisign
 import psycopg
 import pytest
 
@@ -19,6 +21,7 @@ from obfstats.collect.server import committing
 from obfstats.collect.server import service as service_module
 from obfstats.collect.server.limits import Rate
 from obfstats.collect.server.reports import describe_error
+from obfstats.collect.signing import SigningKey
 from obfstats.collect.store.database import open_database
 from obfstats.collect.store.ledger import Ledger
 from obfstats.collect.submission import DOCUMENTS_PATH, MAX_REQUEST_LENGTH, SignedText, write_request
@@ -128,6 +131,15 @@ async def test_a_status_does_not_tell_when_a_document_arrives(tmp_path: Path, da
         texts_in(database_url)
         status = json.loads((await service.get("/v1/status", query)).body)
         assert (status["admitted"], status["published"], status["last_interval_end"]) == (True, 1, label(END))
+
+
+async def test_a_key_may_be_pasted_into_a_query(tmp_path: Path) -> None:
+    """A "+" in it need not be quoted."""
+    keys = (SigningKey(minisign.KeyPair.generate().secret_key).public for _ in itertools.count())
+    pasted = next(key for key in keys if "+" in key)
+    async with calling(tmp_path, str(tmp_path / "ledger"), NOW) as service:
+        answer = await service.get("/v1/status", f"key={pasted}")
+        assert json.loads(answer.body)["key"] == pasted
 
 
 @pytest.mark.parametrize("query", ["", "key=", "key=192.0.2.7", f"key={KEY.public[:-1]}"])

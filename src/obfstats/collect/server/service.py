@@ -194,7 +194,8 @@ class Service:
 
     async def _tell_status(self, request: Request) -> Response:
         try:
-            key = parse_public_key(request.query_params.get("key", ""))
+            # A "+" that was not quoted, as in a key that is pasted behind "?key=", is read as a blank.
+            key = parse_public_key(request.query_params.get("key", "").replace(" ", "+"))
         except SigningError as error:
             raise Refusal(422, f"key: {error}") from None
         status = await self.committer.status_of(key)
