@@ -408,6 +408,7 @@ async def test_public_files_are_served(tmp_path: Path) -> None:
             for headers in (answer.headers, head.headers):
                 assert headers["content-length"] == str(len(content))
                 assert headers["content-type"] == "application/x-xz"
+                assert headers["x-content-type-options"] == "nosniff"
 
 
 async def test_a_file_that_is_replaced_meanwhile_is_sent_as_it_was(tmp_path: Path) -> None:

@@ -95,7 +95,9 @@ class Committer:
         self._waiting: deque[_Job] = deque()
         self._held = 0
         self._is_failing = False
-        self._busy_since: float | None = None
+        self._is_hanging = False
+        self._group: list[_Job] = []
+        self._alarm: asyncio.TimerHandle | None = None
         self._handed: queue.SimpleQueue[list[_Job]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -114,9 +116,8 @@ class Committer:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the ledger answers: its last use succeeded, and none takes COMMIT_SECONDS."""
-        since = self._busy_since
-        return not self._is_failing and (since is None or time.monotonic() - since < COMMIT_SECONDS)
+        """Whether the ledger answers: its last use succeeded, and none takes more than COMMIT_SECONDS."""
+        return not self._is_failing and not self._is_hanging
 
     async def commit(self, submissions: Sequence[Submission]) -> list[Decision]:
         """Have documents decided, and made durable.
@@ -142,12 +143,9 @@ class Committer:
         self._held += size
         try:
             self._waiting.append(job)
-            if self._busy_since is None:
+            if not self._group:
                 self._hand_over()
-            async with asyncio.timeout(COMMIT_SECONDS):
-                return await answer
-        except TimeoutError:
-            raise Unavailable from None
+            return await answer
         finally:
             self._held -= size
 
@@ -160,16 +158,35 @@ class Committer:
             if not job.answer.done():
                 jobs.append(job)
                 size += len(job.submissions) if isinstance(job, _Batch) else _QUESTION_COST
-        if jobs:
-            self._busy_since = time.monotonic()
+        if jobs and self._loop is not None:
+            self._group = jobs
+            self._alarm = self._loop.call_later(COMMIT_SECONDS, self._give_up)
             self._handed.put(jobs)
+
+    def _give_up(self) -> None:
+        """Send away all that waits; the thread still has its group, and the ledger may take it."""
+        self._is_hanging = True
+        self._send_away(self._group)
+
+    def _send_away(self, jobs: list[_Job]) -> None:
+        for job in (*jobs, *self._waiting):
+            if not job.answer.done():
+                job.answer.set_exception(Unavailable())
+        self._waiting.clear()
+
+    def _free(self) -> None:
+        """Note that the thread has nothing to do."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._group = []
+        self._is_hanging = False
 
     def _finish(self, jobs: list[_Job], answers: list[Any]) -> None:
         """Take the thread's answers to what it was given, and give it what came meanwhile."""
         for job, answer in zip(jobs, answers, strict=True):
             if not job.answer.done():
                 job.answer.set_result(answer)
-        self._busy_since = None
+        self._free()
         self._hand_over()
 
     def _fail(self, jobs: list[_Job], reason: str) -> None:
@@ -177,11 +194,8 @@ class Committer:
         if not self._is_failing:
             _log.error("documents are refused, the ledger failed: %s", reason)
         self._is_failing = True
-        self._busy_since = None
-        for job in (*jobs, *self._waiting):
-            if not job.answer.done():
-                job.answer.set_exception(Unavailable())
-        self._waiting.clear()
+        self._free()
+        self._send_away(jobs)
 
     def _recover(self) -> None:
         if self._is_failing:

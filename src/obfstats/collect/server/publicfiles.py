@@ -54,6 +54,7 @@ class PublicFiles:
                 "content-type": _TYPES.get(PurePath(scope["path"]).suffix, _OTHER_TYPE),
                 "content-length": str(facts.st_size),
                 "last-modified": formatdate(facts.st_mtime, usegmt=True),
+                "x-content-type-options": "nosniff",
             }
             body = scope["method"] == "GET"
             response = StreamingResponse(_read(file), headers=headers) if body else Response(headers=headers)
