@@ -1,0 +1,1 @@
+"""Numbers to pictures: the operator's page. Reads published files only; knows no log and no other station."""
