@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow.compute as pc
 
 from obfstats.analyse.annotations import AnnotationsError, find_annotations, load_annotations
-from obfstats.analyse.country_names import country_name
 from obfstats.analyse.days import day_number
 from obfstats.analyse.engine import DuckDbEngine, EngineError
 from obfstats.analyse.published import compute_fracs, round_estimates
@@ -35,6 +34,7 @@ from obfstats.analyse.store import SCHEMAS, Store, StoreError
 from obfstats.analyse.summary import WEEK, NoAnalysisError, print_events, read_result
 from obfstats.analyse.terminal import format_change, format_number, make_console, print_table
 from obfstats.commandline import fail, one_line, print_error
+from obfstats.country_names import country_name
 
 if TYPE_CHECKING:
     import argparse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from obfstats.analyse.country_names import country_name
+from obfstats.country_names import country_name
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,10 @@ from obfstats.analyse.country_names import country_name
         ("eu", "Europe, country unknown"),
         ("ap", "Asia and Pacific, country unknown"),
         ("zz", "unknown"),
+        ("hk", "Hong Kong"),
+        ("a1", "anonymous proxies"),
+        ("a2", "satellite providers"),
+        ("cs", "Serbia and Montenegro"),
         ("??", "unknown"),
         ("", "all countries"),
     ],
@@ -26,6 +30,6 @@ def test_codes_of_geoip_files_have_names(code: str, name: str) -> None:
     assert country_name(code) == name
 
 
-def test_a_code_without_a_name_names_itself() -> None:
-    """A number is shown even where its country is not known."""
-    assert country_name("q9") == "Q9"
+def test_a_code_without_a_country_says_so() -> None:
+    """A number is shown even where its country is not known: GeoIP files contain misspelt codes."""
+    assert country_name("q9") == "code Q9"

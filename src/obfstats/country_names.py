@@ -1,6 +1,7 @@
-"""Names of countries, in English: those of Unicode's CLDR, as Babel has them.
+"""Names of countries, in English: those of Unicode's CLDR, as Babel has them. Used by `analyse` and `show`.
 
-GeoIP files have codes that are no countries: of regions, of what cannot be resolved, of anonymous networks.
+GeoIP files have codes that are no countries: of regions, of what cannot be resolved, of anonymous networks, of
+countries that no longer exist.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ _SPECIAL: Final = {
     "A1": "anonymous proxies",
     "A2": "satellite providers",
     "O1": "other countries",
+    # Codes that ISO 3166 has withdrawn; GeoIP files still have them.
+    "AN": "Netherlands Antilles",
+    "CS": "Serbia and Montenegro",
+    "SU": "Soviet Union",
+    # CLDR's short forms.
+    "HK": "Hong Kong",
+    "MO": "Macao",
 }
 
 
@@ -40,6 +48,6 @@ def country_name(code: str) -> str:
         code: two letters in either case, `??`, or nothing for all countries.
 
     Returns:
-        Its name; the code itself in upper case if it is not in the list.
+        Its name; for a code that is assigned to no country, `code` and the code in upper case.
     """
-    return _load_territories().get(code.upper(), code.upper())
+    return _load_territories().get(code.upper(), f"code {code.upper()}")
