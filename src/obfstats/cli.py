@@ -21,6 +21,7 @@ from obfstats.bridge import commands as bridge
 from obfstats.collect import commands as collect
 from obfstats.commandline import Parser, UsageError, fail, join_negative_values, load, print_error
 from obfstats.publish import commands as publish
+from obfstats.show import commands as show
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from obfstats.commandline import Command
 
-COMMANDS = (*publish.COMMANDS, *bridge.COMMANDS, *collect.COMMANDS, *analyse.COMMANDS)
+COMMANDS = (*publish.COMMANDS, *bridge.COMMANDS, *collect.COMMANDS, *analyse.COMMANDS, *show.COMMANDS)
 GROUPS = collect.GROUPS
 DESCRIPTION = "Usage statistics of obfuscated Tor bridges: how many are helped and from where, never who."
 

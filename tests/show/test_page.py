@@ -1,0 +1,112 @@
+"""The command `obfstats page`: a folder of documents becomes a page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from obfstats import cli
+from obfstats.formats.document import write_document
+from obfstats.show.page import PAGE_NAME
+from tests.show.bridges import publish, write_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A folder of a bridge that has run for three days."""
+    return write_folder(tmp_path / "published", publish([{"IR": 44}] * 3))
+
+
+def run(published: Path, out: Path) -> int:
+    """Run the command."""
+    return cli.main(["page", "--from", str(published), "--to", str(out)])
+
+
+def test_a_page_is_written(published: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One file, which others may read; nothing is printed."""
+    assert run(published, tmp_path / "www" / "bridge") == 0
+    assert capfd.readouterr() == ("", "")
+    (page,) = (tmp_path / "www" / "bridge").iterdir()
+    assert page.name == PAGE_NAME
+    assert "41 to 48 addresses from 1 country used this bridge" in page.read_text()
+
+
+def test_a_page_is_written_again_only_if_it_has_changed(published: Path, tmp_path: Path) -> None:
+    """A server tells browsers that nothing is new, and rsync has nothing to send."""
+    page = tmp_path / PAGE_NAME
+    run(published, tmp_path)
+    os.utime(page, (1, 1))
+    run(published, tmp_path)
+    assert page.stat().st_mtime == 1
+    write_folder(published, publish([{"IR": 44}] * 4))
+    run(published, tmp_path)
+    assert page.stat().st_mtime > 1
+    assert "On all 4 days" in page.read_text()
+
+
+def test_only_published_documents_are_read(published: Path, tmp_path: Path) -> None:
+    """No log, no ledger, no document that is being written, no link, no pipe."""
+    run(published, tmp_path / "before")
+    (document,) = publish([{"DE": 99}])
+    secret = tmp_path / "secret"
+    secret.write_bytes(write_document(document))
+    (published / ".2026-11-30-09-22-04-obfsproxy-stats.new").write_bytes(write_document(document))
+    (published / ".ledger").write_text("a ledger")
+    (published / "clients.log").write_text("a log")
+    (published / "2026-11-30-09-22-04-obfsproxy-stats").symlink_to(secret)
+    assert run(published, tmp_path / "after") == 0
+    assert (tmp_path / "after" / PAGE_NAME).read_bytes() == (tmp_path / "before" / PAGE_NAME).read_bytes()
+
+
+def test_what_is_no_document_is_left_out_and_named(
+    published: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The page is made of the others, and says so; the status is 1. What the file holds is not repeated."""
+    name = "2026-11-30-09-22-04-obfsproxy-stats"
+    (published / name).write_text("<script>alert(1)</script>\n")
+    os.mkfifo(published / f"1{name}")
+    (published / f"2{name}").write_bytes(b"")
+    (published / f"3{name}").write_text("obfsproxy-stats-end 0003-01-01 00:00:00 (86400 s)\n")
+    (published / f"4{name}").write_bytes(b"a" * 60_000)
+    assert run(published, tmp_path) == 1
+    error = capfd.readouterr().err
+    assert error.count("is left out") == 5
+    assert f"{published / name} is left out: line 1: unknown keyword" in error
+    assert f"1{name} is left out: not a regular file" in error
+    assert f"3{name} is left out: an interval of another century" in error
+    assert "script" not in error
+    page = (tmp_path / PAGE_NAME).read_text()
+    assert "5 files could not be read as documents" in page
+    assert "41 to 48 addresses" in page
+
+
+def test_documents_of_two_bridges_are_refused(
+    published: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Their numbers would be those of neither."""
+    write_folder(published, [replace(document, fingerprint="0" * 40) for document in publish([{"IR": 44}])])
+    assert run(published, tmp_path) == 2
+    assert "has documents of several bridges; give each its own folder" in capfd.readouterr().err
+    assert not (tmp_path / PAGE_NAME).exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One line: what to do."""
+    assert run(tmp_path / "none", tmp_path) == 2
+    assert capfd.readouterr().err == (
+        f"obfstats page: cannot read {tmp_path / 'none'}: No such file or directory; "
+        "give --from the folder of --publish\n"
+    )
+
+
+def test_a_place_that_cannot_be_written(published: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A file is where the folder should be."""
+    (tmp_path / "file").write_text("")
+    assert run(published, tmp_path / "file") == 2
+    assert "cannot write to" in capfd.readouterr().err
