@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _CHOICES = re.compile(r": invalid choice: .* \(choose from (?P<choices>.*)\)$", re.DOTALL)
 _MAX_COUNT = 10_000_000
+_MAX_PORT = 65535
 _STDOUT = 1
 _SET_BY_TOR = "TOR_PT_MANAGED_TRANSPORT_VER"
 
@@ -154,6 +155,15 @@ def find_state_folder() -> Path:
         return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "obfsproxy"
     except RuntimeError:
         raise UsageError("there is no home directory to keep files in; name a folder with --data-dir") from None
+
+
+@argument_type
+def listen_address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, where a service of ours listens; an IPv6 address is in brackets."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/]+)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > _MAX_PORT:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8085 or [::1]:8085")
+    return match[1] or match[2], int(match[3])
 
 
 def print_error(program: str, sentence: str) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPResponse
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
 from obfstats import cli
 from obfstats.formats.document import write_document
-from obfstats.show.page import PAGE_NAME
-from tests.show.bridges import publish, write_folder
+from obfstats.show.page import PAGE_NAME, make_page
+from obfstats.show.serve import PageServer
+from tests.show.bridges import END, publish, write_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -110,3 +117,69 @@ def test_a_place_that_cannot_be_written(published: Path, tmp_path: Path, capfd: 
     (tmp_path / "file").write_text("")
     assert run(published, tmp_path / "file") == 2
     assert "cannot write to" in capfd.readouterr().err
+
+
+@pytest.fixture
+def server(published: Path) -> Iterator[PageServer]:
+    """The page of the folder, served on this machine."""
+    with PageServer(("127.0.0.1", 0), lambda: make_page(published, END)[0]) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def ask(server: PageServer, path: str = "/", method: str = "GET", **headers: str) -> tuple[HTTPResponse, str]:
+    """Send one request."""
+    connection = HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+    with closing(connection):
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        return response, response.read().decode()
+
+
+def test_the_page_is_served(server: PageServer, published: Path) -> None:
+    """Made anew for each request, with headers that forbid everything else."""
+    response, page = ask(server)
+    assert response.status == 200
+    assert "On all 3 days" in page
+    assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+    write_folder(published, publish([{"IR": 44}] * 4))
+    assert "On all 4 days" in ask(server, "/index.html")[1]
+    assert ask(server, method="HEAD")[1] == ""
+
+
+def test_a_page_that_the_browser_has_is_not_sent_again(server: PageServer) -> None:
+    """It asks with what it has got."""
+    tag = ask(server)[0].headers["ETag"]
+    response, page = ask(server, If_None_Match=tag)
+    assert (response.status, page) == (304, "")
+
+
+def test_there_is_no_other_page(server: PageServer) -> None:
+    """Neither the documents nor any other file."""
+    for path in ("/favicon.ico", "/../published", "//etc/passwd", "/?x#y/..", "/index.html/"):
+        assert ask(server, path)[0].status == (200 if path.startswith("/?") else 404)
+
+
+def test_a_folder_that_has_gone_is_an_answer_too(
+    server: PageServer, published: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing is logged, neither of the request nor of a browser that goes away."""
+    published.rename(published.with_name("moved"))
+    response, text = ask(server)
+    assert response.status == 503
+    assert text.endswith("No such file or directory; give --from the folder of --publish\n")
+    with socket.create_connection(("127.0.0.1", server.server_address[1])) as browser:
+        browser.sendall(b"GET / HTTP/1.1\r\n")
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert ask(server)[0].status == 503
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_address_that_is_taken(server: PageServer, published: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One line: what to do."""
+    address = f"127.0.0.1:{server.server_address[1]}"
+    assert cli.main(["page", "--from", str(published), "--serve", address]) == 2
+    assert "Address already in use; give --serve another address" in capfd.readouterr().err

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obfstats.commandline import Command, argument_type, positive_number
+from obfstats.commandline import Command, argument_type, listen_address, positive_number
 
 if TYPE_CHECKING:
     import argparse
-
-_MAX_PORT = 65535
 
 GROUPS = {
     "collect": "A collector of bridges' documents.",
@@ -88,7 +85,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     add_collector(parser)
     parser.add_argument(
         "--listen",
-        type=_parse_listen,
+        type=listen_address,
         default=("127.0.0.1", 8085),
         metavar="HOST:PORT",
         help="where it listens, by http; a proxy in front of it does https (default: 127.0.0.1:8085)",
@@ -155,14 +152,6 @@ def add_review(parser: argparse.ArgumentParser) -> None:
 
 def _add_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("key", metavar="KEY", help="56 characters, as `obfstats key show` prints them on the bridge")
-
-
-@argument_type
-def _parse_listen(text: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/]+)):([0-9]{1,5})", text)
-    if match is None or int(match[3]) > _MAX_PORT:
-        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8085 or [::1]:8085")
-    return match[1] or match[2], int(match[3])
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obfstats.commandline import Command
+from obfstats.commandline import Command, listen_address
 
 if TYPE_CHECKING:
     import argparse
@@ -21,12 +21,18 @@ def add_page(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder with one bridge's documents: what --publish DIR wrote",
     )
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
         "--to",
         type=Path,
-        required=True,
         metavar="OUT",
         help="the folder of the page; OUT/index.html is written if it has changed",
+    )
+    where.add_argument(
+        "--serve",
+        type=listen_address,
+        metavar="HOST:PORT",
+        help="write nothing, but show the page to browsers at this address, mostly 127.0.0.1:8086",
     )
 
 
@@ -36,6 +42,7 @@ COMMANDS: tuple[Command, ...] = (
         purpose="make a page of a bridge's documents: how many clients, from where, and since when less",
         example="obfstats page --from published --to page",
         add_options=add_page,
+        notes="  obfstats page --from published --serve 127.0.0.1:8086\n",
         run="obfstats.show.page:run_page",
         extra="show",
     ),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from obfstats.commandline import fail, print_error
 from obfstats.formats.document import MAX_DOCUMENT_LENGTH, DocumentError, read_documents
 from obfstats.show.operator_page import render_operator_page
+from obfstats.show.serve import PageServer, SourceError
 
 if TYPE_CHECKING:
     import argparse
@@ -30,31 +31,42 @@ _YEARS: Final = range(2000, 2500)
 _MAX_NAMED: Final = 5
 
 
-class SourceError(Exception):
-    """A folder cannot be shown. Its text is one sentence for the operator."""
-
-
 def run_page(options: argparse.Namespace) -> int:
     """Run the command.
 
     Args:
-        options: source, to.
+        options: source, and to or serve.
 
     Returns:
-        The exit status: 0; 1 if a file could not be read as a document; 2 if the page could not be made or written.
+        The exit status: 0; 1 if a file could not be read as a document; 2 if the page could not be made, written or
+        served.
     """
     try:
         page, unreadable = make_page(options.source, datetime.now(UTC))
+        for sentence in unreadable[:_MAX_NAMED]:
+            print_error(PROGRAM, sentence)
+        if len(unreadable) > _MAX_NAMED:
+            print_error(PROGRAM, f"{len(unreadable) - _MAX_NAMED} more files are left out")
+        if options.serve:
+            return _serve(options.source, *options.serve)
         write_changed(options.to / PAGE_NAME, page.encode())
     except SourceError as error:
         return fail(PROGRAM, str(error))
     except OSError as error:
         return fail(PROGRAM, f"cannot write to {options.to}: {error.strerror}; give --to another folder")
-    for sentence in unreadable[:_MAX_NAMED]:
-        print_error(PROGRAM, sentence)
-    if len(unreadable) > _MAX_NAMED:
-        print_error(PROGRAM, f"{len(unreadable) - _MAX_NAMED} more files are left out")
     return 1 if unreadable else 0
+
+
+def _serve(folder: Path, host: str, port: int) -> int:
+    """Serve the page until the program is interrupted."""
+    try:
+        server = PageServer((host, port), lambda: make_page(folder, datetime.now(UTC))[0])
+    except OSError as error:
+        return fail(PROGRAM, f"cannot listen at {host} port {port}: {error.strerror}; give --serve another address")
+    with server:
+        print(f"the page is at {server.url}", flush=True)
+        server.serve_forever()
+    return 0
 
 
 def make_page(folder: Path, now: datetime) -> tuple[str, list[str]]:
