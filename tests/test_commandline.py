@@ -90,9 +90,9 @@ def test_help_loads_no_station() -> None:
     assert result.returncode == 0
     loaded = {row.rpartition("|")[2].strip() for row in result.stderr.decode().splitlines()}
     names = {name for name in loaded if name.startswith("obfstats.")}
-    assert {f"obfstats.{name}.commands" for name in ("analyse", "bridge", "collect", "publish")} <= names
+    assert {f"obfstats.{name}.commands" for name in ("analyse", "bridge", "collect", "publish", "show")} <= names
     cheap = re.compile(
-        r"obfstats\.((analyse|bridge|collect|publish|proxy|wire|formats)(\.commands)?|cli|commandline"
+        r"obfstats\.((analyse|bridge|collect|publish|show|proxy|wire|formats)(\.commands)?|cli|commandline"
         r"|bridge\.options|wire\.endpoint|formats\.interval|proxy\.limits)"
     )
     assert [name for name in names if not cheap.fullmatch(name)] == []
@@ -121,7 +121,8 @@ def test_help_into_a_full_disk_is_no_traceback() -> None:
 def test_a_missing_extra_is_named(command: Command) -> None:
     """Where an extra's library is not installed, one line says what to install."""
     words = shlex.split(command.example)[1:]
-    missing = "".join(f"sys.modules['{name}'] = None; " for name in ("duckdb", "minisign", "numpy", "pyarrow"))
+    libraries = ("duckdb", "jinja2", "minisign", "numpy", "pyarrow")
+    missing = "".join(f"sys.modules['{name}'] = None; " for name in libraries)
     program = f"import sys; {missing}from obfstats.cli import main; sys.exit(main({words!r}))"
     result = run([sys.executable, "-c", program])
     assert (result.returncode, result.stdout) == (2, b"")
