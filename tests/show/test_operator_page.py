@@ -236,6 +236,7 @@ def test_hostile_text_stays_text(text: str) -> None:
         format_time(END),
         86_400,
         fingerprint=text,
+        instance=text,
         ips={text: 40, "IR": 8},
         ip_transports={text: 8},
         ip_country_transports={(text, text): 8},

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPResponse
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     """A folder of a bridge that has run for three days."""
-    return write_folder(tmp_path / "published", publish([{"IR": 44}] * 3))
+    documents = publish([{"IR": 44}] * 3)
+    documents[0] = replace(documents[0], instance="first")
+    return write_folder(tmp_path / "published", documents)
 
 
 def run(published: Path, out: Path) -> int:
@@ -93,13 +95,14 @@ def test_what_is_no_document_is_left_out_and_named(
     assert "41 to 48 addresses" in page
 
 
+@pytest.mark.parametrize("other", [{"fingerprint": "0" * 40}, {"instance": "second"}], ids=["bridge", "instance"])
 def test_documents_of_two_bridges_are_refused(
-    published: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    published: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], other: dict[str, Any]
 ) -> None:
     """Their numbers would be those of neither."""
-    write_folder(published, [replace(document, fingerprint="0" * 40) for document in publish([{"IR": 44}])])
+    write_folder(published, [replace(document, **other) for document in publish([{"IR": 44}])])
     assert run(published, tmp_path) == 2
-    assert "has documents of several bridges; give each its own folder" in capfd.readouterr().err
+    assert "has documents of several bridges or instances; give each its own folder" in capfd.readouterr().err
     assert not (tmp_path / PAGE_NAME).exists()
 
 

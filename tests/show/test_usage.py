@@ -105,11 +105,17 @@ def test_a_block_is_found_on_its_day() -> None:
     assert change.is_drop
     assert days.index(change.since) == 40
     assert find_change(days, "DE") is None
-    sentences = describe_changes(usage_of(publish(counts)), ["IR", "DE"])
-    assert sentences[1] == (
-        "Iran: less since 19 Nov 2026. A typical day had 57 to 64 before, and 9 to 16 since.",
-        True,
-    )
+    assert describe_changes(usage_of(publish(counts)), 15)[1:] == [
+        ("Iran: less since 19 Nov 2026. A typical day had 57 to 64 before, and 9 to 16 since.", True)
+    ]
+
+
+def test_a_country_that_has_gone_for_more_than_a_month_is_reported() -> None:
+    """It is not among the countries of the last month any more."""
+    counts = [{"IR": 60, "DE": 20}] * 40 + [{"DE": 20}] * 40
+    assert describe_changes(usage_of(publish(counts)), 15)[1:] == [
+        ("Iran: less since 20 Oct 2026. A typical day had 57 to 64 before, and 0 since.", True)
+    ]
 
 
 @pytest.mark.parametrize("days", [1, 2, 4])
@@ -201,7 +207,7 @@ NOISE = {"IR": 61, "RU": 12, "DE": -2, "US": 3, "??": 0}
         (
             [{"IR": 9, "DE": 9}],
             "In the 24 hours until 29 Nov 2026, 09:22 UTC,",
-            "18 to 32 addresses from 2 countries used this bridge; the largest number is that of Germany or Iran.",
+            "18 to 32 addresses from 2 countries used this bridge; the most came from Germany or Iran.",
         ),
         (
             [{"IR": 1, "DE": 1, "FR": 1, "US": 1}],

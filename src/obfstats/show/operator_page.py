@@ -15,6 +15,7 @@ from obfstats.show.plots import draw_plot
 from obfstats.show.scales import full_date, month_and_year
 from obfstats.show.usage import (
     CHANGE_WINDOW,
+    LEAST_DAYS,
     MONTH,
     YEAR,
     average_by_country,
@@ -37,7 +38,6 @@ TOP: Final = 15
 """Countries that are named; the others are one row."""
 
 _MAX_GAPS: Final = 5
-_ENOUGH_DAYS: Final = 12
 _STALE: Final = timedelta(days=2)
 
 
@@ -76,12 +76,14 @@ def render_operator_page(documents: Sequence[Document], unreadable: int, now: da
     return render(
         "operator.html",
         fingerprint=usage.fingerprint,
+        instance=usage.instance,
         until=full_time(usage.days[-1]),
         since=full_date(usage.days[0].date),
         unit="addresses" if usage.counts_addresses else "connections",
         sentence=describe_month(usage),
-        changes=describe_changes(usage, [code for code in averages if stands_out(averages[code])][:TOP]),
-        can_tell=len(whole(usage.since(CHANGE_WINDOW))) >= _ENOUGH_DAYS,
+        changes=describe_changes(usage, TOP),
+        can_tell=len(whole(usage.since(CHANGE_WINDOW))) >= LEAST_DAYS,
+        least_days=LEAST_DAYS,
         stale_since=full_date(end) if now - end > _STALE else "",
         month=_draw(usage, usage.month, MONTH, "month", "the last 30 days"),
         month_rows=[_describe_row(day) for day in reversed(usage.month)],
@@ -101,7 +103,7 @@ def render_operator_page(documents: Sequence[Document], unreadable: int, now: da
         legend=_list_classes(),
         map_description=_describe_map(averages),
         transports=_rank({name: (name, band) for name, band in average_by_transport(days).items()}),
-        has_noise=sorted({day.epsilon for day in usage.days if day.epsilon}, key=float),
+        epsilons=sorted({day.epsilon for day in usage.days if day.epsilon}, key=float),
         has_rounding=any(day.epsilon is None for day in usage.days),
         whole_days=len(days),
         partial_days=len(usage.days) - len(whole(usage.days)),

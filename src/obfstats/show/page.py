@@ -86,8 +86,12 @@ def make_page(folder: Path, now: datetime) -> tuple[str, list[str]]:
         except (OSError, DocumentError, ValueError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             unreadable.append(f"{path} is left out: {reason}")
-    if len({document.fingerprint for document in documents if document.fingerprint}) > 1:
-        raise SourceError(f"{folder} has documents of several bridges; give each its own folder, and its own page")
+    fingerprints = {document.fingerprint for document in documents if document.fingerprint}
+    instances = {document.instance for document in documents if document.instance}
+    if len(fingerprints) > 1 or len(instances) > 1:
+        raise SourceError(
+            f"{folder} has documents of several bridges or instances; give each its own folder, and its own page"
+        )
     return render_operator_page(documents, len(unreadable), now), unreadable
 
 

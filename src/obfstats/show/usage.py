@@ -45,6 +45,9 @@ _SAME_COUNTRY: Final = {"UK": "GB"}
 _MOST_DAYS: Final = 2 / 3
 _DAYS_BEFORE: Final = 7
 _DAYS_SINCE: Final = 5  # a weekend is two days
+LEAST_DAYS: Final = _DAYS_BEFORE + _DAYS_SINCE
+"""Days that a lasting change needs."""
+
 _CHANGE: Final = 0.75
 
 
@@ -88,6 +91,7 @@ class Usage:
 
     Attributes:
         fingerprint: the bridge's hashed fingerprint, if a document has it.
+        instance: the name of its instance, if a document has it.
         counts_addresses: whether the numbers are different addresses; else they are connections.
         days: of the year before the end of the last document, in order.
         overlapping: documents that are left out, because their interval overlaps that of an earlier one.
@@ -96,6 +100,7 @@ class Usage:
     """
 
     fingerprint: str | None
+    instance: str | None
     counts_addresses: bool
     days: Sequence[Day]
     overlapping: int
@@ -164,10 +169,10 @@ def read_usage(documents: Sequence[Document]) -> Usage | None:
     days: list[Day] = []
     uncounted = overlapping = 0
     last: Document | None = None
-    fingerprint = None
+    fingerprint = instance = None
     for document in sorted(documents, key=lambda document: (document.interval.start, document.interval.end)):
         day = _read_day(document, counts_addresses=counts_addresses)
-        fingerprint = document.fingerprint or fingerprint
+        fingerprint, instance = document.fingerprint or fingerprint, document.instance or instance
         if day is None:
             uncounted += 1
         elif days and day.interval.start < days[-1].interval.end:
@@ -177,7 +182,7 @@ def read_usage(documents: Sequence[Document]) -> Usage | None:
             last = document
     if last is None:
         return None
-    usage = Usage(fingerprint, counts_addresses, days, overlapping, uncounted, last.ipv6_prefix)
+    usage = Usage(fingerprint, instance, counts_addresses, days, overlapping, uncounted, last.ipv6_prefix)
     return replace(usage, days=usage.since(YEAR))
 
 

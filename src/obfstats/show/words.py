@@ -15,11 +15,12 @@ from obfstats.show.usage import (
     find_leaders,
     find_typical,
     has_majority,
+    stands_out,
     whole,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from obfstats.show.usage import Change, Day, Usage
 
@@ -90,20 +91,21 @@ def _describe_leaders(averages: Mapping[str, Band]) -> str:
     if len(leaders) > _MAX_LEADERS:
         return "; no country stands out"
     if len(leaders) > 1:
-        return f"; the largest number is that of {', '.join(names[:-1])} or {names[-1]}"
+        return f"; the most came from {', '.join(names[:-1])} or {names[-1]}"
     if has_majority(leaders[0], averages):
         return f"; most came from {names[0]}"
     return f"; more came from {names[0]} than from any other country"
 
 
-def describe_changes(usage: Usage, countries: Iterable[str]) -> list[tuple[str, bool]]:
-    """Say since when there are fewer clients, or more: in all, and of some countries.
+def describe_changes(usage: Usage, top: int) -> list[tuple[str, bool]]:
+    """Say since when there are fewer clients, or more: in all, and of the largest countries of the last 90 days.
 
     Returns:
         Sentences, each with whether it is a drop.
     """
     days = whole(usage.since(CHANGE_WINDOW))
-    changes = [("In all", find_change(days)), *((sentence_name(code), find_change(days, code)) for code in countries)]
+    largest = [code for code, band in average_by_country(days).items() if stands_out(band)][:top] if days else []
+    changes = [("In all", find_change(days)), *((sentence_name(code), find_change(days, code)) for code in largest)]
     return [(_describe_change(name, change), change.is_drop) for name, change in changes if change is not None]
 
 
