@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.formats.counts import round_up
 from obfstats.formats.document import Document
 from obfstats.show.operator_page import render_operator_page
 from peers.browser import DESK, NARROW_PHONE, PHONE, start_browser, visit
@@ -34,7 +35,11 @@ def year() -> Sequence[Document]:
         others = {code: dice.randint(0, 2 * mean) for code, mean in MEANS.items() if code != "IR"}
         counts.append(None if day in {100, 101, 102, 340} else iran | others)
     transports = {"obfs2": 16, "obfs3": 96, "a_transport_with_a_long_name_0123": 8}
-    return [replace(document, ip_transports=transports) for document in publish(counts)]
+    totals = [round_up(sum(countries.values())) for countries in counts if countries is not None]
+    return [
+        replace(document, ip_versions={"v4": clients, "v6": 0}, ip_transports=transports)
+        for document, clients in zip(publish(counts), totals, strict=True)
+    ]
 
 
 def noisy() -> Sequence[Document]:
