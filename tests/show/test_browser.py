@@ -159,3 +159,41 @@ def test_dark_and_print(browser: Browser, pages: dict[str, Path]) -> None:
         opened.page.emulate_media(media="print", color_scheme="dark")
         assert opened.page.evaluate(background) == "rgb(255, 255, 255)"
         assert opened.page.locator("h1").is_visible()
+
+
+SVG_OFF = """
+for (const drawn of document.querySelectorAll("svg")) {
+    if (!drawn.isConnected || drawn.parentElement.closest("svg")) continue;
+    const copy = (element) => {
+        const plain = document.createElementNS("urn:off", element.localName);
+        for (const {name, value} of element.attributes) plain.setAttribute(name, value);
+        for (const child of element.childNodes) plain.append(child instanceof Element ? copy(child) : child.data);
+        return plain;
+    };
+    drawn.replaceWith(copy(drawn));
+}
+for (const image of document.images) image.src = "data:,";
+"""
+"""What Firefox does where SVG is off (`svg.disabled`): its elements are ordinary ones of an unknown kind."""
+
+
+def test_without_svg_the_page_is_whole(browser: Browser, pages: dict[str, Path]) -> None:
+    """Tor Browser's safest level draws no SVG: no stray labels, no empty space; bars, tables, a sentence are left."""
+    with visit(browser, pages["year"], scripts=True) as opened:
+        page = opened.page
+        page.evaluate(SVG_OFF)
+        text = page.locator("body").inner_text()
+        assert "Afghanistan" not in text
+        assert "30 Oct 2026: " not in text
+        heights = page.evaluate("[...document.querySelectorAll('svg')].map(e => e.getBoundingClientRect().height)")
+        assert heights
+        assert max(heights) < 30
+        assert not opened.scrolls_sideways
+        labels = page.evaluate("[...document.querySelectorAll('svg text')].map(e => getComputedStyle(e).color)")
+        assert set(labels) == {"rgba(0, 0, 0, 0)"}
+        message = page.locator("header img").bounding_box()
+        assert message is not None
+        assert message["width"] > 400
+        bar = page.get_by_role("row", name="Iran").first.locator(".sure").bounding_box()
+        assert bar is not None
+        assert bar["width"] > 100

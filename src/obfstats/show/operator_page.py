@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from obfstats.country_names import country_name
-from obfstats.show.bands import USUAL, Band, total
+from obfstats.show.bands import Band, total
 from obfstats.show.pages import render
 from obfstats.show.plots import draw_plot
 from obfstats.show.scales import full_date, month_and_year
@@ -54,8 +54,8 @@ class Bar:
 
     name: str
     text: str
-    sure: float
-    unsure: float
+    sure: int
+    unsure: int
 
 
 def render_operator_page(documents: Sequence[Document], unreadable: int, now: datetime) -> str:
@@ -193,12 +193,13 @@ def _rank_countries(averages: Mapping[str, Band], top: int) -> list[Bar]:
 
 
 def _rank(rows: Mapping[str, tuple[str, Band]]) -> list[Bar]:
-    longest = max((band.upper(USUAL) for _, band in rows.values()), default=0)
-    return [
-        Bar(name, fine_span(band), _percent(band.lower(), longest), _percent(band.upper() - band.lower(), longest))
-        for name, band in rows.values()
-    ]
+    longest = max((band.upper() for _, band in rows.values()), default=0)
+    bars = []
+    for name, band in rows.values():
+        lower, upper = _percent(band.lower(), longest), _percent(band.upper(), longest)
+        bars.append(Bar(name, fine_span(band), lower, upper - lower))
+    return bars
 
 
-def _percent(number: float, whole: float) -> float:
-    return round(100 * number / whole, 1) if whole else 0
+def _percent(number: float, whole: float) -> int:
+    return round(100 * number / whole) if whole else 0

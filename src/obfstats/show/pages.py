@@ -35,12 +35,19 @@ def render(template: str, **values: object) -> str:
         template: its name.
         values: what it shows.
     """
-    style = files("obfstats.show").joinpath("assets", "style.css").read_text(encoding="utf-8")
+    style = _style()
     digest = b64encode(sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; {_REST}"
     page = _environment().get_template(template)
     # The style is ours, and escaping would change it.
     return page.render(style=Markup(style), policy=policy, version=__version__, **values)  # noqa: S704
+
+
+@cache
+def _style() -> str:
+    """Give the style, with a class for each width of a bar: w0 to w100, in percent."""
+    style = files("obfstats.show").joinpath("assets", "style.css").read_text(encoding="utf-8")
+    return style + "".join(f".w{percent}{{width:{percent}%}}" for percent in range(101)) + "\n"
 
 
 @cache
