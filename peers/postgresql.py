@@ -45,14 +45,22 @@ class Server:
 
     def create_database(self) -> str:
         """Make a new, empty database; give its URL."""
+        self._databases += 1
+        name = f"obfstats_{self._databases}"
+        self._execute(f"CREATE DATABASE {name}")
+        return self._url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Delete a database, whoever is connected to it; before the kernel has written it to the disk, mostly."""
+        name = url.partition("@/")[2].partition("?")[0]
+        self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
         # Where the server is missing, its library may be, too.
         import psycopg  # noqa: PLC0415
 
-        self._databases += 1
-        name = f"obfstats_{self._databases}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return self._url(name)
+            connection.execute(statement.encode())
 
     def _url(self, database: str) -> str:
         return f"postgresql://{_USER}@/{database}?host={self.folder}"

@@ -34,9 +34,12 @@ def postgresql_server() -> Iterator[postgresql.Server]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database, once of each kind."""
     if request.param == "sqlite":
-        return str(tmp_path / "ledger.sqlite")
+        yield str(tmp_path / "ledger.sqlite")
+        return
     server: postgresql.Server = request.getfixturevalue("postgresql_server")
-    return server.create_database()
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
