@@ -21,11 +21,12 @@ import json
 import os
 import re
 import sqlite3
+import tempfile
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from importlib.resources import files
-from threading import Lock
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _ROWS = re.compile(r":(\w+)\(([^()]*)\)")
 _NAME = re.compile(r"(?<![:\w]):(\w+)")
 _MAX_ATTEMPTS = 100
 _BUSY_SECONDS = 60
-_creation = Lock()
+_WAL = "PRAGMA journal_mode = WAL"
 # Whatever the server's own settings: what is answered is on its disk, and statements are planned with their parameters.
 # A general plan reads the whole table for a few rows.
 _POSTGRESQL_OPTIONS = "-c synchronous_commit=on -c plan_cache_mode=force_custom_plan"
@@ -140,19 +141,16 @@ class Database(ABC):
 
 class _SQLite(Database):
     def __init__(self, path: str) -> None:
+        self._path = path
         try:
-            # Only its owner may read it: it has documents that nobody has decided to publish. A file that exists is not
-            # opened: closing it would give up this process's locks, those of other connections too (sqlite.org,
-            # "How To Corrupt An SQLite Database File", 2.2).
-            with _creation, suppress(FileExistsError):
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            if not Path(path).exists():
+                _create_file(Path(path))
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise DatabaseError(f"cannot open the ledger {path}: {reason}") from None
-        self._path = path
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute(_WAL)
             self._connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
             self._connection.close()
@@ -193,6 +191,24 @@ class _SQLite(Database):
 
     def _failure(self, error: sqlite3.Error) -> DatabaseError:
         return DatabaseError(f"the ledger {self._path} cannot be used: {error}")
+
+
+def _create_file(path: Path) -> None:
+    """Make an empty database that only its owner may read: it will have documents that nobody decided to publish.
+
+    It gets its name when it is complete and closed. To close a file gives up this process's locks on it, those of other
+    connections too (sqlite.org, "How To Corrupt An SQLite Database File", 2.2). And a database is switched to WAL only
+    while nobody else has it open.
+    """
+    descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    try:
+        with closing(sqlite3.connect(unfinished)) as connection:
+            connection.execute(_WAL)
+        with suppress(FileExistsError):
+            os.link(unfinished, path)
+    finally:
+        os.unlink(unfinished)  # noqa: PTH108 - mkstemp gives text
 
 
 class _PostgreSQL(Database):
