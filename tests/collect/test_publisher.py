@@ -131,6 +131,13 @@ def test_the_index_is_never_older_than_the_one_before(collector: Collector) -> N
     assert parse_index((collector.public / "index.json").read_bytes()).created == NOW
 
 
+def test_an_index_of_a_clock_that_was_far_ahead_does_not_date_later_ones(collector: Collector) -> None:
+    """Mirrors refuse an index of the future, and would refuse all later ones until that time has come."""
+    collector.publisher.publish(NOW + 1000 * DAY)
+    collector.publisher.publish(NOW)
+    assert parse_index((collector.public / "index.json").read_bytes()).created == NOW
+
+
 def test_files_of_the_operators_own_are_not_in_the_index(collector: Collector) -> None:
     """A page for people has no signature, so mirrors would refuse the archive."""
     collector.publisher.publish(NOW)

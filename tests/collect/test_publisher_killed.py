@@ -218,6 +218,24 @@ def test_a_full_disk_is_reported_once_and_loses_nothing(tmp_path: Path) -> None:
     ]
 
 
+def test_a_clock_that_is_set_back_does_not_stop_publishing(tmp_path: Path) -> None:
+    """A machine may start with a clock that is years ahead; what is accepted after its correction is published."""
+    time = MovedTime(waits=65)
+    time.moment += 1000 * DAY
+    reports: list[str] = []
+    with open_collector(tmp_path / "collector", str(tmp_path / "ledger.sqlite")) as collector:
+
+        def set_back() -> None:
+            if time.waits == 63:
+                time.moment = float(NOW)
+                collector.accept(document(1, NOW - DAY))
+
+        time.on_wait = set_back
+        publish_until(time, collector.publication, reports.append, lambda: time.moment)
+        assert "recent/obfsproxy-stats/2026-11-30-14-09-00-obfsproxy-stats" in collector.files()
+    assert reports == []
+
+
 def test_a_collector_waits_for_another_one_that_publishes(tmp_path: Path) -> None:
     """And then does its own publication of the same moment."""
     time = MovedTime(waits=4)

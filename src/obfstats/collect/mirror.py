@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from obfstats.collect.archive.indexing import MIRRORS_CLOCK_ERROR_SECONDS
 from obfstats.collect.archive.published_files import PUBLIC_KEY
 from obfstats.collect.archive.recent import SIGNATURES_SUFFIX
 from obfstats.collect.archive.withdrawn import WITHDRAWN
@@ -57,7 +58,6 @@ INDEX_PATHS = ("index.json.xz", "index.json", "index/index.json.xz", "index/inde
 
 _COMPANIONS = (SIGNATURE_SUFFIX, SIGNATURES_SUFFIX, SIGNATURES_SUFFIX + SIGNATURE_SUFFIX)
 _MAX_KEY_FILE_LENGTH = 1024
-_CLOCK_ERROR_SECONDS = 86_400
 _STALE_SECONDS = 2 * 86_400
 _TOMBSTONE = re.compile(rf"{TIME_PATTERN} [0-9a-f]{{64}} (?P<path>[^ ]+)")
 
@@ -224,7 +224,7 @@ class _Run:
                 f"the index of {url} is of {_format(created)} UTC, older than that of the last visit, "
                 f"{_format(state.created)} UTC: it may be a replay; nothing was changed"
             )
-        if created > now + _CLOCK_ERROR_SECONDS:
+        if created > now + MIRRORS_CLOCK_ERROR_SECONDS:
             raise RefusedError(
                 f"the index of {url} is of {_format(created)} UTC, in the future; check this machine's clock"
             )

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from obfstats.collect.archive.published_files import Archive
 
 INDEX = "index.json"
+MIRRORS_CLOCK_ERROR_SECONDS = 86_400
+"""How far in the future an index may be for a mirror to take it."""
+
 _COMPRESSED = f"{INDEX}.xz"
 _FILES = tuple(name + suffix for name in (INDEX, _COMPRESSED) for suffix in ("", SIGNATURE_SUFFIX))
 # Where metrics-lib looks for it.
@@ -71,8 +74,9 @@ class Indexer:
         paths = sorted(path for path in there if path + SIGNATURE_SUFFIX in there or _is_signature(path, there))
         self._seen = {path: self._look_at(path, entries.get(path)) for path in paths}
         files = tuple(seen.entry for seen in self._seen.values())
-        # A mirror takes no index that is older than its own, whatever this machine's clock says.
-        created = max(now, former.created)
+        # A mirror takes no index that is older than its own, so a clock that is set back must not date this one. An
+        # index of the future was written by a wrong clock, and no mirror has taken it: it must not date later ones.
+        created = former.created if now < former.created <= now + MIRRORS_CLOCK_ERROR_SECONDS else now
         url = former.url if self._url is None else self._url
         text = write_index(Index(created, url, f"obfstats {__version__}", files))
         self._archive.write_bytes(INDEX, text)

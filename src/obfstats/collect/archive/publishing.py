@@ -99,7 +99,7 @@ def publish_until(
                     if reported:
                         report("publishing works again")
                         reported = ""
-                    _wait_until(next_publication(now, publication.period), stop, clock)
+                    _wait(now, next_publication(now, publication.period), stop, clock)
         except Stopped:
             return
         except (OSError, LockedFileError, DatabaseError, MonthError) as error:
@@ -122,7 +122,8 @@ def _check(stop: threading.Event) -> None:
         raise Stopped
 
 
-def _wait_until(due: int, stop: threading.Event, clock: Callable[[], float]) -> None:
+def _wait(now: int, due: int, stop: threading.Event, clock: Callable[[], float]) -> None:
+    """Wait from now until a publication is due, or until the clock is set back: another one may be due then."""
     # In steps: the clock may be set, and the machine may sleep.
-    while not stop.is_set() and (left := due - clock()) > 0:
-        stop.wait(min(left, _RETRY_SECONDS))
+    while not stop.is_set() and now <= (moment := clock()) < due:
+        stop.wait(min(due - moment, _RETRY_SECONDS))
