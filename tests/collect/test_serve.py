@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.collect.signing import SigningKey
 from obfstats.collect.store.database import open_database
 from obfstats.collect.store.ledger import Ledger
 from obfstats.collect.store.verbs import LEDGER_NAME
 from tests import canary
-from tests.collect.collectors import bridge, document
+from tests.collect.collectors import NOW, bridge, document, open_collector
 from tests.collect.services import KEY, admit, request, serve_arguments, serving
 
 if TYPE_CHECKING:
@@ -167,6 +168,22 @@ def test_a_ledger_of_a_later_version_is_a_line(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "the ledger's tables are of version" in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "another"])
+def test_an_archive_is_never_signed_with_a_second_key(tmp_path: Path, is_lost: bool) -> None:  # noqa: FBT001
+    """Mirrors would refuse the old files or the new ones, for ever."""
+    with open_collector(tmp_path / "collector", str(tmp_path / "collector" / LEDGER_NAME)) as collector:
+        collector.publisher.publish_imported(NOW)
+    key = tmp_path / "collector" / "collector.key"
+    key.unlink()
+    if not is_lost:
+        SigningKey.create(key)
+    ended = run(tmp_path / "collector")
+    assert ended.returncode == 2
+    assert "which signs the archive; put" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert key.exists() is not is_lost
 
 
 @pytest.mark.parametrize("listen", ["8085", "127.0.0.1:x", "127.0.0.1:65536", "::1:8085"])

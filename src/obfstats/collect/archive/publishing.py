@@ -6,14 +6,14 @@ An error ends nothing. It is reported once, in one sentence, and the publication
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from obfstats.collect.archive.monthly import MonthError
-from obfstats.collect.archive.published_files import Archive
+from obfstats.collect.archive.published_files import PUBLIC_KEY, Archive
 from obfstats.collect.archive.publisher import Publisher, next_publication
-from obfstats.collect.signing import SigningKey
+from obfstats.collect.signing import SigningError, SigningKey
 from obfstats.collect.store.database import DatabaseError, open_database
 from obfstats.collect.store.ledger import Ledger
 from obfstats.lockedfile import FileInUseError, LockedFileError
@@ -65,9 +65,19 @@ def open_collector_key(folder: Path) -> SigningKey:
     """Read the collector's key; make it at the first start.
 
     Raises:
-        SigningError: if it can be neither read nor made.
+        SigningError: if it can be neither read nor made, or if the archive that is there needs another one: files that
+            are signed with two keys are refused by every mirror.
     """
-    return SigningKey.open(folder / _KEY)
+    path, published = folder / _KEY, folder / PUBLIC / PUBLIC_KEY
+    if published.exists() and not path.exists():
+        raise SigningError(f"there is no {path}, which signs the archive; put it back from a backup")
+    key = SigningKey.open(path)
+    with suppress(FileNotFoundError):
+        if key.public not in published.read_text("ascii", "replace").split():
+            raise SigningError(
+                f"{path} is not the key of {published}, which signs the archive; put that one back from a backup"
+            )
+    return key
 
 
 def publish_until(
