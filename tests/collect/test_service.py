@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import minisign
@@ -232,6 +233,20 @@ async def test_who_knows_a_public_key_cannot_use_up_its_limit(tmp_path: Path) ->
         forged = write_request(KEY.public, [SignedText(document(1, END), b"x")] * 500)
         assert (await service.post(forged)).status == 401
         assert (await service.post(request(document(1, END)))).status == 201
+
+
+async def test_who_repeats_what_is_published_cannot_use_up_a_keys_limit(tmp_path: Path) -> None:
+    """Published documents and their signatures are public, also those of past months and those that are withdrawn."""
+    database = str(tmp_path / "ledger")
+    admit(database, KEY)
+    withdrawn = document(1, END - 60)
+    async with calling(tmp_path, database, NOW) as service:
+        assert (await service.post(request(document(1, END), withdrawn))).status == 201
+        with contextlib.closing(open_database(database)) as opened:
+            Ledger(opened).withdraw(sha256(withdrawn).hexdigest())
+        for text, status in (document(1, END), 200), (withdrawn, 409), (document(1, END - 31 * DAY), 422):
+            assert (await service.post(request(*[text] * 500))).status == status
+        assert (await service.post(request(document(1, END - 120)))).status == 201
 
 
 # The ledger

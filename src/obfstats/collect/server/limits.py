@@ -4,8 +4,9 @@ Rules:
 
 - A request is taken while its bucket is not empty, and then takes all its documents from it: a bucket can be overdrawn,
   so a request may be larger than the bucket.
-- Anybody can name a public key. So a key's own bucket is charged only for documents with a right signature; otherwise a
-  stranger could exhaust it. The bucket of unknown keys is charged before signatures are verified.
+- Anybody can name a public key, and send again what is published with its signature. So a key's own bucket is charged
+  only for documents that nobody else can have; otherwise a stranger could exhaust it. The bucket of unknown keys is
+  charged before signatures are verified.
 - A full bucket is not kept, so memory is bounded by what the limits let through.
 """
 
@@ -103,7 +104,7 @@ class Limits:
         return wait
 
     def charge_key(self, key: str) -> None:
-        """Charge a key for a document that it has signed."""
+        """Charge a key for a document that only its owner can have sent."""
         now = self._clock()
         if key not in self._keys:
             self._prune(now)

@@ -76,6 +76,8 @@ _STATUSES = {
     Outcome.FULL: 429,
 }
 _FULL_QUARANTINE_SECONDS = 86_400
+# Others may be copies of what is public, which anybody can send again: known, withdrawn, or too old by now.
+_CHARGED = {Outcome.PUBLISHED, Outcome.QUARANTINED}
 
 
 @dataclass(slots=True)
@@ -175,10 +177,7 @@ class Service:
             except Refusal as refusal:
                 self.metrics.documents.labels(prometheus.REFUSED[refusal.status]).inc()
                 results.append(Result(refusal.status, refusal.detail))
-                if refusal.status == 422:
-                    self.limits.charge_key(key)
             else:
-                self.limits.charge_key(key)
                 passed.append((number, submission))
                 results.append(_UNDECIDED)
         if passed:
@@ -188,6 +187,8 @@ class Service:
             published_by = format_time(datetime.fromtimestamp(moment, UTC))
             for (number, _), decision in zip(passed, decisions, strict=True):
                 self.metrics.documents.labels(decision.outcome.name.lower()).inc()
+                if decision.outcome in _CHARGED:
+                    self.limits.charge_key(key)
                 is_new = decision.outcome is Outcome.PUBLISHED
                 results[number] = Result(_STATUSES[decision.outcome], decision.detail, published_by if is_new else None)
         return results
