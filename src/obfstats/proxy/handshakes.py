@@ -72,6 +72,7 @@ class Handshake:
         is_closed: tells whether either side has closed the connection for good.
         transport: the connection, once there is one.
         is_over: whether it has ended, or was one too many: then its connection is closed, or has to be.
+        is_shed: whether it was one too many.
         stage: what it waits for.
         job: its job, and what to call then.
     """
@@ -80,6 +81,7 @@ class Handshake:
     is_closed: Callable[[], bool]
     transport: asyncio.Transport | None = None
     is_over: bool = False
+    is_shed: bool = False
     stage: _Stage = _Stage.SILENT
     job: tuple[Job, OnDone] | None = None
 
@@ -180,7 +182,9 @@ class Handshakes:
         self._closed += 1
         stage = max(_Stage, key=lambda stage: len(group.stages[stage]))
         candidates = group.stages[stage]
-        self._close(self._choose(list(candidates)) if stage is _Stage.WAITING else next(iter(candidates)))
+        closed = self._choose(list(candidates)) if stage is _Stage.WAITING else next(iter(candidates))
+        closed.is_shed = True
+        self._close(closed)
 
     def _queue(self, group: _Group) -> None:
         """Give a network a turn, if its jobs wait and none of them runs."""

@@ -47,34 +47,42 @@ def network_of(peer: ClientAddress) -> bytes:
 
 
 class Gate:
-    """Admits connections, for all listeners of a program together."""
+    """Admits connections, for all listeners of a program together.
+
+    Attributes:
+        connections: how many there are.
+        max_connections: how many there may be.
+        times_full: how often a listener had to wait because there were so many.
+        times_short: how often one had to wait because the system had no descriptors or memory left.
+    """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._connections = 0
+        self.connections = 0
+        self.max_connections = limits.connections
+        self.times_full = self.times_short = 0
+        self._times_reported = 0
         self._waiting: list[Callable[[], None]] = []
-        self._times_full = 0
 
     def is_full(self, on_free: Callable[[], None]) -> bool:
         """Tell whether no further connection fits; if so, `on_free` is called once when one closes."""
-        if self._connections < self._limits.connections:
+        if self.connections < self.max_connections:
             return False
-        self._times_full += 1
+        self.times_full += 1
         self._waiting.append(on_free)
         return True
 
     def admit(self) -> Callable[[], None]:
         """Admit a connection; return what to call, once, when it is closed."""
-        self._connections += 1
+        self.connections += 1
         return self._release
 
     def pop_refusals(self) -> list[str]:
         """Return a sentence if clients had to wait since the last call."""
-        times, self._times_full = self._times_full, 0
-        return [f"connection limit ({self._limits.connections}) reached; new clients waited"] if times else []
+        times, self._times_reported = self.times_full - self._times_reported, self.times_full
+        return [f"connection limit ({self.max_connections}) reached; new clients waited"] if times else []
 
     def _release(self) -> None:
-        self._connections -= 1
+        self.connections -= 1
         waiting, self._waiting = self._waiting, []
         for on_free in waiting:
             on_free()

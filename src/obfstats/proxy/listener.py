@@ -135,6 +135,7 @@ class Listener:
                     continue
                 advice = "; raise ulimit -n" if error.errno == errno.EMFILE else ""
                 self._shortage = f"{error.strerror}{advice}"
+                self._gate.times_short += 1
                 self._pause()
                 self._retry = self._loop.call_later(RETRY, self._try_again)
                 return

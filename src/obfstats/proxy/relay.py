@@ -21,6 +21,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, cast
 
+from obfstats.proxy.totals import Totals
 from obfstats.wire.dummy import PLAIN
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class Scratch:
 
     Attributes:
         view: the whole buffer.
+        totals: count the bytes that are read into it.
     """
 
-    __slots__ = ("_stalled", "view")
+    __slots__ = ("_stalled", "totals", "view")
 
-    def __init__(self) -> None:
+    def __init__(self, totals: Totals | None = None) -> None:
         self._stalled = 0
+        self.totals = totals or Totals()
         self.renew()
 
     def renew(self) -> None:
@@ -183,7 +186,9 @@ class RelayEnd(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Cipher what was read, in place, and pass it on."""
-        data = self.scratch.view[:nbytes]
+        scratch = self.scratch
+        scratch.totals.relayed_bytes += nbytes
+        data = scratch.view[:nbytes]
         self.cipher.update_into(data, data)
         self._pass_on(data)
 

@@ -15,6 +15,7 @@ from obfstats.proxy.orport import AbandonedError
 from obfstats.proxy.outbound import UnreachableError
 from obfstats.proxy.service import Context, Service, adopt
 from obfstats.proxy.shares import OVER_SHARE
+from obfstats.proxy.totals import Failure
 from obfstats.wire.handshake import InboundReady, OutboundReady, Side
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from obfstats.formats.address import ClientAddress
     from obfstats.proxy.driver import MachineDriver
+    from obfstats.proxy.handshakes import Handshake
     from obfstats.proxy.orport import OrPortTarget
     from obfstats.proxy.relay import RelayEnd
     from obfstats.record import Recorder
@@ -64,12 +66,14 @@ class BridgeService(Service):
             )
             obfuscated = counted.transport = await adopt(handshake, accepted)
             if obfuscated is None or counted.is_over:
+                self._count_failure(handshake, counted)
                 return False
             with self._deadline(obfuscated):
                 outbound, inbound = await handshake.result(OutboundReady), await handshake.result(InboundReady)
                 if outbound is not None and inbound is not None and not obfuscated.is_closing():
                     await self._take_share(handshake, client)
         if outbound is None or inbound is None or obfuscated.is_closing():
+            self._count_failure(handshake, counted)
             return False
         near.cipher, far.cipher = inbound.decryptor, outbound.encryptor
         try:
@@ -78,6 +82,7 @@ class BridgeService(Service):
             return False
         except UnreachableError as error:
             self._outcomes.log_failure(client, self._destination, error.reason)
+            self._context.totals.fail(Failure.ORPORT)
             return False
         # Before anything else can happen to the connection: tor has counted it by now.
         if self._recorder is not None:
@@ -87,6 +92,16 @@ class BridgeService(Service):
         self._outcomes.log_success(client, self.name, self._destination)
         handshake.hand_over()
         return True
+
+    def _count_failure(self, driver: MachineDriver, handshake: Handshake) -> None:
+        """Count a handshake that was not done, or that was refused."""
+        if handshake.is_shed:
+            failure = Failure.SHED
+        elif driver.failure is None:
+            failure = Failure.UNFINISHED
+        else:
+            failure = Failure.NETWORK_SHARE if driver.failure == OVER_SHARE else Failure.PROTOCOL
+        self._context.totals.fail(failure)
 
     async def _take_share(self, handshake: MachineDriver, client: ClientAddress) -> None:
         """Take a client's part of its network's share; if there is none left, return when its connection is closed."""

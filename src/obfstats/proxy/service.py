@@ -10,11 +10,12 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from obfstats.proxy.driver import MachineDriver
 from obfstats.proxy.relay import RelayEnd, Scratch
+from obfstats.proxy.totals import Totals
 from obfstats.wire.handshake import Side
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Randomness, executor, limits and log format, shared by all services of a program.
+    """Randomness, executor, limits, log format and totals, shared by all services of a program.
 
     Attributes:
         gate: admits connections.
@@ -49,6 +50,7 @@ class Context:
         random: returns that many random bytes.
         draw: returns a random number between two.
         formatter: formats addresses and numbers for the log.
+        totals: what was relayed and refused.
     """
 
     gate: Gate
@@ -58,6 +60,7 @@ class Context:
     random: Random
     draw: Callable[[float, float], float]
     formatter: LogFormatter
+    totals: Totals = field(default_factory=Totals)
 
 
 class OutcomeLog:
@@ -110,7 +113,7 @@ class Service(ABC):
         """
         self.name = name
         self._context = context
-        self._scratch = Scratch()
+        self._scratch = Scratch(context.totals)
         self._open: set[RelayEnd] = set()
         self._tasks: dict[RelayEnd, asyncio.Task[None]] = {}
         self._outcomes = OutcomeLog(name, context.formatter)

@@ -16,6 +16,8 @@ import os
 import socket
 from typing import Protocol
 
+from obfstats.proxy.totals import Totals
+
 SIZE = 1 << 20
 """Bytes that a carrier takes at once."""
 
@@ -125,14 +127,17 @@ class Carriers:
 
     Attributes:
         fill_size: how many bytes to take from a socket at once.
+        totals: count the bytes that are carried.
     """
 
-    def __init__(self, max_pipes: int) -> None:
+    def __init__(self, max_pipes: int, totals: Totals | None = None) -> None:
         """Set up.
 
         Args:
             max_pipes: how many pipes there may be at once, of two descriptors each; buffers serve beyond that.
+            totals: count the bytes that are carried, if given.
         """
+        self.totals = totals or Totals()
         self._pipes_left = max_pipes
         self._free: list[Pipe] = []
         self._lent = 0

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from obfstats.formats.address import ClientAddress, pack_address
 from obfstats.formats.logline import UNNAMED_TRANSPORT
 from obfstats.proxy.service import OutcomeLog
+from obfstats.proxy.shares import OVER_SHARE
+from obfstats.proxy.totals import Failure
 from obfstats.proxy.wrap.poll import Poll
 from obfstats.proxy.wrap.session import ExtOrPortSession
 from obfstats.proxy.wrap.tunnel import Tunnel
@@ -103,7 +105,7 @@ class WrapService:
             accepted, self._cookie, self._target, poll, enter=self._enter, on_done=self._on_session_done
         )
         if len(self._sessions) >= self._max_unfinished:
-            self._fail(next(iter(self._sessions)), "too many unfinished sessions at once")
+            self._fail(next(iter(self._sessions)), "too many unfinished sessions at once", Failure.SHED)
         loop = asyncio.get_running_loop()
         self._sessions[session] = loop.time() + OPENING_DEADLINE, on_closed
         if self._timer is None:
@@ -154,6 +156,7 @@ class WrapService:
         elif self._recorder is not None:
             self._recorder.record_uncounted()
             self._uncounted += 1
+            self._context.totals.uncounted += 1
         try:
             session.grant(outcome.early)
         except OSError:
@@ -168,10 +171,11 @@ class WrapService:
     def _end_tunnel(self, tunnel: Tunnel) -> None:
         self._tunnels.pop(tunnel)()
 
-    def _fail(self, session: ExtOrPortSession, reason: str | None) -> None:
+    def _fail(self, session: ExtOrPortSession, reason: str | None, failure: Failure | None = None) -> None:
         """Close a session that gets no tunnel; None where the transport has disconnected, which is no failure."""
         if reason is not None:
             self._outcomes.log_failure(_client_of(session.asked), self._destination, reason)
+            self._context.totals.fail(failure or _find_failure(session, reason))
         self._close(session, reason)
 
     def _close(self, session: ExtOrPortSession, reason: str | None) -> None:
@@ -188,13 +192,22 @@ class WrapService:
             if deadline > now:
                 self._timer = loop.call_later(deadline - now, self._close_late_sessions)
                 return
-            slow = "the transport did not name its client in time" if session.asked is None else "tor took too long"
-            self._fail(session, slow)
+            if session.asked is None:
+                self._fail(session, "the transport did not name its client in time", Failure.UNFINISHED)
+            else:
+                self._fail(session, "tor took too long")
 
 
 def _call_both(first: Callable[[], None], second: Callable[[], None]) -> None:
     first()
     second()
+
+
+def _find_failure(session: ExtOrPortSession, reason: str) -> Failure:
+    """Tell who is to blame for a session that has failed."""
+    if session.asked is None:
+        return Failure.PROTOCOL
+    return Failure.NETWORK_SHARE if reason == OVER_SHARE else Failure.ORPORT
 
 
 def _client_of(asked: Asked | None) -> ClientAddress:

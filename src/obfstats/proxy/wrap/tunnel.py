@@ -133,6 +133,7 @@ class Tunnel:
                 if direction.has_ended or not carrier.fill(source, carriers.fill_size):
                     direction.has_ended = True
                     break
+                carriers.totals.relayed_bytes += carrier.held
         except BlockingIOError:
             if carrier.held:
                 return
