@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 _FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "obfstats" / "peers"
-_PACKAGES = ("lyrebird", "webtunnel", "nginx")
+_PACKAGES = ("lyrebird", "webtunnel", "nginx", "prometheus", "prometheus-node-exporter")
 
 
 def find_program(name: str) -> str | None:
