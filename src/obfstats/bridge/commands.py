@@ -33,7 +33,7 @@ from obfstats.collect.commands import add_way
 from obfstats.commandline import Command, Parser, argument_type, positive_number
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
 from obfstats.publish.commands import add_document, add_epsilon, add_geoip, add_ipv6_prefix
-from obfstats.wire.endpoint import Endpoint, parse_endpoint
+from obfstats.wire.endpoint import Endpoint, is_loopback, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -93,6 +93,7 @@ def parse_obfsproxy(
             log=_read_log(given),
             statistics=_read_statistics(given),
             limits=LimitOptions(given.max_connections, given.max_handshakes, given.max_per_network),
+            metrics=_read_metrics(given),
             proxy=given.proxy,
         )
     except ValueError as error:
@@ -117,6 +118,7 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
     )
     _add_log(parser)
     _add_statistics(parser)
+    _add_metrics(parser)
     _add_limits(parser).add_argument(
         "--max-handshakes",
         type=positive_number,
@@ -176,6 +178,7 @@ def _add_wrap(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [options] -- PROGRAM [ARGUMENT ...]"
     _add_log(parser)
     _add_statistics(parser)
+    _add_metrics(parser)
     _add_limits(parser)
 
 
@@ -186,7 +189,10 @@ def read_wrap(given: argparse.Namespace) -> DaemonOptions:
         ValueError: if options do not go together; its text says which.
     """
     return DaemonOptions(
-        _read_log(given), _read_statistics(given), LimitOptions(given.max_connections, None, given.max_per_network)
+        _read_log(given),
+        _read_statistics(given),
+        LimitOptions(given.max_connections, None, given.max_per_network),
+        _read_metrics(given),
     )
 
 
@@ -276,6 +282,22 @@ def _add_publish(group: Group) -> None:
     add_way(group)
 
 
+def _add_metrics(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("metrics (server only)")
+    group.add_argument(
+        "--metrics",
+        type=argument_type(_parse_endpoint),
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus at http://HOST:PORT/metrics, mostly 127.0.0.1:9036; it needs the extra "
+        "metrics",
+    )
+    group.add_argument(
+        "--expose-metrics",
+        action="store_true",
+        help="UNSAFE: let --metrics listen where other machines reach it, without a password and in clear text",
+    )
+
+
 def _add_limits(parser: argparse.ArgumentParser) -> Group:
     group = parser.add_argument_group("limits")
     group.add_argument(
@@ -292,6 +314,19 @@ def _add_limits(parser: argparse.ArgumentParser) -> Group:
         f"random number between N/2 and N on (default: one in {NETWORK_DIVISOR} of --max-connections)",
     )
     return group
+
+
+def _read_metrics(given: argparse.Namespace) -> Endpoint | None:
+    listen: Endpoint | None = given.metrics
+    if listen is None:
+        if given.expose_metrics:
+            raise ValueError("--expose-metrics goes with --metrics HOST:PORT")
+        return None
+    if not given.expose_metrics and not is_loopback(listen):
+        raise ValueError(
+            f"--metrics {listen}: other machines may reach that; give 127.0.0.1:9036, or --expose-metrics as well"
+        )
+    return listen
 
 
 def _read_log(given: argparse.Namespace) -> LogOptions:

@@ -3,8 +3,8 @@
 - On SIGTERM and SIGINT, and at the end of standard input if tor asks for that, nothing is flushed, S is wiped first,
   and the process is gone within a second (ticket 5047, step 6).
 - SIGHUP reopens the logs and reads the GeoIP files again; S and TS stay.
-- Twice a minute, at moments that do not depend on any client, a tick ends intervals, publishes, and logs heartbeat and
-  reports.
+- Twice a minute, at moments that do not depend on any client, a tick ends intervals, publishes, logs heartbeat and
+  reports, and renews the metrics.
 - A daemon with a child, the transport's process of `obfstats wrap`, passes signals on to it, and ends when it has
   ended. The child decides what SIGINT and the end of standard input mean; after SIGTERM it has some seconds.
 """
@@ -25,6 +25,7 @@ from obfstats import __version__
 from obfstats.bridge import logs, process
 from obfstats.bridge.heartbeat import Heartbeat
 from obfstats.bridge.resources import count_processors
+from obfstats.bridge.scrapes import ScrapeServer
 from obfstats.bridge.threads import start_workers
 from obfstats.proxy import privacy
 from obfstats.proxy.driver import run_on
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from obfstats.bridge.child import TransportProcess
+    from obfstats.bridge.metrics import Metrics
     from obfstats.bridge.statistics import Statistics
     from obfstats.proxy.service import Service
     from obfstats.proxy.wrap.service import WrapService
@@ -83,6 +85,7 @@ class Daemon:
         has_heartbeat: whether there is one: on a bridge's side, as in the old programs.
         ends_with_stdin: whether the end of standard input ends the program.
         child: the transport's process, or None.
+        metrics: the socket that metrics are served at, or None.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Daemon:
     has_heartbeat: bool
     ends_with_stdin: bool = False
     child: TransportProcess | None = None
+    metrics: socket.socket | None = None
 
     def run(self, listening_services: Sequence[ListeningService]) -> None:
         """Serve until something ends the program."""
@@ -173,7 +177,12 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
         child.watch(stop)
     if statistics is not None:
         start_task(statistics.read_countries())
-    start_task(Ticker(daemon, [*listeners, *services]).run(start_task))
+    ticker = Ticker(daemon, [*listeners, *services])
+    scrapes = None
+    if daemon.metrics is not None:
+        scrapes = ScrapeServer(ticker.measure())
+        await scrapes.start(daemon.metrics)
+    start_task(ticker.run(start_task))
     reason = ""
     try:
         reason = await stopped
@@ -182,6 +191,8 @@ async def _serve(daemon: Daemon, listening_services: Sequence[ListeningService])
             statistics.recorder.close()
         for listener in listeners:
             listener.close()
+        if scrapes is not None:
+            scrapes.close()
         for task in tasks:
             task.cancel()
         for service in services:
@@ -249,11 +260,19 @@ class Ticker:
         self._context = daemon.context
         self._statistics = daemon.statistics
         self._reporters = reporters
+        self._metrics: Metrics | None = None
         self._heartbeat: Heartbeat | None = None
         if daemon.has_heartbeat:
             recorder = None if daemon.statistics is None else daemon.statistics.recorder
             self._heartbeat = Heartbeat(daemon.name, daemon.clock.boot(), recorder, daemon.context.formatter)
         self._report_due = self._clock.boot() + self.draw_report_seconds()
+
+    def measure(self) -> Callable[[], bytes]:
+        """Keep metrics from now on; return what reads them."""
+        from obfstats.bridge.metrics import Metrics  # noqa: PLC0415 - an extra
+
+        metrics = self._metrics = Metrics(self._context, self._clock, self._statistics, SystemRandom().randrange)
+        return lambda: metrics.text
 
     async def run(self, start_task: Callable[[Coroutine[None, None, None]], None]) -> None:
         """Tick until this is cancelled.
@@ -261,6 +280,8 @@ class Ticker:
         Args:
             start_task: runs a coroutine beside this one.
         """
+        if self._metrics is not None:
+            start_task(self._metrics.read_documents())
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
@@ -270,6 +291,8 @@ class Ticker:
             if self._statistics is not None:
                 # It may wait for a hanging disk; intervals go on ending.
                 start_task(self._statistics.update())
+            if self._metrics is not None:
+                start_task(self._metrics.update())
 
     def draw_report_seconds(self) -> float:
         """Draw the seconds until the next report."""

@@ -27,6 +27,7 @@ from obfstats.bridge import logs, process
 from obfstats.bridge.commands import parse_obfsproxy
 from obfstats.bridge.daemon import Daemon, ListeningService, make_context
 from obfstats.bridge.resources import connector_to_tor, find_limits
+from obfstats.bridge.scrapes import MetricsError, open_metrics
 from obfstats.bridge.statistics import open_statistics
 from obfstats.commandline import fail
 from obfstats.lockedfile import LockedFileError
@@ -119,9 +120,10 @@ def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Cl
     logs.warn_of_content(safe=options.log.safe)
     with contextlib.closing(listening):
         try:
+            metrics = open_metrics(options.metrics if external.is_server else None)
             if external.is_server and options.statistics.enabled:
                 statistics = open_statistics(options.statistics, None, clock)
-        except RecordError as error:
+        except (MetricsError, RecordError) as error:
             return fail(NAME, str(error))
         limits = find_limits(options.limits)
         context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
@@ -130,7 +132,7 @@ def run_external(options: ObfsproxyOptions, external: ExternalOptions, clock: Cl
         orport = OrPortTarget(addresses, external.cookie_file, context.random, to_tor)
         service = _external_service(external, transport, context, connector, orport=orport, statistics=statistics)
         _log.log(logs.NOTICE, "listening on %s for %s", bound(listening), transport.name)
-        daemon = Daemon(NAME, context, clock, statistics, has_heartbeat=external.is_server)
+        daemon = Daemon(NAME, context, clock, statistics, has_heartbeat=external.is_server, metrics=metrics)
         daemon.run([ListeningService(listening, service)])
     return 0
 
@@ -228,12 +230,14 @@ def run_managed(options: ObfsproxyOptions, clock: Clock) -> int:
 
 def _run_managed_server(options: ObfsproxyOptions, environment: ServerEnvironment, clock: Clock) -> int:
     names = [transport.name for transport in environment.transports]
-    statistics = None
+    statistics = metrics = None
     try:
+        if any(name in TRANSPORTS for name in names):
+            metrics = open_metrics(options.metrics)
         if options.statistics.enabled and any(name in TRANSPORTS for name in names):
             # Two lines of torrc with different commands are two programs with one folder.
             statistics = open_statistics(options.statistics, Path(environment.state), clock, "-".join(sorted(names)))
-    except RecordError as error:
+    except (MetricsError, RecordError) as error:
         known = [name for name in names if name in TRANSPORTS or name in RETIRED]
         return process.refuse_servers({name: RETIRED.get(name, str(error)) for name in known})
     limits = find_limits(options.limits)
@@ -249,7 +253,13 @@ def _run_managed_server(options: ObfsproxyOptions, environment: ServerEnvironmen
         for each in environment.transports
     ]
     daemon = Daemon(
-        NAME, context, clock, statistics, has_heartbeat=True, ends_with_stdin=environment.exit_on_stdin_close
+        NAME,
+        context,
+        clock,
+        statistics,
+        has_heartbeat=True,
+        ends_with_stdin=environment.exit_on_stdin_close,
+        metrics=metrics,
     )
     return _serve_requested(daemon, wanted, _SERVER_ANSWERS)
 

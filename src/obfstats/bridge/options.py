@@ -155,11 +155,13 @@ class DaemonOptions:
         log: the program's own log.
         statistics: what is counted.
         limits: limits on connections.
+        metrics: where a server's metrics are served; None for nowhere.
     """
 
     log: LogOptions
     statistics: StatisticsOptions
     limits: LimitOptions
+    metrics: Endpoint | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,11 @@ class Publisher:
         self._reasons: set[str] = set()
         self._warnings: set[str] = set()
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last try met an obstacle."""
+        return bool(self._reasons)
+
     async def publish_due(self) -> None:
         """Publish intervals that are over and remove old lines. While an earlier call hangs, only note what is over."""
         now = self._clock.boot()

@@ -36,14 +36,37 @@ class Statistics:
 
     Attributes:
         recorder: counts clients.
+        published: the folder of documents; None if none are published.
     """
 
-    def __init__(self, recorder: Recorder, publisher: Publisher | None, submissions: Submissions | None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        publisher: Publisher | None,
+        submissions: Submissions | None,
+        published: Path | None = None,
+    ) -> None:
         self.recorder = recorder
+        self.published = published
         self._publisher = publisher
         self._submissions = submissions
         self._geoip = GeoIpReloader(recorder)
         self._disk: threads.JobThread | None = None
+
+    @property
+    def is_log_failing(self) -> bool:
+        """Whether the disk refuses lines of the log."""
+        return isinstance(self.recorder.store, Journal) and self.recorder.store.is_failing
+
+    @property
+    def is_publishing_failing(self) -> bool:
+        """Whether something is in the way of publishing."""
+        return self._publisher is not None and self._publisher.is_failing
+
+    @property
+    def failed_submissions(self) -> int | None:
+        """How often sending has failed since it last worked; None if nothing is sent."""
+        return None if self._submissions is None else self._submissions.failures
 
     def start_thread(self) -> None:
         """Have the log written on a thread of its own from now on.
@@ -105,7 +128,7 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
     except RecordError:
         recorder.close()
         raise
-    return Statistics(recorder, publisher, submissions)
+    return Statistics(recorder, publisher, submissions, None if options.publish is None else options.publish.folder)
 
 
 def _open_submissions(options: PublishOptions, state: Path, clock: Clock) -> Submissions | None:

@@ -70,7 +70,11 @@ class _Added(NamedTuple):
 
 
 class Submissions:
-    """Sends the documents of a folder to a collector."""
+    """Sends the documents of a folder to a collector.
+
+    Attributes:
+        failures: how often that has failed since it last worked.
+    """
 
     def __init__(
         self,
@@ -109,7 +113,7 @@ class Submissions:
         self._is_busy = False
         self._is_first = True
         self._due: float | None = None
-        self._failures = 0
+        self.failures = 0
         self._held_due = float("-inf")
         self._reasons: set[str] = set()
         _log.log(NOTICE, "each document is sent to %s within six hours, %s", options.url, _describe_way(options))
@@ -189,14 +193,14 @@ class Submissions:
         except OSError as error:
             reason = f"cannot use {self._spool.folder}: {error.strerror}"
         if not reason:
-            if self._failures:
+            if self.failures:
                 _log.log(NOTICE, "%s takes documents again", self._url)
             self._reasons.clear()
-            self._failures, self._due = 0, None
+            self.failures, self._due = 0, None
             return
         self._log_once(f"documents wait to be sent: {reason}")
-        delay = min(FIRST_RETRY * 2**self._failures, LAST_RETRY)
-        self._failures += 1
+        delay = min(FIRST_RETRY * 2**self.failures, LAST_RETRY)
+        self.failures += 1
         self._due = self._clock.boot() + max(self._draw(delay, 2 * delay), min(retry_after, MAX_RETRY_AFTER))
 
     def _tell(self, report: Report) -> None:

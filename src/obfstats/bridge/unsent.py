@@ -12,20 +12,17 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from obfstats.formats.document import MAX_DOCUMENT_LENGTH
 from obfstats.lockedfile import LockedFile
-from obfstats.publish.release import is_document
+from obfstats.publish.release import is_document, read_released
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _LIST_NAME = ".submitted"
 _BEGUN = "begun"
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class UnsentDocuments:
@@ -65,7 +62,7 @@ class UnsentDocuments:
         Raises:
             OSError: if one cannot be read.
         """
-        return [(name, self._read(name)) for name in self._new_names()]
+        return [(name, read_released(self._folder / name)) for name in self._new_names()]
 
     def mark_done(self, name: str) -> None:
         """Note that a document is not to be sent any more.
@@ -81,10 +78,6 @@ class UnsentDocuments:
 
     def _new_names(self) -> list[str]:
         return sorted(path.name for path in self._folder.iterdir() if path.name not in self._done and is_document(path))
-
-    def _read(self, name: str) -> bytes:
-        with os.fdopen(os.open(self._folder / name, _FLAGS), "rb") as file:
-            return file.read(MAX_DOCUMENT_LENGTH + 1)
 
 
 def forget_list(folder: Path) -> None:

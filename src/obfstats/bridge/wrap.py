@@ -38,6 +38,7 @@ from obfstats.bridge.commands import read_wrap
 from obfstats.bridge.daemon import SIGNALS, Daemon, ListeningService, make_context
 from obfstats.bridge.options import DaemonOptions
 from obfstats.bridge.resources import descriptors_left, find_limits
+from obfstats.bridge.scrapes import MetricsError, open_metrics
 from obfstats.bridge.statistics import open_statistics
 from obfstats.bridge.threads import JobThread
 from obfstats.commandline import UsageError, fail
@@ -187,6 +188,10 @@ def _start_transport_and_serve(
         except OSError as error:
             return _refuse_all(tor.names, f"cannot listen on {_LOOPBACK.host}: {error.strerror}")
         try:
+            metrics = open_metrics(options.metrics)
+        except MetricsError as error:
+            return _refuse_all(tor.names, str(error))
+        try:
             file = stack.enter_context(cookie_file(cookie, tor.state))
         except OSError as error:
             return _refuse_all(tor.names, f"cannot keep a cookie in {tor.state}: {error.strerror}")
@@ -200,15 +205,15 @@ def _start_transport_and_serve(
         process.unblock_stdout()
         # After the program was started, which keeps the limits that tor has set.
         limits = find_limits(options.limits, descriptors=_DESCRIPTORS)
-        carriers = Carriers(descriptors_left(limits) // 2 if can_splice() else 0)
         context = make_context(limits, privacy.LogFormatter(safe=options.log.safe))
+        carriers = Carriers(descriptors_left(limits) // 2 if can_splice() else 0, context.totals)
         recorder = None if statistics is None else statistics.recorder
         services = []
         for variable, target in tor.orports.items():
             known = cookie if variable == EXTENDED_PORT else None
             service = WrapService(context, known, target, recorder, carriers, max_unfinished=limits.handshakes)
             services.append(ListeningService(listening[variable], service))
-        daemon = Daemon(NAME, context, SystemClock(), statistics, has_heartbeat=True, child=transport)
+        daemon = Daemon(NAME, context, SystemClock(), statistics, has_heartbeat=True, child=transport, metrics=metrics)
         daemon.run(services)
         return transport.status
 

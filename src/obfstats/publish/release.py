@@ -26,7 +26,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from obfstats.formats.document import DocumentError, read_documents
+from obfstats.formats.document import MAX_DOCUMENT_LENGTH, DocumentError, read_documents
 from obfstats.lockedfile import make_folder, sync_folder
 from obfstats.publish.ledger import Ledger, LedgerError
 from obfstats.publish.making_documents import write_within_limit
@@ -42,6 +42,7 @@ RELEASE_LEDGER_NAME = ".ledger"
 _SUFFIX = "-obfsproxy-stats"
 _NAME = re.compile(f"[0-9]{{4}}(?:-[0-9]{{2}}){{5}}{_SUFFIX}")
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class ReleaseError(Exception):
@@ -179,6 +180,16 @@ class ReleaseFolder:
 def is_document(path: Path) -> bool:
     """Tell whether a path is that of a released document: by its name, a regular file of this user's."""
     return _NAME.fullmatch(path.name) is not None and _is_own_file(path)
+
+
+def read_released(path: Path) -> bytes:
+    """Read a released document's text; of a longer file the beginning, which is no document.
+
+    Raises:
+        OSError: if it cannot be read, or is a link by now.
+    """
+    with os.fdopen(os.open(path, _READ_FLAGS), "rb") as file:
+        return file.read(MAX_DOCUMENT_LENGTH + 1)
 
 
 def _is_own_file(path: Path) -> bool:

@@ -100,6 +100,11 @@ class Journal:
         self._file = _open(path, warn)
         remove_copy(path)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the disk has refused lines, which are held until it accepts them."""
+        return bool(self._backoff.reason)
+
     def append(self, interval: Interval, entries: list[str], now: float) -> None:
         """Write a batch, or hold it until it can be written. Never raises for what a disk may do.
 

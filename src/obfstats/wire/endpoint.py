@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import NamedTuple
 
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
@@ -28,3 +29,11 @@ def parse_endpoint(text: str) -> Endpoint:
     if match is None or int(match["port"]) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:9001 or [::1]:9001")
     return Endpoint(match["v6"] or match["host"], int(match["port"]))
+
+
+def is_loopback(endpoint: Endpoint) -> bool:
+    """Tell whether only this machine can reach an address; of a name that is not known."""
+    try:
+        return ip_address(endpoint.host).is_loopback
+    except ValueError:
+        return False
