@@ -15,7 +15,7 @@ from pyarrow import parquet
 from obfstats import cli
 from obfstats.analyse.events import EVENTS_SCHEMA
 from obfstats.analyse.summary import NoAnalysisError, find_complete_day, print_summary, summarise
-from obfstats.analyse.terminal import PLAIN_WIDTH, make_console
+from obfstats.terminal import PLAIN_WIDTH, make_console
 from peers.program import OBFSTATS
 
 if TYPE_CHECKING:

@@ -125,7 +125,7 @@ def test_a_place_that_cannot_be_written(published: Path, tmp_path: Path, capfd: 
 @pytest.fixture
 def server(published: Path) -> Iterator[PageServer]:
     """The page of the folder, served on this machine."""
-    with PageServer(("127.0.0.1", 0), lambda: make_page(published, END)[0]) as server:
+    with PageServer(("127.0.0.1", 0), lambda: make_page(published, END)) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server

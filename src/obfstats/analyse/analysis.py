@@ -37,10 +37,10 @@ from obfstats.analyse.outputs import read_table, replace_days, write_published, 
 from obfstats.analyse.published import PublishedTables
 from obfstats.analyse.store import SCHEMAS, Store, StoreError
 from obfstats.analyse.summary import NoAnalysisError, find_complete_day, print_summary, summarise
-from obfstats.analyse.terminal import make_console
 from obfstats.analyse.tor_detector import add_ranges
 from obfstats.commandline import UsageError, fail, print_error
 from obfstats.progress import show_progress
+from obfstats.terminal import make_console
 
 if TYPE_CHECKING:
     import argparse

@@ -32,9 +32,9 @@ from obfstats.analyse.published import compute_fracs, round_estimates
 from obfstats.analyse.published_sums import sum_responses
 from obfstats.analyse.store import SCHEMAS, Store, StoreError
 from obfstats.analyse.summary import WEEK, NoAnalysisError, print_events, read_result
-from obfstats.analyse.terminal import format_change, format_number, make_console, print_table
 from obfstats.commandline import fail, one_line, print_error
 from obfstats.country_names import country_name
+from obfstats.terminal import format_change, format_number, make_console, print_table
 
 if TYPE_CHECKING:
     import argparse

@@ -17,9 +17,9 @@ from pyarrow import parquet
 
 from obfstats.analyse.events import OBFSTATS, TOR
 from obfstats.analyse.outputs import TABLES_FOLDER
-from obfstats.analyse.terminal import format_number, make_console, print_table
 from obfstats.commandline import fail
 from obfstats.country_names import ALL, country_name
+from obfstats.terminal import format_number, make_console, print_table
 
 if TYPE_CHECKING:
     import argparse

@@ -1,4 +1,4 @@
-"""The commands that make pictures of published numbers: `page`."""
+"""The commands that show numbers: `page` and `top`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,28 @@ def add_page(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="write nothing, but show the page to browsers at this address, mostly 127.0.0.1:8086",
     )
+    where.add_argument(
+        "--textfile",
+        type=Path,
+        metavar="FILE",
+        help="instead of a page, write the last interval's numbers for Prometheus's node_exporter, whose folder of "
+        "textfiles has FILE; its name must end in .prom",
+    )
+
+
+def add_top(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats top`."""
+    parser.add_argument(
+        "--metrics",
+        type=listen_address,
+        default=listen_address("127.0.0.1:9036"),
+        metavar="HOST:PORT",
+        help="where the bridge serves its metrics (default: 127.0.0.1:9036)",
+    )
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="DIR", help="the folder of --publish: for the last 30 days"
+    )
+    parser.add_argument("--once", action="store_true", help="print it once and end")
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -44,6 +66,18 @@ COMMANDS: tuple[Command, ...] = (
         add_options=add_page,
         notes="  obfstats page --from published --serve 127.0.0.1:8086\n",
         run="obfstats.show.page:run_page",
+        extra="show",
+    ),
+    Command(
+        name="top",
+        purpose="show a running bridge in the terminal: its health now, and its days that are over",
+        example="obfstats top --from published",
+        add_options=add_top,
+        notes="""
+It reads what the bridge serves with --metrics. The bridge renews that every one to ten minutes, so that it dates no
+client. q or Ctrl-C ends it.
+""",
+        run="obfstats.show.top:run_top",
         extra="show",
     ),
 )

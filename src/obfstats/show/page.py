@@ -1,5 +1,6 @@
 """The command `obfstats page`: the operator's page, of the documents that `--publish DIR` wrote.
 
+With `--textfile FILE` it writes the last interval's numbers for Prometheus's node_exporter instead (exposition.py).
 Only documents are read: regular files with their names, no links, no hidden ones. What cannot be read is left out and
 named, and the page says how many files that were. The page is replaced at once, and only if it has changed.
 """
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from obfstats.commandline import fail, print_error
+from obfstats.exposition import describe_documents, write_metrics
 from obfstats.formats.document import MAX_DOCUMENT_LENGTH, DocumentError, read_documents
 from obfstats.show.operator_page import render_operator_page
 from obfstats.show.serve import PageServer, SourceError
@@ -35,32 +37,39 @@ def run_page(options: argparse.Namespace) -> int:
     """Run the command.
 
     Args:
-        options: source, and to or serve.
+        options: source, and to, serve or textfile.
 
     Returns:
         The exit status: 0; 1 if a file could not be read as a document; 2 if the page could not be made, written or
         served.
     """
     try:
-        page, unreadable = make_page(options.source, datetime.now(UTC))
+        documents, unreadable = read_folder(options.source)
         for sentence in unreadable[:_MAX_NAMED]:
             print_error(PROGRAM, sentence)
         if len(unreadable) > _MAX_NAMED:
             print_error(PROGRAM, f"{len(unreadable) - _MAX_NAMED} more files are left out")
         if options.serve:
             return _serve(options.source, *options.serve)
-        write_changed(options.to / PAGE_NAME, page.encode())
+        if options.textfile:
+            write_changed(options.textfile, write_metrics(describe_documents(documents)))
+        else:
+            page = render_operator_page(documents, len(unreadable), datetime.now(UTC))
+            write_changed(options.to / PAGE_NAME, page.encode())
     except SourceError as error:
         return fail(PROGRAM, str(error))
     except OSError as error:
-        return fail(PROGRAM, f"cannot write to {options.to}: {error.strerror}; give --to another folder")
+        reason = error.strerror
+        if options.textfile:
+            return fail(PROGRAM, f"cannot write {options.textfile}: {reason}; give --textfile another file")
+        return fail(PROGRAM, f"cannot write to {options.to}: {reason}; give --to another folder")
     return 1 if unreadable else 0
 
 
 def _serve(folder: Path, host: str, port: int) -> int:
     """Serve the page until the program is interrupted."""
     try:
-        server = PageServer((host, port), lambda: make_page(folder, datetime.now(UTC))[0])
+        server = PageServer((host, port), lambda: make_page(folder, datetime.now(UTC)))
     except OSError as error:
         return fail(PROGRAM, f"cannot listen at {host} port {port}: {error.strerror}; give --serve another address")
     with server:
@@ -69,11 +78,21 @@ def _serve(folder: Path, host: str, port: int) -> int:
     return 0
 
 
-def make_page(folder: Path, now: datetime) -> tuple[str, list[str]]:
+def make_page(folder: Path, now: datetime) -> str:
     """Make the page of a folder of documents.
 
+    Raises:
+        SourceError: if the folder cannot be read, or has documents of several bridges.
+    """
+    documents, unreadable = read_folder(folder)
+    return render_operator_page(documents, len(unreadable), now)
+
+
+def read_folder(folder: Path) -> tuple[list[Document], list[str]]:
+    """Read the documents of a folder.
+
     Returns:
-        The page, and a sentence about each file that is left out.
+        The documents, and a sentence about each file that is left out.
 
     Raises:
         SourceError: if the folder cannot be read, or has documents of several bridges.
@@ -92,7 +111,7 @@ def make_page(folder: Path, now: datetime) -> tuple[str, list[str]]:
         raise SourceError(
             f"{folder} has documents of several bridges or instances; give each its own folder, and its own page"
         )
-    return render_operator_page(documents, len(unreadable), now), unreadable
+    return documents, unreadable
 
 
 def _find_documents(folder: Path) -> Iterator[Path]:
