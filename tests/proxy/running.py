@@ -18,6 +18,7 @@ from obfstats.proxy.orport import OrPortTarget
 from obfstats.proxy.privacy import LogFormatter
 from obfstats.proxy.server import BridgeService
 from obfstats.proxy.shares import KEY_LENGTH, NetworkShares
+from obfstats.proxy.totals import Totals
 from obfstats.wire.endpoint import Endpoint, parse_endpoint
 from obfstats.wire.transports import make_transport
 
@@ -38,6 +39,7 @@ def server(
     recorder: Recorder | None = None,
     limits: Limits | None = None,
     deadline: float = 30.0,
+    totals: Totals | None = None,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
 ) -> Iterator[tuple[str, int]]:
     """Serve until the block ends; yields where it listens.
@@ -48,6 +50,7 @@ def server(
         recorder: counts clients.
         limits: how much at once; a hundred connections if None.
         deadline: seconds that every handshake has, in place of the random ones.
+        totals: count what is relayed and refused.
         new_loop: makes the event loop.
     """
     listening = listen(Endpoint("127.0.0.1", 0))
@@ -63,6 +66,7 @@ def server(
             make_context(some, LogFormatter(safe=True)),
             shares=NetworkShares(some.network, bytes(KEY_LENGTH), lambda low, _high: low),
             draw=lambda _low, _high: deadline,
+            totals=totals or Totals(),
         )
         target = parse_endpoint(destination)
         service = BridgeService(

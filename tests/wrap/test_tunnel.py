@@ -19,6 +19,8 @@ from obfstats.proxy.wrap.tunnel import Tunnel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from obfstats.proxy.totals import Totals
+
 RESET = struct.pack("ii", 1, 0)
 """Makes a socket reset its connection as it closes."""
 
@@ -32,11 +34,13 @@ class Tied(NamedTuple):
         near: one peer.
         far: the other.
         gone: becomes true when the tunnel is gone.
+        totals: count the bytes.
     """
 
     near: socket.socket
     far: socket.socket
     gone: asyncio.Event
+    totals: Totals
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
@@ -67,7 +71,7 @@ def tied(pipes: int, near_buffer: int | None = None) -> Iterator[Tied]:
     poll.add(far_end, tunnel)
     tunnel.begin(has_unread=True)
     with near, far:
-        yield Tied(near, far, gone)
+        yield Tied(near, far, gone, carriers.totals)
         tunnel.abort()
     carriers.close()
     poll.stop()
@@ -119,6 +123,7 @@ def test_both_directions_at_once_with_half_closes(pipes: int) -> None:
                 )
                 assert heard[0] == heard[1] == data
                 await peers.gone.wait()
+            assert peers.totals.relayed_bytes == 2 * len(data)
 
     asyncio.run(run())
 
