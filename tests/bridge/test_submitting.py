@@ -14,7 +14,7 @@ import pytest
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.options import SubmitOptions
 from obfstats.bridge.submitting import FIRST_RETRY, LAST_RETRY, SEND_WITHIN, Submissions
-from obfstats.bridge.unsent import forget_list
+from obfstats.bridge.unsent import remove_list
 from obfstats.collect.client.keys import KEY_NAME
 from obfstats.collect.client.route import parse_collector_url
 from obfstats.collect.signing import SigningKey
@@ -191,7 +191,7 @@ def test_a_document_whose_program_was_killed_at_its_release_is_sent_by_the_next(
 def test_what_was_released_without_the_option_is_not_sent(bridge: Bridge, collector: Collector) -> None:
     """The program ran without --submit for a while."""
     bridge.stop()
-    forget_list(bridge.public)
+    remove_list(bridge.public)
     bridge.release(document())
     bridge.start()
     bridge.tick()
@@ -241,7 +241,7 @@ def test_the_first_start_makes_a_key_and_logs_it_once(
     path = bridge.state / KEY_NAME
     key = SigningKey.read(path)
     (message,) = [message for message in caplog.messages if key.public in message]
-    advice = "send this public key and the bridge's hashed fingerprint to the people of"
+    advice = "send this public key and the bridge's hashed fingerprint to the operators of"
     assert message == f"{advice} {bridge.url}, who admit it: {key.public}"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -268,7 +268,7 @@ def test_quarantine_is_told_once_a_day_at_most(
         bridge.tick()
         bridge.tick(DAY * 0.4)
     key = SigningKey.read(bridge.state / KEY_NAME)
-    held = f"{bridge.url} holds documents back: the key is not admitted; the key is {key.public}"
+    held = f"{bridge.url} keeps documents in quarantine: the key is not admitted; the key is {key.public}"
     assert caplog.messages.count(held) == 1
     bridge.release(document(1))
     bridge.tick(DAY)
@@ -316,7 +316,7 @@ def test_it_is_tried_again_less_and_less_often(
     collector.respond = judge
     bridge.tick(DAY)
     assert collector.documents == [document()]
-    assert caplog.messages[-1] == f"{bridge.url} takes documents again"
+    assert caplog.messages[-1] == f"{bridge.url} accepts documents again"
 
 
 def test_the_collector_may_ask_for_a_longer_wait(bridge: Bridge, collector: Collector) -> None:

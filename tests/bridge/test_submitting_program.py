@@ -116,11 +116,11 @@ def test_a_wrap_sends_too_through_a_proxy(tmp_path: Path) -> None:
             def is_held() -> bool:
                 time.clock.move(SIX_HOURS // 4)
                 probe()
-                return "holds documents back" in running.child.stdout
+                return "keeps documents in quarantine" in running.child.stdout
 
             assert wait_until(is_held)
             key = SigningKey.read(state / KEY_NAME)
-            assert f"to the people of http://collector.onion, who admit it: {key.public}" in running.child.stdout
+            assert f"to the operators of http://collector.onion, who admit it: {key.public}" in running.child.stdout
     assert set(proxy.asked) == {("collector.onion", 80)}
     documents = {(status, text.splitlines()[1]) for status, text in read_ledger(collected)}
     assert documents == {("quarantined", f"hashed-fingerprint {'ab' * 20}")}

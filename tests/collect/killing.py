@@ -4,7 +4,7 @@
     python -m tests.collect.killing together FOLDER DATABASE SEED TIMES
     python -m tests.collect.killing fill FOLDER DATABASE SEED TIMES
 
-The forking process has one thread, so a fork copies no lock that somebody holds. It is a client as well: it notes what
+The forking process has one thread, so a fork copies no lock that is held. It is a client as well: it notes what
 was answered, and compares the archive with that in the end.
 """
 

@@ -59,7 +59,7 @@ def test_an_unknown_keys_document_waits_and_admission_publishes_it(ledger: Ledge
 
 
 def test_a_key_admitted_without_a_bridge_speaks_for_one(ledger: Ledger) -> None:
-    """Whoever squats thousands of public fingerprints gains nothing."""
+    """A key that claims thousands of public fingerprints gains one of them."""
     ledger.admit(KEY)
     squatted = [submission(f"{number:040x}") for number in range(50)]
     assert outcomes(ledger, submission(), *squatted) == [Outcome.PUBLISHED, *[Outcome.QUARANTINED] * 50]
@@ -81,7 +81,7 @@ def test_a_claim_does_not_reach_a_bridge_with_names(ledger: Ledger) -> None:
     assert outcomes(ledger, submission(OTHER_BRIDGE)) == [Outcome.PUBLISHED]
 
 
-def test_two_keys_named_for_one_bridge_both_speak(ledger: Ledger) -> None:
+def test_two_keys_named_for_one_bridge_may_both_publish(ledger: Ledger) -> None:
     """A person decided so; the same bytes are published once."""
     ledger.admit(KEY, [BRIDGE])
     ledger.admit(OTHER_KEY, [BRIDGE])
@@ -226,8 +226,8 @@ class Model:
             if is_ in (Status.PUBLISHED, Status.WITHDRAWN) and other.text[:2] == sent.text[:2]
         ]
 
-    def may_speak(self, sent: Sent) -> bool:
-        """Tell whether a document's key speaks for its bridge."""
+    def may_publish(self, sent: Sent) -> bool:
+        """Tell whether a document's key may publish for its bridge."""
         if sent.key not in self.may_claim:
             return False
         named = [key for bridge, key in self.names if bridge == sent.bridge]
@@ -244,7 +244,7 @@ class Model:
                 return Outcome.KNOWN if self.documents[holder] is Status.PUBLISHED else Outcome.CONFLICT
         of_key = [other for other in self.waiting() if other.key == sent.key]
         has_room = len(of_key) < PER_KEY and (sent.key in self.may_claim or len(self.waiting()) < IN_ALL)
-        if not self.may_speak(sent):
+        if not self.may_publish(sent):
             if sent in self.documents:
                 return Outcome.QUARANTINED
             if not has_room:

@@ -66,7 +66,7 @@ def published(ledger: Ledger) -> list[bytes]:
     return sorted(document.text for document in ledger.read_recent("recent"))
 
 
-async def test_a_flood_publishes_nothing_and_stops_nobody(tmp_path: Path) -> None:
+async def test_a_flood_publishes_nothing_and_stops_no_honest_bridge(tmp_path: Path) -> None:
     """Each honest document is taken at once; the ledger has these and a bounded quarantine; the memory is flat."""
     database = str(tmp_path / "ledger.sqlite")
     flood = Flood(random.Random(20), int(time.time()))

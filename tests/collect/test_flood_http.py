@@ -118,7 +118,7 @@ def flip(data: bytes, draw: random.Random) -> bytes:
     return bytes(changed)
 
 
-def test_a_flood_of_broken_requests_stops_nobody(tmp_path: Path) -> None:
+def test_a_flood_of_broken_requests_stops_no_honest_bridge(tmp_path: Path) -> None:
     """Between them documents are accepted; memory is bounded; nothing is logged; the program ends as it should."""
     draw = random.Random(22)
     now = int(time.time())

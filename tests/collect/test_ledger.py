@@ -157,7 +157,7 @@ def test_many_programs_open_a_new_ledger_at_once(database_url: str) -> None:
 
 
 def test_two_collectors_take_the_same_documents_once(database_url: str) -> None:
-    """In different orders, at once, again and again: nobody fails, and each document is new to one of them."""
+    """In different orders, at once, again and again: no call fails, and each document is new to one of them."""
     database = open_database(database_url)
     Ledger(database).admit(KEY, [f"{number:040x}" for number in range(64)])
     database.close()
@@ -208,7 +208,7 @@ def test_two_collectors_see_two_claims(database_url: str) -> None:
 
 
 def test_others_cannot_read_the_file(tmp_path: Path) -> None:
-    """It has documents that nobody has decided to publish."""
+    """It has documents in quarantine, which are not public."""
     path = tmp_path / "ledger.sqlite"
     before = os.umask(0)
     try:

@@ -70,7 +70,7 @@ class Visitor:
         self._web.requests.clear()
         url = parse_collector_url(self._web.url)
         with MirrorState(self.folder) as state, closing(Source(url, None, self.waits.append)) as source:
-            return mirror(source, state, key=key, prefixes=only, now=now, say=self.said.append)
+            return mirror(source, state, key=key, prefixes=only, now=now, report=self.said.append)
 
     def files(self) -> dict[str, bytes]:
         """What it has, without hidden files and the index."""
@@ -463,7 +463,7 @@ def test_what_was_withdrawn_is_deleted_or_replaced(visitor: Visitor, web: WebSer
 
 
 def test_only_a_signed_archive_can_withdraw(visitor: Visitor, web: WebServer) -> None:
-    """Otherwise anybody on the way could empty the mirror."""
+    """Otherwise a machine in the middle could empty the mirror."""
     publish_plain(web.folder, {"a": b"first"})
     visitor.visit()
     publish_plain(web.folder, {"withdrawn": tombstone("a")}, created=CREATED + 60)

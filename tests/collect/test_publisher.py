@@ -139,7 +139,7 @@ def test_an_index_of_a_clock_that_was_far_ahead_does_not_date_later_ones(collect
 
 
 def test_files_of_the_operators_own_are_not_in_the_index(collector: Collector) -> None:
-    """A page for people has no signature, so mirrors would refuse the archive."""
+    """A home page has no signature, so mirrors would refuse the archive."""
     collector.publisher.publish(NOW)
     (collector.public / "index of files.html").write_text("<p>")
     collector.publisher.publish(NOW + 3600)

@@ -1,4 +1,4 @@
-"""The commands of a collector's people: `obfstats collect admit`, `revoke`, `review`, on both databases."""
+"""The commands of a collector's operators: `obfstats collect admit`, `revoke`, `review`, on both databases."""
 
 from __future__ import annotations
 
@@ -82,6 +82,11 @@ def test_review_lists_what_waits(ledger: Ledger, collect: Collect) -> None:
         [quarantined.digest[:16], unknown, "cd" * 20, "2027-01-14 08:00:00", f"quarantined: {UNKNOWN_KEY}"],
     ]
     assert said == ("obfstats collect review: 2 documents wait; --show, --accept or --drop DIGEST, or admit the key\n")
+
+
+def test_review_reports_an_empty_quarantine(collect: Collect) -> None:
+    """One line, without a table."""
+    assert collect("review") == (0, "", "obfstats collect review: no document waits\n")
 
 
 def test_review_publishes_one_document(ledger: Ledger, collect: Collect) -> None:

@@ -319,7 +319,7 @@ async def test_a_lost_database_refuses_until_it_is_back(tmp_path: Path, postgres
     assert texts_in(database) == {document(1, END), document(1, END - DAY)}
 
 
-async def test_a_database_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another program has the ledger, requests get 503 after a while and then at once; afterwards it goes on."""
     monkeypatch.setattr(committing, "COMMIT_SECONDS", 0.2)
     database = str(tmp_path / "ledger")

@@ -62,7 +62,7 @@ def test_a_document_is_accepted_and_told_when_it_will_be_public(tmp_path: Path, 
     assert (result.returncode, result.stderr) == (0, b"")
     end = (stand_in.NOW - timedelta(days=1)).isoformat(" ", "seconds")[:19]
     assert result.stdout.decode() == (
-        f"{end}: accepted; in the public archive by 2099-11-30 14:09 UTC at "
+        f"interval that ended {end}: accepted; in the public archive by 2099-11-30 14:09 UTC at "
         f"{collector.url_text}/recent/obfsproxy-stats/2099-11-30-14-09-00-obfsproxy-stats\n"
     )
     assert collector.documents == [document()]
@@ -112,7 +112,7 @@ def test_what_could_not_be_sent_goes_with_the_next_run(tmp_path: Path, collector
     assert b"start tor, or name its SOCKS port with --through; 1 document in" in waiting.stderr
     result = submit(tmp_path, collector, write(tmp_path, document(1)))
     assert (result.returncode, result.stderr) == (0, b"")
-    assert result.stdout.startswith(b"2 documents, ")
+    assert result.stdout.startswith(b"2 intervals that ended ")
     assert collector.documents == [document(2), document(1)]
     again = submit(tmp_path, collector)
     assert (again.returncode, again.stdout) == (0, b"nothing waits to be sent\n")

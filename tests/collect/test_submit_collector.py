@@ -32,7 +32,7 @@ FIRST, SECOND = "7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e", "b0bafe77a9e2f1d0c3b
 
 
 class Collector:
-    """A running collector, and the commands of its people and of an operator.
+    """A running collector, and the commands of its operators and of a bridge's operator.
 
     Attributes:
         server: the collector.
@@ -62,7 +62,7 @@ class Collector:
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """A collector that has admitted nobody."""
+    """A collector that has admitted no key."""
     folder = tmp_path_factory.mktemp("collector")
     with serving(folder, "--publish-every", "1") as server:
         yield Collector(server, folder)
@@ -75,9 +75,10 @@ def test_an_operators_first_day(collector: Collector, tmp_path: Path) -> None:
     path.write_bytes(document(2, fingerprint=FIRST))
     held = collector.submit(tmp_path, path)
     assert (held.returncode, held.stderr) == (0, b"")
-    assert re.search(rb"^[-0-9]{10} [:0-9]{8}: not published yet: quarantined: the key is not .*\n$", held.stdout)
+    expected = rb"^interval that ended [-0-9]{10} [:0-9]{8}: not published yet: quarantined: the key is not .*\n$"
+    assert re.search(expected, held.stdout)
     status = collector.status(tmp_path)
-    assert (status["key"], status["admitted"]) == (public, "no; send the key to the people of the collector")
+    assert (status["key"], status["admitted"]) == (public, "no; send the key to the collector's operators")
     assert status["in quarantine"].startswith("1 document;")
     collector.admit(public)
     path.write_bytes(document(1, fingerprint=FIRST))
@@ -137,7 +138,7 @@ def test_more_than_a_collector_takes_at_once_is_sent_in_time(collector: Collecto
 
     report = Submitter(parse_collector_url(collector.server.url), None, key, spool, sleep=wait).submit_all()
     assert report.problem is None
-    assert [delivery.result.status for delivery in report.taken] == [201] * count
+    assert [delivery.result.status for delivery in report.delivered] == [201] * count
     assert waits == [5]
     deadline = time.monotonic() + 30
     while not collector.status(tmp_path)["published"].startswith(f"{count} documents"):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from obfstats.collect.client.keys import KEY_NAME
-from obfstats.collect.client.outgoing import MAX_BATCH, MAX_BATCH_BYTES, read_outgoing, take_batch, write_outgoing
+from obfstats.collect.client.outgoing import MAX_BATCH, MAX_BATCH_BYTES, next_batch, read_outgoing, write_outgoing
 from obfstats.collect.signing import SigningKey
 from obfstats.collect.submission import (
     MAX_REQUEST_LENGTH,
@@ -139,7 +139,7 @@ def test_every_request_is_within_a_collectors_limits(key: SigningKey, lengths: l
     """However long the documents are, and nothing is left out; a line end costs two bytes in JSON."""
     rest = [(str(number), b"\n" * length) for number, length in enumerate(lengths)]
     sent = []
-    while batch := take_batch(rest):
+    while batch := next_batch(rest):
         assert len(batch) <= MAX_BATCH
         sent += batch
         rest = rest[len(batch) :]

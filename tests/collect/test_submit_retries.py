@@ -74,7 +74,7 @@ def test_a_busy_collector_is_tried_three_times_more(tell: Callable[[int], Story]
     assert story.waits == [5, 20, 60]
     assert len(story.collector.requests) == 4
     assert str(report.problem).endswith("answered 503 busy")
-    assert (report.taken, report.refused, len(story.spool.names())) == ([], [], 1)
+    assert (report.delivered, report.refused, len(story.spool.names())) == ([], [], 1)
 
 
 def test_a_collector_that_comes_back_gets_what_waits(tell: Callable[[int], Story]) -> None:
@@ -85,7 +85,7 @@ def test_a_collector_that_comes_back_gets_what_waits(tell: Callable[[int], Story
     report = story.submitter.submit_all()
     assert story.waits == [5]
     assert story.collector.requests[0] == story.collector.requests[1]
-    assert (len(report.taken), report.problem, story.spool.names()) == (1, None, [])
+    assert (len(report.delivered), report.problem, story.spool.names()) == (1, None, [])
 
 
 def test_the_collector_says_how_long_to_wait(tell: Callable[[int], Story]) -> None:
@@ -134,7 +134,7 @@ def test_each_document_has_its_own_end(tell: Callable[[int], Story]) -> None:
     story.collector.respond = lambda _head, _body: next(answers)
     report = story.submitter.submit_all()
     assert story.counts == [8, 2]
-    assert [delivery.result.status for delivery in report.taken] == [201, 200, 202, 201, 201]
+    assert [delivery.result.status for delivery in report.delivered] == [201, 200, 202, 201, 201]
     assert [delivery.result.status for delivery in report.refused] == [401, 409, 422]
     assert (report.problem, story.waits, story.spool.names()) == (None, [5], [])
     reasons = [(story.spool.refused / f"{delivery.name}.reason").read_text() for delivery in report.refused]
@@ -151,7 +151,7 @@ def test_progress_starts_the_waits_again(tell: Callable[[int], Story]) -> None:
 
     story.collector.respond = one_in_two
     report = story.submitter.submit_all()
-    assert (len(report.taken), report.problem, story.waits) == (4 * MAX_BATCH, None, [5, 5, 5])
+    assert (len(report.delivered), report.problem, story.waits) == (4 * MAX_BATCH, None, [5, 5, 5])
     assert len(set(story.collector.documents)) == len(story.collector.documents) == 4 * MAX_BATCH
 
 
@@ -165,7 +165,7 @@ def test_an_answer_that_is_lost_costs_a_repetition(tell: Callable[[int], Story])
     story.collector.respond = hang_up
     story.during_wait = lambda: setattr(story.collector, "respond", story.collector.judge)
     report = story.submitter.submit_all()
-    assert [delivery.result.status for delivery in report.taken] == [200]
+    assert [delivery.result.status for delivery in report.delivered] == [200]
     assert len(story.collector.documents) == 1
 
 
@@ -179,7 +179,7 @@ def test_a_document_that_is_added_meanwhile_is_sent_too(tell: Callable[[int], St
         story.collector.respond = story.collector.judge
 
     story.during_wait = add
-    assert len(story.submitter.submit_all().taken) == 2
+    assert len(story.submitter.submit_all().delivered) == 2
     assert story.spool.names() == []
 
 
@@ -187,7 +187,7 @@ def test_an_empty_spool_connects_to_nothing(tell: Callable[[int], Story]) -> Non
     """Nor does a second run."""
     story = tell(1)
     story.submitter.submit_all()
-    assert story.submitter.submit_all().taken == []
+    assert story.submitter.submit_all().delivered == []
     assert len(story.collector.requests) == 1
 
 
@@ -215,5 +215,5 @@ def test_a_full_disk_keeps_no_document_from_being_sent(tmp_path: Path) -> None:
         answers = write_response([Result(201, "accepted"), Result(409, "differs"), Result(429, "too many")])
         collector.respond = lambda _head, _body: stand_in.answer(207, answers, "application/json", "Retry-After: 3600")
         report = story.submitter.submit_all()
-        assert (len(report.taken), len(report.refused), len(story.spool.names())) == (1, 1, 1)
+        assert (len(report.delivered), len(report.refused), len(story.spool.names())) == (1, 1, 1)
         assert (story.spool.refused / report.refused[0].name).read_bytes() == stand_in.document(number=8)

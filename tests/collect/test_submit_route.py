@@ -72,7 +72,7 @@ def test_what_is_no_collectors_url(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["http://collector.example", "http://192.0.2.7:8085", "http://127.0.0.1.example"])
 def test_http_is_for_this_machine_and_onion_services(text: str) -> None:
-    """Elsewhere anybody on the way could read and change what is sent."""
+    """Elsewhere a machine in the middle could read and change what is sent."""
     with pytest.raises(ValueError, match=r"http:// is for \.onion addresses and this machine; give https://"):
         parse_collector_url(text)
 
@@ -134,7 +134,7 @@ def test_a_proxy_that_reaches_no_collector_is_a_sentence() -> None:
             RequestError, match=r"the proxy at .* cannot reach .*: Connection refused by dest"
         ) as caught:
             send_request(parse_collector_url(ONION), Proxy(*proxy.address), b"")
-    assert caught.value.may_pass
+    assert caught.value.is_temporary
 
 
 @pytest.mark.parametrize(

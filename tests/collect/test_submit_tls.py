@@ -61,7 +61,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
         pytest.raises(RequestError, match=r"is not valid: unable to get local issuer.*; nothing was sent$") as caught,
     ):
         send_request(collector.url, None, REQUEST)
-    assert not caught.value.may_pass
+    assert not caught.value.is_temporary
     assert collector.requests == []
 
 

@@ -29,7 +29,7 @@ from obfstats.bridge.options import (
     StatisticsOptions,
     SubmitOptions,
 )
-from obfstats.collect.commands import add_way
+from obfstats.collect.commands import add_route
 from obfstats.commandline import Command, Parser, argument_type, positive_number
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
 from obfstats.publish.commands import add_document, add_epsilon, add_geoip, add_ipv6_prefix
@@ -44,8 +44,15 @@ if TYPE_CHECKING:
     Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 
 _WITH_PUBLISH = (
-    *("forget_after", "aggregate"),
-    *("fingerprint", "instance", "extended", "epsilon", "epsilon_total", "days", "submit"),
+    "forget_after",
+    "aggregate",
+    "fingerprint",
+    "instance",
+    "extended",
+    "epsilon",
+    "epsilon_total",
+    "days",
+    "submit",
 )
 """Options that have no meaning without --publish."""
 
@@ -279,7 +286,7 @@ def _add_publish(group: Group) -> None:
         help="with --publish: also send each document to this collector, at a random moment within six hours; it needs "
         "the extra submit",
     )
-    add_way(group)
+    add_route(group)
 
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from obfstats.bridge.identity import find_hashed_fingerprint
 from obfstats.bridge.interval_sources import LogSource, MemorySource
 from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.publishing import Publisher
-from obfstats.bridge.unsent import forget_list
+from obfstats.bridge.unsent import remove_list
 from obfstats.commandline import UsageError, find_state_folder
 from obfstats.formats.address import WHOLE_IPV6
 from obfstats.record import LogInUseError, Recorder, RecordError
@@ -134,7 +134,7 @@ def open_statistics(options: StatisticsOptions, folder: Path | None, clock: Cloc
 def _open_submissions(options: PublishOptions, state: Path, clock: Clock) -> Submissions | None:
     """Open what sends documents, if they are sent."""
     if options.submit is None:
-        forget_list(options.folder)
+        remove_list(options.folder)
         return None
     try:
         from obfstats.bridge.submitting import Submissions  # noqa: PLC0415 - an extra

@@ -24,6 +24,7 @@ from obfstats.bridge.logs import NOTICE
 from obfstats.bridge.unsent import UnsentDocuments
 from obfstats.collect.client.keys import KEY_NAME, read_key
 from obfstats.collect.client.outgoing import read_outgoing
+from obfstats.collect.client.route import describe_route
 from obfstats.collect.client.spool import SPOOL_NAME, Spool, SpoolInUseError
 from obfstats.collect.client.submitter import Report, Submitter
 from obfstats.collect.signing import SigningError
@@ -47,10 +48,10 @@ FIRST_RETRY, LAST_RETRY = 900.0, 6 * 3600.0
 MAX_RETRY_AFTER = 86_400.0
 """Seconds that a collector may ask the bridge to wait."""
 
-HELD_EVERY = 86_400.0
-"""Seconds between two messages that documents are held in quarantine."""
+QUARANTINE_WARNING_SECONDS = 86_400.0
+"""Seconds between two messages that documents are in quarantine."""
 
-_PUBLISHED, _KNOWN, _HELD = 201, 200, 202
+_PUBLISHED, _KNOWN, _QUARANTINED = 201, 200, 202
 
 _log = logging.getLogger(__name__)
 
@@ -114,12 +115,13 @@ class Submissions:
         self._is_first = True
         self._due: float | None = None
         self.failures = 0
-        self._held_due = float("-inf")
+        self._quarantine_warning_due = float("-inf")
         self._reasons: set[str] = set()
-        _log.log(NOTICE, "each document is sent to %s within six hours, %s", options.url, _describe_way(options))
+        route = describe_route(options.url, options.proxy)
+        _log.log(NOTICE, "each document is sent to %s within six hours, %s", options.url, route)
         if is_new:
-            sentence = "send this public key and the bridge's hashed fingerprint to the people of %s, who admit it: %s"
-            _log.log(NOTICE, sentence, options.url, key.public)
+            advice = "send this public key and the bridge's hashed fingerprint to the operators of %s, who admit it: %s"
+            _log.log(NOTICE, advice, options.url, key.public)
         if self._unsent.left_out:
             _log.log(
                 NOTICE,
@@ -185,7 +187,7 @@ class Submissions:
         reason = ""
         try:
             report = await threads.run_in_thread("submit", self._submitter.submit_all)
-            self._tell(report)
+            self._log_report(report)
             if report.problem is not None:
                 reason, retry_after = str(report.problem), report.problem.retry_after
         except SpoolInUseError as error:
@@ -194,7 +196,7 @@ class Submissions:
             reason = f"cannot use {self._spool.folder}: {error.strerror}"
         if not reason:
             if self.failures:
-                _log.log(NOTICE, "%s takes documents again", self._url)
+                _log.log(NOTICE, "%s accepts documents again", self._url)
             self._reasons.clear()
             self.failures, self._due = 0, None
             return
@@ -203,21 +205,22 @@ class Submissions:
         self.failures += 1
         self._due = self._clock.boot() + max(self._draw(delay, 2 * delay), min(retry_after, MAX_RETRY_AFTER))
 
-    def _tell(self, report: Report) -> None:
+    def _log_report(self, report: Report) -> None:
         """Log what became of documents."""
-        accepted = _with_status(report.taken, _PUBLISHED)
+        accepted = _with_status(report.delivered, _PUBLISHED)
         if accepted:
             by = max(delivery.result.published_by or "" for delivery in accepted)
             when = f"; in the public archive by {by} UTC" if by else ""
             _log.log(NOTICE, "%s has accepted %s%s", self._url, _count(accepted), when)
-        known = _with_status(report.taken, _KNOWN)
+        known = _with_status(report.delivered, _KNOWN)
         if known:
             _log.log(NOTICE, "%s has %s already", self._url, _count(known))
-        held = _with_status(report.taken, _HELD)
+        quarantined = _with_status(report.delivered, _QUARANTINED)
         now = self._clock.boot()
-        if held and now >= self._held_due:
-            self._held_due = now + HELD_EVERY
-            _log.warning("%s holds documents back: %s; the key is %s", self._url, held[-1].result.detail, self._public)
+        if quarantined and now >= self._quarantine_warning_due:
+            self._quarantine_warning_due = now + QUARANTINE_WARNING_SECONDS
+            detail = quarantined[-1].result.detail
+            _log.warning("%s keeps documents in quarantine: %s; the key is %s", self._url, detail, self._public)
         for delivery in report.refused:
             _log.warning(
                 "%s has refused the document %s: %s; it is set aside in %s",
@@ -236,12 +239,6 @@ class Submissions:
 
 def _count(deliveries: Sequence[Delivery]) -> str:
     return "1 document" if len(deliveries) == 1 else f"{len(deliveries)} documents"
-
-
-def _describe_way(options: SubmitOptions) -> str:
-    if options.proxy is not None:
-        return f"through {options.proxy}"
-    return "directly" if options.url.is_this_machine else "directly, so it learns this machine's address"
 
 
 def _with_status(deliveries: Sequence[Delivery], status: int) -> list[Delivery]:

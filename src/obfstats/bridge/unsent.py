@@ -80,7 +80,7 @@ class UnsentDocuments:
         return sorted(path.name for path in self._folder.iterdir() if path.name not in self._done and is_document(path))
 
 
-def forget_list(folder: Path) -> None:
+def remove_list(folder: Path) -> None:
     """Remove the list: what is released from now on is not sent, even if `--submit` is given again later."""
     with suppress(OSError):
         (folder / _LIST_NAME).unlink(missing_ok=True)

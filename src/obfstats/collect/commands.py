@@ -45,7 +45,7 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="the collector: https://HOST, or http:// for an .onion address or this machine",
     )
-    add_way(parser)
+    add_route(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print every byte that would be sent, and send and keep nothing"
     )
@@ -53,7 +53,7 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
     add_data_dir(parser)
 
 
-def add_way(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_route(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the options for the way to a collector."""
     parser.add_argument(
         "--through",
@@ -118,8 +118,9 @@ def add_admit(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HASHED-FINGERPRINT",
-        help="the key speaks for this bridge, and only keys named for it do; may be repeated (without: the key speaks "
-        "for one bridge, the first that it sends a document of and that no key is named for)",
+        help="name the key for this bridge: only documents of keys that are named for it are published; may be "
+        "repeated (without: the key may publish for one bridge, the first that it sends a document of and that no key "
+        "is named for)",
     )
     add_collector(parser)
 
@@ -205,7 +206,7 @@ COMMANDS = (
     ),
     Command(
         name="key show",
-        purpose="print the public half of the key, for the collector's people",
+        purpose="print the public half of the key, for the collector's operators",
         example="obfstats key show",
         add_options=add_data_dir,
         run="obfstats.collect.client.keys:show_key",

@@ -187,7 +187,7 @@ class Source:
         if response.status in _ABSENT:
             return None
         if response.status in _PASSING:
-            raise RequestError(f"{self.url} answers {response.status}", may_pass=True)
+            raise RequestError(f"{self.url} answers {response.status}", is_temporary=True)
         raise DownloadError(f"cannot be fetched: {self.url} answers {response.status}")
 
     def _receive(self, response: HTTPResponse) -> bytes:
@@ -208,7 +208,7 @@ class Source:
             RequestError: if there were enough.
         """
         self.close()
-        if failures == len(DELAYS) or not error.may_pass:
+        if failures == len(DELAYS) or not error.is_temporary:
             raise error
         self._sleep(DELAYS[failures])
 

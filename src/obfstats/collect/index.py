@@ -71,7 +71,7 @@ class FileEntry(NamedTuple):
         types: what its `@type` lines name, such as "obfsproxy-stats 1.0".
         first_published: the first of its documents' times, epoch seconds to the minute; None if it has none.
         last_published: the last of them.
-        imported: whether the collector's people imported its documents (ours; not in CollecTor's index).
+        imported: whether the collector's operators imported its documents (ours; not in CollecTor's index).
     """
 
     path: str

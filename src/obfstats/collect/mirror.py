@@ -110,7 +110,7 @@ def run_mirror(options: argparse.Namespace) -> int:
         UsageError: if --key is no key, or contradicts the one that is remembered.
     """
     program = options.parser.prog
-    say = partial(print_error, program)
+    report = partial(print_error, program)
     try:
         key = None if options.key is None else parse_public_key(options.key)
     except SigningError as error:
@@ -122,9 +122,9 @@ def run_mirror(options: argparse.Namespace) -> int:
             MirrorState(options.folder) as state,
             closing(Source(options.url, options.through or default_proxy, time.sleep)) as source,
         ):
-            return mirror(source, state, key=key, prefixes=options.only, now=int(time.time()), say=say)
+            return mirror(source, state, key=key, prefixes=options.only, now=int(time.time()), report=report)
     except RefusedError as error:
-        say(str(error))
+        report(str(error))
         return 1
     except (RequestError, LockedFileError, MirrorStateError) as error:
         return fail(program, str(error))
@@ -139,7 +139,7 @@ def mirror(
     key: str | None,
     prefixes: Sequence[str],
     now: int,
-    say: Callable[[str], object],
+    report: Callable[[str], object],
 ) -> int:
     """Copy what has changed.
 
@@ -149,7 +149,7 @@ def mirror(
         key: the key that must have signed the archive, if it is known.
         prefixes: what the paths of wanted files begin with; none for all.
         now: the time in epoch seconds.
-        say: tells the operator a sentence.
+        report: tells the operator a sentence.
 
     Returns:
         The exit status: 0, or 1 if a file was refused.
@@ -162,10 +162,10 @@ def mirror(
     """
     if key is not None and state.key not in {None, key}:
         raise UsageError(
-            f"--key is not the key that {state.folder} follows; if the archive's people say that they changed their "
+            f"--key is not the key that {state.folder} follows; if the archive's operators say that they changed their "
             f"key, delete {state.key_path} first"
         )
-    run = _Run(source, state, say)
+    run = _Run(source, state, report)
     fetched = run.fetch_index(key, now)
     failures = run.copy(fetched.index, prefixes)
     if failures:
@@ -175,7 +175,7 @@ def mirror(
             failures = run.copy(fetched.index, prefixes)
     failures |= run.follow_withdrawals(fetched.index)
     for path, problem in failures.items():
-        say(f"refused: {path} {problem}")
+        report(f"refused: {path} {problem}")
     if failures:
         return 1
     replace_file(state.folder / fetched.path, fetched.content)
@@ -184,9 +184,11 @@ def mirror(
     state.clear_partials()
     signer = f"signed by {state.key}" if state.key else "not signed"
     created = _format(fetched.index.created)
-    say(f"{run.copied} files copied, {run.kept} unchanged; the index is of {created} UTC, {signer}")
+    report(f"{run.copied} files copied, {run.kept} unchanged; the index is of {created} UTC, {signer}")
     if now - fetched.index.created > _STALE_SECONDS:
-        say("the index is older than two days: the archive has stopped, or an old copy of it is shown to this mirror")
+        report(
+            "the index is older than two days: the archive has stopped, or an old copy of it is shown to this mirror"
+        )
     return 0
 
 
@@ -198,10 +200,10 @@ class _Run:
         kept: files that were there already.
     """
 
-    def __init__(self, source: Source, state: MirrorState, say: Callable[[str], object]) -> None:
+    def __init__(self, source: Source, state: MirrorState, report: Callable[[str], object]) -> None:
         self._source = source
         self._state = state
-        self._say = say
+        self._report = report
         self.copied = 0
         self.kept = 0
 
@@ -231,9 +233,9 @@ class _Run:
         state.created = created
         if fetched.signer is not None:
             if key is None and state.key is None:
-                self._say(
+                self._report(
                     f"{url} is signed by {fetched.signer}, which is remembered from now on; compare it with what the "
-                    "archive's people say"
+                    "archive's operators say"
                 )
             state.remember_key(fetched.signer)
         return fetched
@@ -282,7 +284,7 @@ class _Run:
                 if path not in paths and self._state.delete(path):
                     for suffix in _COMPANIONS:
                         self._state.delete(path + suffix)
-                    self._say(f"{path} is deleted: it held a document that was withdrawn")
+                    self._report(f"{path} is deleted: it held a document that was withdrawn")
         return {}
 
     def _fetch_signed_index(self, key: str | None) -> _Fetched:
@@ -302,8 +304,9 @@ class _Run:
             except SigningError:
                 if is_last:
                     raise RefusedError(
-                        f"the index of {url} is not signed by {signer}; nothing was changed; if the archive's people "
-                        f"say that they changed their key, delete {state.key_path} and give the new one with --key"
+                        f"the index of {url} is not signed by {signer}; nothing was changed; if the archive's "
+                        "operators say that they changed their key, delete "
+                        f"{state.key_path} and give the new one with --key"
                     ) from None
             else:
                 break

@@ -72,7 +72,7 @@ class SigningKey:
                     file.write(bytes(key) + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
-                # Unlike a rename, it does not replace a key; and nobody reads a part of one.
+                # Unlike a rename, it does not replace a key; and no reader gets a part of one.
                 os.link(unfinished, path)
             finally:
                 os.unlink(unfinished)  # noqa: PTH108 - mkstemp gives text

@@ -89,7 +89,7 @@ class SignedText(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A document whose signature and grammar are right. Whether its key may speak for the bridge is not decided here.
+    """A document whose signature and grammar are right. Whether its key is admitted for the bridge is not decided here.
 
     Attributes:
         key: the public key that signed it, 56 characters of base64.
@@ -135,7 +135,7 @@ class KeyStatus:
         admitted: whether the key is.
         published: documents that are published or will be.
         last_end: end of the last published interval, epoch seconds; None without one.
-        quarantined: documents that wait until the collector's people decide.
+        quarantined: documents that wait until the collector's operators decide.
         conflicting: documents that contradict another one.
     """
 

@@ -21,7 +21,7 @@ from obfstats.collect.signing import SigningError
 from obfstats.collect.store.admission import Outcome
 from obfstats.collect.store.database import DatabaseError, open_database
 from obfstats.collect.store.ledger import Ledger
-from obfstats.collect.store.verbs import database_of
+from obfstats.collect.store.verbs import ledger_url
 from obfstats.collect.submission import MAX_AGE_SECONDS, TRUSTED_COMMENT, Refusal, Submission, check_submission
 from obfstats.commandline import fail, one_line, print_error
 from obfstats.formats.document import DocumentError, read_documents, split_documents
@@ -58,7 +58,7 @@ def run_import(options: argparse.Namespace) -> int:
         return fail(program, f"cannot read {error.filename}: {error.strerror}")
     try:
         with acting_as_owner_of(options.dir):
-            counts = _import(files, options.dir, database_of(options.dir, options.database), now, program)
+            counts = _import(files, options.dir, ledger_url(options.dir, options.database), now, program)
     except BadDocumentError as error:
         print_error(program, f"{error}; nothing was imported")
         return 1

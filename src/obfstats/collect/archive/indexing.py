@@ -70,7 +70,7 @@ class Indexer:
         former = self._read_former()
         entries = {entry.path: entry for entry in former.files}
         there = set(self._archive.list("")) - set(_FILES)
-        # Other files, such as a page for people, have no signature, and mirrors would refuse them.
+        # Other files, such as a home page, have no signature, and mirrors would refuse them.
         paths = sorted(path for path in there if path + SIGNATURE_SUFFIX in there or _is_signature(path, there))
         self._seen = {path: self._look_at(path, entries.get(path)) for path in paths}
         files = tuple(seen.entry for seen in self._seen.values())

@@ -5,7 +5,7 @@
         obfsproxy-stats-2026-11/29/20261129-092204-7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e.minisig
         obfsproxy-stats-2026-11/29/20261129-092204-7cb8c8b7a9e2f1d0c3b4a5968778695a4b3c2d1e-b   instance "b"
         ...
-    archive/obfsproxy-stats-imported-2019-05.tar.xz      the same, of documents that the collector's people imported
+    archive/obfsproxy-stats-imported-2019-05.tar.xz      the same, of documents that the collector's operators imported
 
 - A member is named by the interval's end, the bridge and the instance, so a name occurs once. Each is followed by its
   signature. Members are sorted by name: the same documents are the same bytes, in whatever order they came.

@@ -5,8 +5,8 @@
 
 Rules:
 
-- A file is written under a hidden name, synced, signed, and renamed, its signature first. So whoever finds a file finds
-  its signature. A hidden file that a crash left is overwritten when the step is repeated.
+- A file is written under a hidden name, synced, signed, and renamed, its signature first, so that each public file
+  has a signature. A hidden file that a crash left is overwritten when the step is repeated.
 - The trusted comment of a signature is `file:` and the path, so that no file passes for another one.
 - A file that the disk refused leaves nothing: its hidden file would keep a full disk full.
 """

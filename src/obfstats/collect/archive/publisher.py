@@ -80,7 +80,7 @@ class Publisher:
         Args:
             ledger: what was accepted.
             archive: the public files.
-            lock: a file that whoever publishes has locked.
+            lock: the file that the publishing program locks.
             period: seconds between publications.
             url: the archive's, for its index; None for that of the index that is there.
         """
@@ -147,7 +147,7 @@ class Publisher:
         self._ledger.mark_recent_written(name)
 
     def _write_column(self, name: str, column: str, path: str) -> None:
-        documents = self._checked(self._ledger.read_recent(name))
+        documents = self._with_checkpoints(self._ledger.read_recent(name))
         self._archive.write(path, lambda file: file.writelines(map(attrgetter(column), documents)))
 
     def _withdraw(self, now: int) -> None:
@@ -200,7 +200,7 @@ class Publisher:
                 self._archive.remove(path + SIGNATURES_SUFFIX)
                 self._archive.remove(path)
 
-    def _checked(self, documents: Iterator[StoredDocument]) -> Iterator[StoredDocument]:
+    def _with_checkpoints(self, documents: Iterator[StoredDocument]) -> Iterator[StoredDocument]:
         for document in documents:
             self._archive.checkpoint()
             yield document

@@ -46,7 +46,8 @@ def make_key(options: argparse.Namespace) -> int:
     except SigningError as error:
         return fail(program, str(error))
     print(key.public)
-    print_error(program, f"send this line to the collector's people, who admit it; the secret is {folder / KEY_NAME}")
+    path = folder / KEY_NAME
+    print_error(program, f"send this line to the collector's operators, who admit it; the secret is {path}")
     return 0
 
 

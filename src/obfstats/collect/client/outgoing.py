@@ -71,7 +71,7 @@ def write_outgoing(document: Document) -> OutgoingDocument:
         raise ValueError(error.reason) from None
 
 
-def take_batch(documents: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+def next_batch(documents: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     """Take as many documents, names and texts, as one request may have."""
     batch: list[tuple[str, bytes]] = []
     size = 0

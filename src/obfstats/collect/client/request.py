@@ -50,13 +50,13 @@ class RequestError(Exception):
     """A request has no answer. Its text is one sentence for the operator.
 
     Attributes:
-        may_pass: whether the same request may succeed a little later.
+        is_temporary: whether the same request may succeed a little later.
         retry_after: seconds after which the collector wants to be asked again; 0 if it does not say.
     """
 
-    def __init__(self, sentence: str, *, may_pass: bool, retry_after: int = 0) -> None:
+    def __init__(self, sentence: str, *, is_temporary: bool, retry_after: int = 0) -> None:
         super().__init__(sentence)
-        self.may_pass = may_pass
+        self.is_temporary = is_temporary
         self.retry_after = retry_after
 
 
@@ -105,7 +105,7 @@ def send_request(
         raise RequestError(
             f"{url} redirects to {location[:_MAX_SHOWN]!a}, which is not followed because it could lead past the "
             "proxy; if you trust that address, give it instead",
-            may_pass=False,
+            is_temporary=False,
         )
     return answer
 
@@ -144,22 +144,24 @@ def naming_errors(url: CollectorUrl) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise RequestError(f"{url} has not answered in time", may_pass=True) from None
+        raise RequestError(f"{url} has not answered in time", is_temporary=True) from None
     except ssl.SSLCertVerificationError as error:
         reason = error.verify_message.rstrip(".")
         raise RequestError(
-            f"the certificate of {url} is not valid: {reason}; nothing was sent", may_pass=False
+            f"the certificate of {url} is not valid: {reason}; nothing was sent", is_temporary=False
         ) from None
     except ssl.SSLError as error:
-        raise RequestError(f"no TLS connection to {url}: {error.reason or 'it was closed'}", may_pass=True) from None
+        raise RequestError(
+            f"no TLS connection to {url}: {error.reason or 'it was closed'}", is_temporary=True
+        ) from None
     except socket.gaierror as error:
-        raise RequestError(f"the name of {url} cannot be resolved: {error.strerror}", may_pass=True) from None
+        raise RequestError(f"the name of {url} cannot be resolved: {error.strerror}", is_temporary=True) from None
     except OSError as error:
         raise RequestError(
-            f"the connection to {url} failed: {error.strerror or 'it was closed'}", may_pass=True
+            f"the connection to {url} failed: {error.strerror or 'it was closed'}", is_temporary=True
         ) from None
     except HTTPException:
-        raise RequestError(f"{url} does not answer as HTTP; is the URL right?", may_pass=False) from None
+        raise RequestError(f"{url} does not answer as HTTP; is the URL right?", is_temporary=False) from None
 
 
 def _write_head(url: CollectorUrl, method: str, path: str, headers: tuple[str, ...]) -> bytes:
@@ -178,10 +180,10 @@ def _connect_through(url: CollectorUrl, proxy: Proxy, seconds: float) -> socket.
     except ProxyConnectionError as error:
         reason = getattr(error.__cause__, "strerror", None) or "no answer"
         raise RequestError(
-            f"no proxy at {proxy}: {reason}; start tor, or name its SOCKS port with --through", may_pass=False
+            f"no proxy at {proxy}: {reason}; start tor, or name its SOCKS port with --through", is_temporary=False
         ) from None
     except ProxyError as error:
-        raise RequestError(f"the proxy at {proxy} cannot reach {url}: {error}", may_pass=True) from None
+        raise RequestError(f"the proxy at {proxy} cannot reach {url}: {error}", is_temporary=True) from None
 
 
 def _send(connection: socket.socket, request: bytes, remaining: Callable[[], float]) -> None:

@@ -128,6 +128,13 @@ def choose_proxy(url: CollectorUrl, through: Proxy | None, *, reveal_address: bo
     return None if reveal_address or url.is_this_machine else TOR
 
 
+def describe_route(url: CollectorUrl, proxy: Proxy | None) -> str:
+    """Tell an operator which way requests go, and whether the collector learns this machine's address."""
+    if proxy is not None:
+        return f"through the proxy at {proxy}"
+    return "directly" if url.is_this_machine else "directly, which reveals this machine's address"
+
+
 def _default_port(is_https: bool) -> int:  # noqa: FBT001
     return 443 if is_https else 80
 

@@ -1,7 +1,7 @@
 """The command `obfstats submit`: documents into the spool, and the spool to a collector.
 
 - A document that cannot be sent stops the command before anything is sent, and so do more than the spool keeps.
-- What the collector has taken is told on standard output, everything else on standard error.
+- The documents that the collector has now are listed on standard output, everything else on standard error.
 - Root acts as the owner of the bridge's folder from the moment on when the documents are read.
 """
 
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import python_socks.sync  # noqa: F401 - the same
 
 from obfstats.collect.client.keys import read_key
-from obfstats.collect.client.outgoing import read_outgoing, take_batch
+from obfstats.collect.client.outgoing import next_batch, read_outgoing
 from obfstats.collect.client.request import RequestError
-from obfstats.collect.client.route import choose_proxy
+from obfstats.collect.client.route import choose_proxy, describe_route
 from obfstats.collect.client.spool import MAX_FILES, SPOOL_NAME, Spool, SpoolInUseError, list_documents, name_document
 from obfstats.collect.client.submitter import Submitter
 from obfstats.collect.signing import SigningError
@@ -102,15 +102,18 @@ def _run(
 ) -> _Outcome:
     program, url = options.parser.prog, options.to
 
-    def tell_wait(problem: RequestError, seconds: float) -> None:
+    def report_wait(problem: RequestError, seconds: float) -> None:
         print_error(program, f"{problem}; trying again in {seconds:.0f} s")
 
-    submitter = Submitter(url, proxy, key, spool, on_wait=tell_wait)
+    submitter = Submitter(url, proxy, key, spool, on_wait=report_wait)
     if options.dry_run:
-        requests = [submitter.write_status_request()] if options.status else _write(submitter, spool, documents)
-        way = "directly, which reveals this machine's address" if proxy is None else f"through the proxy at {proxy}"
+        requests = (
+            [submitter.write_status_request()] if options.status else _write_requests(submitter, spool, documents)
+        )
         inside = "inside TLS, " if url.is_https else ""
-        sentence = f"nothing was sent; else these bytes would be, {inside}to {url.authority}, {way}"
+        sentence = (
+            f"nothing was sent; else these bytes would be, {inside}to {url.authority}, {describe_route(url, proxy)}"
+        )
         return _Outcome(b"".join(requests), [sentence], 0)
     if options.status:
         return _Outcome(_describe_status(submitter.ask_status(), key, spool, url).encode(), [], 0)
@@ -135,13 +138,13 @@ def _read_file(path: Path) -> list[OutgoingDocument]:
         raise _BadDocumentError(f"{path}: {error}; nothing was sent") from None
 
 
-def _write(submitter: Submitter, spool: Spool, documents: Iterable[OutgoingDocument]) -> Iterator[bytes]:
+def _write_requests(submitter: Submitter, spool: Spool, documents: Iterable[OutgoingDocument]) -> Iterator[bytes]:
     """Write the requests that would send what waits, and these documents."""
     waiting = dict(spool.documents())
     waiting.update((name_document(*document), document.text) for document in documents)
     rest = sorted(waiting.items())
     while rest:
-        batch = take_batch(rest)
+        batch = next_batch(rest)
         yield submitter.write_documents_request(batch)
         rest = rest[len(batch) :]
 
@@ -153,9 +156,9 @@ def _describe_status(status: KeyStatus, key: SigningKey, spool: Spool, url: Coll
     return f"""\
 collector      {url}
 key            {key.public}
-admitted       {"yes" if status.admitted else "no; send the key to the people of the collector"}
+admitted       {"yes" if status.admitted else "no; send the key to the collector's operators"}
 published      {_count(status.published)}{ended}
-in quarantine  {_count(status.quarantined)}; the people of the collector decide
+in quarantine  {_count(status.quarantined)}; the collector's operators decide
 conflicting    {_count(status.conflicting)}; others of the same bridge and interval are there
 waiting here   {_count(len(spool.names()))} in {one_line(str(spool.folder))}
 refused        {_count(len(list_documents(spool.refused)))} in {one_line(str(spool.refused))}
@@ -164,22 +167,24 @@ refused        {_count(len(list_documents(spool.refused)))} in {one_line(str(spo
 
 def _describe(report: Report, spool: Spool, url: CollectorUrl) -> _Outcome:
     """Tell what became of the documents."""
-    taken = [f"{_name(group)}: {_describe_taken(group[0], url)}\n" for group in _group(report.taken)]
+    delivered = [
+        f"{_name_intervals(group)}: {_describe_delivery(group[0], url)}\n" for group in _group(report.delivered)
+    ]
     errors = [
-        f"{_name(group)}: refused: {group[0].result.detail}; set aside in {spool.refused}"
+        f"{_name_intervals(group)}: refused: {group[0].result.detail}; set aside in {spool.refused}"
         for group in _group(report.refused)
     ]
-    if not report.taken and not report.refused and report.problem is None:
-        taken = ["nothing waits to be sent\n"]
+    if not report.delivered and not report.refused and report.problem is None:
+        delivered = ["nothing waits to be sent\n"]
     status = 1 if report.refused else 0
     if report.problem is not None:
         waiting = _count(len(spool.names()))
         errors.append(f"{report.problem}; {waiting} in {spool.folder} will be sent by the next run")
         status = 2
-    return _Outcome("".join(taken).encode(), errors, status)
+    return _Outcome("".join(delivered).encode(), errors, status)
 
 
-def _describe_taken(delivery: Delivery, url: CollectorUrl) -> str:
+def _describe_delivery(delivery: Delivery, url: CollectorUrl) -> str:
     result = delivery.result
     if result.status == 202:
         return f"not published yet: {result.detail}"
@@ -202,10 +207,12 @@ def _group(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
     return list(groups.values())
 
 
-def _name(group: Sequence[Delivery]) -> str:
+def _name_intervals(group: Sequence[Delivery]) -> str:
     """Name documents by the ends of their intervals."""
-    days = [f"{name[:10]} {name[11:19].replace('-', ':')}" for name, _ in group]
-    return days[0] if len(days) == 1 else f"{_count(len(days))}, {days[0]} to {days[-1]}"
+    ends = [f"{name[:10]} {name[11:19].replace('-', ':')}" for name, _ in group]
+    if len(ends) == 1:
+        return f"interval that ended {ends[0]}"
+    return f"{len(ends)} intervals that ended {ends[0]} to {ends[-1]}"
 
 
 def _count(number: int) -> str:

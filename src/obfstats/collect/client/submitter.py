@@ -1,7 +1,7 @@
 """Sends what is in a spool to a collector, and sorts it by the answers.
 
 - A document that the collector has taken (201, 200, 202) is removed; one that it has refused for good is set aside with
-  the reason; one that it has no time for (429, 5xx) stays.
+  the reason; one that it cannot take now (429, 5xx) stays.
 - While there is progress it goes on. After a failure it waits, longer each time, at least as long as the collector asks
   for, and gives up after a few: what remains is sent by the next run.
 - It runs on any thread, without asyncio.
@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from obfstats.collect.client.outgoing import take_batch
+from obfstats.collect.client.outgoing import next_batch
 from obfstats.collect.client.request import RequestError, send_request, write_get, write_post
 from obfstats.collect.submission import (
     CONTENT_TYPE,
@@ -43,7 +43,7 @@ RETRY_SECONDS = (5.0, 20.0, 60.0)
 MAX_WAIT_SECONDS = 300.0
 """If the collector asks for a longer wait, this run ends."""
 
-_TAKEN = (200, 201, 202)
+_DELIVERED = (200, 201, 202)
 _TOO_MANY = 429
 _SERVER_ERRORS = 500
 
@@ -65,12 +65,12 @@ class Report:
     """What became of the documents of a spool.
 
     Attributes:
-        taken: documents that the collector has now: published, known before, or in quarantine.
+        delivered: documents that the collector has now: published, known before, or in quarantine.
         refused: documents that it will not have.
         problem: why others remain in the spool; None if none do.
     """
 
-    taken: list[Delivery] = field(default_factory=list)
+    delivered: list[Delivery] = field(default_factory=list)
     refused: list[Delivery] = field(default_factory=list)
     problem: RequestError | None = None
 
@@ -121,7 +121,7 @@ class Submitter:
         report = Report()
         failures = 0
         with self._spool.sending():
-            while batch := take_batch(self._spool.documents()):
+            while batch := next_batch(self._spool.documents()):
                 try:
                     self._send(batch, report)
                 except RequestError as problem:
@@ -163,7 +163,7 @@ class Submitter:
 
     def _delay(self, problem: RequestError, failures: int) -> float | None:
         """Give the seconds until the next try; None if there is none."""
-        if not problem.may_pass or failures >= len(self._retry_seconds) or problem.retry_after > MAX_WAIT_SECONDS:
+        if not problem.is_temporary or failures >= len(self._retry_seconds) or problem.retry_after > MAX_WAIT_SECONDS:
             return None
         return max(self._retry_seconds[failures], problem.retry_after)
 
@@ -184,8 +184,8 @@ class Submitter:
         busy = ""
         for (name, _), result in zip(batch, results, strict=True):
             delivery = Delivery(name, result)
-            if result.status in _TAKEN:
-                report.taken.append(delivery)
+            if result.status in _DELIVERED:
+                report.delivered.append(delivery)
                 self._spool.remove(name)
             elif result.status == _TOO_MANY or result.status >= _SERVER_ERRORS:
                 busy = busy or result.detail
@@ -194,16 +194,16 @@ class Submitter:
                 self._spool.refuse(name, f"{result.status} {result.detail}")
         if busy:
             raise RequestError(
-                f"{self._url} does not take documents now: {busy}", may_pass=True, retry_after=answer.retry_after
+                f"{self._url} does not accept documents now: {busy}", is_temporary=True, retry_after=answer.retry_after
             )
 
     def _explain(self, answer: Answer) -> RequestError:
         """Make an error of an answer that is not the one to the request."""
         detail = read_detail(answer.body)
-        may_pass = answer.status == _TOO_MANY or answer.status >= _SERVER_ERRORS
+        is_temporary = answer.status == _TOO_MANY or answer.status >= _SERVER_ERRORS
         said = f"{answer.status} {detail}".rstrip()
-        if may_pass or detail:
+        if is_temporary or detail:
             sentence = f"{self._url} answered {said}"
         else:
             sentence = f"{self._url} answered {said}, but not as a collector does; is the URL right?"
-        return RequestError(sentence, may_pass=may_pass, retry_after=answer.retry_after)
+        return RequestError(sentence, is_temporary=is_temporary, retry_after=answer.retry_after)

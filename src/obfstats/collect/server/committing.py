@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 class Unavailable(Exception):  # noqa: N818 - not an error of the program
-    """The ledger cannot take documents now. Whoever sent them must send them again."""
+    """The ledger cannot accept documents now. Their sender must send them again."""
 
 
 class _Batch(NamedTuple):
@@ -93,12 +93,12 @@ class Committer:
         self._metrics = metrics
         self._clock = clock
         self._waiting: deque[_Job] = deque()
-        self._held = 0
+        self._waiting_size = 0
         self._is_failing = False
         self._is_hanging = False
         self._group: list[_Job] = []
-        self._alarm: asyncio.TimerHandle | None = None
-        self._handed: queue.SimpleQueue[list[_Job]] = queue.SimpleQueue()
+        self._timeout: asyncio.TimerHandle | None = None
+        self._groups: queue.SimpleQueue[list[_Job]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -111,7 +111,7 @@ class Committer:
     def stop(self) -> None:
         """End the thread after what it is doing. A disk that hangs is not waited for."""
         self._stopping.set()
-        self._handed.put([])
+        self._groups.put([])
         self._thread.join(RETRY_SECONDS)
 
     @property
@@ -138,16 +138,16 @@ class Committer:
         return await self._wait(_Question(key, answer), answer, 1)
 
     async def _wait(self, job: _Job, answer: asyncio.Future[_Answer], size: int) -> _Answer:
-        if not self.is_healthy or self._held + size > MAX_WAITING:
+        if not self.is_healthy or self._waiting_size + size > MAX_WAITING:
             raise Unavailable
-        self._held += size
+        self._waiting_size += size
         try:
             self._waiting.append(job)
             if not self._group:
                 self._hand_over()
             return await answer
         finally:
-            self._held -= size
+            self._waiting_size -= size
 
     def _hand_over(self) -> None:
         """Give the thread what waits, up to MAX_BATCH documents. What comes meanwhile is the next group."""
@@ -160,24 +160,24 @@ class Committer:
                 size += len(job.submissions) if isinstance(job, _Batch) else _QUESTION_COST
         if jobs and self._loop is not None:
             self._group = jobs
-            self._alarm = self._loop.call_later(COMMIT_SECONDS, self._give_up)
-            self._handed.put(jobs)
+            self._timeout = self._loop.call_later(COMMIT_SECONDS, self._on_timeout)
+            self._groups.put(jobs)
 
-    def _give_up(self) -> None:
+    def _on_timeout(self) -> None:
         """Send away all that waits; the thread still has its group, and the ledger may take it."""
         self._is_hanging = True
-        self._send_away(self._group)
+        self._refuse_waiting(self._group)
 
-    def _send_away(self, jobs: list[_Job]) -> None:
+    def _refuse_waiting(self, jobs: list[_Job]) -> None:
         for job in (*jobs, *self._waiting):
             if not job.answer.done():
                 job.answer.set_exception(Unavailable())
         self._waiting.clear()
 
-    def _free(self) -> None:
+    def _end_group(self) -> None:
         """Note that the thread has nothing to do."""
-        if self._alarm is not None:
-            self._alarm.cancel()
+        if self._timeout is not None:
+            self._timeout.cancel()
         self._group = []
         self._is_hanging = False
 
@@ -186,7 +186,7 @@ class Committer:
         for job, answer in zip(jobs, answers, strict=True):
             if not job.answer.done():
                 job.answer.set_result(answer)
-        self._free()
+        self._end_group()
         self._hand_over()
 
     def _fail(self, jobs: list[_Job], reason: str) -> None:
@@ -194,8 +194,8 @@ class Committer:
         if not self._is_failing:
             _log.error("documents are refused, the ledger failed: %s", reason)
         self._is_failing = True
-        self._free()
-        self._send_away(jobs)
+        self._end_group()
+        self._refuse_waiting(jobs)
 
     def _recover(self) -> None:
         if self._is_failing:
@@ -216,22 +216,22 @@ class Committer:
                             self._refresh(ledger)
                             refresh_time = time.monotonic() + REFRESH_SECONDS
                         with contextlib.suppress(queue.Empty):
-                            jobs = self._handed.get(timeout=REFRESH_SECONDS)
-                            self._call(self._finish, jobs, self._answer(ledger, jobs))
+                            jobs = self._groups.get(timeout=REFRESH_SECONDS)
+                            self._call_on_loop(self._finish, jobs, self._answer(ledger, jobs))
                             jobs = []
             except Exception as error:  # noqa: BLE001 - the thread must go on, and each waiting request be answered
                 self._metrics.ledger_errors.inc()
                 with contextlib.suppress(queue.Empty):
                     while True:
-                        jobs += self._handed.get_nowait()
+                        jobs += self._groups.get_nowait()
                 reason = str(error) if isinstance(error, DatabaseError) else describe_error(error)
-                self._call(self._fail, jobs, reason)
+                self._call_on_loop(self._fail, jobs, reason)
                 self._stopping.wait(RETRY_SECONDS)
 
     def _refresh(self, ledger: Ledger) -> None:
         self.admitted = ledger.admitted_keys()
         self._metrics.quarantined.set(ledger.count_quarantined())
-        self._call(self._recover)
+        self._call_on_loop(self._recover)
 
     def _answer(self, ledger: Ledger, jobs: list[_Job]) -> list[Any]:
         """Commit the documents of all jobs in one transaction; then answer the questions."""
@@ -246,8 +246,8 @@ class Committer:
             for job in jobs
         ]
 
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        """Have the loop call something. Once the loop has ended, nobody waits."""
+    def _call_on_loop(self, function: Callable[..., None], *arguments: object) -> None:
+        """Have the loop call something. Once the loop has ended, no request waits."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(function, *arguments)

@@ -146,9 +146,9 @@ def _results(status: int, detail: str, **more: str) -> dict[str, Any]:
 
 
 _UNAVAILABLE = _answer(
-    "The ledger does not take documents now.",
+    "The ledger does not accept documents now.",
     ["Refusal"],
-    {"detail": "the ledger does not take documents now; send the request again"},
+    {"detail": "the ledger does not accept documents now; send the request again"},
     retry=True,
 )
 

@@ -32,7 +32,7 @@ from obfstats.collect.server.service import Service
 from obfstats.collect.signing import SigningError
 from obfstats.collect.store.database import DatabaseError, open_database
 from obfstats.collect.store.ledger import Ledger
-from obfstats.collect.store.verbs import database_of
+from obfstats.collect.store.verbs import ledger_url
 from obfstats.commandline import fail
 from obfstats.lockedfile import make_folder
 
@@ -76,7 +76,7 @@ def run_serve(options: argparse.Namespace, limits: Limits | None = None) -> int:
         limits: how many documents are taken; the service's own by default.
     """
     log_to_standard_error()
-    database = database_of(options.dir, options.database)
+    database = ledger_url(options.dir, options.database)
     try:
         publication = _open_publication(options, database)
         listener = _listen(*options.listen)
@@ -88,7 +88,7 @@ def run_serve(options: argparse.Namespace, limits: Limits | None = None) -> int:
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
     _raise_descriptors()
-    print(f"listening at {_name(listener)}")
+    print(f"listening at {_format_url(listener)}")
     print(f"the collector's public key is {publication.key.public}")
     print(f"the public archive is in {publication.folder / PUBLIC}", flush=True)
     metrics = Metrics()
@@ -161,7 +161,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _name(listener: socket.socket) -> str:
+def _format_url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

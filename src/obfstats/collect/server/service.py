@@ -107,11 +107,11 @@ class Service:
         """
         application = Starlette(
             routes=[
-                Route(DOCUMENTS_PATH, self._take_documents, methods=["POST"]),
-                Route(STATUS_PATH, self._tell_status),
-                Route("/v1/health", self._tell_health),
-                Route("/v1/openapi.json", _describe),
-                Route("/metrics", self._tell_metrics),
+                Route(DOCUMENTS_PATH, self._post_documents, methods=["POST"]),
+                Route(STATUS_PATH, self._get_status),
+                Route("/v1/health", self._get_health),
+                Route("/v1/openapi.json", _get_openapi),
+                Route("/metrics", self._get_metrics),
             ],
             exception_handlers={
                 Refusal: self._refuse,
@@ -133,7 +133,7 @@ class Service:
 
         return serve
 
-    async def _take_documents(self, request: Request) -> Response:
+    async def _post_documents(self, request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != CONTENT_TYPE:
             raise Refusal(415, f"the content type is not {CONTENT_TYPE}")
         body = bytearray()
@@ -193,7 +193,7 @@ class Service:
                 results[number] = Result(_STATUSES[decision.outcome], decision.detail, published_by if is_new else None)
         return results
 
-    async def _tell_status(self, request: Request) -> Response:
+    async def _get_status(self, request: Request) -> Response:
         try:
             # A "+" that was not quoted, as in a key that is pasted behind "?key=", is read as a blank.
             key = parse_public_key(request.query_params.get("key", "").replace(" ", "+"))
@@ -202,12 +202,12 @@ class Service:
         status = await self.committer.status_of(key)
         return Response(write_status(key, status), media_type=CONTENT_TYPE)
 
-    async def _tell_health(self, _request: Request) -> Response:
+    async def _get_health(self, _request: Request) -> Response:
         if not self.committer.is_healthy:
             raise Unavailable
         return Response(b'{"status":"ok"}', media_type=CONTENT_TYPE)
 
-    async def _tell_metrics(self, _request: Request) -> Response:
+    async def _get_metrics(self, _request: Request) -> Response:
         return Response(self.metrics.render(), headers={"content-type": prometheus.CONTENT_TYPE})
 
     async def _refuse(self, _request: Request, error: Exception) -> Response:
@@ -220,7 +220,7 @@ class Service:
             case Refusal():
                 status, detail = error.status, error.detail
             case Unavailable():
-                status, detail = 503, "the ledger does not take documents now; send the request again"
+                status, detail = 503, "the ledger does not accept documents now; send the request again"
                 headers["retry-after"] = str(RETRY_SECONDS)
             case HTTPException():
                 status, detail = error.status_code, error.detail
@@ -240,5 +240,5 @@ class _TooMany(Refusal):
         self.wait = wait
 
 
-async def _describe(_request: Request) -> Response:
+async def _get_openapi(_request: Request) -> Response:
     return Response(OPENAPI, media_type=CONTENT_TYPE)

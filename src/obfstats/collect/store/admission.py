@@ -6,12 +6,12 @@ admitted by a person (design, "Trust in collected documents").
 Rules:
 
 - A key that is not admitted: quarantine.
-- A person may name keys for a bridge, any number. Then only those speak for it.
-- A key that was admitted without a bridge speaks for one: the first that it sends a document of and that no key is
-  named for. That is its claim. So a key that sends documents of thousands of public fingerprints gains nothing.
+- A person may name keys for a bridge, any number. Then only their documents of it are published.
+- A key that was admitted without a bridge may publish for one: the first that it sends a document of and that no key
+  is named for. That is its claim. So a key that sends documents of thousands of public fingerprints gains nothing.
 - Two admitted keys that claim one bridge: both are quarantined for it from then on, until a person names one.
 - A bridge, an instance and an interval have one content. Another one conflicts, and is kept for a person to see.
-- The same bytes again are known, whoever sends them.
+- The same bytes again are known, whichever key signed them.
 - Quarantine is bounded: MAX_WAITING_PER_KEY documents a key, and of keys that are not admitted MAX_WAITING in all.
 """
 
@@ -85,7 +85,7 @@ class AdmittedKey:
     """A key that a person has admitted.
 
     Attributes:
-        may_claim: whether it speaks for one bridge that no key is named for.
+        may_claim: whether it may publish for one bridge that no key is named for.
         claim: that bridge, once there is one.
     """
 
@@ -148,7 +148,7 @@ class Admission:
             if status is Status.PUBLISHED:
                 return Decision(Outcome.KNOWN, "the same document is published")
             return Decision(Outcome.CONFLICT, INTERVAL_WITHDRAWN)
-        reason = self._refuse_speaker(document)
+        reason = self._refuse_key(document)
         if reason:
             if known is None and not self._make_room(document.key):
                 return Decision(Outcome.FULL, f"{reason}, and the quarantine is full; {_ADVICE}")
@@ -166,8 +166,8 @@ class Admission:
             self._remove_waiting(document.key)
         return Decision(Outcome.PUBLISHED, "accepted")
 
-    def _refuse_speaker(self, document: Judged) -> str:
-        """Tell why a document's key may not speak for its bridge; empty if it may. A first document is a claim."""
+    def _refuse_key(self, document: Judged) -> str:
+        """Tell why a document's key may not publish for its bridge; empty if it may. A first document is a claim."""
         key, bridge = self.keys.get(document.key), document.bridge
         if key is None:
             return UNKNOWN_KEY

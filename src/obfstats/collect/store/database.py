@@ -194,11 +194,11 @@ class _SQLite(Database):
 
 
 def _create_file(path: Path) -> None:
-    """Make an empty database that only its owner may read: it will have documents that nobody decided to publish.
+    """Make an empty database that only its owner may read: it will have documents in quarantine.
 
     It gets its name when it is complete and closed. To close a file gives up this process's locks on it, those of other
     connections too (sqlite.org, "How To Corrupt An SQLite Database File", 2.2). And a database is switched to WAL only
-    while nobody else has it open.
+    while no other connection has it open.
     """
     descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)

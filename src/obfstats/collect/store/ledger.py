@@ -49,7 +49,7 @@ _PREFIX = re.compile("[0-9a-f]{8,64}")
 _SELECT_KEYS = (
     "SELECT keys.key, may_claim, claim FROM :given(key text) AS given CROSS JOIN keys WHERE keys.key = given.key"
 )
-_SELECT_SPEAKERS = (
+_SELECT_BRIDGES = (
     "SELECT names.bridge, key, 1 FROM :given(bridge text) AS given CROSS JOIN names WHERE names.bridge = given.bridge"
     " UNION ALL SELECT claim, key, 0 FROM :given(bridge text) AS given CROSS JOIN keys WHERE claim = given.bridge"
 )
@@ -67,6 +67,7 @@ _SELECT_SLOTS = (
     " WHERE documents.bridge = given.bridge AND documents.instance = given.instance"
     " AND documents.interval_end = given.interval_end AND status IN ('published', 'withdrawn')"
 )
+_SELECT_LISTED = "SELECT digest, key, bridge, instance, interval_end, seconds, status, reason FROM documents"
 
 
 class LedgerError(Exception):
@@ -95,21 +96,13 @@ class Admitted(NamedTuple):
 
     Attributes:
         published: those that are published now.
-        quarantined: those of bridges for which the key may not speak.
+        quarantined: those of bridges that the key is not admitted for.
         conflicting: those that contradict a published one.
     """
 
     published: int
     quarantined: int
     conflicting: int
-
-
-class _QuarantinedDocument(NamedTuple):
-    key: str
-    digest: str
-    bridge: str
-    instance: str
-    end: int
 
 
 class Ledger(ArchiveRecords):
@@ -145,7 +138,7 @@ class Ledger(ArchiveRecords):
         """
 
         def work() -> tuple[list[Decision], int]:
-            # Whoever admits or revokes a key waits until these are done, and the reverse.
+            # An admission or a revocation waits until these are done, and the reverse.
             self._database.lock_table("keys", "ROW SHARE")
             admission = self._read_admission(batch)
             stored = set(admission.known)
@@ -227,8 +220,8 @@ class Ledger(ArchiveRecords):
 
         Args:
             key: a public key.
-            bridges: hashed fingerprints, lower case, for which it is named; if empty, the key speaks for one bridge,
-                its claim.
+            bridges: hashed fingerprints, lower case, for which it is named; if empty, the key may publish for one
+                bridge, its claim.
 
         Returns:
             What became of its documents in quarantine.
@@ -249,11 +242,11 @@ class Ledger(ArchiveRecords):
                 bridges=[(bridge,) for bridge in sorted(set(bridges))],
             )
             rows = self._database.execute(
-                "SELECT key, digest, bridge, instance, interval_end FROM documents"
-                " WHERE key = :key AND status = 'quarantined' ORDER BY interval_end, bridge, instance, digest",
+                f"{_SELECT_LISTED} WHERE key = :key AND status = 'quarantined'"
+                " ORDER BY interval_end, bridge, instance, digest",
                 key=key,
             )
-            documents = [_QuarantinedDocument(*row) for row in rows]
+            documents = [_read_listed(row) for row in rows]
             admission = self._read_admission(documents)
             outcomes = [admission.judge(document).outcome for document in documents]
             self._write_claims(admission.claims)
@@ -317,8 +310,7 @@ class Ledger(ArchiveRecords):
         """Give what waits for a person: quarantined and conflicting documents, by key, bridge and interval."""
         last = ("", "", "", BEFORE_ALL, "")
         while rows := self._database.read(
-            "SELECT digest, key, bridge, instance, interval_end, seconds, status, reason FROM documents"
-            " WHERE status IN ('quarantined', 'conflicting')"
+            f"{_SELECT_LISTED} WHERE status IN ('quarantined', 'conflicting')"
             " AND (key, bridge, instance, interval_end, digest) > (:key, :bridge, :instance, :end, :digest)"
             " ORDER BY key, bridge, instance, interval_end, digest LIMIT :page",
             **dict(zip(("key", "bridge", "instance", "end", "digest"), last, strict=True)),
@@ -433,7 +425,7 @@ class Ledger(ArchiveRecords):
         key_rows, bridge_rows, known, waiting, slots = self._database.execute_all(
             [
                 (_SELECT_KEYS, {"given": keys}),
-                (_SELECT_SPEAKERS, {"given": bridges}),
+                (_SELECT_BRIDGES, {"given": bridges}),
                 (_SELECT_KNOWN, {"given": pairs}),
                 (_COUNT_WAITING, {"given": keys}),
                 (_SELECT_SLOTS, {"given": _slots_of(documents)}),
@@ -540,9 +532,8 @@ class Ledger(ArchiveRecords):
         if not _PREFIX.fullmatch(prefix):
             raise LedgerError(f"{prefix[:64]!r} is not the beginning of a digest, 8 to 64 hex digits")
         rows = self._database.execute(
-            "SELECT digest, key, bridge, instance, interval_end, seconds, status, reason FROM documents"
-            " WHERE digest >= :prefix AND digest < :last AND status IN (SELECT * FROM :statuses(status text) AS given)"
-            " ORDER BY digest, key",
+            f"{_SELECT_LISTED} WHERE digest >= :prefix AND digest < :last AND status IN"  # noqa: S608 - a constant
+            " (SELECT * FROM :statuses(status text) AS given) ORDER BY digest, key",
             prefix=prefix,
             last=f"{prefix}g",
             statuses=[(status,) for status in statuses],

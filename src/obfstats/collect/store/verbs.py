@@ -26,7 +26,7 @@ _DIGITS = 16
 _COLUMNS = f"{{:{_DIGITS}}}  {{:56}}  {{:40}}  {{:19}}  {{}}"
 
 
-def database_of(folder: Path, url: str | None) -> str:
+def ledger_url(folder: Path, url: str | None) -> str:
     """Give the database of a collector: the one that --database names, or the file in its folder."""
     return str(folder / LEDGER_NAME) if url is None else url
 
@@ -94,6 +94,9 @@ def _list(program: str, ledger: Ledger) -> int:
             print(_COLUMNS.format("digest", "key", "bridge", "interval's end", "reason"))
         count += 1
         print(_write_line(document))
+    if not count:
+        print_error(program, "no document waits")
+        return 0
     print_error(program, f"{count} documents wait; --show, --accept or --drop DIGEST, or admit the key")
     return 0
 
@@ -148,12 +151,12 @@ def _read_bridge(text: str) -> str:
 
 @contextmanager
 def _open_ledger(options: argparse.Namespace) -> Iterator[Ledger]:
-    """Open the ledger of a collector that has run already: in a mistyped folder a new one would help nobody."""
+    """Open the ledger of a collector that has run already: a mistyped folder must not get a new one."""
     if options.database is None and not (options.dir / LEDGER_NAME).exists():
         raise UsageError(f"{options.dir} has no ledger; name the folder of `obfstats collect serve`")
     # Root must not leave files that the collector cannot write.
     with acting_as_owner_of(options.dir):
-        database = open_database(database_of(options.dir, options.database))
+        database = open_database(ledger_url(options.dir, options.database))
         try:
             yield Ledger(database)
         finally:

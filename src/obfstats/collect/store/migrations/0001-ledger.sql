@@ -4,13 +4,13 @@
 -- Keys that a person has admitted.
 CREATE TABLE keys (
     key TEXT PRIMARY KEY,
-    may_claim INTEGER NOT NULL, -- 1: it may speak for one bridge that no key is named for
+    may_claim INTEGER NOT NULL, -- 1: it may publish for one bridge that no key is named for
     claim TEXT                  -- that bridge, once it has sent a document of it
 );
 
 CREATE INDEX keys_claim ON keys (claim) WHERE claim IS NOT NULL;
 
--- Bridges for which a person has named the keys that speak.
+-- Keys that a person has named for a bridge.
 CREATE TABLE names (
     bridge TEXT NOT NULL,
     key TEXT NOT NULL,
