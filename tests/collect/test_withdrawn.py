@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from obfstats.collect.archive.published_files import Archive
 from obfstats.collect.archive.recent import SIGNATURES_SUFFIX, split_signatures
 from obfstats.collect.archive.withdrawn import WITHDRAWN
 from obfstats.collect.signing import verify
@@ -113,3 +114,15 @@ def test_a_document_that_is_replaced_while_its_month_is_packed_waits(collector: 
     collector.publisher.publish(NOW + DAY)
     assert collector.documents() == [other.text]
     assert first.digest in tombstones(collector)[0]
+
+
+def test_a_recent_file_whose_removal_was_killed_does_not_stop_a_withdrawal(collector: Collector) -> None:
+    """Its signatures are gone already; without care, each later publication would miss them."""
+    accepted, _ = collector.accept(document(1, NOW - DAY), document(2, NOW - DAY))
+    collector.publisher.publish(NOW)
+    Archive(collector.public, collector.key).remove(RECENT + SIGNATURES_SUFFIX)
+    collector.ledger.withdraw(accepted.digest)
+    collector.publisher.publish(NOW + 4 * DAY)
+    assert [path for path in collector.files() if path.startswith("recent")] == []
+    assert collector.documents() == [document(2, NOW - DAY)]
+    assert len(tombstones(collector)) == 2

@@ -73,7 +73,8 @@ class _RecentFile:
     def rewrite_without(self, digests: Collection[str]) -> None:
         with self._archive.open(self.path) as file:
             is_kept = [_digest(document) not in digests for document in split_recent(file)]
-        if not any(is_kept):
+        # Without signatures it is old, and the publication that was removing it was killed.
+        if not any(is_kept) or not self._archive.has(self._signatures):
             # The documents last: they tell whether this is done.
             self._archive.remove(self._signatures)
             self._archive.remove(self.path)
