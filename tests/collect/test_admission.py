@@ -127,6 +127,19 @@ def test_a_revoked_keys_documents_wait_again(ledger: Ledger) -> None:
     assert outcomes(ledger, submission()) == [Outcome.KNOWN]
 
 
+def test_a_claim_gains_nothing_when_the_named_key_is_revoked(ledger: Ledger) -> None:
+    """A stolen key is revoked before its bridge's new one is named."""
+    ledger.admit(OTHER_KEY)
+    assert outcomes(ledger, submission(key=OTHER_KEY, end=NOW - 3 * DAY)) == [Outcome.PUBLISHED]
+    ledger.admit(KEY, [BRIDGE])
+    ledger.revoke(KEY)
+    assert outcomes(ledger, submission(key=OTHER_KEY), submission()) == [Outcome.QUARANTINED] * 2
+    # Admitted anew, it begins anew.
+    ledger.admit(KEY)
+    assert outcomes(ledger, submission()) == [Outcome.QUARANTINED]
+    assert ledger.admit(OTHER_KEY, [BRIDGE]) == (1, 0, 0)
+
+
 def test_another_content_of_an_interval_conflicts(ledger: Ledger) -> None:
     """It is kept for a person to see; the first one is published."""
     ledger.admit(KEY)
@@ -260,6 +273,8 @@ class Model:
 
     def admit(self, key: str, bridges: Sequence[str]) -> None:
         """Admit a key; what waits of it is judged again, the oldest first."""
+        if key not in self.may_claim:
+            self.names = {name for name in self.names if name[1] != key}
         self.may_claim[key] = self.may_claim.get(key, False) or not bridges
         self.names |= {(bridge, key) for bridge in bridges}
         again = [sent for sent, is_ in self.documents.items() if sent.key == key and is_ is Status.QUARANTINED]
@@ -267,10 +282,9 @@ class Model:
             self.send(sent)
 
     def revoke(self, key: str) -> None:
-        """Forget a key."""
+        """Forget a key, but not that somebody speaks for its bridges."""
         self.may_claim.pop(key, None)
         self.claims.pop(key, None)
-        self.names = {name for name in self.names if name[1] != key}
 
     def accept(self, sent: Sent) -> None:
         """Publish what waits; of several keys with the same bytes, the first one's. What was withdrawn stays so."""

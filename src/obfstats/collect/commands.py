@@ -106,7 +106,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY",
-        help="admit a bridge's public key at the start, as collect admit does; may be repeated",
+        help="admit a bridge's public key at each start, also one that was revoked; may be repeated",
     )
 
 

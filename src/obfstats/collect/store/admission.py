@@ -6,7 +6,8 @@ admitted by a person (design, "Trust in collected documents").
 Rules:
 
 - A key that is not admitted: quarantine.
-- A person may name keys for a bridge, any number. Then only their documents of it are published.
+- A person may name keys for a bridge, any number. Then only their documents of it are published, and none after these
+  keys are revoked: a key that claims the bridge gains nothing when the bridge's key is stolen.
 - A key that was admitted without a bridge may publish for one: the first that it sends a document of and that no key
   is named for. That is its claim. So a key that sends documents of thousands of public fingerprints gains nothing.
 - Two admitted keys that claim one bridge: both are quarantined for it from then on, until a person names one.
@@ -114,7 +115,7 @@ class Admission:
 
     Attributes:
         keys: those of their keys that are admitted.
-        named: the keys that are named for their bridges.
+        named: the keys that are named for their bridges, also those that were revoked.
         claimants: the admitted keys that claim their bridges.
         slots: digest and status of what is published or withdrawn for their intervals.
         known: by (digest, key), what those documents are that the ledger has already.

@@ -229,6 +229,10 @@ class Ledger(ArchiveRecords):
 
         def work() -> Admitted:
             self._database.lock_table("keys", "EXCLUSIVE")
+            # What it was named for before it was revoked.
+            self._database.execute(
+                "DELETE FROM names WHERE key = :key AND NOT EXISTS (SELECT 1 FROM keys WHERE key = :key)", key=key
+            )
             self._database.execute(
                 "INSERT INTO keys (key, may_claim) VALUES (:key, :may_claim) ON CONFLICT (key)"
                 " DO UPDATE SET may_claim = CASE WHEN excluded.may_claim = 1 THEN 1 ELSE keys.may_claim END",
@@ -260,7 +264,7 @@ class Ledger(ArchiveRecords):
         return self._database.run(work)
 
     def revoke(self, key: str) -> bool:
-        """Admit a key no longer, and forget what it was named for. What it has published stays.
+        """Admit a key no longer. What it has published stays, and its bridges stay closed to keys that claim them.
 
         Returns:
             Whether it was admitted.
@@ -268,7 +272,6 @@ class Ledger(ArchiveRecords):
 
         def work() -> bool:
             self._database.lock_table("keys", "EXCLUSIVE")
-            self._database.execute("DELETE FROM names WHERE key = :key", key=key)
             return bool(self._database.execute("DELETE FROM keys WHERE key = :key RETURNING 1", key=key))
 
         return self._database.run(work)
