@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PRUNE_ABOVE = 1000
+# Documents by which a bucket's level may be too low after a wait, because differences of times are rounded.
+_ROUNDING = 1e-6
 
 
 class Rate(NamedTuple):
@@ -53,7 +55,7 @@ class _Bucket:
         return min(self._rate.burst, self._level + (now - self._time) * self._rate.per_second)
 
     def charge(self, documents: int, now: float) -> None:
-        """Take documents from it."""
+        """Charge it for documents."""
         self._level = self.level(now) - documents
         self._time = now
 
@@ -63,8 +65,8 @@ class _Bucket:
 
     def wait(self, now: float) -> int:
         """Give the whole seconds until a document may come; 0 for now."""
-        level = self.level(now)
-        return 0 if level >= 1 else max(1, math.ceil((1 - level) / self._rate.per_second))
+        missing = 1 - self.level(now)
+        return 0 if missing < _ROUNDING else math.ceil(missing / self._rate.per_second)
 
 
 class Limits:
