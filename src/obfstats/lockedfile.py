@@ -276,6 +276,28 @@ def _open_or_create(path: Path) -> tuple[int, bool]:
     return os.open(path, _FLAGS), False
 
 
+def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file under a hidden name, and move it to its place when it is on the disk.
+
+    Only for one program at a time: all use the same hidden name.
+
+    Raises:
+        OSError: if it cannot be written; the old file stays.
+    """
+    hidden = path.with_name(f".{path.name}.new")
+    descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(path)
+    except OSError:
+        hidden.unlink()
+        raise
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until names that were created or changed in a folder are on the disk.
 

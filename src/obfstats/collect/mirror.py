@@ -33,7 +33,7 @@ from obfstats.collect.client.request import RequestError
 from obfstats.collect.client.route import TOR
 from obfstats.collect.download import DownloadError, Source
 from obfstats.collect.index import MAX_INDEX_LENGTH, ArchiveIndexError, is_path, parse_index, unpack_index
-from obfstats.collect.mirror_state import MirrorState, MirrorStateError, replace_file
+from obfstats.collect.mirror_state import MirrorState, MirrorStateError
 from obfstats.collect.signing import (
     MAX_SIGNATURE_LENGTH,
     SIGNATURE_SUFFIX,
@@ -43,7 +43,7 @@ from obfstats.collect.signing import (
 )
 from obfstats.commandline import UsageError, fail, print_error
 from obfstats.formats.interval import TIME_PATTERN, format_time
-from obfstats.lockedfile import LockedFileError
+from obfstats.lockedfile import LockedFileError, replace_file
 from obfstats.progress import show_progress
 
 if TYPE_CHECKING:
@@ -178,9 +178,11 @@ def mirror(
         report(f"refused: {path} {problem}")
     if failures:
         return 1
-    replace_file(state.folder / fetched.path, fetched.content)
+    index = state.folder / fetched.path
+    index.parent.mkdir(exist_ok=True)
+    replace_file(index, fetched.content)
     if fetched.signature is not None:
-        replace_file(state.folder / (fetched.path + SIGNATURE_SUFFIX), fetched.signature)
+        replace_file(index.with_name(index.name + SIGNATURE_SUFFIX), fetched.signature)
     state.clear_partials()
     signer = f"signed by {state.key}" if state.key else "not signed"
     created = _format(fetched.index.created)

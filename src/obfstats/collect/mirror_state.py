@@ -16,7 +16,7 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from obfstats.collect.signing import SigningError, parse_public_key
-from obfstats.lockedfile import LockedFile, sync_folder
+from obfstats.lockedfile import LockedFile, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ class MirrorState:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take a folder; nothing is read yet."""
+        """Name a folder; nothing is read yet."""
         self.folder = folder
         self.key_path = folder / FOLDER / "key"
         self.key: str | None = None
@@ -152,19 +152,3 @@ class MirrorState:
             pass
         except (ValueError, TypeError, KeyError, AttributeError):
             raise MirrorStateError(f"{self._path} is damaged; delete it: all files will be read again") from None
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file under a hidden name, and move it to its place.
-
-    Raises:
-        OSError: if it cannot be written; the old file stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.new")
-    with hidden.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    hidden.replace(path)
-    sync_folder(path.parent)

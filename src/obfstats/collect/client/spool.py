@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from obfstats.lockedfile import make_folder, sync_folder
+from obfstats.lockedfile import make_folder, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ SPOOL_NAME = "spool"
 """The name of the folder in the bridge's folder."""
 
 MAX_FILES = 400
-"""Documents that wait: a year of a bridge that no collector hears of."""
+"""Documents that wait: a year of a bridge whose collector cannot be reached."""
 
 MAX_BYTES = 16 * 1024 * 1024
 """Bytes of documents that wait."""
@@ -95,7 +95,7 @@ class Spool:
             for hidden in self.folder.glob(".*.new"):
                 hidden.unlink()
             if not (self.folder / name).exists():
-                self._write(name, text)
+                replace_file(self.folder / name, text, 0o600)
             return _drop_oldest(self.folder, self._max_files, self._max_bytes)
 
     def names(self) -> list[str]:
@@ -156,20 +156,6 @@ class Spool:
     def _changing(self) -> AbstractContextManager[None]:
         """Wait until no other program changes the folder, and keep others from it for a moment."""
         return _locked(self.folder, os.O_RDONLY | os.O_DIRECTORY, fcntl.LOCK_EX)
-
-    def _write(self, name: str, text: bytes) -> None:
-        hidden = self.folder / f".{name}.new"
-        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            hidden.rename(self.folder / name)
-        except OSError:
-            hidden.unlink()
-            raise
-        sync_folder(self.folder)
 
 
 def name_document(text: bytes, end: str) -> str:
