@@ -1,6 +1,6 @@
 """kill -9 at random moments under load: every document that was answered is in the archive, once.
 
-Here some collectors are killed. OBFSTATS_KILLS=200 kills as many, on each database, in about a minute.
+Here some collectors are killed. OBFSTATS_KILLS=200 kills as many, on each database, in about two minutes.
 """
 
 from __future__ import annotations

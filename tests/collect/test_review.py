@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.collect.store.admission import OTHER_CONTENT, UNKNOWN_KEY, Outcome
-from obfstats.collect.store.database import open_database
+from obfstats.collect.store.database import LEDGER_NAME, open_database
 from obfstats.collect.store.ledger import Ledger
-from obfstats.collect.store.verbs import LEDGER_NAME
 from peers.program import OBFSTATS
 from tests.collect.submissions import BRIDGE, DAY, NOW, submission
 from tests.publish.programs import run

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from obfstats.collect.signing import SigningKey
-from obfstats.collect.store.database import open_database
+from obfstats.collect.store.database import LEDGER_NAME, open_database
 from obfstats.collect.store.ledger import Ledger
-from obfstats.collect.store.verbs import LEDGER_NAME
 from tests import canary
 from tests.collect.collectors import NOW, bridge, document, open_collector
 from tests.collect.services import KEY, admit, request, serve_arguments, serving

@@ -145,7 +145,8 @@ def add_review(parser: argparse.ArgumentParser) -> None:
         "--withdraw",
         nargs="+",
         metavar="DIGEST",
-        help="withdraw these published documents; mirrors are told, and nothing else is taken for their intervals",
+        help="withdraw these published documents; mirrors delete them, and no other document is accepted for their "
+        "intervals",
     )
     action.add_argument("--show", metavar="DIGEST", help="print this document")
     add_collector(parser)
@@ -240,7 +241,7 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         purpose="admit a key: what it signs is published",
         example="obfstats collect admit RWSQonsexnGaiMYpANC2fvl2RljkxmQYYSk52you4FLQBIeV96cJVouC --dir collector",
         add_options=add_admit,
-        run="obfstats.collect.store.verbs:run_admit",
+        run="obfstats.collect.store.decisions:run_admit",
         extra="collect",
     ),
     Command(
@@ -248,7 +249,7 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         purpose="admit a key no longer",
         example="obfstats collect revoke RWSQonsexnGaiMYpANC2fvl2RljkxmQYYSk52you4FLQBIeV96cJVouC --dir collector",
         add_options=add_revoke,
-        run="obfstats.collect.store.verbs:run_revoke",
+        run="obfstats.collect.store.decisions:run_revoke",
         extra="collect",
     ),
     Command(
@@ -256,7 +257,7 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         purpose="list the documents that wait for a person, and decide",
         example="obfstats collect review --dir collector",
         add_options=add_review,
-        run="obfstats.collect.store.verbs:run_review",
+        run="obfstats.collect.store.decisions:run_review",
         extra="collect",
     ),
     Command(

@@ -19,9 +19,8 @@ from obfstats.collect.archive.publishing import Publication, describe, open_coll
 from obfstats.collect.client.outgoing import write_outgoing
 from obfstats.collect.signing import SigningError
 from obfstats.collect.store.admission import Outcome
-from obfstats.collect.store.database import DatabaseError, open_database
+from obfstats.collect.store.database import DatabaseError, ledger_url, open_database
 from obfstats.collect.store.ledger import Ledger
-from obfstats.collect.store.verbs import ledger_url
 from obfstats.collect.submission import MAX_AGE_SECONDS, TRUSTED_COMMENT, Refusal, Submission, check_submission
 from obfstats.commandline import fail, one_line, print_error
 from obfstats.formats.document import DocumentError, read_documents, split_documents

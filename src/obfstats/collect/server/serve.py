@@ -30,9 +30,8 @@ from obfstats.collect.server.metrics import Metrics
 from obfstats.collect.server.reports import log_problem, log_to_standard_error, report_error, report_from_loop
 from obfstats.collect.server.service import Service
 from obfstats.collect.signing import SigningError
-from obfstats.collect.store.database import DatabaseError, open_database
+from obfstats.collect.store.database import DatabaseError, ledger_url, open_database
 from obfstats.collect.store.ledger import Ledger
-from obfstats.collect.store.verbs import ledger_url
 from obfstats.commandline import fail
 from obfstats.lockedfile import make_folder
 

@@ -1,4 +1,4 @@
-"""What the ledger tells the archive, and is told: which documents a file is to have, which it has, which leave it.
+"""The ledger's records of the archive: which documents each file is to have, has, and is to lose.
 
 Rules:
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     import psycopg
 
+LEDGER_NAME = "ledger.sqlite"
+"""The database in a collector's folder, unless another one is named."""
+
 Row = tuple[Any, ...]
 _Result = TypeVar("_Result")
 
@@ -55,6 +58,11 @@ class DatabaseError(Exception):
 
 class Conflict(Exception):  # noqa: N818 - it never leaves `run`
     """Another collector was faster: the transaction begins anew."""
+
+
+def ledger_url(folder: Path, url: str | None) -> str:
+    """Give the database of a collector: the one that --database names, or the file in its folder."""
+    return str(folder / LEDGER_NAME) if url is None else url
 
 
 def open_database(url: str) -> Database:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from obfstats.collect.signing import SigningError, parse_public_key
-from obfstats.collect.store.database import DatabaseError, open_database
+from obfstats.collect.store.database import LEDGER_NAME, DatabaseError, ledger_url, open_database
 from obfstats.collect.store.ledger import Ledger, LedgerError
 from obfstats.commandline import UsageError, fail, one_line, print_error
 from obfstats.formats.document import LINES
@@ -17,18 +17,11 @@ from obfstats.lockedfile import acting_as_owner_of
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from obfstats.collect.store.ledger import ListedDocument
 
-LEDGER_NAME = "ledger.sqlite"
 _DIGITS = 16
 _COLUMNS = f"{{:{_DIGITS}}}  {{:56}}  {{:40}}  {{:19}}  {{}}"
-
-
-def ledger_url(folder: Path, url: str | None) -> str:
-    """Give the database of a collector: the one that --database names, or the file in its folder."""
-    return str(folder / LEDGER_NAME) if url is None else url
 
 
 def run_admit(options: argparse.Namespace) -> int:

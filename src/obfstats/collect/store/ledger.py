@@ -124,7 +124,7 @@ class Ledger(ArchiveRecords):
     # Documents that arrive
 
     def accept(self, batch: Sequence[Submission], now: int) -> list[Decision]:
-        """Take documents: all of them in one transaction.
+        """Accept documents: all of them in one transaction.
 
         Args:
             batch: documents whose signatures and grammar are right.
@@ -164,7 +164,7 @@ class Ledger(ArchiveRecords):
         return decisions
 
     def add_imported(self, documents: Sequence[Submission], now: int) -> list[Decision]:
-        """Take documents that the collector's operator has read from local files; nothing is asked of their keys.
+        """Accept documents from local files of the collector's operator, whatever their keys.
 
         Args:
             documents: documents whose signatures and grammar are right.
