@@ -57,7 +57,7 @@ class Source:
     """
 
     def __init__(self, url: CollectorUrl, proxy: Proxy | None, sleep: Callable[[float], object]) -> None:
-        """Take a folder; nothing is sent yet.
+        """Name a folder; nothing is sent yet.
 
         Args:
             url: the folder.

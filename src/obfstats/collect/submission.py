@@ -330,7 +330,7 @@ def _read_count(value: dict[str, Any], name: str) -> int:
 
 
 def _members(value: Any, where: str, first: str, second: str) -> tuple[Any, Any]:
-    """Take the two members of an object; a third one would be something that this version does not understand."""
+    """Give the two members of an object; a third one would be something that this version does not understand."""
     if not isinstance(value, dict) or value.keys() != {first, second}:
         raise Refusal(422, f"{where}: not an object with {first} and {second} alone")
     return value[first], value[second]

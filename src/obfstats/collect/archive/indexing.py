@@ -52,7 +52,7 @@ class Indexer:
     """Keeps an archive's index up to date."""
 
     def __init__(self, archive: Archive, url: str | None) -> None:
-        """Take an archive, and the URL that its index names; None for that of the index that is there."""
+        """Index an archive; `url` is what its index names, None for that of the index that is there."""
         self._archive = archive
         self._url = url
         self._seen: dict[str, _Seen] = {}

@@ -42,7 +42,7 @@ class Archive:
     """
 
     def __init__(self, root: Path, key: SigningKey, checkpoint: Callable[[], None] = lambda: None) -> None:
-        """Take the folder, which is made with its first file."""
+        """Use a folder, which is made with its first file."""
         self.root = root
         self.key = key
         self.checkpoint = checkpoint

@@ -14,7 +14,7 @@ A publication is at a moment t with t % period = 540 % period: at 9 minutes past
 Rules:
 
 - Each step may be killed anywhere. It is repeated by the next publication, and leaves the same files.
-- The ledger is told that a file has a document when the file is on the disk, never before.
+- The ledger notes that a file has a document when the file is on the disk, never before.
 - One collector publishes at a time: the one that holds the lock.
 """
 
@@ -75,7 +75,7 @@ class Publisher:
     def __init__(
         self, ledger: Ledger, archive: Archive, lock: Path, *, period: int = 3600, url: str | None = None
     ) -> None:
-        """Take what is published and where.
+        """Prepare; `publish` does the work.
 
         Args:
             ledger: what was accepted.

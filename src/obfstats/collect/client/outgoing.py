@@ -72,7 +72,7 @@ def write_outgoing(document: Document) -> OutgoingDocument:
 
 
 def next_batch(documents: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """Take as many documents, names and texts, as one request may have."""
+    """Give as many documents, names and texts, as one request may have."""
     batch: list[tuple[str, bytes]] = []
     size = 0
     for name, text in islice(documents, MAX_BATCH):

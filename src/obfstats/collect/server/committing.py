@@ -40,13 +40,13 @@ MAX_WAITING = 4000
 """Documents and questions that may wait for the thread."""
 
 RETRY_SECONDS = 1
-"""After the ledger has failed, so long until it is opened again; what a client is told to wait."""
+"""Seconds after a failure until the ledger is opened again; also the Retry-After of an answer."""
 
 COMMIT_SECONDS = 20
-"""So long a request waits for the ledger; after that its sender must send it again."""
+"""Seconds that a request waits for the ledger; after that its sender must send it again."""
 
 REFRESH_SECONDS = 5
-"""How often the admitted keys are read."""
+"""Seconds after which the admitted keys are read again."""
 
 # A question takes a transaction of its own: documents do not wait for many.
 _QUESTION_COST = 20
@@ -164,7 +164,7 @@ class Committer:
             self._groups.put(jobs)
 
     def _on_timeout(self) -> None:
-        """Send away all that waits; the thread still has its group, and the ledger may take it."""
+        """Answer all that waits with Unavailable; the thread still has its group, and the ledger may accept it."""
         self._is_hanging = True
         self._refuse_waiting(self._group)
 
@@ -182,7 +182,7 @@ class Committer:
         self._is_hanging = False
 
     def _finish(self, jobs: list[_Job], answers: list[Any]) -> None:
-        """Take the thread's answers to what it was given, and give it what came meanwhile."""
+        """Pass the thread's answers on, and give it what came meanwhile."""
         for job, answer in zip(jobs, answers, strict=True):
             if not job.answer.done():
                 job.answer.set_result(answer)
@@ -190,7 +190,7 @@ class Committer:
         self._hand_over()
 
     def _fail(self, jobs: list[_Job], reason: str) -> None:
-        """Send away all that waits."""
+        """Answer all that waits with Unavailable."""
         if not self._is_failing:
             _log.error("documents are refused, the ledger failed: %s", reason)
         self._is_failing = True

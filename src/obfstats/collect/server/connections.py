@@ -41,7 +41,7 @@ class BoundedProtocol(asyncio.Protocol):
     """A connection: uvicorn's protocol within limits. Pass the class to `uvicorn.Config(http=...)`."""
 
     def __init__(self, server_state: ServerState, **more: Any) -> None:
-        """Take what uvicorn gives its own protocol."""
+        """Make uvicorn's own protocol, with the arguments that uvicorn gives."""
         self._http: Any = AutoHTTPProtocol(server_state=server_state, **more)  # type: ignore[call-arg]
         self._connections = server_state.connections
         self._transport: Any = None
@@ -52,7 +52,7 @@ class BoundedProtocol(asyncio.Protocol):
         self._is_stalled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take it in, unless there are too many."""
+        """Accept it, unless there are too many."""
         self._transport = transport
         is_one_too_many = len(self._connections) >= MAX_CONNECTIONS
         self._http.connection_made(transport)

@@ -34,7 +34,7 @@ class PublicFiles:
     """Regular files below one folder, by GET and HEAD. Links are followed within it."""
 
     def __init__(self, root: Path) -> None:
-        """Take the folder."""
+        """Serve a folder."""
         self._root = root
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
