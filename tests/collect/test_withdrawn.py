@@ -126,3 +126,25 @@ def test_a_recent_file_whose_removal_was_killed_does_not_stop_a_withdrawal(colle
     assert [path for path in collector.files() if path.startswith("recent")] == []
     assert collector.documents() == [document(2, NOW - DAY)]
     assert len(tombstones(collector)) == 2
+
+
+def test_a_document_that_is_withdrawn_while_its_file_is_written_takes_its_signature_along(
+    collector: Collector,
+) -> None:
+    """The signatures are written before the documents; a person may decide in between."""
+    key = collector.bridge_key.public
+    accepted = sorted(
+        collector.accept(*(document(number, NOW - DAY) for number in range(3))), key=lambda each: each.bridge
+    )
+
+    def withdraw_in_between() -> None:
+        is_begun = (collector.public / (RECENT + SIGNATURES_SUFFIX)).exists()
+        if is_begun and not (collector.public / RECENT).exists() and collector.ledger.status_of(key).published == 3:
+            collector.ledger.withdraw(accepted[1].digest)
+
+    collector.restart(withdraw_in_between)
+    collector.publisher.publish(NOW)
+    files = collector.files()
+    signatures = list(split_signatures(files[RECENT + SIGNATURES_SUFFIX].splitlines(keepends=True)))
+    assert files[RECENT] == accepted[0].text + accepted[2].text
+    assert signatures == [accepted[0].signature, accepted[2].signature]

@@ -22,8 +22,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
-from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from obfstats.collect.archive.indexing import Indexer
 from obfstats.collect.archive.monthly import (
@@ -141,14 +140,24 @@ class Publisher:
 
     def _write_recent_file(self, name: str) -> None:
         path = f"{RECENT_FOLDER}/{name}"
-        self._write_column(name, "signature", path + SIGNATURES_SUFFIX)
-        self._write_column(name, "text", path)
+        # Again if a person has withdrawn a document meanwhile: signatures and documents have one order.
+        while self._write_column(name, "signature", path + SIGNATURES_SUFFIX) != self._write_column(name, "text", path):
+            pass
         self._archive.checkpoint()
         self._ledger.mark_recent_written(name)
 
-    def _write_column(self, name: str, column: str, path: str) -> None:
-        documents = self._with_checkpoints(self._ledger.read_recent(name))
-        self._archive.write(path, lambda file: file.writelines(map(attrgetter(column), documents)))
+    def _write_column(self, name: str, column: str, path: str) -> int:
+        """Write the texts or the signatures of a recent file's documents; give how many they are."""
+        count = 0
+
+        def write_into(file: IO[bytes]) -> None:
+            nonlocal count
+            for document in self._with_checkpoints(self._ledger.read_recent(name)):
+                file.write(getattr(document, column))
+                count += 1
+
+        self._archive.write(path, write_into)
+        return count
 
     def _withdraw(self, now: int) -> None:
         withdrawals = self._ledger.unpublished_withdrawals()
