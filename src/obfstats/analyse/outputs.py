@@ -8,9 +8,7 @@ Rules:
 - A file is replaced at once, so a reader sees the old rows or the new ones.
 - A program reads a column by its name. Dates are UTC. An empty country, transport or version means all of them; in a
   column of numbers an empty field means that there is none.
-- Names come from outside, and spreadsheets compute a field that begins with `=`, `+`, `-`, `@`, a tab or a carriage
-  return. Such text gets an apostrophe in front. No name that Tor's specifications allow begins with any of these, so
-  only a forged or damaged name changes. Text with a comma, a quotation mark or a line end is quoted.
+- Names come from outside: no text is a formula for a spreadsheet (formats/spreadsheet.py).
 - userstats.csv and userstats-combined.csv are byte for byte what Tor Metrics' database exports, and the per-graph files
   have the columns of those on its website (metrics-web, stats.jsp), with five comment lines first.
 """
@@ -18,7 +16,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -26,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from obfstats import __version__
+from obfstats.formats.spreadsheet import escape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
 TABLES_FOLDER = "tables"
 
-_FORMULA = re.compile(r"[=+\-@\t\r]")
-_QUOTED = re.compile(r'[,"\r\n]')
 _DECIMALS = 3
 _NO_TRANSPORT = "<OR>"
 _ANY_TRANSPORT = "!<OR>"
@@ -163,15 +159,6 @@ def _to_text(column: pa.ChunkedArray, empty: str) -> list[str]:
     encoded = column.combine_chunks().dictionary_encode()
     texts = ["" if value is None else write(value) for value in encoded.dictionary.to_pylist()]
     return ["" if index is None else texts[index] for index in encoded.indices.to_pylist()]
-
-
-def escape_text(text: str) -> str:
-    """Write a text as a field of CSV that no spreadsheet takes for a formula."""
-    if _FORMULA.match(text):
-        text = f"'{text}"
-    if _QUOTED.search(text):
-        text = '"' + text.replace('"', '""') + '"'
-    return text
 
 
 def _write_float(value: float) -> str:
