@@ -10,7 +10,15 @@ import pyarrow as pa
 import pytest
 
 from obfstats.analyse.annotations import Annotation
-from obfstats.analyse.events import EVENTS_SCHEMA, find_events, find_our_events, find_tor_events
+from obfstats.analyse.events import (
+    ANNOTATIONS_SCHEMA,
+    EVENTS_SCHEMA,
+    EXPECTED_SCHEMA,
+    find_events,
+    find_our_events,
+    find_tor_events,
+    make_annotations_table,
+)
 from obfstats.analyse.tor_detector import CLIENTS_CSV_SCHEMA, add_ranges
 
 FIRST = date(2026, 1, 1)
@@ -62,7 +70,7 @@ def make_published(users: np.ndarray[Any, Any], node: str = "bridge") -> Any:
 def test_both_detectors_find_a_blocking(blocked: int, rises: tuple[int, int]) -> None:
     """Both find its start and its end; of a short one Tor's sees, instead of the end, an echo seven days later."""
     users = make_users(blocked=blocked)
-    events = find_events(add_ranges(make_published(users)), make_estimate(users), [])
+    events, _ = find_events(add_ranges(make_published(users)), make_estimate(users), [])
     assert events.schema.equals(EVENTS_SCHEMA)
     found = {
         (event["detector"], event["direction"], (event["date"] - FIRST).days, event["country"])
@@ -85,7 +93,7 @@ def test_annotations_are_joined_by_place_and_time() -> None:
         Annotation(FIRST + timedelta(41), None, False, (), (), "Everywhere.", ""),
         Annotation(FIRST + timedelta(41), None, False, ("cn",), (), "China blocks.", ""),
     ]
-    events = find_events(add_ranges(make_published(users)), make_estimate(users), known).to_pylist()
+    events = find_events(add_ranges(make_published(users)), make_estimate(users), known)[0].to_pylist()
     drops = {(event["detector"], event["annotations"]) for event in events if event["direction"] == "drop"}
     assert ("obfstats", "Iran blocks.; Everywhere.") in drops
     assert not any("China" in text for _, text in drops)
@@ -103,7 +111,7 @@ def test_a_run_of_days_outside_of_tors_range_is_one_event() -> None:
 def test_tables_without_rows_have_no_events() -> None:
     """An archive of a day has no published estimate yet."""
     empty = make_estimate(make_users()).slice(0, 0)
-    assert len(find_events(CLIENTS_CSV_SCHEMA.empty_table(), empty, [])) == 0
+    assert [len(table) for table in find_events(CLIENTS_CSV_SCHEMA.empty_table(), empty, [])] == [0, 0]
 
 
 def test_later_days_and_new_countries_do_not_change_past_events() -> None:
@@ -117,3 +125,35 @@ def test_later_days_and_new_countries_do_not_change_past_events() -> None:
     past = at_the_end.filter(pa.compute.less(at_the_end["date"], pa.scalar(FIRST + timedelta(45))))
     assert past.to_pylist() == early.to_pylist()
     assert len(past)
+
+
+def test_what_was_expected_is_written_for_each_number() -> None:
+    """A row for each number, so that it can be drawn; none is expected of a series without a past."""
+    users = make_users()
+    _, expected = find_events(add_ranges(make_published(users)), make_estimate(users), [])
+    assert expected.schema.equals(EXPECTED_SCHEMA)
+    assert len(expected) == 60 * 11
+    rows = {((row["date"] - FIRST).days, row["country"]): (row["lower"], row["upper"]) for row in expected.to_pylist()}
+    assert rows[0, "ir"] == (None, None)
+    lower, upper = rows[40, "ir"]
+    assert users[40, 6] < lower < users[39, 6] < upper
+    assert upper - lower < 800
+
+
+def test_annotations_become_a_table() -> None:
+    """In the order of their start; no end means ongoing."""
+    known = [
+        Annotation(FIRST, FIRST, True, (), (), "Everywhere.", ""),
+        Annotation(FIRST - timedelta(1), None, False, ("ir", "tm"), ("obfs4",), "Blocked.", "https://example.org/"),
+    ]
+    table = make_annotations_table(known)
+    assert table.schema.equals(ANNOTATIONS_SCHEMA)
+    assert table.to_pylist()[0] == {
+        "start": FIRST - timedelta(1),
+        "end": None,
+        "approximate": False,
+        "places": "ir tm",
+        "protocols": "obfs4",
+        "description": "Blocked.",
+        "links": "https://example.org/",
+    }

@@ -31,7 +31,7 @@ from obfstats.analyse.archives import InputError, find_files
 from obfstats.analyse.commands import SPARK, SUMMARY_ROWS
 from obfstats.analyse.days import day_date, day_number
 from obfstats.analyse.engine import DuckDbEngine, EngineError, SparkEngine
-from obfstats.analyse.events import find_events
+from obfstats.analyse.events import find_events, make_annotations_table
 from obfstats.analyse.ingest import ingest
 from obfstats.analyse.outputs import read_table, replace_days, write_published, write_table
 from obfstats.analyse.published import PublishedTables
@@ -178,7 +178,10 @@ def estimate(
     complete_day = find_complete_day(_read_rows(folder, "obfstats-bridges"))
     if complete_day is not None:
         users = users.filter(pc.less_equal(users["date"], complete_day))
-    write_table(folder, "obfstats-events", find_events(ranges, users, annotations))
+    events, expected = find_events(ranges, users, annotations)
+    write_table(folder, "obfstats-events", events)
+    write_table(folder, "obfstats-expected", expected)
+    write_table(folder, "obfstats-annotations", make_annotations_table(annotations))
     store.clear_pending_days(before=yesterday)
 
 

@@ -44,6 +44,30 @@ EVENTS_SCHEMA: Final = pa.schema(
 )
 """The columns of the table of events."""
 
+EXPECTED_SCHEMA: Final = pa.schema(
+    [
+        pa.field("date", pa.date32()),
+        pa.field("country", pa.string()),  # empty: all
+        pa.field("transport", pa.string()),  # empty: all
+        pa.field("lower", pa.int64()),  # null where the series has no past
+        pa.field("upper", pa.int64()),
+    ]
+)
+"""The columns of the table of what our detector expected: a row for each number that it has looked at."""
+
+ANNOTATIONS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("start", pa.date32()),
+        pa.field("end", pa.date32()),  # null: ongoing
+        pa.field("approximate", pa.bool_()),
+        pa.field("places", pa.string()),  # separated by spaces; empty: all
+        pa.field("protocols", pa.string()),  # separated by spaces; empty: all
+        pa.field("description", pa.string()),
+        pa.field("links", pa.string()),
+    ]
+)
+"""The columns of the table of annotations."""
+
 _SORT_ORDER: Final = [(name, "ascending") for name in ("date", "country", "transport", "detector", "direction")]
 
 
@@ -69,7 +93,7 @@ class _Series(NamedTuple):
         return numbers
 
 
-def find_events(clients: pa.Table, users: pa.Table, annotations: Sequence[Annotation]) -> pa.Table:
+def find_events(clients: pa.Table, users: pa.Table, annotations: Sequence[Annotation]) -> tuple[pa.Table, pa.Table]:
     """Find the events of both detectors and join what may explain them.
 
     Args:
@@ -78,10 +102,12 @@ def find_events(clients: pa.Table, users: pa.Table, annotations: Sequence[Annota
         annotations: what is known to have happened.
 
     Returns:
-        The rows, with the columns of `EVENTS_SCHEMA`, sorted by date.
+        The events, with the columns of `EVENTS_SCHEMA`, and what our detector expected, with those of
+        `EXPECTED_SCHEMA`; both sorted by date.
     """
-    events = pa.concat_tables([find_tor_events(clients), find_our_events(users)]).sort_by(_SORT_ORDER)
-    return join_annotations(events, annotations)
+    ours, expected = _detect(users, DEFAULT)
+    events = pa.concat_tables([find_tor_events(clients), ours]).sort_by(_SORT_ORDER)
+    return join_annotations(events, annotations), expected
 
 
 def find_tor_events(clients: pa.Table) -> pa.Table:
@@ -111,12 +137,43 @@ def find_our_events(users: pa.Table, settings: Settings = DEFAULT) -> pa.Table:
     Returns:
         The events without annotations, with the columns of `EVENTS_SCHEMA`.
     """
+    return _detect(users, settings)[0]
+
+
+def make_annotations_table(annotations: Sequence[Annotation]) -> pa.Table:
+    """Make the table of annotations, for those who draw them."""
+    rows = [
+        {
+            "start": annotation.start,
+            "end": annotation.end,
+            "approximate": annotation.is_approximate,
+            "places": " ".join(annotation.places),
+            "protocols": " ".join(annotation.protocols),
+            "description": annotation.description,
+            "links": annotation.links,
+        }
+        for annotation in sorted(annotations, key=lambda annotation: annotation.start)
+    ]
+    return pa.Table.from_pylist(rows, ANNOTATIONS_SCHEMA)
+
+
+def _detect(users: pa.Table, settings: Settings) -> tuple[pa.Table, pa.Table]:
+    """Run our detector.
+
+    Returns:
+        The events without annotations, and what was expected.
+    """
     series = _split(users)
     numbers, lower, upper = (series.spread(users[name]) for name in ("users", "lower", "upper"))
     countries = np.flatnonzero([bool(country) for country, _ in series.keys])
     found = detect_changes(numbers, lower, upper, [countries], settings)
     expected = np.floor(found.lower), np.ceil(found.upper)
-    return _make_events(series, OBFSTATS, (found.drops, found.rises), numbers, expected)
+    ends = [
+        pa.array(numbers[series.days, series.columns], from_pandas=True).cast(pa.int64(), safe=False)
+        for numbers in expected
+    ]
+    rows = pa.table([users["date"], users["country"], users["transport"], *ends], schema=EXPECTED_SCHEMA)
+    return _make_events(series, OBFSTATS, (found.drops, found.rises), numbers, expected), rows
 
 
 def join_annotations(events: pa.Table, annotations: Sequence[Annotation]) -> pa.Table:
