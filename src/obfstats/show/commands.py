@@ -1,11 +1,11 @@
-"""The commands that show numbers: `page` and `top`."""
+"""The commands that show numbers: `page`, `site` and `top`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from obfstats.commandline import Command, listen_address
+from obfstats.commandline import Command, argument_type, listen_address
 
 if TYPE_CHECKING:
     import argparse
@@ -58,6 +58,27 @@ def add_top(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="print it once and end")
 
 
+def add_site(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `obfstats site`."""
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the folder with the tables: what --to of obfstats analyse named",
+    )
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="OUT", help="the folder of the site; only changed files are written"
+    )
+    parser.add_argument(
+        "--url",
+        type=argument_type("obfstats.show.site_files:parse_url"),
+        metavar="URL",
+        help="the address at which OUT is published, for links in the feed (default: links without an address)",
+    )
+
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="page",
@@ -66,6 +87,15 @@ COMMANDS: tuple[Command, ...] = (
         add_options=add_page,
         notes="  obfstats page --from published --serve 127.0.0.1:8086\n",
         run="obfstats.show.page:run_page",
+        extra="show",
+    ),
+    Command(
+        name="site",
+        purpose="make a public site of the tables of obfstats analyse: where usage falls and rises",
+        example="obfstats site --from results --to site",
+        add_options=add_site,
+        notes="  obfstats site --from results --to /var/www/html --url https://example.org/bridges/\n",
+        run="obfstats.show.site:run_site",
         extra="show",
     ),
     Command(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
 
     from obfstats.formats.interval import Interval
 
@@ -144,17 +145,17 @@ def split_at_gaps(
         yield run
 
 
-def short_date(day: datetime) -> str:
+def short_date(day: date) -> str:
     """Write a date without its year: 5 Nov."""
     return f"{day.day} {_MONTHS[day.month - 1]}"
 
 
-def full_date(day: datetime) -> str:
+def full_date(day: date) -> str:
     """Write a date: 5 Nov 2026."""
     return f"{short_date(day)} {day.year}"
 
 
-def month_and_year(day: datetime) -> str:
+def month_and_year(day: date) -> str:
     """Write a month: Nov 2026."""
     return f"{_MONTHS[day.month - 1]} {day.year}"
 

@@ -69,12 +69,15 @@ def darkness_of(number: float, ends: Sequence[float] = CLIENTS_A_DAY) -> int:
     return 0 if number <= 0 else 1 + bisect_left(ends, number)
 
 
-def draw_world(numbers: Mapping[str, float], describe: Callable[[str], str]) -> list[Country]:
+def draw_world(
+    numbers: Mapping[str, float], describe: Callable[[str], str], classify: Callable[[float], int] = darkness_of
+) -> list[Country]:
     """Draw the map.
 
     Args:
         numbers: clients by upper-case country code.
         describe: says in words what a country's number is.
+        classify: gives the class of a number.
 
     Returns:
         Countries in the order to draw: shapes, then dots, those without clients first.
@@ -82,7 +85,7 @@ def draw_world(numbers: Mapping[str, float], describe: Callable[[str], str]) -> 
     world = load_world()
 
     def darkness(code: str) -> int:
-        return darkness_of(numbers.get(code, 0))
+        return classify(numbers.get(code, 0))
 
     shapes = [Country(path, 0, 0, darkness(code), describe(code)) for code, path in world.shapes.items()]
     dots = [Country("", x, y, darkness(code), describe(code)) for code, (x, y) in world.dots.items()]
