@@ -310,15 +310,18 @@ def _read_rows(
     """Read numbers by day, country and transport: by series, one after the other, each row's day number first."""
     rows: dict[Key, array[float]] = defaultdict(lambda: array("d"))
     days: dict[str, int] = {}
+    keys: dict[Key, Key] = {}
     for day, country, transport, *cells in tables.read(name, columns, is_needed=is_needed):
         try:
             if day not in days:
                 days[day] = _parse_date(day).toordinal()
             numbers = [days[day], *map(_parse_number, cells)]
+            if (country, transport) not in keys:
+                keys[country, transport] = clean(country, _MAX_NAME), clean(transport, _MAX_NAME)
         except ValueError:
             tables.damaged += 1
         else:
-            rows[clean(country, _MAX_NAME), clean(transport, _MAX_NAME)].extend(numbers)
+            rows[keys[country, transport]].extend(numbers)
     return rows
 
 
