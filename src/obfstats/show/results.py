@@ -71,10 +71,6 @@ class Series:
     expected_lower: array[float]
     expected_upper: array[float]
 
-    def last(self, days: int) -> Series:
-        """Give the last days alone."""
-        return Series(*(numbers[-days:] for numbers in self.columns()))
-
     def columns(self) -> tuple[array[float], ...]:
         """Give all numbers, in the order of the attributes."""
         return self.values, self.lower, self.upper, self.expected_lower, self.expected_upper

@@ -211,6 +211,7 @@ class Site:
             name=f"{path_of(key).replace('/', '-')}-addresses",
             title=f"Addresses a day at bridges with obfstats, {key_name(key)}",
             unit="addresses",
+            every=self.results.addresses.get(ALL),
         )
 
     def _front(self) -> bytes:
@@ -244,9 +245,11 @@ class Site:
         )
 
     def _others_row(self) -> Row | None:
-        count = len(self._ranked) - len(self._top)
-        if not count:
+        rest = [key for key in self._ranked if key not in self._top]
+        if not rest:
             return None
+        count = sum(map(is_country, rest))
+        name = f"{count} others" if count == len(rest) else f"{count} others, and unknown"
         plot = draw_timeline(
             self.results,
             self._others,
@@ -256,7 +259,7 @@ class Site:
             unit="users",
             is_small=True,
         )
-        return self._make_row(f"{count} others, and unknown", "countries", self._others, plot)
+        return self._make_row(name, "countries", self._others, plot)
 
     def _countries(self) -> bytes:
         return self._render("site-countries.html", "", rows=[self._row(key) for key in self._ranked])
@@ -291,7 +294,7 @@ class Site:
             "site-feed.xml",
             url=self.url,
             id=uuid5(NAMESPACE_URL, f"{self.url}#obfstats-events"),
-            updated=str(self.results.last),
+            updated=entries[0]["day"] if entries else str(self.results.last),
             entries=entries,
         ).encode()
 
@@ -311,7 +314,8 @@ class Site:
             peak="" if peak is None else _write_peak(self.results, series, peak),
             plot=plot,
             csv=f"{path_of(key).rpartition('/')[2]}.csv",
-            rows=_list_days(self.results, series),
+            rows=_list_days(self.results, series, self.results.days),
+            address_rows=_list_days(self.results, self.results.addresses[key], self.results.days) if addresses else [],
             events=[self._event_row(event) for event in events],
             of_tor=sum(event.key == key and event.detector != OURS for event in self.results.events),
             months=self._list_months(series),
@@ -332,6 +336,7 @@ class Site:
             later=later,
             paragraphs=write_report(self.results, month, earlier),
             plot=self._draw(ALL, end=month.end, length=days),
+            rows=_list_days(self.results, self.results.users[ALL], self.results.index(month.end) + 1, days),
         )
 
     def _changes_csv(self) -> bytes:
@@ -476,10 +481,10 @@ def _write_peak(results: Results, series: Series, index: int) -> str:
     return f"{write_number(series.values[index])} on {full_date(results.first + timedelta(days=index))}"
 
 
-def _list_days(results: Results, series: Series) -> list[tuple[str, str, str, str]]:
-    """Say of each day of the last year: its date, users, their interval, and what was expected; the last day first."""
+def _list_days(results: Results, series: Series, end: int, length: int = YEAR) -> list[tuple[str, str, str, str]]:
+    """Say of each day before `end`: its date, users, their interval, and what was expected; the last day first."""
     rows = []
-    for index in reversed(range(max(0, results.days - YEAR), results.days)):
+    for index in reversed(range(max(0, end - length), end)):
         day = str(results.first + timedelta(days=index))
         if math.isnan(series.values[index]):
             rows.append((day, "no numbers", "", ""))

@@ -132,6 +132,7 @@ def draw_timeline(
     length: int = YEAR,
     is_small: bool = False,
     has_days: bool = True,
+    every: Series | None = None,
 ) -> Timeline:
     """Draw the last days of a series.
 
@@ -146,6 +147,7 @@ def draw_timeline(
         length: of the plot in days, at most.
         is_small: whether it is a small multiple: lower, without intervals, notes and columns.
         has_days: whether each day says its number where a pointer rests on it.
+        every: the sum of which the series is a part: a day is missing if it has none. All users if None.
     """
     last = results.days if end is None else results.index(end) + 1
     days = min(length, max(LEAST, last))
@@ -164,7 +166,7 @@ def draw_timeline(
         [_draw_band(place, *ends) for place, ends in frame.runs(series.expected_lower, series.expected_upper)],
         [] if is_small else [_draw_band(place, *ends) for place, ends in frame.runs(series.lower, series.upper)],
         [_draw_line(place, heights) for place, (heights,) in frame.runs(series.values)],
-        _find_missing(frame) if results.users else [],
+        _find_missing(frame, results.users[ALL] if every is None else every),
         [] if key is None else list(_mark_events(frame, series, key)),
         [] if key is None or is_small else list(_note(frame, key)),
         [] if key is None or is_small else [Break(frame.x(results.index(day)), day) for day in frame.breaks()],
@@ -276,12 +278,13 @@ def _steps(heights: Sequence[int], across: int) -> str:
     return " ".join(steps) or "0 0"
 
 
-def _find_missing(frame: _Frame) -> list[Missing]:
-    every = frame.results.users[ALL].values
+def _find_missing(frame: _Frame, every: Series) -> list[Missing]:
+    """Find the days without a number, after the first one that has any."""
+    known = (index for index, value in enumerate(every.values) if not math.isnan(value))
+    begin = max(frame.start, next(known, frame.last))
     gaps = []
-    begin = max(frame.start, 0)
     for index in range(begin, frame.last + 1):
-        if index == frame.last or not math.isnan(every[index]):
+        if index == frame.last or not math.isnan(every.values[index]):
             if begin < index:
                 first, end = full_date(frame.day(begin)), full_date(frame.day(index - 1))
                 text = first if first == end else f"{first} to {end}"
