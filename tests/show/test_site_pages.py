@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from obfstats.show.results import read_results
 from obfstats.show.site_files import parse_url, path_of, write_csv
 from obfstats.show.site_pages import TOP, Site
 from obfstats.show.site_words import list_months, write_report
-from tests.show.tables import LAST, SIZES, Tables, add_users, make_tables
+from tests.show.tables import COLUMNS, LAST, SIZES, Cell, Tables, add_users, make_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -259,3 +261,30 @@ def test_days_without_addresses_are_not_those_without_users(tmp_path: Path) -> N
     users, addresses = re.findall(r'<svg class="plot".*?</svg>\s*</div>', page, re.DOTALL)
     assert "no numbers" in users
     assert "no numbers" not in addresses
+
+
+CELLS = st.sampled_from(
+    ["", "0", "1", "8", "0.04", "1e12", "-1", "NaN", "=1", "x", "ir", "??", "obfs4", "<OR>", "drop", "rise", "obfstats",
+     "tor", "true", "ongoing", str(LAST), str(LAST - timedelta(days=9)), "\u202e", "<b>", "a b"]
+)  # fmt: skip
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_tables_give_a_whole_site(tmp_path: Path, data: st.DataObject) -> None:
+    """Whatever the cells are: pages with an end, a feed that can be read, and no number that is none."""
+    tables = make_tables(12, blocked=5, sizes={"ir": 20}, missing=(3,))
+    for name, columns in COLUMNS.items():
+        rows = tables.rows[name]
+        for _ in range(data.draw(st.integers(0, 3))):
+            row: list[Cell] = [data.draw(CELLS) for _ in columns]
+            if data.draw(st.booleans()) and rows:
+                place = data.draw(st.integers(0, len(columns) - 1))
+                row = [*rows[-1][:place], row[place], *rows[-1][place + 1 :]]
+            rows.append(row)
+    for path, content in make_site(tmp_path, tables).items():
+        if path.endswith(".html"):
+            assert content.rstrip().endswith("</html>")
+            assert not re.search(r"\b(nan|inf|None)\b", words(content))
+        elif path.endswith(".atom"):
+            ET.fromstring(content)

@@ -311,7 +311,7 @@ def _read_rows(
         try:
             if day not in days:
                 days[day] = _parse_date(day).toordinal()
-            numbers = [days[day], *map(_parse_number, cells)]
+            numbers = [days[day], *_parse_interval(cells)]
             if (country, transport) not in keys:
                 keys[country, transport] = clean(country, _MAX_NAME), clean(transport, _MAX_NAME)
         except ValueError:
@@ -367,6 +367,15 @@ def _parse_number(text: str) -> float:
     return number
 
 
+def _parse_interval(cells: Sequence[str]) -> list[float]:
+    """Read a number with the ends of its interval, or two ends alone; an interval with one end is none."""
+    numbers = [_parse_number(cell) for cell in cells]
+    if any(math.isnan(number) for number in numbers):
+        value, ends = numbers[:-2], numbers[-2:]
+        return [*value, *(NONE for _ in ends)]
+    return numbers
+
+
 def _parse_bridges(row: Sequence[str]) -> tuple[date, float, float, bool]:
     day, running, reporting, is_break = row
     return _parse_date(day), _parse_number(running), _parse_number(reporting), is_break == "true"
@@ -376,6 +385,8 @@ def _parse_event(row: Sequence[str]) -> Event:
     day, country, transport, detector, direction, value, lower, upper, annotations = row
     if direction not in {"drop", "rise"}:
         raise ValueError("neither a drop nor a rise")
+    if not (value and lower and upper):
+        raise ValueError("an event without numbers")
     return Event(
         _parse_date(day),
         clean(country, _MAX_NAME),
