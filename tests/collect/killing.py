@@ -173,6 +173,20 @@ def wait_for_port(running: Running) -> int:
     return port
 
 
+def wait_until_healthy(port: int) -> None:
+    """Wait until a collector's ledger works again."""
+    deadline = time.monotonic() + 30
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        while True:
+            connection.request("GET", "/v1/health")
+            response = connection.getresponse()
+            response.read()
+            if response.status == 200:
+                return
+            assert time.monotonic() < deadline, "the ledger does not work again"
+            time.sleep(0.05)
+
+
 def log_of(folder: Path) -> Path:
     """Give the file of the collectors' log: not on the disk that is filled."""
     return folder.parent.parent / "log"
@@ -281,7 +295,9 @@ def fill_disk(folder: Path, database: str, rng: random.Random, times: int) -> Lo
             if fill:
                 disk.fill()
             new, load.unsent = load.unsent[-NEW_PER_COLLECTOR:], load.unsent[:-NEW_PER_COLLECTOR]
-            asyncio.run(send_until(time.monotonic() + rng.uniform(0.5, 1.5), [port], load, new))
+            # A full disk must be met by a publication, of which there is one a second.
+            seconds = rng.uniform(0.5, 1.5) if fill else rng.uniform(0.3, 1.2)
+            asyncio.run(send_until(time.monotonic() + seconds, [port], load, new))
             load.unsent += new
         if rng.random() < 0.5:
             running.end(signal.SIGKILL)
@@ -290,8 +306,7 @@ def fill_disk(folder: Path, database: str, rng: random.Random, times: int) -> Lo
             port = wait_for_port(running)
         else:
             disk.clear()
-            # It tries the ledger again every second.
-            time.sleep(1.2)
+            wait_until_healthy(port)
     running.stop(port)
     refused = sum(counts[503] for counts in load.answers.values())
     print(f"{refused} requests were refused for want of space")

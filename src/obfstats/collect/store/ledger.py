@@ -264,7 +264,7 @@ class Ledger(ArchiveRecords):
         return self._database.run(work)
 
     def revoke(self, key: str) -> bool:
-        """Admit a key no longer. What it has published stays, and its bridges stay closed to keys that claim them.
+        """Admit a key no longer. What it has published stays. No other key can claim the bridges that it was named for.
 
         Returns:
             Whether it was admitted.
