@@ -76,7 +76,7 @@ def test_a_probe_learns_nothing_and_is_not_counted(
     bench = Bench(tmp_path / "log", buffer=1)
     with (
         serve(echo) as destination,
-        running.server(destination, name=name, recorder=bench.recorder, deadline=0.4, new_loop=new_loop) as address,
+        running.server(destination, name=name, recorder=bench.recorder, deadline=0.8, new_loop=new_loop) as address,
         socket.create_connection(address, 30, (canary.address(), 0)) as probe,
     ):
         behave(probe)
