@@ -33,7 +33,7 @@ import minisign
 from obfstats.cli import parse
 from obfstats.collect.archive.publishing import PUBLIC
 from obfstats.collect.index import parse_index
-from obfstats.collect.server.limits import Limits, Rate
+from obfstats.collect.server.limits import Rate, SubmissionLimits
 from obfstats.collect.server.serve import run_serve
 from obfstats.collect.signing import SIGNATURE_SUFFIX, SigningKey, verify
 from obfstats.collect.store.database import open_database
@@ -157,7 +157,7 @@ def start(folder: Path, database: str, *, log: Path) -> Running:
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
         words = ["collect", "serve", "--dir", str(folder), "--database", database, "--listen", "127.0.0.1:0"]
         options = parse([*words, "--publish-every", "1"])
-        status = run_serve(options, Limits(time.monotonic, _UNLIMITED, _UNLIMITED))
+        status = run_serve(options, SubmissionLimits(time.monotonic, _UNLIMITED, _UNLIMITED))
     except BaseException:
         traceback.print_exc()
         raise

@@ -20,9 +20,9 @@ import minisign
 
 from obfstats.collect.archive.publishing import PUBLIC
 from obfstats.collect.server.committing import Committer
-from obfstats.collect.server.limits import PER_KEY, UNKNOWN_KEYS, Limits, Rate
-from obfstats.collect.server.metrics import Metrics
-from obfstats.collect.server.service import Service
+from obfstats.collect.server.limits import PER_KEY, UNKNOWN_KEYS, Rate, SubmissionLimits
+from obfstats.collect.server.metrics import CollectorMetrics
+from obfstats.collect.server.service import CollectorService
 from obfstats.collect.signing import SigningKey
 from obfstats.collect.store.database import open_database
 from obfstats.collect.store.ledger import Ledger
@@ -99,10 +99,10 @@ class Called:
         self.now = float(now)
         self.public = folder / PUBLIC
         self.public.mkdir(parents=True, exist_ok=True)
-        self.metrics = Metrics()
+        self.metrics = CollectorMetrics()
         self.committer = Committer(database, self.metrics, lambda: self.now)
-        limits = Limits(lambda: self.now, per_key, unknown_keys)
-        self.service = Service(self.committer, self.metrics, 3600, limits, lambda: self.now)
+        limits = SubmissionLimits(lambda: self.now, per_key, unknown_keys)
+        self.service = CollectorService(self.committer, self.metrics, 3600, limits, lambda: self.now)
         self.application: ASGIApp = self.service.make_application(self.public)
 
     async def post(self, body: bytes, headers: Sequence[tuple[bytes, bytes]] = _JSON) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from obfstats.collect.server.limits import Limits, Rate
+from obfstats.collect.server.limits import Rate, SubmissionLimits
 
 LARGEST = 50
 ARRIVALS = st.lists(st.tuples(st.floats(0, 30), st.integers(1, LARGEST)), max_size=200)
@@ -28,7 +28,7 @@ class Time:
 def test_a_key_gets_its_burst_its_rate_and_one_request_more(arrivals: list[tuple[float, int]]) -> None:
     """Whatever the pauses and sizes; and a request that comes again after the stated wait is taken."""
     clock = Time()
-    limits = Limits(clock, RATE, FREE)
+    limits = SubmissionLimits(clock, RATE, FREE)
     taken = 0
     for pause, documents in arrivals:
         clock.now += pause
@@ -46,7 +46,7 @@ def test_a_key_gets_its_burst_its_rate_and_one_request_more(arrivals: list[tuple
 def test_all_strangers_together_get_one_bucket(arrivals: list[tuple[float, int]], strangers: int) -> None:
     """However many keys they make."""
     clock = Time()
-    limits = Limits(clock, FREE, RATE)
+    limits = SubmissionLimits(clock, FREE, RATE)
     taken = 0
     for number, (pause, documents) in enumerate(arrivals):
         clock.now += pause
@@ -59,7 +59,7 @@ def test_all_strangers_together_get_one_bucket(arrivals: list[tuple[float, int]]
 def test_keys_that_are_below_their_limit_again_are_forgotten() -> None:
     """100,000 keys, a thousand a second: only those of the last seconds are kept."""
     clock = Time()
-    limits = Limits(clock, Rate(10, 1), FREE)
+    limits = SubmissionLimits(clock, Rate(10, 1), FREE)
     for number in range(100_000):
         clock.now += 0.001
         limits.charge_key(f"key {number}")

@@ -26,7 +26,7 @@ from obfstats.collect.client.keys import KEY_NAME, read_key
 from obfstats.collect.client.outgoing import read_outgoing
 from obfstats.collect.client.route import describe_route
 from obfstats.collect.client.spool import SPOOL_NAME, Spool, SpoolInUseError
-from obfstats.collect.client.submitter import Report, Submitter
+from obfstats.collect.client.submitter import SubmitReport, Submitter
 from obfstats.collect.signing import SigningError
 from obfstats.lockedfile import LockedFileError
 from obfstats.record import RecordError
@@ -205,7 +205,7 @@ class Submissions:
         self.failures += 1
         self._due = self._clock.boot() + max(self._draw(delay, 2 * delay), min(retry_after, MAX_RETRY_AFTER))
 
-    def _log_report(self, report: Report) -> None:
+    def _log_report(self, report: SubmitReport) -> None:
         """Log what became of documents."""
         accepted = _with_status(report.delivered, _PUBLISHED)
         if accepted:

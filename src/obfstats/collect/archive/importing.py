@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from obfstats.collect.archive.publisher import Publisher
+    from obfstats.collect.archive.publisher import ArchivePublisher
     from obfstats.collect.signing import SigningKey
 
 _FIRST_END = 1_325_376_000
@@ -111,7 +111,7 @@ def read_old_documents(
 
 
 def publish_when_free(
-    publisher: Publisher, now: int, report: Callable[[str], None], pause: Callable[[float], None] = time.sleep
+    publisher: ArchivePublisher, now: int, report: Callable[[str], None], pause: Callable[[float], None] = time.sleep
 ) -> None:
     """Pack what was imported, and wait for another program that is publishing.
 

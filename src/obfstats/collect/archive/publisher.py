@@ -1,6 +1,6 @@
 """The publication: what the ledger has accepted becomes public files.
 
-    publisher = Publisher(ledger, archive, lock=folder / ".publishing", period=3600)
+    publisher = ArchivePublisher(ledger, archive, lock=folder / ".publishing", period=3600)
     publisher.publish(now)
 
 A publication is at a moment t with t % period = 540 % period: at 9 minutes past the hour, as CollecTor. Its steps:
@@ -68,7 +68,7 @@ def next_publication(now: int, period: int) -> int:
     return now + period - (now - _OFFSET) % period
 
 
-class Publisher:
+class ArchivePublisher:
     """Publishes one ledger into one archive. Belongs to the ledger's thread."""
 
     def __init__(

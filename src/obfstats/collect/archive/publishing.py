@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from obfstats.collect.archive.monthly import MonthError
 from obfstats.collect.archive.published_files import PUBLIC_KEY, Archive
-from obfstats.collect.archive.publisher import Publisher, next_publication
+from obfstats.collect.archive.publisher import ArchivePublisher, next_publication
 from obfstats.collect.signing import SigningError, SigningKey
 from obfstats.collect.store.database import DatabaseError, open_database
 from obfstats.collect.store.ledger import Ledger
@@ -55,10 +55,10 @@ class Publication:
     period: int = 3600
     url: str | None = None
 
-    def open_publisher(self, ledger: Ledger, checkpoint: Callable[[], None] = lambda: None) -> Publisher:
+    def open_publisher(self, ledger: Ledger, checkpoint: Callable[[], None] = lambda: None) -> ArchivePublisher:
         """Make the publisher of a ledger; `checkpoint` as in `Archive`."""
         archive = Archive(self.folder / PUBLIC, self.key, checkpoint)
-        return Publisher(ledger, archive, self.folder / _LOCK, period=self.period, url=self.url)
+        return ArchivePublisher(ledger, archive, self.folder / _LOCK, period=self.period, url=self.url)
 
 
 def open_collector_key(folder: Path) -> SigningKey:

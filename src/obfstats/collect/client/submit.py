@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from obfstats.collect.client.outgoing import OutgoingDocument
     from obfstats.collect.client.route import CollectorUrl, Proxy
-    from obfstats.collect.client.submitter import Delivery, Report
+    from obfstats.collect.client.submitter import Delivery, SubmitReport
     from obfstats.collect.signing import SigningKey
     from obfstats.collect.submission import KeyStatus
 
@@ -165,7 +165,7 @@ refused        {_count(len(list_documents(spool.refused)))} in {one_line(str(spo
 """
 
 
-def _describe(report: Report, spool: Spool, url: CollectorUrl) -> _Outcome:
+def _describe(report: SubmitReport, spool: Spool, url: CollectorUrl) -> _Outcome:
     """Tell what became of the documents."""
     delivered = [
         f"{_name_intervals(group)}: {_describe_delivery(group[0], url)}\n" for group in _group(report.delivered)

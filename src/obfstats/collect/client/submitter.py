@@ -61,7 +61,7 @@ class Delivery(NamedTuple):
 
 
 @dataclass(slots=True)
-class Report:
+class SubmitReport:
     """What became of the documents of a spool.
 
     Attributes:
@@ -111,14 +111,14 @@ class Submitter:
         self._clock = clock
         self._on_wait = on_wait
 
-    def submit_all(self) -> Report:
+    def submit_all(self) -> SubmitReport:
         """Send everything in the spool, until it is empty or too many tries have failed.
 
         Raises:
             SpoolInUseError: if another program is sending from the spool.
             OSError: if the spool cannot be read or written; what was sent may be sent again.
         """
-        report = Report()
+        report = SubmitReport()
         failures = 0
         with self._spool.sending():
             while batch := next_batch(self._spool.documents()):
@@ -170,7 +170,7 @@ class Submitter:
     def _exchange(self, request: bytes) -> Answer:
         return send_request(self._url, self._proxy, request, self._clock)
 
-    def _send(self, batch: Sequence[tuple[str, bytes]], report: Report) -> None:
+    def _send(self, batch: Sequence[tuple[str, bytes]], report: SubmitReport) -> None:
         """Send documents in one request and act on the results.
 
         Raises:

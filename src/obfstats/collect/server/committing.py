@@ -29,7 +29,7 @@ from obfstats.collect.store.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from obfstats.collect.server.metrics import Metrics
+    from obfstats.collect.server.metrics import CollectorMetrics
     from obfstats.collect.store.admission import Decision
     from obfstats.collect.submission import KeyStatus, Submission
 
@@ -80,7 +80,7 @@ class Committer:
         admitted: the keys that are admitted, as of a few seconds ago.
     """
 
-    def __init__(self, url: str, metrics: Metrics, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, metrics: CollectorMetrics, clock: Callable[[], float] = time.time) -> None:
         """Prepare; `start` opens the database.
 
         Args:

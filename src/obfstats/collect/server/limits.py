@@ -69,7 +69,7 @@ class _Bucket:
         return 0 if missing < _ROUNDING else math.ceil(missing / self._rate.per_second)
 
 
-class Limits:
+class SubmissionLimits:
     """The buckets of one service."""
 
     def __init__(self, clock: Callable[[], float], per_key: Rate = PER_KEY, unknown_keys: Rate = UNKNOWN_KEYS) -> None:

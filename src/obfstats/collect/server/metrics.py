@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Of Prometheus's text format, which `Metrics.render` writes."""
+"""Of Prometheus's text format, which `CollectorMetrics.render` writes."""
 
 REFUSED = {401: "bad_signature", 413: "too_long", 422: "bad_document"}
 """Outcomes of documents that never get to the ledger, by the status that they are answered with."""
@@ -28,7 +28,7 @@ _REFUSED_REQUESTS = (400, 404, 405, 413, 415, 422, 429, 500, 503)
 _COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-class Metrics:
+class CollectorMetrics:
     """The numbers of one service.
 
     Attributes:

@@ -25,10 +25,10 @@ import uvicorn
 from obfstats.collect.archive.publishing import PUBLIC, Publication, open_collector_key, publish_until
 from obfstats.collect.server.committing import Committer
 from obfstats.collect.server.connections import BoundedProtocol
-from obfstats.collect.server.limits import Limits
-from obfstats.collect.server.metrics import Metrics
+from obfstats.collect.server.limits import SubmissionLimits
+from obfstats.collect.server.metrics import CollectorMetrics
 from obfstats.collect.server.reports import log_problem, log_to_standard_error, report_error, report_from_loop
-from obfstats.collect.server.service import Service
+from obfstats.collect.server.service import CollectorService
 from obfstats.collect.signing import SigningError
 from obfstats.collect.store.database import DatabaseError, ledger_url, open_database
 from obfstats.collect.store.ledger import Ledger
@@ -67,7 +67,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run_serve(options: argparse.Namespace, limits: Limits | None = None) -> int:
+def run_serve(options: argparse.Namespace, limits: SubmissionLimits | None = None) -> int:
     """Run `obfstats collect serve`.
 
     Args:
@@ -90,11 +90,11 @@ def run_serve(options: argparse.Namespace, limits: Limits | None = None) -> int:
     print(f"listening at {_format_url(listener)}")
     print(f"the collector's public key is {publication.key.public}")
     print(f"the public archive is in {publication.folder / PUBLIC}", flush=True)
-    metrics = Metrics()
+    metrics = CollectorMetrics()
     public = publication.folder / PUBLIC
     metrics.show_last_publication(public / "index.json")
     committer = Committer(database, metrics)
-    service = Service(committer, metrics, options.publish_every, limits or Limits(time.monotonic))
+    service = CollectorService(committer, metrics, options.publish_every, limits or SubmissionLimits(time.monotonic))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner, _publishing(publication):
         runner.run(serve(service.make_application(public), committer, listener))
     return 0

@@ -30,7 +30,7 @@ from starlette.routing import Route
 from obfstats.collect.archive.publisher import next_publication
 from obfstats.collect.server import metrics as prometheus
 from obfstats.collect.server.committing import RETRY_SECONDS, Unavailable
-from obfstats.collect.server.limits import Limits
+from obfstats.collect.server.limits import SubmissionLimits
 from obfstats.collect.server.openapi import OPENAPI
 from obfstats.collect.server.publicfiles import PublicFiles
 from obfstats.collect.server.reports import report_error
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from obfstats.collect.server.committing import Committer
-    from obfstats.collect.server.metrics import Metrics
+    from obfstats.collect.server.metrics import CollectorMetrics
     from obfstats.collect.submission import SignedText, Submission
 
 SMALL_REQUEST_LENGTH = 64 * 1024
@@ -81,7 +81,7 @@ _CHARGED = {Outcome.PUBLISHED, Outcome.QUARANTINED}
 
 
 @dataclass(slots=True)
-class Service:
+class CollectorService:
     """What answers requests.
 
     Attributes:
@@ -93,9 +93,9 @@ class Service:
     """
 
     committer: Committer
-    metrics: Metrics
+    metrics: CollectorMetrics
     publish_every: int
-    limits: Limits = field(default_factory=lambda: Limits(time.monotonic))
+    limits: SubmissionLimits = field(default_factory=lambda: SubmissionLimits(time.monotonic))
     clock: Callable[[], float] = time.time
     _large_length: int = 0
 

@@ -94,7 +94,7 @@ class AdmittedKey:
     claim: str | None
 
 
-class Change(NamedTuple):
+class StatusChange(NamedTuple):
     """What a document becomes in the ledger."""
 
     status: Status
@@ -136,7 +136,7 @@ class Admission:
     waiting_in_all: int
     max_waiting_per_key: int
     max_waiting: int
-    changes: dict[tuple[str, str], Change] = field(default_factory=dict)
+    changes: dict[tuple[str, str], StatusChange] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
 
     def judge(self, document: Judged) -> Decision:
@@ -196,5 +196,5 @@ class Admission:
         self.waiting_in_all -= 1
 
     def _change(self, row: tuple[str, str], status: Status, reason: str) -> None:
-        self.changes[row] = Change(status, reason)
+        self.changes[row] = StatusChange(status, reason)
         self.known[row] = status

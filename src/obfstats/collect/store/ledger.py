@@ -24,10 +24,10 @@ from obfstats.collect.store.admission import (
     OTHER_CONTENT,
     Admission,
     AdmittedKey,
-    Change,
     Decision,
     Outcome,
     Status,
+    StatusChange,
 )
 from obfstats.collect.store.archive_records import BEFORE_ALL, PAGE, ArchiveRecords
 from obfstats.collect.store.database import Conflict
@@ -190,7 +190,7 @@ class Ledger(ArchiveRecords):
                     decisions.append(Decision(Outcome.CONFLICT, OTHER_CONTENT))
             # The same bytes may be in quarantine.
             self._delete(new.values())
-            self._insert(new.values(), dict.fromkeys(new, Change(Status.PUBLISHED, "")), now, imported=True)
+            self._insert(new.values(), dict.fromkeys(new, StatusChange(Status.PUBLISHED, "")), now, imported=True)
             return decisions
 
         return self._database.run(work)
@@ -470,7 +470,7 @@ class Ledger(ArchiveRecords):
                 given=sorted(claims.items()),
             )
 
-    def _update(self, changes: Mapping[tuple[str, str], Change], stored: Collection[tuple[str, str]]) -> None:
+    def _update(self, changes: Mapping[tuple[str, str], StatusChange], stored: Collection[tuple[str, str]]) -> None:
         """Write what documents become that the ledger has already."""
         for digest, key in sorted(changes.keys() & stored):
             change = changes[digest, key]
@@ -485,7 +485,7 @@ class Ledger(ArchiveRecords):
     def _insert(
         self,
         documents: Iterable[Submission],
-        changes: Mapping[tuple[str, str], Change],
+        changes: Mapping[tuple[str, str], StatusChange],
         now: int,
         *,
         imported: bool,
@@ -556,7 +556,7 @@ class Ledger(ArchiveRecords):
         )
 
     def _set_status(self, document: ListedDocument, status: Status) -> None:
-        self._update({(document.digest, document.key): Change(status, "")}, {(document.digest, document.key)})
+        self._update({(document.digest, document.key): StatusChange(status, "")}, {(document.digest, document.key)})
 
 
 def _slots_of(documents: Sequence[Judged]) -> list[Slot]:
