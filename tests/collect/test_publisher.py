@@ -17,7 +17,7 @@ from obfstats.collect.index import parse_index
 from obfstats.collect.signing import verify
 from obfstats.lockedfile import FileInUseError, LockedFile
 from peers import missing
-from tests.collect.collectors import DAY, NOW, Collector, document, open_collector
+from tests.collect.collectors import DAY, NOW, Collector, document, open_collector, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,6 +136,19 @@ def test_an_index_of_a_clock_that_was_far_ahead_does_not_date_later_ones(collect
     collector.publisher.publish(NOW + 1000 * DAY)
     collector.publisher.publish(NOW)
     assert parse_index((collector.public / "index.json").read_bytes()).created == NOW
+
+
+def test_a_clock_that_is_far_ahead_does_not_empty_the_quarantine(collector: Collector) -> None:
+    """What waits is deleted after 60 days; its bridge was told that the collector has it."""
+    collector.ledger.accept([sign(collector.bridge_key, document(1, NOW - DAY))], NOW)
+    for days in (0, 1000):
+        collector.publisher.publish(NOW + days * DAY)
+        assert collector.ledger.count_quarantined() == 1
+    collector.restart()
+    collector.publisher.publish(NOW + 61 * DAY)
+    assert collector.ledger.count_quarantined() == 1
+    collector.publisher.publish(NOW + 62 * DAY)
+    assert collector.ledger.count_quarantined() == 0
 
 
 def test_files_of_the_operators_own_are_not_in_the_index(collector: Collector) -> None:

@@ -106,10 +106,13 @@ class ArchivePublisher:
             self._archive.publish_key()
             self._write_recent(name_recent(moment))
             self._withdraw(now)
-            if self._packed_on != moment // _DAY:
+            today = moment // _DAY
+            if self._packed_on != today:
                 self._pack()
-                self._ledger.expire_quarantine(now - QUARANTINE_SECONDS)
-                self._packed_on = moment // _DAY
+                # Not at the start, nor where the clock was set far forward: it may be wrong, and would delete them all.
+                if self._packed_on is not None and today - self._packed_on <= 1 + self._period // _DAY:
+                    self._ledger.expire_quarantine(now - QUARANTINE_SECONDS)
+                self._packed_on = today
             self._remove_old(now)
             self._indexer.write(now)
 
