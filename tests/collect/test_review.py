@@ -135,6 +135,14 @@ def test_review_shows_a_document(ledger: Ledger, collect: Collect) -> None:
     assert collect("review", "--show", sent.digest[:10])[:2] == (0, sent.text.decode())
 
 
+def test_a_mistyped_database_is_named(tmp_path: Path) -> None:
+    """It does not become a ledger that no collector reads, with a key that is told to be admitted."""
+    typo = tmp_path / "leger.sqlite"
+    result = run([OBFSTATS, "collect", "admit", KEY, "--dir", str(tmp_path), "--database", f"sqlite:{typo}"])
+    assert (result.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert f"sqlite:{typo} has no ledger; name the --database of `obfstats collect serve`" in result.stderr.decode()
+
+
 def test_a_folder_without_a_ledger_is_named(tmp_path: Path) -> None:
     """A mistyped folder does not get a ledger that no collector reads."""
     result = run([OBFSTATS, "collect", "admit", KEY, "--dir", str(tmp_path)])

@@ -74,13 +74,19 @@ def open_database(url: str) -> Database:
     Raises:
         DatabaseError: if it cannot be opened, or if a later version of this program has changed its tables.
     """
-    database: Database = _PostgreSQL(url) if re.match("postgres(ql)?://", url) else _SQLite(url.removeprefix("sqlite:"))
+    path = find_file(url)
+    database: Database = _PostgreSQL(url) if path is None else _SQLite(path)
     try:
         _migrate(database)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def find_file(url: str) -> str | None:
+    """Give the path of a database that is a file; None for one of PostgreSQL's."""
+    return None if re.match("postgres(ql)?://", url) else url.removeprefix("sqlite:")
 
 
 class Database(ABC):

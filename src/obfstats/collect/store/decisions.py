@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obfstats.collect.signing import SigningError, parse_public_key
-from obfstats.collect.store.database import LEDGER_NAME, DatabaseError, ledger_url, open_database
+from obfstats.collect.store.database import DatabaseError, find_file, ledger_url, open_database
 from obfstats.collect.store.ledger import Ledger, LedgerError
 from obfstats.commandline import UsageError, fail, one_line, print_error
 from obfstats.formats.document import LINES
@@ -144,12 +145,15 @@ def _read_bridge(text: str) -> str:
 
 @contextmanager
 def _open_ledger(options: argparse.Namespace) -> Iterator[Ledger]:
-    """Open the ledger of a collector that has run already: a mistyped folder must not get a new one."""
-    if options.database is None and not (options.dir / LEDGER_NAME).exists():
-        raise UsageError(f"{options.dir} has no ledger; name the folder of `obfstats collect serve`")
+    """Open the ledger of a collector that has run already: a mistyped folder or file must not become a new one."""
+    url = ledger_url(options.dir, options.database)
+    path = find_file(url)
+    if path is not None and not Path(path).exists():
+        where, option = (options.dir, "folder") if options.database is None else (url, "--database")
+        raise UsageError(f"{where} has no ledger; name the {option} of `obfstats collect serve`")
     # Root must not leave files that the collector cannot write.
     with acting_as_owner_of(options.dir):
-        database = open_database(ledger_url(options.dir, options.database))
+        database = open_database(url)
         try:
             yield Ledger(database)
         finally:
