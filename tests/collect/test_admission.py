@@ -58,7 +58,7 @@ def test_an_unknown_keys_document_waits_and_admission_publishes_it(ledger: Ledge
     assert outcomes(ledger, submission()) == [Outcome.KNOWN]
 
 
-def test_a_key_admitted_without_a_bridge_speaks_for_one(ledger: Ledger) -> None:
+def test_a_key_admitted_without_a_bridge_publishes_for_one(ledger: Ledger) -> None:
     """A key that claims thousands of public fingerprints gains one of them."""
     ledger.admit(KEY)
     squatted = [submission(f"{number:040x}") for number in range(50)]
@@ -66,7 +66,7 @@ def test_a_key_admitted_without_a_bridge_speaks_for_one(ledger: Ledger) -> None:
     assert outcomes(ledger, submission(end=NOW - 2 * DAY)) == [Outcome.PUBLISHED]
 
 
-def test_a_named_key_speaks_for_its_bridges_alone(ledger: Ledger) -> None:
+def test_a_named_key_publishes_for_its_bridges_alone(ledger: Ledger) -> None:
     """A name for one bridge is not a claim for another."""
     ledger.admit(KEY, [BRIDGE])
     assert outcomes(ledger, submission(), submission(OTHER_BRIDGE)) == [Outcome.PUBLISHED, Outcome.QUARANTINED]
@@ -134,7 +134,7 @@ def test_a_claim_gains_nothing_when_the_named_key_is_revoked(ledger: Ledger) -> 
     ledger.admit(KEY, [BRIDGE])
     ledger.revoke(KEY)
     assert outcomes(ledger, submission(key=OTHER_KEY), submission()) == [Outcome.QUARANTINED] * 2
-    # Admitted anew, it begins anew.
+    # After a revocation, an admission without a bridge names none.
     ledger.admit(KEY)
     assert outcomes(ledger, submission()) == [Outcome.QUARANTINED]
     assert ledger.admit(OTHER_KEY, [BRIDGE]) == (1, 0, 0)
@@ -282,7 +282,7 @@ class Model:
             self.send(sent)
 
     def revoke(self, key: str) -> None:
-        """Forget a key, but not that somebody speaks for its bridges."""
+        """Forget a key, but not that its bridges have named keys."""
         self.may_claim.pop(key, None)
         self.claims.pop(key, None)
 
