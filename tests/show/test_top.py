@@ -19,6 +19,7 @@ from rich.console import Console
 
 from obfstats import cli
 from obfstats.exposition import counter, describe_documents, gauge, write_metrics
+from obfstats.formats.document import Document
 from obfstats.show.bands import ZERO
 from obfstats.show.top import parse_metrics, render, sparkline
 from obfstats.show.usage import read_usage
@@ -139,8 +140,8 @@ def test_more_than_15_countries_end_in_others() -> None:
     """One row for the rest."""
     codes = ("IR", "TR", "DE", "FR", "RU", "CN", "US", "GB", "IT", "ES", "PL", "UA", "BY", "KZ", "IN", "BR", "MX")
     text = draw(health(), usage(dict.fromkeys(codes, 9)), 100)
-    assert "2 others" in text
-    assert "17 to 32" not in text.split("2 others")[0].splitlines()[-1]
+    assert "others (2)" in text
+    assert "17 to 32" not in text.split("others (2)")[0].splitlines()[-1]
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
@@ -153,6 +154,20 @@ def test_every_terminal_is_wide_enough(width: int) -> None:
     ):
         assert max(map(len, text.splitlines())) <= width
     assert "Iran" in draw(health(), usage(*MONTH), width)
+
+
+def test_noise_alone_is_no_country() -> None:
+    """What cannot be told apart from 0 is among the others; a single day's numbers are said to have noise."""
+    days = [
+        Document(day.end, 86_400, epsilon="0.5", ips={"IR": 61, "DE": number % 5 - 2, "FR": 9})
+        for number, day in enumerate(publish([{}] * 3))
+    ]
+    table = draw(health(), read_usage(days))
+    assert "Iran" in table
+    assert "Germany" not in table
+    assert "others (1)" in table
+    assert "with noise" in draw(write_metrics([*describe_documents(days[:1])]), None)
+    assert "with noise" not in draw(health(), None)
 
 
 def test_without_a_folder_the_last_day_comes_from_the_metrics() -> None:

@@ -31,7 +31,7 @@ from obfstats.formats.interval import INTERVAL_SECONDS
 from obfstats.show.bands import ZERO, total
 from obfstats.show.page import read_folder
 from obfstats.show.serve import SourceError
-from obfstats.show.usage import average_by_country, read_usage, whole
+from obfstats.show.usage import average_by_country, read_usage, stands_out, whole
 from obfstats.show.words import fine_span, sentence_name, span
 from obfstats.terminal import make_console
 
@@ -229,11 +229,11 @@ def _render_days(usage: Usage, width: int) -> list[RenderableType]:
     month = usage.month
     last, full = month[-1], whole(month)
     averages = average_by_country(full) if full else {}
-    shown = list(averages)[:_COUNTRIES]
+    shown = [code for code, band in averages.items() if stands_out(band)][:_COUNTRIES]
     rows = [("all", [day.all for day in month]), *((sentence_name(code), _of_country(month, code)) for code in shown)]
     if len(averages) > len(shown):
         others = [total(band for code, band in day.countries.items() if code not in shown) for day in month]
-        rows.append((f"{len(averages) - len(shown)} others", others))
+        rows.append((f"others ({len(averages) - len(shown)})", others))
     is_wide = width >= _NARROW
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("addresses" if usage.counts_addresses else "connections", max_width=_NAME_WIDTH, no_wrap=True)
@@ -286,7 +286,8 @@ def _render_last(health: Readings) -> list[RenderableType]:
     for code in sorted(addresses, key=lambda code: (-addresses[code], code))[:_COUNTRIES]:
         table.add_row(Text(one_line(sentence_name(code))), f"{addresses[code]:,.0f}")
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(end))
-    return [table, Text(f"until {when} UTC; give --from DIR, the folder of --publish, for 30 days", "dim")]
+    noise = "; with noise, which small numbers may be alone" if health.get("obfstats_interval_epsilon") else ""
+    return [table, Text(f"until {when} UTC{noise}; give --from DIR, the folder of --publish, for 30 days", "dim")]
 
 
 def _format_reasons(numbers: Mapping[str, float]) -> Text:
