@@ -169,6 +169,7 @@ def test_a_bridge_without_clients() -> None:
     page = make(publish([{}] * 30))
     assert page.all_of("h1") == ["On all days of the last month no client used this bridge."]
     assert any(text == "No country has any." for text in page.all_of("p"))
+    assert "The most on one day: 0." in page.all_of("p")
 
 
 def test_noise_is_named() -> None:

@@ -19,12 +19,13 @@ from obfstats.show.usage import (
     average_by_transport,
     find_change,
     find_leaders,
+    find_peak,
     find_typical,
     has_majority,
     read_usage,
     whole,
 )
-from obfstats.show.words import describe_changes, describe_month
+from obfstats.show.words import describe_changes, describe_month, describe_peak
 from tests.show.bridges import END, publish, publish_day
 
 if TYPE_CHECKING:
@@ -108,6 +109,32 @@ def test_a_block_is_found_on_its_day() -> None:
     assert describe_changes(usage_of(publish(counts)), 15)[1:] == [
         ("Iran: less since 19 Nov 2026. A typical day had 57 to 64 before, and 9 to 16 since.", True)
     ]
+
+
+def test_a_drop_behind_a_gap_may_have_begun_in_it() -> None:
+    """No number says on which of these days."""
+    counts = [*([{"IR": 60}] * 40), *([None] * 10), *([{"IR": 15}] * 10)]
+    sentence, _ = describe_changes(usage_of(publish(counts)), 15)[1]
+    assert sentence.startswith("Iran: less since 19 Nov 2026, or since a day without a number before it. A typical")
+
+
+@given(st.lists(st.integers(0, 90), min_size=1, max_size=40))
+def test_the_most_on_a_day_is_between_its_ends(numbers: list[int]) -> None:
+    """And on the day that is named, unless other days may have as many."""
+    days = usage_of(publish([{"IR": number} for number in numbers])).days
+    peak = find_peak(days)
+    assert peak.lower <= max(numbers) <= peak.upper
+    assert peak.others or numbers[days.index(peak.day)] == max(numbers)
+
+
+def test_a_peak_is_of_one_day_only_if_that_is_sure() -> None:
+    """60 and 58 are published as the same 64."""
+    assert describe_peak(find_peak(usage_of(publish([{"IR": 60}, {"IR": 30}])).days)) == "57 to 64, on 27 Nov 2026"
+    assert (
+        describe_peak(find_peak(usage_of(publish([{"IR": 60}, {"IR": 58}, {"IR": 1}])).days))
+        == "57 to 64, on 26 Nov 2026 or 1 other day"
+    )
+    assert describe_peak(find_peak(usage_of(publish([{"IR": 60}] * 9)).days)) == "57 to 64, on one of 9 days"
 
 
 def test_a_country_that_has_gone_for_more_than_a_month_is_reported() -> None:

@@ -12,7 +12,7 @@ from obfstats.country_names import country_name
 from obfstats.show.bands import Band, total
 from obfstats.show.pages import render
 from obfstats.show.plots import draw_plot
-from obfstats.show.scales import full_date, month_and_year
+from obfstats.show.scales import full_date, month_and_year, short_date
 from obfstats.show.usage import (
     CHANGE_WINDOW,
     LEAST_DAYS,
@@ -20,11 +20,20 @@ from obfstats.show.usage import (
     YEAR,
     average_by_country,
     average_by_transport,
+    find_peak,
     read_usage,
     stands_out,
     whole,
 )
-from obfstats.show.words import describe_changes, describe_month, fine_span, full_time, sentence_name, span
+from obfstats.show.words import (
+    describe_changes,
+    describe_month,
+    describe_peak,
+    fine_span,
+    full_time,
+    sentence_name,
+    span,
+)
 from obfstats.show.world import CLIENTS_A_DAY, draw_world, load_world
 
 if TYPE_CHECKING:
@@ -92,7 +101,7 @@ def render_operator_page(documents: Sequence[Document], unreadable: int, now: da
         else None,
         year_rows=[_describe_row(day) for day in reversed(usage.days)] if has_year else [],
         months=_list_months(whole(usage.days)),
-        peak=_describe_peak(whole(usage.days)),
+        peak=describe_peak(find_peak(year)) if (year := whole(usage.days)) else "",
         countries=_rank_countries(averages, TOP),
         all_countries=_rank_countries(averages, len(averages)) if sum(map(stands_out, averages.values())) > TOP else [],
         world=load_world(),
@@ -102,6 +111,7 @@ def render_operator_page(documents: Sequence[Document], unreadable: int, now: da
         ),
         legend=_list_classes(),
         map_description=_describe_map(averages),
+        transport_days=sum(day.transports is not None for day in days),
         transports=_rank({name: (name, band) for name, band in average_by_transport(days).items()}),
         epsilons=sorted({day.epsilon for day in usage.days if day.epsilon}, key=float),
         has_rounding=any(day.epsilon is None for day in usage.days),
@@ -117,7 +127,6 @@ def render_operator_page(documents: Sequence[Document], unreadable: int, now: da
 
 def _draw(usage: Usage, days: Sequence[Day], window: timedelta, name: str, when: str) -> object:
     unit = "addresses" if usage.counts_addresses else "connections"
-    largest = max(days, key=lambda day: day.all.most)
     earlier = usage.days[: len(usage.days) - len(days)][-1:]
     return draw_plot(
         days,
@@ -127,8 +136,7 @@ def _draw(usage: Usage, days: Sequence[Day], window: timedelta, name: str, when:
         smooth=7 if name == "year" else 1,
         name=name,
         title=f"{unit.capitalize()} a day in {when}",
-        description=f"The most, {span(largest.all.lower(), largest.all.upper())}, on {full_date(largest.date)}. "
-        "The table below has all numbers.",
+        description=f"The most: {describe_peak(find_peak(days))}. The table below has all numbers.",
     )
 
 
@@ -149,20 +157,12 @@ def _list_months(days: Sequence[Day]) -> list[tuple[str, int, str, str]]:
     rows = []
     for _, group in groupby(days, key=lambda day: (day.date.year, day.date.month)):
         month = list(group)
-        largest = max(month, key=lambda day: day.all.most)
+        peak = find_peak(month)
         typical = span(median(day.all.lower() for day in month), median(day.all.upper() for day in month))
-        most = (
-            f"{span(largest.all.lower(), largest.all.upper())} ({largest.date.day} {month_and_year(largest.date)[:3]})"
-        )
-        rows.append((month_and_year(largest.date), len(month), typical, most))
+        when = f"one of {peak.others + 1} days" if peak.others else short_date(peak.day.date)
+        most = f"{span(peak.lower, peak.upper)} ({when})" if peak.upper else "0"
+        rows.append((month_and_year(peak.day.date), len(month), typical, most))
     return rows[::-1]
-
-
-def _describe_peak(days: Sequence[Day]) -> str:
-    if not days:
-        return ""
-    largest = max(days, key=lambda day: day.all.most)
-    return f"The most on one day: {span(largest.all.lower(), largest.all.upper())}, on {full_date(largest.date)}."
 
 
 def _describe_country(averages: Mapping[str, Band], code: str) -> str:

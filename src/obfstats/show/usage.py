@@ -145,15 +145,34 @@ class Change:
 
     Attributes:
         since: the first day.
+        is_after_gap: whether there is no number of the day before that.
         is_drop: whether there are fewer since.
         before: the median of the days before.
         after: the median of the days since.
     """
 
     since: Day
+    is_after_gap: bool
     is_drop: bool
     before: tuple[float, float]
     after: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The most clients of a day.
+
+    Attributes:
+        day: the day with the largest number.
+        lower: clients, at least.
+        upper: clients, at most.
+        others: other days that may have had the most.
+    """
+
+    day: Day
+    lower: float
+    upper: float
+    others: int
 
 
 def read_usage(documents: Sequence[Document]) -> Usage | None:
@@ -280,6 +299,18 @@ def has_majority(code: str, averages: Mapping[str, Band]) -> bool:
     return averages[code].lower(SURE) > others.upper(SURE)
 
 
+def find_peak(days: Sequence[Day]) -> Peak:
+    """Find the most clients of a day. With noise its ends are as far away as where one of many countries is chosen.
+
+    Args:
+        days: at least one.
+    """
+    lower = max(day.all.lower(SURE) for day in days)
+    uppers = [day.all.upper(SURE) for day in days]
+    others = sum(upper >= lower for upper in uppers) - 1
+    return Peak(max(days, key=lambda day: day.all.most), lower, max(uppers), others)
+
+
 def find_change(days: Sequence[Day], country: str | None = None) -> Change | None:
     """Find a drop by a quarter or more, and by 8 or more, or such a rise, that lasts until the last day.
 
@@ -298,7 +329,10 @@ def find_change(days: Sequence[Day], country: str | None = None) -> Change | Non
         return None
     before, after = _median_band(bands[:split]), _median_band(bands[split:])
     is_drop, is_rise = _is_less(after, before), _is_less(before, after)
-    return Change(days[split], is_drop, before, after) if is_drop or is_rise else None
+    if not is_drop and not is_rise:
+        return None
+    is_after_gap = days[split].interval.start - days[split - 1].interval.end > RESTART
+    return Change(days[split], is_after_gap, is_drop, before, after)
 
 
 def _is_less(fewer: tuple[float, float], more: tuple[float, float]) -> bool:

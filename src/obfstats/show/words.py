@@ -22,10 +22,11 @@ from obfstats.show.usage import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from obfstats.show.usage import Change, Day, Usage
+    from obfstats.show.usage import Change, Day, Peak, Usage
 
 _FULL_MONTH: Final = 28
 _MAX_LEADERS: Final = 3
+_MAX_OTHER_DAYS: Final = 2
 _TINY: Final = 1e-9  # what computing an average may have added or taken
 _NO_COUNTRY: Final = {
     "??": "addresses of unknown country",
@@ -111,10 +112,21 @@ def describe_changes(usage: Usage, top: int) -> list[tuple[str, bool]]:
 
 def _describe_change(name: str, change: Change) -> str:
     direction = "less" if change.is_drop else "more"
+    gap = ", or since a day without a number before it" if change.is_after_gap else ""
     return (
-        f"{name}: {direction} since {full_date(change.since.date)}. A typical day had {span(*change.before)} before, "
-        f"and {span(*change.after)} since."
+        f"{name}: {direction} since {full_date(change.since.date)}{gap}. A typical day had "
+        f"{span(*change.before)} before, and {span(*change.after)} since."
     )
+
+
+def describe_peak(peak: Peak) -> str:
+    """Say how many clients were the most, and on which day, as far as that is sure."""
+    if not peak.upper:
+        return "0"
+    if peak.others > _MAX_OTHER_DAYS:
+        return f"{span(peak.lower, peak.upper)}, on one of {peak.others + 1} days"
+    others = f" or {peak.others} other {'day' if peak.others == 1 else 'days'}" if peak.others else ""
+    return f"{span(peak.lower, peak.upper)}, on {full_date(peak.day.date)}{others}"
 
 
 def sentence_name(code: str) -> str:
