@@ -93,7 +93,7 @@ def test_a_country_page_says_what_happened(site: Mapping[str, str]) -> None:
     assert re.search(
         r"On average 1\d\d users from Iran reached Tor .* until 28 Nov 2026: 90 % fewer than four weeks", text
     )
-    assert re.search(r"The most on one day were 1,2\d\d on \d+ [A-Z][a-z]+ 2026", text)
+    assert re.search(r"The highest estimate of a day is 1,2\d\d on \d+ [A-Z][a-z]+ 2026", text)
     assert "10 Nov 2026 ▼ drop to 120, expected 840 to 1,560 Providers block most bridges." in text
     assert "about 2026-11-09, ongoing: Providers block most bridges. example.org" in text
     assert "Hatched: no numbers, 7 Oct 2026 to 9 Oct 2026" in text
@@ -109,7 +109,7 @@ def test_addresses_and_users_are_never_in_one_picture(site: Mapping[str, str]) -
     assert ["Addresses" in plot for plot in plots] == [False, True]
     assert "users" not in site["country/ir-addresses.csv"]
     assert "They are not users" in words(page)
-    assert "Something else" not in site["country/ru.html"]
+    assert "Addresses, not users" not in site["country/ru.html"]
 
 
 def test_the_monthly_report_is_prose(site: Mapping[str, str]) -> None:
@@ -120,6 +120,8 @@ def test_the_monthly_report_is_prose(site: Mapping[str, str]) -> None:
     )
     assert re.search(r"That is 1\d % fewer than in October 2026\.", november)
     assert "196" not in november
+    assert re.search(r"The estimate of a day was highest on \d Nov, 5,\d+, and lowest on \d+ Nov, 4,\d+\.", november)
+    assert "No country changed surely by a tenth or more from September 2026." in october
     assert "200 bridges ran at a time, and 190 of them reported." in november
     assert re.search(r"Compared with October 2026, usage fell in Iran \(from 1,\d{3} to \d{3}, .\d\d %\)\.", november)
     assert "Usage dropped in Iran on 10 Nov: 120 users, where 840 to 1,560 were expected. " in november
@@ -235,6 +237,20 @@ def test_a_country_that_is_new_or_gone(tmp_path: Path) -> None:
     assert "On average 0 users from France" in words(files["country/fr.html"])
     assert "100 % fewer than four weeks before" in words(files["country/fr.html"])
     assert "new" in words(files["countries.html"])
+
+
+def test_what_is_not_all_gone_has_not_fallen_by_all(tmp_path: Path) -> None:
+    """4 of 1,000 users are 0.4 %, and 100 % fewer would be none."""
+    tables = Tables()
+    for back in reversed(range(40)):
+        for key in (("", ""), ("fr", "")):
+            add_users(tables, LAST - timedelta(days=back), key, 4.0 if back < 10 else 1000.0)
+        add_users(tables, LAST - timedelta(days=back), ("de", ""), 1.0)
+    files = make_site(tmp_path, tables)
+    assert "On average 1 user from Germany" in words(files["country/de.html"])
+    assert "more than 99 % fewer than four weeks before" in words(files["country/fr.html"])
+    assert "\u221299 %" in words(files["countries.html"])
+    assert "100 %" not in words(files["countries.html"])
 
 
 def test_months_are_listed_from_the_first_to_the_last(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from obfstats.show.results import ALL, OURS
 from obfstats.show.scales import full_date
 from obfstats.show.site_files import path_of, write_csv, write_events, write_series
 from obfstats.show.site_words import (
+    count_users,
     is_country,
     key_name,
     list_months,
@@ -286,6 +287,7 @@ class Site:
                 "title": f"{title_name(event.key)}: {'drop' if event.is_drop else 'rise'} of bridge users on "
                 f"{full_date(event.date)}",
                 "row": self._event_row(event),
+                "users": count_users(event.value),
                 "day": str(event.date),
             }
             for event in self._our_events[:_IN_FEED]
@@ -365,7 +367,7 @@ class Site:
             return f"There are too few numbers of the last week{where}."
         compared = long_change(change, _BEFORE)
         return (
-            f"On average {write_number(level.value)} users{where} reached Tor through {through} in the week until "
+            f"On average {count_users(level.value)}{where} reached Tor through {through} in the week until "
             f"{full_date(self.results.last)}: {compared}."
         )
 

@@ -69,7 +69,8 @@ def short_change(change: Change | None) -> str:
     elif change.ratio >= _SHORT_OF_DOUBLE:
         text = f"{_TIMES} {change.ratio:,.1f}"
     else:
-        number = round(100 * (change.ratio - 1))
+        # Only what is gone has fallen by 100 %.
+        number = max(round(100 * (change.ratio - 1)), -99 if change.ratio else -100)
         text = f"{_MINUS if number < 0 else '+' if number else _PLUS_MINUS}{abs(number)}\u00a0%"
     return text if change.is_sure else f"({text})"
 
@@ -96,12 +97,20 @@ def long_change(change: Change | None, before: str, *, preposition: str = "") ->
 
 def percent(share: float) -> str:
     """Write a share in percent; no line ends before the sign."""
-    return f"{100 * share:.0f}\u00a0%" if share >= 0.01 or not share else "less than 1\u00a0%"
+    if 0 < share < 0.01:
+        return "less than 1\u00a0%"
+    return "more than 99\u00a0%" if 0.99 < share < 1 else f"{100 * share:.0f}\u00a0%"
 
 
 def long_level(level: Level) -> str:
     """Write an average with its interval."""
     return f"{write_number(level.value)} ({write_range(level.lower, level.upper)})"
+
+
+def count_users(number: float) -> str:
+    """Write a number of users and the word."""
+    text = write_number(number)
+    return f"{text} user" if text == "1" else f"{text} users"
 
 
 def describe_events(events: Sequence[Event]) -> str:
@@ -112,7 +121,7 @@ def describe_events(events: Sequence[Event]) -> str:
         where = "" if place else _where(event.key)
         sentences.append(
             f"{'Then usage' if place else 'Usage'} {verb}{where} on {short_date(event.date)}: "
-            f"{write_number(event.value)} users, where {write_range(event.expected_lower, event.expected_upper)} were "
+            f"{count_users(event.value)}, where {write_range(event.expected_lower, event.expected_upper)} were "
             "expected."
         )
     reported = list(dict.fromkeys(event.annotations for event in events if event.annotations))
@@ -233,8 +242,8 @@ def _describe_total(
     if most != least:
         high, low = (results.first + timedelta(days=index) for index in (most, least))
         yield (
-            f"The most were {write_number(values[most])}, on {short_date(high)}, and the fewest "
-            f"{write_number(values[least])}, on {short_date(low)}."
+            f"The estimate of a day was highest on {short_date(high)}, {write_number(values[most])}, and lowest on "
+            f"{short_date(low)}, {write_number(values[least])}."
         )
     running = [results.bridges[day].running for day in _days(month) if day in results.bridges]
     running = [number for number in running if not math.isnan(number)]
@@ -284,7 +293,8 @@ def _describe_parts(
     if parts:
         yield f"Compared with {earlier.name}, usage {join_words(parts)}."
     else:
-        yield f"None of them changed clearly from {earlier.name}."
+        what = "country" if largest[0][0] else "transport"
+        yield f"No {what} changed surely by a tenth or more from {earlier.name}."
 
 
 def _part_name(key: Key) -> str:
