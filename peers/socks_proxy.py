@@ -41,11 +41,12 @@ class SocksProxy:
 
 
 @contextmanager
-def serve(destination: tuple[str, int]) -> Iterator[SocksProxy]:
+def serve(destination: tuple[str, int], source: str = "") -> Iterator[SocksProxy]:
     """Serve until the block ends.
 
     Args:
         destination: where every connection leads, whatever it asks for.
+        source: the loopback address that the destination sees, if not the usual one.
     """
 
     class Handler(socketserver.BaseRequestHandler):
@@ -54,7 +55,7 @@ def serve(destination: tuple[str, int]) -> Iterator[SocksProxy]:
             with suppress(ConnectionError, TimeoutError):
                 if not _answer(self.request, proxy):
                     return
-                with socket.create_connection(destination, _SECONDS) as onward:
+                with socket.create_connection(destination, _SECONDS, (source, 0)) as onward:
                     back = threading.Thread(target=_copy, args=(onward, self.request))
                     back.start()
                     _copy(self.request, onward)
