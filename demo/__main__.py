@@ -18,16 +18,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _DESCRIPTION = """\
 Sends a few hundred real obfs3 and obfs2 clients through two real servers on this machine, moves the clock into the next
-day, and shows what is kept and what is forgotten of the clients, step by step as ticket 5047 describes it. It takes
-some seconds, uses loopback only, and leaves nothing behind. Every claim is checked in the run itself: one that does not
-hold prints FAILED, and the exit status is 1.
+day, and shows what is kept and what is forgotten of the clients, step by step as ticket 5047 describes it. Then both
+servers' documents are signed, submitted to a collector, published, mirrored, and analysed together with those of
+simulated bridges; a public site is made of that. It takes less than a minute, uses loopback only, and leaves nothing
+behind but the site, in a temporary folder; its last line is the page to open. Every claim is checked in the run itself:
+one that does not hold prints FAILED, and the exit status is 1.
 """
 
 _EXAMPLES = """\
 examples:
   script/demo
   script/demo --keep
-      keeps the temporary folder: look at the logs, or run simple.py on them yourself
+      keeps the other temporary folder, too: look at the logs, the collector's files and the tables, or run the
+      commands yourself
 """
 
 
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--keep", action="store_true", help="keep the temporary folder with the logs")
+    parser.add_argument("--keep", action="store_true", help="keep the logs, the collector's files and the tables, too")
     options = parser.parse_args(arguments)
     # Imported only now, so that --help works where nothing is installed yet.
     from demo.story import run_story  # noqa: PLC0415

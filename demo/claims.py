@@ -21,7 +21,7 @@ from obfstats.formats.logline import LINE_LENGTH
 from obfstats.record.batches import DEFAULT_BUFFER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from demo.observed import Observed
     from demo.screen import Screen
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 Fate: TypeAlias = Literal["kept", "forgotten", "left out"]
 
 STEPS = {
-    1: "When obfsproxy starts: a secret S, the time TS, a buffer for 100 messages",
-    2: "Whenever a client connects",
-    3: "When 24 hours have passed since TS",
-    4: "When the buffer is full",
-    5: "A log message: TS, country, H(address | S)",
-    6: "When obfsproxy stops",
-    7: "And the script that makes what may be published",
+    1: "1. When obfsproxy starts: a secret S, the time TS, a buffer for 100 messages",
+    2: "2. Whenever a client connects",
+    3: "3. When 24 hours have passed since TS",
+    4: "4. When the buffer is full",
+    5: "5. A log message: TS, country, H(address | S)",
+    6: "6. When obfsproxy stops",
+    7: "   And the script that makes what may be published",
 }
 """The ticket's steps in its own order; the script has no number in the ticket."""
 
@@ -53,7 +53,7 @@ class Claim:
     """One claim.
 
     Attributes:
-        step: the ticket's step.
+        step: the step that it is about.
         fate: whether it is about something that is kept, forgotten or left out.
         text: the claim, as a sentence without its full stop.
         evidence: what was seen.
@@ -68,14 +68,25 @@ class Claim:
 
 
 class Claims:
-    """All claims of a run, in the order in which they were checked."""
+    """Claims of a run, in the order in which they were checked."""
 
-    def __init__(self) -> None:
+    def __init__(self, titles: Mapping[int, str]) -> None:
+        """Begin with none.
+
+        Args:
+            titles: of the steps, in the order in which they are shown.
+        """
+        self._titles = titles
         self._claims: list[Claim] = []
 
     def check(self, step: int, fate: Fate, text: str, evidence: str, *, holds: bool) -> None:
         """Note a claim and whether it holds."""
         self._claims.append(Claim(step, fate, text, evidence, holds))
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self._claims)
 
     @property
     def failed(self) -> int:
@@ -84,23 +95,25 @@ class Claims:
 
     def show(self, screen: Screen) -> None:
         """Print all, step by step."""
-        for step, title in STEPS.items():
+        for step, title in self._titles.items():
             screen.line()
-            screen.line(f"  {f'{step}.' if step <= 6 else '  '} {title}")
+            screen.line(f"  {title}")
             for claim in self._claims:
                 if claim.step == step:
                     mark = screen.style("    ok", "green") if claim.holds else screen.style("FAILED", "red")
                     screen.columns(f"{mark}  {claim.fate:9}  ", 19, claim.text, claim.evidence)
 
-    def summary(self) -> str:
-        """Give the result in a few words."""
-        held = f"{len(self._claims) - self.failed} of {len(self._claims)} claims held"
-        return f"{held}, {self.failed} FAILED" if self.failed else held
+
+def summarise(*parts: Claims) -> str:
+    """Give the result of all claims in a few words."""
+    number, failed = (sum(numbers) for numbers in zip(*((part.number, part.failed) for part in parts), strict=True))
+    held = f"{number - failed} of {number} claims held"
+    return f"{held}, {failed} FAILED" if failed else held
 
 
 def check_all(seen: Observed) -> Claims:
-    """Check every claim."""
-    claims = Claims()
+    """Check every claim about the ticket's steps."""
+    claims = Claims(STEPS)
     for check in (
         _check_start,
         _check_connection,

@@ -52,6 +52,11 @@ class Screen:
         # At once: a reader of a pipe sees it grow as well.
         sys.stdout.flush()
 
+    def command(self, text: str) -> None:
+        """Write a command line, broken between words where it is too long."""
+        lines = textwrap.wrap(text, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+        self.line("  " + " \\\n      ".join(lines))
+
     def columns(self, label: str, width: int, text: str, remark: str) -> None:
         """Write sentences beside a label, and a remark below them.
 

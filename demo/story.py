@@ -1,5 +1,7 @@
 """The demonstration itself, in the order in which things happen: two days of two bridges, and what remains of them.
 
+journey.py has what happens to their documents afterwards.
+
 The main bridge speaks obfs3, and its log is the one that is shown. Beside it runs an obfs2 bridge with fewer clients
 and a log of its own: the conversion reads both.
 """
@@ -14,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.bridge import Bridge
-from demo.claims import check_all
+from demo.claims import check_all, summarise
 from demo.clients import MARK, Clients, Connection, connect_all, draw_strangers, geoip_text, send_noise
+from demo.journey import make_journey
+from demo.journey_claims import check_journey
 from demo.observed import Day, Observed, Stop, convert, read_log, write_time
 from demo.screen import (
     Screen,
@@ -69,7 +73,7 @@ def run_story(*, keep: bool) -> bool:
     """Run everything; give whether every claim held."""
     screen = Screen()
     began = time.monotonic()
-    with _folder(screen, keep=keep) as folder:
+    with _folder(screen, keep=keep) as folder, _site_folder() as site:
         with destinations.serve(destinations.echo) as destination, ExitStack() as running:
             story = Story(screen, folder, destination, running)
             try:
@@ -85,8 +89,24 @@ def run_story(*, keep: bool) -> bool:
         claims = check_all(story.seen)
         screen.heading("What was kept and what was forgotten, step by step as ticket 5047 describes it")
         claims.show(screen)
-        screen.heading(f"{claims.summary()}, in {time.monotonic() - began:.0f} s")
-    return not claims.failed
+        journey = make_journey(screen, story.seen, site)
+        more = check_journey(story.seen, journey)
+        screen.heading("What was kept and what was forgotten on the way from the bridges to the site")
+        more.show(screen)
+    screen.heading(f"{summarise(claims, more)}, in {time.monotonic() - began:.0f} s")
+    screen.line(f"The site stays, until you delete its folder. Open {site / 'index.html'}")
+    return not claims.failed + more.failed
+
+
+@contextmanager
+def _site_folder() -> Iterator[Path]:
+    """Give a folder that stays if the block ends well."""
+    folder = Path(tempfile.mkdtemp(prefix="obfstats-demo-site-"))
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager
