@@ -59,3 +59,10 @@ def test_the_first_event_and_the_seventh_change_no_counter() -> None:
         counter = CoarseCounter(drawn_as(drawn))
         assert [counter.update(exact) for exact in range(8)] == [0] * 8
         assert counter.update(15) == 8
+
+
+def test_each_step_comes_late_by_a_new_part() -> None:
+    """An attacker who knows when one step came does not know how many connections the next one needs."""
+    late = iter((0, 7, 3, 0))
+    counter = CoarseCounter(lambda _: next(late))
+    assert [counter.update(exact) for exact in (7, 8, 22, 23, 26, 27)] == [0, 8, 8, 16, 16, 24]
