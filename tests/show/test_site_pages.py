@@ -98,7 +98,7 @@ def test_a_country_page_says_what_happened(site: Mapping[str, str]) -> None:
     assert "about 2026-11-09, ongoing: Providers block most bridges. example.org" in text
     assert "Hatched: no numbers, 7 Oct 2026 to 9 Oct 2026" in text
     assert "Dashed, 2026-09-29: from here on most bridges run a tor that counts completed answers only" in text
-    assert "Tor's own detector has found 1" in text
+    assert "Tor's own detector has found 1 event on" in text
 
 
 def test_addresses_and_users_are_never_in_one_picture(site: Mapping[str, str]) -> None:
