@@ -15,8 +15,6 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-import minisign
-
 from bench.report import BrokenError
 from obfstats.collect.signing import SigningKey
 from obfstats.collect.submission import DOCUMENTS_PATH, TRUSTED_COMMENT, SignedText, write_request
@@ -76,7 +74,7 @@ class Served(NamedTuple):
 def make_bridges(count: int) -> list[Bridge]:
     """Make bridges with keys of their own."""
     return [
-        Bridge(f"{number * 0x9E3779B97F4A7C15 % (1 << 160):040x}", SigningKey(minisign.KeyPair.generate().secret_key))
+        Bridge(f"{number * 0x9E3779B97F4A7C15 % (1 << 160):040x}", SigningKey.generate())
         for number in range(1, count + 1)
     ]
 

@@ -13,8 +13,6 @@ Each input is tried as all three, as it is and as damage to a good one:
 
 from __future__ import annotations
 
-import minisign
-
 from fuzz.target import run, watched
 
 with watched(__name__, "obfstats.collect", "obfstats.formats"):
@@ -34,7 +32,7 @@ with watched(__name__, "obfstats.collect", "obfstats.formats"):
 NOW = 1_796_000_000
 """The collector's clock: 2026-11-30 00:53:20."""
 
-KEY = SigningKey(minisign.KeyPair.generate().secret_key)
+KEY = SigningKey.generate()
 """Signs what must have a right signature."""
 
 GOOD_TEXT = b"""\

@@ -121,7 +121,7 @@ def test_help_into_a_full_disk_is_no_traceback() -> None:
 def test_a_missing_extra_is_named(command: Command) -> None:
     """Where an extra's library is not installed, one line says what to install."""
     words = shlex.split(command.example)[1:]
-    libraries = ("duckdb", "jinja2", "minisign", "numpy", "pyarrow")
+    libraries = ("duckdb", "jinja2", "numpy", "pyarrow", "uvicorn")
     missing = "".join(f"sys.modules['{name}'] = None; " for name in libraries)
     program = f"import sys; {missing}from obfstats.cli import main; sys.exit(main({words!r}))"
     result = run([sys.executable, "-c", program])

@@ -7,8 +7,6 @@ import re
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -149,18 +147,3 @@ def test_sigterm_ends_it_within_a_second_while_a_collector_hangs(tmp_path: Path)
             assert program.child.wait() == 0
             assert time.monotonic() - asked < 1.0
     assert any((tmp_path / "state" / "spool").glob("[0-9]*"))
-
-
-def test_without_the_extra_it_is_refused_at_the_start(tmp_path: Path) -> None:
-    """In one line that names what is missing; without --submit nothing is missing."""
-    hidden = "import sys; sys.modules['minisign'] = None; from obfstats.bridge.obfsproxy import main; sys.exit(main())"
-    program = [sys.executable, "-c", hidden, *published(tmp_path)]
-    command = [*program, "--submit", "https://collector.example", *SERVER]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.splitlines()[-1] == (
-        "obfsproxy: --submit needs the library minisign; install obfstats[submit]"
-    )
-    assert "Traceback" not in result.stderr
-    with Child([*program, *SERVER]) as running:
-        running.wait_for_line("stderr", "listening on")

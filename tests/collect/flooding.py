@@ -7,8 +7,6 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-import minisign
-
 from obfstats.collect.signing import SigningKey
 from obfstats.collect.submission import CONTENT_TYPE, MAX_REQUEST_LENGTH, TRUSTED_COMMENT, SignedText, write_request
 from obfstats.formats.interval import format_time
@@ -107,7 +105,7 @@ class Accepted(NamedTuple):
 
 def make_key() -> SigningKey:
     """A key that is in no file."""
-    return SigningKey(minisign.KeyPair.generate().secret_key)
+    return SigningKey.generate()
 
 
 class Flood:

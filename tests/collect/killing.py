@@ -28,8 +28,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import minisign
-
 from obfstats.cli import parse
 from obfstats.collect.archive.publishing import PUBLIC
 from obfstats.collect.index import parse_index
@@ -194,7 +192,7 @@ def log_of(folder: Path) -> Path:
 
 def prepare(database: str, count: int) -> list[Sent]:
     """Admit keys, and sign so many documents of their bridges."""
-    keys = [SigningKey(minisign.KeyPair.generate().secret_key) for _ in range(KEYS)]
+    keys = [SigningKey.generate() for _ in range(KEYS)]
     with closing(open_database(database)) as opened:
         ledger = Ledger(opened)
         for number, key in enumerate(keys):

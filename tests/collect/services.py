@@ -16,8 +16,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import minisign
-
 from obfstats.collect.archive.publishing import PUBLIC
 from obfstats.collect.server.committing import Committer
 from obfstats.collect.server.limits import PER_KEY, UNKNOWN_KEYS, Rate, SubmissionLimits
@@ -36,10 +34,10 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-KEY = SigningKey(minisign.KeyPair.generate().secret_key)
+KEY = SigningKey.generate()
 """A bridge's key."""
 
-STRANGER = SigningKey(minisign.KeyPair.generate().secret_key)
+STRANGER = SigningKey.generate()
 """A key that is never admitted."""
 
 _JSON = [(b"content-type", CONTENT_TYPE.encode())]

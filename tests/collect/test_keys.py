@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import tempfile
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.collect.client.keys import KEY_NAME
+from obfstats.collect.minisign import PublicKey, SecretKey, Signature
 from obfstats.collect.signing import SigningError, SigningKey, parse_public_key, verify
 from peers.missing import need
 from peers.program import OBFSTATS
@@ -25,6 +28,20 @@ ENCRYPTED = (
     "XEOABMuTR0/6k7Xiwbc/H2L9wQbAmaN7DVhc9JLmYVDH6NE2nhHxewGTs8XIk9RjLY3fe6JyjdIEz+9AJ5JDYfXUTbOKPWg+A0HFYQUrI="
 )
 """A key that minisign 0.11 has made with a password, which takes it two seconds."""
+
+EARLIER_KEY = """\
+untrusted comment: minisign secret key
+RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAApnbGoUfXZS4FMOJ8B6oJOGwW8V7jZxL8dgeb/bXb2MDFSf\
+iFWNvMy+iYw5vtXdBqCvY4upOCVNg4ozwsHwDYsrtqtQk/kkja5mRi4w2ktYL/hjJ5o/f6/h6MXltN+rKVRacPOk90UrI=
+"""
+EARLIER_PUBLIC = "RWSmdsahR9dlLuiYw5vtXdBqCvY4upOCVNg4ozwsHwDYsrtqtQk/kkja"
+EARLIER_SIGNATURE = f"""\
+untrusted comment: signature by {EARLIER_PUBLIC}
+RUSmdsahR9dlLo7Vb6yGMQBGDDAco+gZRJDHj0FH/KiK+LyhAPkfG6P2E1tbDJNaBnsvuocPIlAkOgBc+136W15r+1kZ9qwHRwo=
+trusted comment: obfstats
+njLrO3UZ0uMO8mUQC5I9ylmbpv5ZRhMc/xSh4wthFqv8/8tIc2EkINnOv9PmM1vqW0jBaQQnQyBQY9MhZ+gkBw==
+"""
+"""A key that py-minisign has made, as earlier versions of ours did, and its signature of DOCUMENT."""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +104,85 @@ def test_a_key_of_minisigns_with_a_password_is_refused(tmp_path: Path) -> None:
     path.write_text(f"untrusted comment: minisign encrypted secret key\n{ENCRYPTED}\n")
     path.chmod(0o600)
     with pytest.raises(SigningError, match="has a password"):
+        SigningKey.read(path)
+
+
+def test_minisign_signs_with_a_key_of_ours(tmp_path: Path) -> None:
+    """A key's file is minisign's own: it derives our public key from it, and makes the same signature."""
+    path = tmp_path / "ours.key"
+    public = SigningKey.create(path).public
+    assert minisign(tmp_path, "-R", "-s", "ours.key", "-p", "ours.pub").returncode == 0
+    assert (tmp_path / "ours.pub").read_text().splitlines()[1] == public
+    (tmp_path / "document").write_bytes(DOCUMENT)
+    comments = ("-t", "obfstats", "-c", f"signature by {public}")
+    assert minisign(tmp_path, "-SHm", "document", "-s", "ours.key", *comments).returncode == 0
+    assert (tmp_path / "document.minisig").read_bytes() == SigningKey.read(path).sign(DOCUMENT, "obfstats")
+
+
+def test_minisign_verifies_a_large_file(key: SigningKey, tmp_path: Path) -> None:
+    """An open file is read in blocks, from where it is, and gets the signature of the same bytes."""
+    content = b"skipped" + os.urandom(200_000)
+    with (tmp_path / "written").open("w+b") as file:
+        file.write(content)
+        file.seek(7)
+        signature = key.sign(file, "file:large")
+    assert signature == key.sign(content[7:], "file:large")
+    verify(io.BytesIO(content[7:]), signature, key.public)
+    (tmp_path / "large").write_bytes(content[7:])
+    (tmp_path / "large.minisig").write_bytes(signature)
+    assert minisign(tmp_path, "-Vm", "large", "-P", key.public).returncode == 0
+
+
+def test_a_key_of_an_earlier_version_makes_the_same_signatures(tmp_path: Path) -> None:
+    """So a collector that has admitted it sees no change."""
+    path = tmp_path / "earlier.key"
+    path.write_text(EARLIER_KEY)
+    path.chmod(0o600)
+    key = SigningKey.read(path)
+    assert key.public == EARLIER_PUBLIC
+    assert key.sign(DOCUMENT, "obfstats") == EARLIER_SIGNATURE.encode()
+    assert verify(DOCUMENT, EARLIER_SIGNATURE.encode(), EARLIER_PUBLIC) == EARLIER_SIGNATURE.encode()
+
+
+@given(st.binary(min_size=8, max_size=8), st.binary(min_size=32, max_size=32), st.binary(max_size=300), st.data())
+def test_what_is_signed_is_verified_with_the_keys_file(
+    name: bytes, seed: bytes, document: bytes, data: st.DataObject
+) -> None:
+    """Each key, document and comment: the file gives the key again, and the public key alone verifies."""
+    comment = data.draw(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
+    key = SigningKey(name, seed)
+    secret = SecretKey(PublicKey.parse(key.public), seed)
+    assert SecretKey.parse(secret.write()) == secret
+    signature = key.sign(document, comment)
+    assert verify(document, signature, key.public) == signature
+    parsed = Signature.parse(signature)
+    assert (parsed.name, parsed.trusted_comment, parsed.is_prehashed) == (name, comment.encode(), True)
+    with pytest.raises(SigningError, match="the signature does not match"):
+        verify(document + b"x", signature, key.public)
+
+
+@given(st.data())
+def test_a_changed_key_is_refused_or_the_same(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Whatever of a key's file is changed, removed or added, it never becomes another key."""
+    content = EARLIER_KEY.encode()
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, min(start + 4, len(content))))
+    path = tmp_path_factory.getbasetemp() / "changed.key"
+    path.write_bytes(content[:start] + data.draw(st.binary(max_size=4)) + content[end:])
+    path.chmod(0o600)
+    with contextlib.suppress(SigningError):
+        assert SigningKey.read(path).public == EARLIER_PUBLIC
+
+
+def test_a_key_whose_halves_do_not_match_is_refused(tmp_path: Path) -> None:
+    """It would sign what its public key does not verify; minisign -W writes no checksum that would tell."""
+    fields = bytearray(b64decode(EARLIER_KEY.splitlines()[1]))
+    fields[62] ^= 1
+    fields[126:] = bytes(32)
+    path = tmp_path / "damaged.key"
+    path.write_bytes(b"untrusted comment: a key\n" + b64encode(fields) + b"\n")
+    path.chmod(0o600)
+    with pytest.raises(SigningError, match="is damaged: its public half is another key's"):
         SigningKey.read(path)
 
 

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import minisign
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +38,7 @@ from obfstats.formats.document import MAX_DOCUMENT_LENGTH, Document, read_docume
 from obfstats.formats.interval import format_time
 from tests.formats.documents import EXTENDED, TICKETS, documents
 
-KEY = SigningKey(minisign.KeyPair.generate().secret_key)
+KEY = SigningKey.generate()
 NOW = int(datetime(2012, 2, 11, 0, 0, 0, tzinfo=UTC).timestamp())
 END = int(datetime(2012, 2, 10, 9, 22, 4, tzinfo=UTC).timestamp())
 
@@ -170,7 +169,7 @@ def test_a_wrong_signature_is_refused(signature: bytes, detail: str) -> None:
 
 def test_another_key_does_not_pass() -> None:
     """A right signature by another key than the one that is named."""
-    other = SigningKey(minisign.KeyPair.generate().secret_key)
+    other = SigningKey.generate()
     assert refuse(EXTENDED, other.sign(EXTENDED, TRUSTED_COMMENT)) == (401, "the signature does not match")
 
 

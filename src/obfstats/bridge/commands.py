@@ -283,8 +283,7 @@ def _add_publish(group: Group) -> None:
         "--submit",
         type=argument_type("obfstats.collect.client.route:parse_collector_url"),
         metavar="URL",
-        help="with --publish: also send each document to this collector, at a random moment within six hours; it needs "
-        "the extra submit",
+        help="with --publish: also send each document to this collector, at a random moment within six hours",
     )
     add_route(group)
 

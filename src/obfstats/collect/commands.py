@@ -203,7 +203,6 @@ COMMANDS = (
         example="obfstats key new",
         add_options=add_data_dir,
         run="obfstats.collect.client.keys:make_key",
-        extra="submit",
     ),
     Command(
         name="key show",
@@ -211,7 +210,6 @@ COMMANDS = (
         example="obfstats key show",
         add_options=add_data_dir,
         run="obfstats.collect.client.keys:show_key",
-        extra="submit",
     ),
     Command(
         name="submit",
@@ -225,7 +223,6 @@ COMMANDS = (
 exit status: 0 where the collector has everything that was sent; 1 where it refused a document, or a document cannot be
 sent; 2 where the collector was not reached, and documents wait in the spool
 """,
-        extra="submit",
     ),
     Command(
         name="collect serve",
@@ -242,7 +239,6 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         example="obfstats collect admit RWSQonsexnGaiMYpANC2fvl2RljkxmQYYSk52you4FLQBIeV96cJVouC --dir collector",
         add_options=add_admit,
         run="obfstats.collect.store.decisions:run_admit",
-        extra="collect",
     ),
     Command(
         name="collect revoke",
@@ -250,7 +246,6 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         example="obfstats collect revoke RWSQonsexnGaiMYpANC2fvl2RljkxmQYYSk52you4FLQBIeV96cJVouC --dir collector",
         add_options=add_revoke,
         run="obfstats.collect.store.decisions:run_revoke",
-        extra="collect",
     ),
     Command(
         name="collect review",
@@ -258,7 +253,6 @@ sent; 2 where the collector was not reached, and documents wait in the spool
         example="obfstats collect review --dir collector",
         add_options=add_review,
         run="obfstats.collect.store.decisions:run_review",
-        extra="collect",
     ),
     Command(
         name="collect import",
@@ -270,7 +264,6 @@ sent; 2 where the collector was not reached, and documents wait in the spool
 exit status: 0 where the archive has all documents; 1 where a file has another thing than old documents, and nothing was
 imported, or where another document of an interval is published; 2 where a file, the folder or the ledger cannot be used
 """,
-        extra="collect",
     ),
     Command(
         name="mirror",
@@ -283,6 +276,5 @@ imported, or where another document of an interval is published; 2 where a file,
 exit status: 0; 1 where something was refused, and what was good before stays; 2 where the archive was not reached, and
 the next run continues
 """,
-        extra="collect",
     ),
 )

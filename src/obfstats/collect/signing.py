@@ -1,5 +1,6 @@
 """Keys and signatures, in the format of minisign (Ed25519 over a BLAKE2b hash), so that minisign itself verifies them.
 
+- `obfstats.collect.minisign` reads and writes the files.
 - A secret key is a file of its owner's, 0600, not encrypted: a bridge signs without a person. Its public key is
   derived from it, and written as 56 characters of base64.
 - A trusted comment is signed and published. Here it never has a time: that would date the moment of signing.
@@ -8,14 +9,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import secrets
 import tempfile
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import minisign
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from obfstats.collect.minisign import EncryptedKeyError, FormatError, PublicKey, SecretKey, Signature
 from obfstats.lockedfile import make_folder, sync_folder
 
 if TYPE_CHECKING:
@@ -28,7 +34,8 @@ SIGNATURE_SUFFIX = ".minisig"
 MAX_SIGNATURE_LENGTH = 1024
 """Bytes of a signature, both comments included."""
 
-_KEY = re.compile("RW[A-Za-z0-9+/]{54}")
+_TRUSTED_COMMENT = re.compile(b"[\t\x20-\x7e]*")
+_BLOCK = 1 << 16
 _MAX_KEY_FILE_LENGTH = 1024
 # A collector reads the same keys again and again; reading one takes a tenth of verifying a signature.
 _KEPT_KEYS = 4096
@@ -50,10 +57,22 @@ class SigningKey:
         public: the public key, 56 characters of base64.
     """
 
-    def __init__(self, secret: minisign.SecretKey) -> None:
-        """Wrap a secret key; `read` and `create` make one."""
-        self._secret = secret
-        self.public = secret.get_public_key().to_base64().decode()
+    def __init__(self, name: bytes, seed: bytes) -> None:
+        """Derive the public key; `generate`, `create`, `read` and `open` are how to get a key.
+
+        Args:
+            name: the 8 bytes that name the key in its signatures.
+            seed: the Ed25519 secret key, 32 bytes.
+        """
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        public = PublicKey(name, self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        self._secret = SecretKey(public, seed)
+        self.public = public.write()
+
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """Make a new key, in memory alone."""
+        return cls(secrets.token_bytes(8), secrets.token_bytes(32))
 
     @classmethod
     def create(cls, path: Path) -> SigningKey:
@@ -63,13 +82,13 @@ class SigningKey:
             KeyExistsError: if the file exists.
             SigningError: if it cannot be written.
         """
-        key = minisign.KeyPair.generate().secret_key
+        key = cls.generate()
         try:
             make_folder(path.parent, 0o700)
             descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(bytes(key) + b"\n")
+                    file.write(key._secret.write())
                     file.flush()
                     os.fsync(file.fileno())
                 # Unlike a rename, it does not replace a key; and no reader gets a part of one.
@@ -81,7 +100,7 @@ class SigningKey:
             raise KeyExistsError(f"{path} exists; a new key would have to be admitted anew") from None
         except OSError as error:
             raise SigningError(f"cannot write the key {path}: {error.strerror}") from None
-        return cls(key)
+        return key
 
     @classmethod
     def read(cls, path: Path) -> SigningKey:
@@ -98,12 +117,15 @@ class SigningKey:
         except OSError as error:
             raise SigningError(f"cannot read the key {path}: {error.strerror}") from None
         try:
-            key = minisign.SecretKey.from_bytes(text)
-        except minisign.Error:
+            secret = SecretKey.parse(text)
+        except EncryptedKeyError:
+            raise SigningError(f"{path} has a password; make a key without one with: obfstats key new") from None
+        except FormatError:
             raise SigningError(f"{path} is not a secret key; make one with: obfstats key new") from None
-        if key.is_encrypted():
-            raise SigningError(f"{path} has a password; make a key without one with: obfstats key new")
-        return cls(key)
+        key = cls(secret.public.name, secret.seed)
+        if key._secret != secret:
+            raise SigningError(f"{path} is damaged: its public half is another key's; make one with: obfstats key new")
+        return key
 
     @classmethod
     def open(cls, path: Path) -> SigningKey:
@@ -129,8 +151,11 @@ class SigningKey:
         Returns:
             The four lines of the signature; its untrusted comment names the public key.
         """
-        signature = self._secret.sign(data, trusted_comment=comment, untrusted_comment=_name_key(self.public))
-        return bytes(signature) + b"\n"
+        signature = self._key.sign(_hash(data))
+        trusted_comment = comment.encode("ascii")
+        global_signature = self._key.sign(signature + trusted_comment)
+        name = self._secret.public.name
+        return Signature(name, signature, trusted_comment, global_signature).write(_name_key(self.public))
 
 
 def parse_public_key(text: str) -> str:
@@ -166,32 +191,43 @@ def verify(data: bytes | BinaryIO, signature: bytes, public: str) -> bytes:
     if len(signature) > MAX_SIGNATURE_LENGTH:
         raise SigningError(f"signature exceeds {MAX_SIGNATURE_LENGTH} bytes")
     try:
-        parsed = minisign.Signature.from_bytes(signature)
-    except minisign.Error:
+        parsed = Signature.parse(signature)
+    except FormatError:
         raise SigningError("not a signature in minisign's format") from None
-    if not parsed.is_prehashed():
+    if not parsed.is_prehashed:
         raise SigningError("a signature in minisign's legacy format; sign with -H")
-    if not re.fullmatch("[\t\x20-\x7e]*", parsed.trusted_comment):
+    if not _TRUSTED_COMMENT.fullmatch(parsed.trusted_comment):
         raise SigningError("trusted comment is not printable ASCII")
+    name, key = _read_public_key(public)
+    mismatch = SigningError("the signature does not match")
+    if parsed.name != name:
+        raise mismatch
     try:
-        _read_public_key(public).verify(data, parsed)
-    except (minisign.Error, ValueError):
-        raise SigningError("the signature does not match") from None
-    parsed.untrusted_comment = _name_key(public)
-    return bytes(parsed) + b"\n"
+        key.verify(parsed.signature, _hash(data))
+        key.verify(parsed.global_signature, parsed.signature + parsed.trusted_comment)
+    except InvalidSignature:
+        raise mismatch from None
+    return parsed.write(_name_key(public))
+
+
+def _hash(data: bytes | BinaryIO) -> bytes:
+    if isinstance(data, bytes):
+        return hashlib.blake2b(data).digest()
+    state = hashlib.blake2b()
+    # A month's file may be larger than memory.
+    while block := data.read(_BLOCK):
+        state.update(block)
+    return state.digest()
 
 
 @lru_cache(maxsize=_KEPT_KEYS)
-def _read_public_key(text: str) -> minisign.PublicKey:
+def _read_public_key(text: str) -> tuple[bytes, Ed25519PublicKey]:
+    """Give the key's name and the key."""
     try:
-        if _KEY.fullmatch(text):
-            # Unused bits at the end of base64 could be set: one key has one text.
-            key = minisign.PublicKey.from_base64(text)
-            if key.to_base64().decode() == text:
-                return key
-    except minisign.Error:
-        pass
-    raise SigningError("not a public key of 56 characters, as `obfstats key show` prints it")
+        public = PublicKey.parse(text)
+    except FormatError:
+        raise SigningError("not a public key of 56 characters, as `obfstats key show` prints it") from None
+    return public.name, Ed25519PublicKey.from_public_bytes(public.key)
 
 
 def _name_key(public: str) -> str:
