@@ -7,8 +7,8 @@ Rules:
   standard error of a program that ends at once, and no ENV-ERROR that follows VERSION.
 - The values of options that do not exist are not repeated: one may be a secret in the wrong place.
 - Each station lists its commands in its own commands.py. Those modules import this one, each other, and small modules
-  with constants or one parser (proxy/limits.py, wire/endpoint.py). What a command needs is loaded when it runs
-  (`Command.run`), what an option's value needs when the option is given (`argument_type`).
+  with constants or one parser (proxy/limits.py, wire/endpoint.py, wire/transport_names.py). What a command needs is
+  loaded when it runs (`Command.run`), what an option's value needs when the option is given (`argument_type`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from obfstats.bridge.commands import parse_obfsproxy
 from obfstats.bridge.obfsproxy import run_managed
 from obfstats.record.clock import SystemClock
-from obfstats.wire.transports import RETIRED, TRANSPORTS, make_transport
+from obfstats.wire.transports import make_transport
 from peers.obfuscated import ObfuscatedClient
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def refuse_in(environment: Mapping[str, str | None]) -> list[str]:
         The lines that it wrote to tor.
     """
     told = {name: value for name, value in environment.items() if value is not None}
-    options = parse_obfsproxy(["--no-log", "managed"], TRANSPORTS, RETIRED)
+    options = parse_obfsproxy(["--no-log", "managed"])
     with tempfile.TemporaryFile() as said, pytest.MonkeyPatch.context() as patch:
         for name, value in told.items():
             patch.setenv(name, value)

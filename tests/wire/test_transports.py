@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from obfstats.wire.handshake import Side
-from obfstats.wire.transports import RETIRED, TRANSPORTS, TransportError, make_transport, make_transport_with
+from obfstats.wire.transport_names import RETIRED, TRANSPORT_NAMES
+from obfstats.wire.transports import TRANSPORTS, TransportError, make_transport, make_transport_with
 from tests.wire.machines import make_ends, pump, seeded
 
 
@@ -77,8 +78,9 @@ def test_options_of_torrc_reach_the_transport() -> None:
     """By their keys; none at all is fine for every transport."""
     machine = make_transport_with("obfs2", {"shared-secret": "open sesame"}).handshake(Side.INITIATOR, seeded(1))
     assert [type(event).__name__ for event in machine.start()] == ["Compute"]
-    for name in TRANSPORTS:
+    for name in TRANSPORT_NAMES:
         assert make_transport_with(name, {}).name == name
+    assert tuple(TRANSPORTS) == TRANSPORT_NAMES
     with pytest.raises(TransportError, match=r"^obfs3 does not take the option shared-secret"):
         make_transport_with("obfs3", {"shared-secret": "xyzzy"})
     with pytest.raises(TransportError, match=r"^There is no transport called 'obfs4'"):

@@ -34,9 +34,10 @@ from obfstats.commandline import Command, Parser, argument_type, positive_number
 from obfstats.proxy.limits import MAX_CONNECTIONS, MAX_HANDSHAKES, NETWORK_DIVISOR
 from obfstats.publish.commands import add_document, add_epsilon, add_geoip, add_ipv6_prefix
 from obfstats.wire.endpoint import Endpoint, is_loopback, parse_endpoint
+from obfstats.wire.transport_names import RETIRED, TRANSPORT_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Sequence
 
     from obfstats.bridge.options import Role
     from obfstats.record.recorder import Column
@@ -72,26 +73,22 @@ published from it.
 """
 
 
-def parse_obfsproxy(
-    words: Sequence[str] | None, transports: Collection[str], retired: Mapping[str, str]
-) -> ObfsproxyOptions:
+def parse_obfsproxy(words: Sequence[str] | None) -> ObfsproxyOptions:
     """Read the command line of obfsproxy; exits with status 2 and one line on standard error if it is wrong.
 
     Args:
         words: the command line after the program's name; this process's own if None.
-        transports: the names of the transports.
-        retired: transports of older programs, each with the reason why it is refused.
     """
-    parser = make_obfsproxy_parser(transports, retired)
+    parser = make_obfsproxy_parser()
     words = sys.argv[1:] if words is None else words
     if "managed" in words:
         parser.refuse_unknown_options(words[: words.index("managed")])
     given, unknown = parser.parse_known_args(words)
-    if given.mode in retired:
-        parser.error(retired[given.mode].rstrip("."))
+    if given.mode in RETIRED:
+        parser.error(RETIRED[given.mode].rstrip("."))
     parser.refuse_unknown(unknown, words="after LISTEN:PORT")
     if not given.managed and given.mode is None:
-        parser.error(f"name a transport ({', '.join(transports)}), or write managed")
+        parser.error(f"name a transport ({', '.join(TRANSPORT_NAMES)}), or write managed")
     if given.managed and given.mode not in {None, "managed"}:
         parser.error("it is either --managed or a transport")
     try:
@@ -107,7 +104,7 @@ def parse_obfsproxy(
         parser.error(str(error))
 
 
-def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str]) -> Parser:
+def make_obfsproxy_parser() -> Parser:
     """Make the parser of obfsproxy's command line."""
     parser = Parser(
         prog="obfsproxy",
@@ -132,12 +129,12 @@ def make_obfsproxy_parser(transports: Collection[str], retired: Collection[str])
         metavar="N",
         help=f"unfinished handshakes at once; beyond that one is closed for each new one (default: {MAX_HANDSHAKES})",
     )
-    modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(transports))
+    modes = parser.add_subparsers(dest="mode", metavar="managed|" + "|".join(TRANSPORT_NAMES))
     modes.add_parser("managed", help="started by tor, which gives all other settings")
-    for name in transports:
+    for name in TRANSPORT_NAMES:
         _add_transport(modes.add_parser(name, help=f"the transport {name}"))
-    parser.unlisted = retired
-    for name in retired:
+    parser.unlisted = RETIRED
+    for name in RETIRED:
         modes.add_parser(name, add_help=False).add_argument("rest", nargs=argparse.REMAINDER)
     return parser
 

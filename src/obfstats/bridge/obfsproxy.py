@@ -42,7 +42,8 @@ from obfstats.record.clock import SystemClock
 from obfstats.wire import lines
 from obfstats.wire.endpoint import Endpoint
 from obfstats.wire.pluggable import PluggableError, ServerEnvironment, negotiate_version, read_environment
-from obfstats.wire.transports import RETIRED, TRANSPORTS, TransportError, make_transport, make_transport_with
+from obfstats.wire.transport_names import RETIRED
+from obfstats.wire.transports import TRANSPORTS, TransportError, make_transport, make_transport_with
 from obfstats.wire.upstream import UpstreamError, parse_upstream
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None, clock: Clock | None = None) -> 
     # A log that is rotated while the program starts must not end it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     process.fill_standard_descriptors()
-    options = parse_obfsproxy(arguments, TRANSPORTS, RETIRED)
+    options = parse_obfsproxy(arguments)
     try:
         process.set_up(options.log, has_terminal=options.external is not None)
     except LockedFileError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from obfstats.wire.dummy import Dummy
 from obfstats.wire.obfs2 import Obfs2
 from obfstats.wire.obfs3 import Obfs3
+from obfstats.wire.transport_names import RETIRED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,11 +95,4 @@ TRANSPORTS: dict[str, Callable[[str | None], Transport]] = {
     "obfs2": _make_obfs2,
     "obfs3": _make_obfs3,
 }
-"""By name: makes the transport, given its `shared-secret`. In the order they are offered."""
-
-RETIRED: dict[str, str] = {
-    "b64": "b64 is not offered: Base64 hides nothing from an observer; use obfs3, or obfs4 through "
-    "lyrebird or obfs4proxy.",
-    "scramblesuit": "scramblesuit is not offered: obfs4 has taken its place; use lyrebird or obfs4proxy.",
-}
-"""By name: transports that only the Python obfsproxy offered, and a sentence that says what to use instead."""
+"""By name: makes the transport, given its `shared-secret`. The names are those of transport_names.py."""
