@@ -43,7 +43,7 @@ def log2stats_with_geoip(options: argparse.Namespace) -> int:
         secret.wipe()
 
 
-def _open_geoip(geoip: Path | None, geoip6: Path | None) -> tuple[Sequence[GeoIpSource], Sequence[str] | None]:
+def _open_geoip(geoip: Path | None, geoip6: Path | None) -> tuple[Sequence[GeoIpSource | None], Sequence[str] | None]:
     countries = _open_countries(geoip, geoip6)
     return countries.geoip_sources, countries.codes
 

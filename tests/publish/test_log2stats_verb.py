@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,6 +65,28 @@ def test_each_complete_interval_is_a_document(folder: Path) -> None:
     assert warnings == (
         "obfstats log2stats: the interval from 2012-02-12 09:22:04 is not over at the end of the logs and is left out\n"
     )
+
+
+def test_without_a_source_of_countries_documents_name_none(folder: Path) -> None:
+    """Neither tor's files nor iptocc is installed: each client is of `??`, and one line says what to install."""
+    program = (
+        "import pathlib, sys; sys.modules['iptocc'] = None; import obfstats.record.countries as countries; "
+        "countries.TOR_GEOIP = countries.TOR_GEOIP6 = pathlib.Path('none'); "
+        "from obfstats.cli import main; sys.exit(main(['log2stats', '--extended', *sys.argv[1:]]))"
+    )
+    result = run([sys.executable, "-c", program, "obfsproxy.log"], folder=folder)
+    lines, warnings = result.stdout.decode().splitlines(), result.stderr.decode().splitlines()
+    assert result.returncode == 0
+    assert warnings[0] == (
+        "countries of IPv4 and IPv6 addresses are not known (??): install tor-geoipdb, or obfstats[geoip]"
+    )
+    assert len(warnings) == 2
+    assert lines[:3] == [
+        "@type obfsproxy-stats 1.0",
+        "obfsproxy-stats-end (86400 s) 2012-02-10 09:22:04",
+        "obfsproxy-ips ??=8",
+    ]
+    assert not any(line.startswith("obfsproxy-geoip") for line in lines)
 
 
 def test_empty_days_are_printed_on_request(folder: Path) -> None:

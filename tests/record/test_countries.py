@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,33 @@ def test_without_any_file_the_registries_data_answers(tmp_path: Path, monkeypatc
     assert [source.split()[0] for source in opened.descriptions] == ["iptocc", "iptocc"]
     assert (country_of(opened, "1.0.16.1"), country_of(opened, "2001:200::1")) == ("jp", "jp")
     assert {country_of(opened, address) for address in ("127.0.0.1", "10.0.0.1", "::1", "fe80::1")} == {"??"}
+
+
+@pytest.mark.parametrize(
+    ("named", "families"), [({}, "IPv4 and IPv6"), ({"geoip": "geoip"}, "IPv6"), ({"geoip6": "geoip6"}, "IPv4")]
+)
+def test_without_any_source_every_country_is_unknown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    named: dict[str, str],
+    families: str,
+) -> None:
+    """One warning says what to install; documents name no source, and there is no list of countries for noise."""
+    monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP", tmp_path / "none")
+    monkeypatch.setattr("obfstats.record.countries.TOR_GEOIP6", tmp_path / "none")
+    monkeypatch.setitem(sys.modules, "iptocc", None)
+    (tmp_path / "geoip").write_bytes(GEOIP)
+    (tmp_path / "geoip6").write_bytes(GEOIP6)
+    opened = Countries.open(**{option: tmp_path / name for option, name in named.items()})
+    assert caplog.messages == [
+        f"countries of {families} addresses are not known (??): install tor-geoipdb, or obfstats[geoip]"
+    ]
+    found = {"geoip": country_of(opened, "192.0.2.1"), "geoip6": country_of(opened, "2001:db8::1")}
+    expected = {"geoip": "de", "geoip6": "jp"}
+    assert found == {option: expected[option] if option in named else "??" for option in found}
+    assert [source is not None for source in opened.geoip_sources] == ["geoip" in named, "geoip6" in named]
+    assert opened.codes is None
 
 
 def test_a_broken_default_file_is_reported_and_not_used(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from socket import AF_INET
 from typing import TYPE_CHECKING
@@ -125,6 +127,19 @@ def test_tors_own_file_that_appears_is_a_change(defaults: tuple[Path, Path]) -> 
     assert country_of(fresh, V6) == "jp"
 
 
+def test_tors_own_file_may_be_the_first_source(defaults: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tor-geoipdb was installed after the bridge, and nothing else knows a country."""
+    monkeypatch.setitem(sys.modules, "iptocc", None)
+    opened = Countries.search()
+    assert country_of(opened, V4) == "??"
+    defaults[0].write_bytes(GEOIP)
+    assert opened.changed()
+    fresh = opened.reload()
+    assert fresh.descriptions == (f"{defaults[0]} (2 ranges)", "no source")
+    assert (country_of(fresh, V4), country_of(fresh, V6)) == ("de", "??")
+    assert fresh.geoip_sources == (GeoIpSource("tor", hashlib.sha1(GEOIP).hexdigest().upper()), None)
+
+
 def test_a_broken_file_of_tors_is_read_again_only_when_it_changes(defaults: tuple[Path, Path]) -> None:
     """Not used at the start; once it is valid it is used."""
     defaults[0].write_bytes(b"\0" * 100)
@@ -140,7 +155,7 @@ def test_countries_without_files_never_change() -> None:
     made = Countries(lambda _: "de", lambda _: "jp", ("here", "there"))
     assert not made.changed()
     assert country_of(made.reload(), V4) == "de"
-    assert made.geoip_sources == ()
+    assert made.geoip_sources == (None, None)
 
 
 # Reading it
@@ -263,8 +278,9 @@ def test_digests_are_those_of_the_files_that_were_read(geoip: Path, geoip6: Path
     assert opened.reload().geoip_sources == (expected[2], expected[1])
     assert opened.geoip_sources == (expected[0], expected[1])
     only_v4 = Countries.open(geoip)
-    assert (only_v4.geoip_sources[0], only_v4.geoip_sources[1].name) == (expected[2], "iptocc")
-    assert [origin.name for origin in Countries.open().geoip_sources] == ["iptocc", "iptocc"]
+    registries = GeoIpSource("iptocc", version("iptocc"))
+    assert only_v4.geoip_sources == (expected[2], registries)
+    assert Countries.open().geoip_sources == (registries, registries)
 
 
 def test_a_broken_file_of_tors_leaves_no_digest(defaults: tuple[Path, Path]) -> None:
@@ -272,8 +288,8 @@ def test_a_broken_file_of_tors_leaves_no_digest(defaults: tuple[Path, Path]) -> 
     defaults[0].write_bytes(b"\0" * 100)
     defaults[1].write_bytes(GEOIP6)
     digest = hashlib.sha1(GEOIP6).hexdigest().upper()
-    spoilt, used = Countries.open().geoip_sources
-    assert (spoilt.name, used) == ("iptocc", GeoIpSource("tor", digest))
+    registries = GeoIpSource("iptocc", version("iptocc"))
+    assert Countries.open().geoip_sources == (registries, GeoIpSource("tor", digest))
 
 
 # Using it

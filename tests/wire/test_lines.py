@@ -13,7 +13,7 @@ from obfstats.wire.endpoint import Endpoint
 
 LISTENER = Endpoint("192.0.2.1", 443)
 
-texts = st.text(max_size=60) | st.text(st.characters(codec="ascii"), max_size=60)
+texts = st.text(max_size=60) | st.text(st.characters(max_codepoint=127), max_size=60)
 hosts = st.ip_addresses().map(str)
 ports = st.integers(1, 65535)
 _WORD = re.compile(r'(?P<key>[^ ="]+)=(?:"(?P<quoted>(?:[^"\\]|\\[0-7]{3})*)"|(?P<bare>[^ "]*))(?: |\Z)')

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from obfstats.publish.plain import Report
     from obfstats.publish.render import Output
 
-    OpenGeoIp: TypeAlias = Callable[[Path | None, Path | None], tuple[Sequence[GeoIpSource], Sequence[str] | None]]
+    OpenGeoIp: TypeAlias = Callable[
+        [Path | None, Path | None], tuple[Sequence[GeoIpSource | None], Sequence[str] | None]
+    ]
 
 _MAX_PLAIN_SIZE = 4_000_000
 """Bytes that plain Python counts in less time than numpy takes to load."""
@@ -95,7 +97,7 @@ def _choose_output(options: argparse.Namespace, open_geoip: OpenGeoIp) -> Output
     from obfstats.publish.making_documents import DocumentOptions  # noqa: PLC0415
     from obfstats.publish.render import NoiseOptions, Output  # noqa: PLC0415
 
-    geoip_sources: Sequence[GeoIpSource] = ()
+    geoip_sources: Sequence[GeoIpSource | None] = (None, None)
     codes: Sequence[str] | None = None
     if options.geoip or options.geoip6 or options.epsilon:
         geoip_sources, codes = open_geoip(options.geoip, options.geoip6)

@@ -1,8 +1,8 @@
 """Countries of addresses, from the best source there is (design, decision 8).
 
 For each address family on its own: the file that the operator names; else tor's own file where Debian installs it, so
-that our numbers compare with Tor's; else the registries' data in the iptocc package. A look-up never raises: an unknown
-country is `??`.
+that our numbers compare with Tor's; else the registries' data in the package iptocc, an extra. A look-up never raises:
+an unknown country is `??`, and so is every country where there is no source.
 
 Tables never change once they are opened. Where `changed` says that a file has, `reload` opens new ones, and the
 recorder uses them from its next interval on. Making tables of tor's files takes a second or more: `Countries.search`
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 TOR_GEOIP = Path("/usr/share/tor/geoip")
 TOR_GEOIP6 = Path("/usr/share/tor/geoip6")
 
+NO_SOURCE = "no source"
+"""The description where every country is unknown."""
+
 _log = logging.getLogger(__name__)
 
 _State: TypeAlias = tuple[int, int, int]
@@ -48,7 +51,7 @@ class Countries:
         v4: gives the lower-case country code of a packed IPv4 address (4 bytes), or `??`.
         v6: the same for a packed IPv6 address (16 bytes).
         descriptions: where the two come from, for the operator.
-        geoip_sources: the same for a published document; empty if it is not known.
+        geoip_sources: the same for a published document; None for an address family where that is not known.
         codes: every country code that a look-up may give, `??` included, sorted; empty until tables are made; None if
             that is not known.
     """
@@ -57,7 +60,7 @@ class Countries:
         self.v4 = v4
         self.v6 = v6
         self.descriptions = descriptions
-        self.geoip_sources: tuple[GeoIpSource, ...] = ()
+        self.geoip_sources: tuple[GeoIpSource | None, GeoIpSource | None] = None, None
         self.codes: tuple[str, ...] | None = None
         self._opened: tuple[CountrySource, ...] = ()
 
@@ -73,7 +76,7 @@ class Countries:
             RecordError: if a named file cannot be read or contains no range.
         """
         v4, v6 = _choose(geoip, geoip6)
-        return cls._of(CountrySource.open(v4), CountrySource.open(v6))
+        return cls._of(CountrySource.open(v4), CountrySource.open(v6))._warn_of_no_source()
 
     @classmethod
     def search(cls, geoip: Path | None = None, geoip6: Path | None = None) -> Countries:
@@ -82,13 +85,22 @@ class Countries:
         Args and errors are those of `open`.
         """
         v4, v6 = _choose(geoip, geoip6)
-        return cls._of(CountrySource.search(v4), CountrySource.search(v6))
+        return cls._of(CountrySource.search(v4), CountrySource.search(v6))._warn_of_no_source()
+
+    def _warn_of_no_source(self) -> Countries:
+        names = ("IPv4", "IPv6")
+        unknown = [name for name, source in zip(names, self.descriptions, strict=True) if source == NO_SOURCE]
+        if unknown:
+            _log.warning(
+                "countries of %s addresses are not known (??): install tor-geoipdb, or obfstats[geoip]",
+                " and ".join(unknown),
+            )
+        return self
 
     @classmethod
     def _of(cls, v4: CountrySource, v6: CountrySource) -> Countries:
         countries = cls(v4.lookup, v6.lookup, (v4.description, v6.description))
-        if v4.geoip_source is not None and v6.geoip_source is not None:
-            countries.geoip_sources = v4.geoip_source, v6.geoip_source
+        countries.geoip_sources = v4.geoip_source, v6.geoip_source
         if v4.codes is not None and v6.codes is not None:
             countries.codes = tuple(sorted(v4.codes | v6.codes))
         countries._opened = v4, v6
@@ -150,14 +162,14 @@ def _choose(geoip: Path | None, geoip6: Path | None) -> tuple[GeoIpChoice, GeoIp
 
 
 class CountrySource:
-    """The countries of one address family, from a file or from the registries' data.
+    """The countries of one address family, from a file, from the registries' data, or from nowhere.
 
     Attributes:
         lookup: gives the lower-case country code of a packed address, or `??`.
         description: where they come from, for the operator.
-        geoip_source: the same for a published document; None for a file without a table.
+        geoip_source: the same for a published document; None for a file without a table, and without a source.
         codes: every country code that a look-up may give, `??` included; empty for a file without a table; None for the
-            registries' data.
+            registries' data, and without a source.
     """
 
     def __init__(
@@ -179,7 +191,7 @@ class CountrySource:
 
     @classmethod
     def open(cls, choice: GeoIpChoice) -> CountrySource:
-        """Read the file, or use the registries' data.
+        """Read the file, or use the registries' data, or nothing.
 
         Raises:
             RecordError: if a named file cannot be read or contains no range.
@@ -188,7 +200,7 @@ class CountrySource:
 
     @classmethod
     def search(cls, choice: GeoIpChoice) -> CountrySource:
-        """Read the file and leave its table to `reload`; or use the registries' data.
+        """Read the file and leave its table to `reload`; or use the registries' data, or nothing.
 
         Raises:
             RecordError: if a named file cannot be read or contains no range.
@@ -207,6 +219,14 @@ class CountrySource:
                 raise
         if state is not None:
             _log.warning("%s cannot be used: countries come from another source", choice.path)
+        try:
+            return cls._registries(choice, state)
+        except ModuleNotFoundError:
+            return cls(choice, state, _no_country, NO_SOURCE, None)
+
+    @classmethod
+    def _registries(cls, choice: GeoIpChoice, state: _State | None) -> CountrySource:
+        """Use iptocc's data; raise ModuleNotFoundError if it is not installed."""
         # Loaded only where it is needed, as iptocc itself is: it would be a tenth of the start.
         from importlib.metadata import version  # noqa: PLC0415
 
@@ -297,3 +317,7 @@ def _registry_lookup(family: int) -> Callable[[bytes], str]:
         return UNKNOWN_COUNTRY if code is None else code.lower()
 
     return lookup
+
+
+def _no_country(_packed: bytes) -> str:
+    return UNKNOWN_COUNTRY

@@ -53,13 +53,15 @@ class OldLogCounts(NamedTuple):
     notes: list[str]
 
 
-def run_log2stats(options: argparse.Namespace, context: CountingContext, geoip_sources: Sequence[GeoIpSource]) -> int:
+def run_log2stats(
+    options: argparse.Namespace, context: CountingContext, geoip_sources: Sequence[GeoIpSource | None]
+) -> int:
     """Run the command.
 
     Args:
         options: those of commands.py.
         context: countries and hashes.
-        geoip_sources: where the countries come from: of IPv4, of IPv6.
+        geoip_sources: where the countries come from: of IPv4, of IPv6; None where that is not known.
 
     Returns:
         The exit status: 0; 1 if no line has a time; 2 if a log cannot be read. Nothing is written then.
