@@ -56,7 +56,7 @@ def _make_sections(verb: Verb, name: str, program: Verb) -> Iterator[str]:
     notes, examples, exit_status = _split_epilog(verb.epilog)
     purpose = verb.purpose or verb.description.partition(". ")[0].rstrip(".")
     yield from (".SH NAME", rf"{_escape(name)} \- {_escape(purpose[0].lower() + purpose[1:])}")
-    yield from (".SH SYNOPSIS", *_make_synopsis(verb))
+    yield from (".SH SYNOPSIS", _make_synopsis(verb))
     yield from (".SH DESCRIPTION", _prose(verb.description))
     if verb.extra:
         yield from (".PP", _prose(f"It needs libraries that `pip install obfstats[{verb.extra}]` installs."))
@@ -120,21 +120,20 @@ def _list_examples(lines: Sequence[str]) -> Iterator[str]:
             yield from (".nf", rf"\fB{_escape(line.strip())}\fR", ".fi")
 
 
-def _make_synopsis(verb: Verb) -> Iterator[str]:
+def _make_synopsis(verb: Verb) -> str:
     start = rf"\fB{_escape(' '.join(verb.words))}\fR"
     if verb.takes_program:
-        yield rf"{start} [\fIoptions\fR] \fB\-\-\fR \fIPROGRAM\fR [\fIARGUMENT\fR ...]"
-    elif verb.name == "obfsproxy":
-        for arguments, verbs in groupby(verb.verbs, key=lambda other: other.arguments):
-            words = "|".join(other.name for other in verbs)
-            positionals = [argument for argument in arguments if not argument.names]
-            yield rf"{start} [\fIoptions\fR] \fB{words}\fR{_invoke_all(positionals)}"
-            yield ".br"
-    elif verb.verbs:
-        yield rf"{start} \fICOMMAND\fR [\fIoptions\fR]"
-    else:
-        required = [option for option in verb.options if option.required]
-        yield rf"{start} [\fIoptions\fR]{_invoke_all([*required, *verb.positionals])}"
+        return rf"{start} [\fIoptions\fR] \fB\-\-\fR \fIPROGRAM\fR [\fIARGUMENT\fR ...]"
+    if verb.name == "obfsproxy":
+        return "\n.br\n".join(
+            rf"{start} [\fIoptions\fR] \fB{'|'.join(other.name for other in verbs)}\fR"
+            rf"{_invoke_all(argument for argument in arguments if not argument.names)}"
+            for arguments, verbs in groupby(verb.verbs, key=lambda other: other.arguments)
+        )
+    if verb.verbs:
+        return rf"{start} \fICOMMAND\fR [\fIoptions\fR]"
+    required = [option for option in verb.options if option.required]
+    return rf"{start} [\fIoptions\fR]{_invoke_all([*required, *verb.positionals])}"
 
 
 def _invoke_all(arguments: Iterable[Argument]) -> str:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["flag", "words", "files", "folders", "text"]
 """What completes a value: there is none, one of the choices, files, folders, nothing."""
 
-_FILES = {"DOCUMENT", "FILE", "INPUT", "LOG", "OUT"}
-_FOLDERS = {"DIR"}
+_FILES = {"DOCUMENT", "FILE", "INPUT", "LOG"}
+_FOLDERS = {"DIR", "OUT"}
 
 
 @dataclass(frozen=True)

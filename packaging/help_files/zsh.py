@@ -14,7 +14,7 @@ _SPECIAL = str.maketrans({"\\": r"\\", "[": r"\[", "]": r"\]", ":": r"\:", "'": 
 _WITH_VERBS = """\
   local curcontext=$curcontext state line ret=1
   local -A opt_args
-  local -a commands=(
+  local -a verbs=(
 {commands}
   )
   _arguments -C -S \\
@@ -22,12 +22,22 @@ _WITH_VERBS = """\
     '1:command:->command' \\
     '*::argument:->argument' && ret=0
   case $state in
-    command) _describe -t commands command commands && ret=0 ;;
+    command) _describe -t commands command verbs && ret=0 ;;
     argument)
       curcontext=${{curcontext%:*}}-$words[1]:
       (( $+functions[{function}_$words[1]] )) && {function}_$words[1] && ret=0 ;;
   esac
   return ret
+"""
+
+_OTHER_PROGRAM = """\
+  local -i end=$words[(i)--]
+  if (( end < CURRENT )); then
+    shift $end words
+    (( CURRENT -= end ))
+    _normal
+    return
+  fi
 """
 
 
@@ -40,14 +50,13 @@ def make_completion(program: Verb) -> str:
 def _make_function(verb: Verb) -> str:
     function = "_" + "_".join(verb.words)
     arguments = [line for argument in verb.arguments for line in _make_specs(argument)]
-    if verb.takes_program:
-        arguments.append("'*:::program: _normal'")
     if verb.verbs:
         commands = "\n".join(f"    '{other.name}:{_escape(other.purpose)}'" for other in verb.verbs)
         specs = "\n".join(f"    {argument} \\" for argument in arguments)
         body = _WITH_VERBS.format(commands=commands, arguments=specs, function=function)
     else:
-        body = "  _arguments -S \\\n" + " \\\n".join(f"    {argument}" for argument in arguments) + "\n"
+        body = _OTHER_PROGRAM if verb.takes_program else ""
+        body += "  _arguments -S \\\n" + " \\\n".join(f"    {argument}" for argument in arguments) + "\n"
     return f"{function}() {{\n{body}}}\n"
 
 

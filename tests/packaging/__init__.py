@@ -1,0 +1,1 @@
+"""Tests of what users install: packages, man pages, completion, units."""
