@@ -56,15 +56,17 @@ def test_the_architecture_names_every_folder() -> None:
     assert [name for name in folders if f"`{name}/`" not in text] == []
 
 
-def test_what_a_bridge_installs_is_what_is_tested() -> None:
-    """requirements-bridge.lock is a part of requirements.lock, and the dependencies of pyproject.toml are in it."""
+@pytest.mark.parametrize(("name", "extras"), [("bridge", []), ("receiving", ["collect", "analyse", "show"])])
+def test_what_is_installed_is_what_is_tested(name: str, extras: list[str]) -> None:
+    """Its lock file is a part of requirements.lock, and what pyproject.toml demands is in it."""
     pinned = re.compile(r"^[a-z0-9-]+==[0-9.]+", re.MULTILINE)
-    tested, bridge = (
-        set(pinned.findall((ROOT / name).read_text())) for name in ("requirements.lock", "requirements-bridge.lock")
+    tested, installed = (
+        set(pinned.findall((ROOT / file).read_text())) for file in ("requirements.lock", f"requirements-{name}.lock")
     )
-    wanted = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
-    assert bridge < tested
-    assert {re.split("[>=;]", line)[0] for line in wanted} <= {line.partition("==")[0] for line in bridge}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    assert installed < tested
+    assert {re.split("[>=;]", line)[0] for line in wanted} <= {line.partition("==")[0] for line in installed}
 
 
 def test_links_lead_somewhere() -> None:
