@@ -47,8 +47,7 @@ def make_pages(programs: Iterable[Verb], *, version: str, date: str) -> dict[str
         for verb in [program] if program.name == "obfsproxy" else program.walk():
             name = "-".join(verb.words)
             header = f'.TH {_escape(name.upper())} 1 "{_escape(date)}" "obfstats {version}" "obfstats"'
-            # Neither hyphenated nor justified: a broken --option could not be copied or searched.
-            pages[name] = "\n".join([header, ".nh", ".ad l", *_make_sections(verb, name, program)]) + "\n"
+            pages[name] = "\n".join([header, *_make_sections(verb, name, program)]) + "\n"
     return pages
 
 
@@ -64,7 +63,7 @@ def _make_sections(verb: Verb, name: str, program: Verb) -> Iterator[str]:
     if verb.verbs and program.name != "obfsproxy":
         yield ".SH COMMANDS"
         for other in verb.verbs:
-            yield from (".TP", f".BR {_escape('-'.join(other.words))} (1)", _prose(other.purpose))
+            yield from (".TP", rf".BR \%{_escape('-'.join(other.words))} (1)", _prose(other.purpose))
     yield from (".SH OPTIONS", *_list_arguments(verb.arguments))
     if program.name == "obfsproxy":
         transports = [other for other in verb.verbs if other.positionals]
@@ -74,7 +73,7 @@ def _make_sections(verb: Verb, name: str, program: Verb) -> Iterator[str]:
     yield from (".SH EXIT STATUS", _prose(exit_status or _EXIT_STATUS.get(name) or _EXIT_STATUS[program.name]))
     yield from (".SH EXAMPLES", *_list_examples(examples)) if examples else ()
     yield ".SH SEE ALSO"
-    yield ",\n".join(f".BR {_escape(other)} (1)" for other in _find_related(verb, name, program))
+    yield ",\n".join(rf".BR \%{_escape(other)} (1)" for other in _find_related(verb, name, program))
 
 
 def _find_related(verb: Verb, name: str, program: Verb) -> list[str]:
@@ -162,7 +161,9 @@ def _prose(text: str) -> str:
     r"""Escape text that is filled; what is between \`\`, and options, are bold."""
     parts = _CODE_OR_OPTION.split(" ".join(text.split()))
     marked = [rf"\fB{_escape(part.strip('`'))}\fR" if index % 2 else _escape(part) for index, part in enumerate(parts)]
-    return _verbatim_start("".join(marked))
+    # An option, address or path that is hyphenated cannot be found or copied.
+    words = [rf"\%{word}" if re.search(r"\\-|[/:_][\w/]", word) else word for word in "".join(marked).split(" ")]
+    return _verbatim_start(" ".join(words))
 
 
 def _verbatim(text: str) -> str:

@@ -20,7 +20,7 @@ PAGES = {Path(name).stem: text for name, text in FILES.items() if name.startswit
 def page_of(words: str) -> str:
     """The page of a command, with plain hyphens."""
     name = "obfsproxy" if words.startswith("obfsproxy") else words.replace(" ", "-")
-    return PAGES[name].replace(r"\-", "-")
+    return PAGES[name].replace(r"\-", "-").replace(r"\%", "")
 
 
 @pytest.mark.parametrize("words", PARSERS)
@@ -71,7 +71,7 @@ def test_text_cannot_become_a_request() -> None:
     verb = Verb(("obfstats",), "", ".so /etc/passwd 'x' \\n café.", "examples:\n  .odd -x\n", ())
     page = make_pages([verb], version="1", date="2026-12-05")["obfstats"]
     assert page.startswith('.TH OBFSTATS 1 "2026\\-12\\-05" "obfstats 1" "obfstats"\n')
-    assert "\n\\&.so /etc/passwd \\(aqx\\(aq \\en caf\\[u00E9].\n" in page
+    assert "\n\\&.so \\%/etc/passwd \\(aqx\\(aq \\en caf\\[u00E9].\n" in page
     assert "\n\\fB.odd \\-x\\fR\n" in page
 
 

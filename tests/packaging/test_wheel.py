@@ -63,8 +63,7 @@ def test_the_metadata_are_what_pypi_shows(released: Path) -> None:
 
 def test_the_source_archive_builds_the_same_wheel(released: Path, tmp_path: Path) -> None:
     """In another folder, with other permissions, and another terminal, locale, time zone and home directory."""
-    with tarfile.open(released / SOURCE) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-x", "-C", tmp_path, "-f", released / SOURCE], check=True)
     for path in tmp_path.rglob("*"):
         path.chmod(path.stat().st_mode & 0o700)
         os.utime(path, (1e9, 1e9))
