@@ -41,6 +41,9 @@ MANY_STALLED = 32
 
 SMALL_SCRATCH_SIZE = 1 << 14
 
+_CIPHER_MARGIN = 15
+"""Bytes after the data that cryptography 38 (Debian 12) demands in the buffer that it ciphers into."""
+
 _LOOPBACK = ("127.", "::1")
 
 LINGER = 30.0
@@ -51,11 +54,12 @@ class Scratch:
     """The buffer that every end of a loop reads into.
 
     Attributes:
-        view: the whole buffer.
+        view: what is read into.
+        whole: the same with the margin that a cipher may demand.
         totals: count the bytes that are read into it.
     """
 
-    __slots__ = ("_stalled", "totals", "view")
+    __slots__ = ("_stalled", "totals", "view", "whole")
 
     def __init__(self, totals: Totals | None = None) -> None:
         self._stalled = 0
@@ -65,7 +69,8 @@ class Scratch:
     def renew(self) -> None:
         """Allocate a new buffer: a transport still holds a view of the old one."""
         size = SCRATCH_SIZE if self._stalled < MANY_STALLED else SMALL_SCRATCH_SIZE
-        self.view = memoryview(bytearray(size))
+        self.whole = memoryview(bytearray(size + _CIPHER_MARGIN))
+        self.view = self.whole[:size]
 
     def stall(self) -> None:
         """Count a stalled direction."""
@@ -189,7 +194,8 @@ class RelayEnd(asyncio.BufferedProtocol):
         scratch = self.scratch
         scratch.totals.relayed_bytes += nbytes
         data = scratch.view[:nbytes]
-        self.cipher.update_into(data, data)
+        if self.cipher is not PLAIN:
+            self.cipher.update_into(data, scratch.whole)
         self._pass_on(data)
 
     def _pass_on(self, data: bytes | memoryview) -> None:

@@ -18,11 +18,16 @@ and used. A peer that sends 0 or 1 makes a secret that everyone knows, which hur
 no one, so an attacker who could insert such a key could as well relay between two keys of their own. Refusing it would
 protect nothing and show a prober which program answers.
 
-No exponentiation belongs on an event loop: one takes 0.2 ms. gmpy2 lets other threads run meanwhile only where its
-context says so, and contexts belong to a thread, so the context is entered here, around each computation.
+The time of an exponentiation depends on no bit of the exponent, except with gmpy2 before 2.2 (Debian 12), which lacks
+powmod_sec. There an observer has two measurements of an exponent, through the network, before it is dropped: too few.
+
+No exponentiation belongs on an event loop: one takes 0.2 ms. gmpy2 from 2.2 on lets other threads run meanwhile, where
+its context says so, and contexts belong to a thread, so the context is entered here, around each computation.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import gmpy2
 
@@ -39,6 +44,7 @@ _PRIME = gmpy2.mpz(
     "49286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D"
     "670C354E4ABC9804F1746C08CA237327FFFFFFFFFFFFFFFF"
 )
+_POWMOD: Final = getattr(gmpy2, "powmod_sec", gmpy2.powmod)
 _HIGHEST_BIT = 1 << (8 * SEED_LENGTH - 1)
 
 
@@ -60,7 +66,7 @@ class KeyPair:
         number = int.from_bytes(seed, "big")
         self._exponent = gmpy2.mpz((number | _HIGHEST_BIT) & ~1)
         power = _power(_GENERATOR, self._exponent)
-        self.public: bytes = (_PRIME - power if number & 1 else power).to_bytes(KEY_LENGTH, "big")
+        self.public = _to_bytes(_PRIME - power if number & 1 else power)
 
     def shared_secret(self, peer_public: bytes) -> bytes:
         """Compute the 192 bytes that both ends share: one exponentiation.
@@ -68,11 +74,14 @@ class KeyPair:
         Args:
             peer_public: the peer's public key, any 192 bytes.
         """
-        secret: bytes = _power(gmpy2.mpz.from_bytes(peer_public, "big"), self._exponent).to_bytes(KEY_LENGTH, "big")
-        return secret
+        return _to_bytes(_power(gmpy2.mpz(int.from_bytes(peer_public, "big")), self._exponent))
 
 
 def _power(base: gmpy2.mpz, exponent: gmpy2.mpz) -> gmpy2.mpz:
-    """Raise `base` modulo p in a time that depends on no bit of the exponent, while other threads run."""
+    """Raise `base` modulo p, while other threads run."""
     with gmpy2.context(allow_release_gil=True):
-        return gmpy2.powmod_sec(base, exponent, _PRIME)
+        return _POWMOD(base, exponent, _PRIME)
+
+
+def _to_bytes(number: gmpy2.mpz) -> bytes:
+    return int(number).to_bytes(KEY_LENGTH, "big")
