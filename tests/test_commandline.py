@@ -119,14 +119,15 @@ def test_help_into_a_full_disk_is_no_traceback() -> None:
     "command", [command for command in cli.COMMANDS if command.extra], ids=lambda command: command.name
 )
 def test_a_missing_extra_is_named(command: Command) -> None:
-    """Where an extra's library is not installed, one line says what to install."""
+    """One line says what to install: the extra, or Debian's package where Debian has all of the extra's libraries."""
     words = shlex.split(command.example)[1:]
     libraries = ("duckdb", "jinja2", "numpy", "pyarrow", "uvicorn")
     missing = "".join(f"sys.modules['{name}'] = None; " for name in libraries)
     program = f"import sys; {missing}from obfstats.cli import main; sys.exit(main({words!r}))"
+    debian = r", or Debian's python3-\1" if command.extra == "show" else ""
     result = run([sys.executable, "-c", program])
     assert (result.returncode, result.stdout) == (2, b"")
     assert re.fullmatch(
-        rf"obfstats {command.name}: the library \w+ is not installed; install obfstats\[{command.extra}\]\n",
+        rf"obfstats {command.name}: the library (\w+) is not installed; install obfstats\[{command.extra}\]{debian}\n",
         result.stderr.decode(),
     )

@@ -19,7 +19,15 @@ from obfstats import __version__
 from obfstats.analyse import commands as analyse
 from obfstats.bridge import commands as bridge
 from obfstats.collect import commands as collect
-from obfstats.commandline import Parser, UsageError, fail, join_negative_values, load, print_error
+from obfstats.commandline import (
+    Parser,
+    UsageError,
+    describe_missing_library,
+    fail,
+    join_negative_values,
+    load,
+    print_error,
+)
 from obfstats.publish import commands as publish
 from obfstats.show import commands as show
 
@@ -70,9 +78,7 @@ def _run(words: Sequence[str]) -> int:
     try:
         run = load(command.run)
     except ModuleNotFoundError as error:
-        package = f"obfstats[{command.extra}]" if command.extra else "obfstats"
-        library = str(error.name).partition(".")[0]
-        return fail(options.parser.prog, f"the library {library} is not installed; install {package}")
+        return fail(options.parser.prog, describe_missing_library(error, command.extra))
     try:
         status: int = run(options)
     except UsageError as error:

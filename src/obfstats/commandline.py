@@ -30,6 +30,8 @@ _CHOICES = re.compile(r": invalid choice: .* \(choose from (?P<choices>.*)\)$", 
 _MAX_COUNT = 10_000_000
 _MAX_PORT = 65535
 _STDOUT = 1
+# All of their libraries are packages of Debian; so are those that need no extra.
+_EXTRAS_IN_DEBIAN = ("", "metrics", "show")
 _SET_BY_TOR = "TOR_PT_MANAGED_TRANSPORT_VER"
 
 
@@ -134,6 +136,19 @@ def load(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     loaded: Callable[..., Any] = getattr(import_module(module), function)
     return loaded
+
+
+def describe_missing_library(error: ModuleNotFoundError, extra: str) -> str:
+    """Say what to install.
+
+    Args:
+        error: names the module that could not be imported.
+        extra: the extra of the package that has it; empty if it needs none.
+    """
+    library = str(error.name).partition(".")[0]
+    package = f"obfstats[{extra}]" if extra else "obfstats"
+    debian = f", or Debian's python3-{library.replace('_', '-')}" if extra in _EXTRAS_IN_DEBIAN else ""
+    return f"the library {library} is not installed; install {package}{debian}"
 
 
 @argument_type

@@ -225,4 +225,7 @@ def test_without_the_extra_it_is_refused_at_the_start(tmp_path: Path) -> None:
     command = [*program, "--metrics", ANYWHERE, "--data-dir", str(tmp_path), *SERVER]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == ("obfsproxy: --metrics needs the library prometheus_client; install obfstats[metrics]\n")
+    assert result.stderr == (
+        "obfsproxy: --metrics: the library prometheus_client is not installed; "
+        "install obfstats[metrics], or Debian's python3-prometheus-client\n"
+    )

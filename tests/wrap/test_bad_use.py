@@ -167,7 +167,9 @@ def test_a_library_that_is_missing_is_told(tmp_path: Path) -> None:
     without = "import sys; sys.modules['cryptography'] = None; from obfstats.cli import main; sys.exit(main())"
     result = run_command(sys.executable, "-c", without, "wrap", "--", TRUE, variables=environment(tmp_path))
     assert result.returncode == 2
-    assert result.stderr == "obfstats wrap: the library cryptography is not installed; install obfstats\n"
+    assert result.stderr == (
+        "obfstats wrap: the library cryptography is not installed; install obfstats, or Debian's python3-cryptography\n"
+    )
     assert result.stdout == f"ENV-ERROR {result.stderr}"
 
 

@@ -38,7 +38,7 @@ from obfstats.analyse.published import PublishedTables
 from obfstats.analyse.store import SCHEMAS, Store, StoreError
 from obfstats.analyse.summary import NoAnalysisError, find_complete_day, print_summary, summarise
 from obfstats.analyse.tor_detector import add_ranges
-from obfstats.commandline import UsageError, fail, print_error
+from obfstats.commandline import UsageError, describe_missing_library, fail, print_error
 from obfstats.progress import show_progress
 from obfstats.terminal import make_console
 
@@ -91,9 +91,7 @@ def run_analyse(options: argparse.Namespace) -> int:
     except (AnnotationsError, EngineError, InputError, StoreError) as error:
         return fail(_PROGRAM, str(error))
     except ModuleNotFoundError as error:
-        return fail(
-            _PROGRAM, f"the library {str(error.name).partition('.')[0]} is not installed; install obfstats[spark]"
-        )
+        return fail(_PROGRAM, describe_missing_library(error, "spark"))
     except OSError as error:
         return fail(_PROGRAM, f"{error.filename or options.to}: {error.strerror or error}")
     return _summarise(options.to, warn)

@@ -18,6 +18,7 @@ import re
 from typing import TYPE_CHECKING, Final, cast
 
 from obfstats.bridge.logs import NOTICE
+from obfstats.commandline import describe_missing_library
 from obfstats.proxy.listener import bound, listen
 from obfstats.wire.endpoint import is_loopback
 
@@ -56,7 +57,7 @@ def open_metrics(endpoint: Endpoint | None) -> socket.socket | None:
     try:
         import obfstats.bridge.metrics  # noqa: F401, PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise MetricsError(f"--metrics needs the library {error.name}; install obfstats[metrics]") from None
+        raise MetricsError(f"--metrics: {describe_missing_library(error, 'metrics')}") from None
     try:
         listening = listen(endpoint)
     except (OSError, UnicodeError) as error:
