@@ -30,8 +30,8 @@ class Checkout:
             "GIT_COMMITTER_NAME": "A",
             "GIT_COMMITTER_EMAIL": "a@example.org",
         }
-        listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listed, capture_output=True, check=True).stdout.rstrip(b"\0").split(b"\0")
+        listed = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.rstrip(b"\0").split(b"\0")
         self.files = sorted(name.decode() for name in names if (ROOT / name.decode()).exists())
         archive = subprocess.run(["tar", "-c", "-C", ROOT, *self.files], capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
