@@ -58,7 +58,10 @@ def _make_sections(verb: Verb, name: str, program: Verb) -> Iterator[str]:
     yield from (".SH SYNOPSIS", _make_synopsis(verb))
     yield from (".SH DESCRIPTION", _prose(verb.description))
     if verb.extra:
-        yield from (".PP", _prose(f"It needs libraries that `pip install obfstats[{verb.extra}]` installs."))
+        yield from (
+            ".PP",
+            _prose(f"It needs the libraries of `obfstats[{verb.extra}]`, and names the package where one is missing."),
+        )
     yield from _make_notes(notes)
     if verb.verbs and program.name != "obfsproxy":
         yield ".SH COMMANDS"
