@@ -4,8 +4,9 @@
 # The script that sources this has defined say, which prints a line, and die, which prints it and ends.
 # shellcheck shell=bash
 
-# What apt and pip need to reach their servers: proxies, certificates, indexes.
-chroot_environment=(HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive)
+# What apt and pip need to reach their servers: proxies, certificates, indexes. Where the first process has the variable
+# container, Debian's procps does not apply a package's sysctl.d to this machine's kernel.
+chroot_environment=(container=chroot HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive)
 while IFS= read -r variable; do chroot_environment+=("$variable"); done \
     < <(env | grep -iE '^(PIP_|SSL_CERT_|[a-z]+_proxy=)')
 
@@ -58,6 +59,9 @@ install_release() {
         # Packages of ours need ca-certificates, which would replace the copied ones when it is installed later.
         debootstrap --variant=minbase --include=ca-certificates "$release" "$root" "$mirror" >"$root.log" 2>&1 \
             || { tail -n 20 "$root.log" >&2; die "debootstrap failed"; }
+        # Installing tor must not start it.
+        printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+        chmod +x "$root/usr/sbin/policy-rc.d"
         touch "$root/installed"
     fi
     copy_settings "$root"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import time
 from typing import TYPE_CHECKING
 
 from obfstats.wire.transports import make_transport
 from peers import forwarder, program, socks
 from peers.child import START_SECONDS, ChildError
+from peers.hello import client_hello
 from peers.network import OBFS4PROXY
 from peers.obfuscated import ObfuscatedClient
 from peers.program import OBFSTATS
@@ -52,7 +52,7 @@ def visit(bridge: Bridge, name: str, source: str | None = None) -> bytes:
         OSError: if the bridge hangs up or takes too long.
     """
     with ObfuscatedClient(make_transport(name), bridge.address(name), source, SECONDS) as client:
-        client.sendall(_client_hello())
+        client.sendall(client_hello())
         return client.recv()
 
 
@@ -87,7 +87,7 @@ def stay(bridge: Bridge, name: str, source: str | None = None) -> Iterator[Obfus
         OSError: if the bridge hangs up or takes too long.
     """
     with ObfuscatedClient(make_transport(name), bridge.address(name), source, SECONDS) as client:
-        client.sendall(_client_hello())
+        client.sendall(client_hello())
         assert is_answer(client.recv())
         yield client
 
@@ -131,15 +131,5 @@ def is_answer(data: bytes) -> bool:
 def _ask(connection: socket.socket) -> bytes:
     """Begin TLS; give tor's answer."""
     with connection:
-        connection.sendall(_client_hello())
+        connection.sendall(client_hello())
         return connection.recv(_CHUNK)
-
-
-def _client_hello() -> bytes:
-    """Make the first message of a TLS client."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    outgoing = ssl.MemoryBIO()
-    with contextlib.suppress(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
-    return outgoing.read()
