@@ -49,7 +49,7 @@ def four_lines() -> list[str]:
 def test_four_lines_make_a_bridge_that_counts(network: Network) -> None:
     """Only the program's path and the ORPort's number are changed; a client connects, and tor has counted it."""
     *lines, plugin = four_lines()
-    command = plugin.replace("/opt/obfstats/bin/obfsproxy managed", " ".join(OURS))
+    command = plugin.replace("/usr/bin/obfsproxy managed", " ".join(OURS))
     assert command != plugin
     with bridge(network, "readme", [*lines, command], "obfs3") as running:
         assert is_answer(visit(running, "obfs3", canary.address()))
@@ -58,12 +58,12 @@ def test_four_lines_make_a_bridge_that_counts(network: Network) -> None:
 
 
 def test_one_line_counts_in_front_of_another_transport(network: Network, tmp_path: Path) -> None:
-    """The line of the README's first screen; a client of another program connects, and both have counted it."""
+    """The README's line for a bridge with another transport; a client of another program connects, and both have counted it."""
     need("obfs4proxy", "obfs4proxy")
     *lines, _ = four_lines()
     found = re.search(r"^    (ServerTransportPlugin obfs4 .+)$", README.read_text(), re.MULTILINE)
     assert found
-    plugin = found[1].replace("/opt/obfstats/bin/obfstats", OBFSTATS).replace("/usr/bin/obfs4proxy", OBFS4PROXY[0])
+    plugin = found[1].replace("/usr/bin/obfstats", OBFSTATS).replace("/usr/bin/obfs4proxy", OBFS4PROXY[0])
     with (
         bridge(network, "readmewrap", [*lines, plugin], "obfs4") as running,
         managed.client(tmp_path / "visitor", argv=OBFS4PROXY, transports=["obfs4"]) as visitor,
