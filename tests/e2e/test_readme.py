@@ -58,7 +58,7 @@ def test_four_lines_make_a_bridge_that_counts(network: Network) -> None:
 
 
 def test_one_line_counts_in_front_of_another_transport(network: Network, tmp_path: Path) -> None:
-    """The README's line for a bridge with another transport; a client of another program connects, and both have counted it."""
+    """The README's line for another transport; a client of another program connects, and both have counted it."""
     need("obfs4proxy", "obfs4proxy")
     *lines, _ = four_lines()
     found = re.search(r"^    (ServerTransportPlugin obfs4 .+)$", README.read_text(), re.MULTILINE)
