@@ -6,8 +6,8 @@
   they are made from several addresses in 127.0.0.0/8, as Snowflake's `orport-srcaddr` does: tor 0.4.9 accepts them all.
 - A destination's name is never resolved here: that would tell the machine's resolver, and its operator, about a bridge.
   A proxy gets the name as it is.
-- SOCKS is python-socks's (RFC 1928, SOCKS4a), HTTP CONNECT is h11's (RFC 9110, section 9.3.6): what a bridge sends
-  together with the proxy's answer is kept, however the answer is cut. Credentials are in no error.
+- What a bridge sends together with the proxy's answer is kept, however the answer is cut. HTTP CONNECT is h11's (RFC
+  9110, section 9.3.6). Credentials are in no error.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING
 from obfstats.formats.address import pack_address
 from obfstats.proxy.driver import MachineDriver
 from obfstats.proxy.relay import RelayEnd
-from obfstats.wire.machine import Finished, Machine, ProtocolError, Send
+from obfstats.wire.machine import Machine, ProtocolError, Send
 from obfstats.wire.socks5 import Reply
+from obfstats.wire.socks_proxy import ProxyAnswer, connect_by_socks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -193,53 +194,27 @@ class Proxied(Connector):
 
     async def open(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
         """Ask the proxy for the destination."""
-        open_through_proxy = self._open_by_http if self._upstream.scheme == "http" else self._open_by_socks
         try:
             async with asyncio.timeout(PROXY_TIMEOUT):
-                return _keep_alive(await open_through_proxy(driver, destination))
+                return _keep_alive(await self._ask(driver, destination))
         except TimeoutError:
             raise UnreachableError("the proxy timed out", Reply.TTL_EXPIRED) from None
         except OSError as error:
             reason, reply = reason_of(error)
             raise UnreachableError(f"the proxy cannot be reached: {reason}", reply) from None
 
-    async def _open_by_socks(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
-        # Imported here, so that a program without such a proxy does not load the library.
-        from python_socks import ProxyError, ProxyTimeoutError, ProxyType  # noqa: PLC0415
-        from python_socks.async_.asyncio import Proxy  # noqa: PLC0415
-
-        upstream = self._upstream
-        proxy_type = ProxyType.SOCKS5 if upstream.scheme == "socks5" else ProxyType.SOCKS4
-        proxy = Proxy(proxy_type, *upstream.endpoint, username=upstream.username, password=upstream.password, rdns=True)
-        try:
-            connected = await proxy.connect(*destination, timeout=PROXY_TIMEOUT, local_addr=self._local)
-        except ProxyTimeoutError:
-            raise TimeoutError from None
-        except ProxyError as error:
-            code = error.error_code if upstream.scheme == "socks5" else None
-            reply = Reply(code) if code and code in set(Reply) else Reply.GENERAL_FAILURE
-            raise UnreachableError(_REFUSED, reply) from None
-        except UnicodeError:
-            raise UnreachableError("the proxy cannot be told this name") from None
-        try:
-            transport, _ = await asyncio.get_running_loop().create_connection(lambda: driver, sock=connected)
-        except OSError:
-            connected.close()
-            raise
-        return transport
-
-    async def _open_by_http(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
+    async def _ask(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
+        script = _connect_by_http if self._upstream.scheme == "http" else connect_by_socks
         # An end of its own: a connection that the proxy refuses never belongs to the relay.
-        request = MachineDriver(
-            Machine(partial(_connect_by_http, self._upstream, destination)), RelayEnd(driver.end.scratch)
-        )
+        request = MachineDriver(Machine(partial(script, self._upstream, destination)), RelayEnd(driver.end.scratch))
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: request, *self._upstream.endpoint, local_addr=self._local
         )
         with contextlib.ExitStack() as unless_opened:
             unless_opened.callback(transport.abort)
-            if await request.result(Finished) is None or transport.is_closing():
-                raise UnreachableError(_REFUSED)
+            answer = await request.result(ProxyAnswer)
+            if answer is None or answer.reply is not Reply.SUCCEEDED or transport.is_closing():
+                raise UnreachableError(_REFUSED, (answer and answer.reply) or Reply.GENERAL_FAILURE)
             unless_opened.pop_all()
         request.hand_over_to(driver)
         return transport
@@ -291,7 +266,7 @@ def _connect_by_http(upstream: Upstream, destination: Endpoint, held: bytearray)
 
     It is not in `wire`, which may not import h11.
     """
-    # Imported here, as above.
+    # Imported here, so that a program without such a proxy does not load the library.
     import h11  # noqa: PLC0415
 
     target = str(destination).encode("ascii")
@@ -315,7 +290,7 @@ def _connect_by_http(upstream: Upstream, destination: Endpoint, held: bytearray)
         raise ProtocolError(_REFUSED) from None
     if not 200 <= response.status_code < 300:
         raise ProtocolError(_REFUSED)
-    yield Finished(early=connection.trailing_data[0])
+    yield ProxyAnswer(early=connection.trailing_data[0])
 
 
 def _keep_alive(transport: asyncio.Transport) -> asyncio.Transport:

@@ -175,7 +175,7 @@ def _connect_through(url: CollectorUrl, proxy: Proxy, seconds: float) -> socket.
     from python_socks.sync import Proxy as SocksProxy  # noqa: PLC0415
 
     try:
-        socks = SocksProxy(ProxyType.SOCKS5, proxy.host, proxy.port, rdns=True)
+        socks = SocksProxy.create(ProxyType.SOCKS5, proxy.host, proxy.port, rdns=True)
         return socks.connect(url.host, url.port, timeout=seconds)
     except ProxyConnectionError as error:
         reason = getattr(error.__cause__, "strerror", None) or "no answer"
