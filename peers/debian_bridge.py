@@ -258,11 +258,12 @@ def _see_log(lines: Sequence[str]) -> None:
 
 
 def _see_tables() -> None:
-    """The log becomes the ticket's document; of intervals that are not over yet, because all are of today."""
-    tables = _run("runuser", "-u", "debian-tor", "--", "obfstats", "convert", "--format", "ticket", "--all", str(LOG))
+    """The log becomes the ticket's document; of intervals that restarts cut short or that are not over."""
+    convert = ["obfstats", "convert", "--format", "ticket", "--keep-partial", "--all", str(LOG)]
+    tables = _run("runuser", "-u", "debian-tor", "--", *convert)
     _expect(tables.startswith("obfsproxy-stats-end "), f"no tables: {tables}")
     for line in tables.splitlines()[:3]:
-        _say(f"obfstats convert --format ticket --all: {line[:100]}")
+        _say(f"obfstats convert --format ticket --keep-partial --all: {line[:100]}")
 
 
 def _time(*command: str) -> float:
