@@ -210,7 +210,10 @@ def test_a_result_without_numbers_is_a_page_that_says_so(tmp_path: Path) -> None
     """An archive of one day has no estimate."""
     files = make_site(tmp_path, Tables())
     assert set(files) == {"index.html", "events.atom"}
-    assert "There are no numbers yet." in words(files["index.html"])
+    page = files["index.html"]
+    assert "There are no numbers yet." in words(page)
+    assert "Numbers until" not in words(page)
+    assert "countries.html" not in page
 
 
 def test_one_day_says_that_it_is_too_few(tmp_path: Path) -> None:
