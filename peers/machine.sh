@@ -23,7 +23,7 @@ locks() { [ "$(locked_kib)" -ge "$1" ]; }
 # bridge PLUGIN ADDRESS: restart tor with these, until the program has answered.
 bridge() {
     systemctl stop tor@default
-    systemctl reset-failed tor@default
+    systemctl reset-failed tor@default 2>/dev/null
     printf '%s\n' 'BridgeRelay 1' 'ORPort 127.0.0.1:9001' 'ExtORPort auto' 'AssumeReachable 1' 'PublishServerDescriptor 0' \
         "ServerTransportPlugin $1" "ServerTransportListenAddr ${1%% *} $2" >/etc/tor/torrc
     printf '\n%s, at %s\n' "$1" "$2"
