@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +20,17 @@ def mapped(pid: int, *, with_stack: bool = True) -> Iterator[bytes]:
             if not rights.startswith("rw") or (rest[-1] == "[stack]" and not with_stack):
                 continue
             start, end = (int(end, 16) for end in span.split("-"))
-            memory.seek(start)
-            yield memory.read(end - start)
+            while start < end:
+                memory.seek(start)
+                try:
+                    content = memory.read(end - start)
+                except OSError as error:
+                    # The guard page of a thread's stack: glibc 2.43 (Debian testing) keeps it in the same mapping.
+                    if error.errno != errno.EIO:
+                        raise
+                    content = b""
+                yield content
+                start += len(content) or mmap.PAGESIZE
 
 
 def windows_of(secret: bytes) -> set[bytes]:
