@@ -41,7 +41,7 @@ from obfstats.analyse.simulate import (
     round_up,
     simulate,
 )
-from obfstats.commandline import UsageError, fail
+from obfstats.commandline import UsageError, fail, print_error
 from obfstats.formats.document import Document, GeoIpSource, write_document
 from obfstats.progress import show_progress
 
@@ -457,4 +457,6 @@ def run_simulate(options: argparse.Namespace) -> int:
             write_files(world, options.to, advance, is_hourly=options.hourly)
     except OSError as error:
         return fail(options.parser.prog, f"cannot write to {options.to}: {error.strerror}; the folder is not whole")
+    sizes = f"{options.bridges:,} bridges in {options.days:,} days"
+    print_error(options.parser.prog, f"wrote {sizes} to {options.to}; the true users are in truth.csv")
     return 0
