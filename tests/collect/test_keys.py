@@ -11,11 +11,12 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from obfstats.collect.client.keys import KEY_NAME
-from obfstats.collect.minisign import PublicKey, SecretKey, Signature
+from obfstats.collect.minisign import SMALL_ORDER, PublicKey, SecretKey, Signature
 from obfstats.collect.signing import SigningError, SigningKey, parse_public_key, verify
 from peers.missing import need
 from peers.program import OBFSTATS
@@ -119,6 +120,20 @@ def test_minisign_signs_with_a_key_of_ours(tmp_path: Path) -> None:
     assert (tmp_path / "document.minisig").read_bytes() == SigningKey.read(path).sign(DOCUMENT, "obfstats")
 
 
+@pytest.mark.parametrize("y", [*sorted(SMALL_ORDER), 2**255 - 19, 2**255 - 18])
+@pytest.mark.parametrize("sign", [0, 1 << 255])
+def test_a_key_that_anyone_can_sign_for_is_refused(y: int, sign: int, tmp_path: Path) -> None:
+    """A point of small order, or a number too large; minisign refuses such a key, too."""
+    public = PublicKey(bytes(8), (y | sign).to_bytes(32, "little")).write()
+    with pytest.raises(SigningError, match="not a public key"):
+        parse_public_key(public)
+    (tmp_path / "document").write_bytes(DOCUMENT)
+    identity = (1).to_bytes(32, "little") + bytes(32)
+    forged = Signature(name=bytes(8), signature=identity, trusted_comment=b"", global_signature=identity)
+    (tmp_path / "document.minisig").write_bytes(forged.write("forged"))
+    assert minisign(tmp_path, "-Vm", "document", "-P", public).returncode == 1
+
+
 def test_minisign_verifies_a_large_file(key: SigningKey, tmp_path: Path) -> None:
     """An open file is read in blocks, from where it is, and gets the signature of the same bytes."""
     content = b"skipped" + os.urandom(200_000)
@@ -213,10 +228,11 @@ def test_a_changed_signature_verifies_only_in_its_untrusted_comment(key: Signing
         assert normalised == signature
 
 
-@given(st.binary(min_size=40, max_size=40))
-def test_a_public_key_is_an_id_and_32_bytes(body: bytes) -> None:
+@given(st.binary(min_size=8, max_size=8), st.binary(min_size=32, max_size=32))
+def test_a_public_key_is_an_id_and_32_bytes(name: bytes, seed: bytes) -> None:
     """As minisign writes them: base64 of `Ed`, eight bytes that name the key, and the key."""
-    text = b64encode(b"Ed" + body).decode()
+    key = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    text = b64encode(b"Ed" + name + key).decode()
     assert parse_public_key(text) == text
 
 

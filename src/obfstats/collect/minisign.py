@@ -10,7 +10,7 @@
                   trusted comment: TEXT
                   base64 of: an Ed25519 signature (64) of the first one and of TEXT
 
-"Ed" in a signature is the legacy format, which signs the data itself. Lines end in LF; CR LF and CR are read, too.
+"Ed" in a signature is the legacy format, which signs the data itself. Lines end in LF; CR LF is read, too.
 Sources: https://jedisct1.github.io/minisign/ ("Signature format", "Public key format", "Secret key format"); for keys
 without a password minisign 0.11's `src/minisign.c` (KDFNONE).
 """
@@ -31,6 +31,18 @@ _ENCRYPTED: Final = b"Sc"
 _NOT_ENCRYPTED: Final = bytes(2)
 _NO_SALT: Final = bytes(48)
 _NO_CHECKSUM: Final = bytes(32)
+
+_FIELD: Final = 2**255 - 19
+SMALL_ORDER: Final = frozenset(
+    {
+        0,
+        1,
+        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+        _FIELD - 1,
+    }
+)
+"""Coordinates y of the eight points whose order divides 8 (RFC 8032, curve 25519). Anyone can sign for such a key."""
 
 
 class FormatError(ValueError):
@@ -62,6 +74,9 @@ class PublicKey:
         """
         content = _decode(text, 42)
         public = cls(content[2:10], content[10:])
+        y = int.from_bytes(public.key, "little") & (2**255 - 1)
+        if y >= _FIELD or y in SMALL_ORDER:
+            raise FormatError("not a public key")
         # Unused bits at the end of base64 could be set: one key has one text.
         if public.write() != text:
             raise FormatError("not a public key")
@@ -172,8 +187,8 @@ class Signature:
 
 
 def _split(content: bytes, count: int) -> list[bytes]:
-    lines = content.splitlines()
-    if len(lines) != count:
+    lines = [line.removesuffix(b"\r") for line in content.removesuffix(b"\n").split(b"\n")]
+    if len(lines) != count or b"\0" in content:
         raise FormatError(f"not {count} lines")
     return lines
 
