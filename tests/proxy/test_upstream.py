@@ -201,6 +201,15 @@ def test_an_invalid_name_is_a_failure(way: Way, name: str) -> None:
     assert failure(way, (name, 443)) not in {0, None}
 
 
+@pytest.mark.parametrize("name", ["a..b", "x" * 64])
+def test_a_proxy_without_a_possible_name_is_a_failure(name: str, tmp_path: Path, bridge: Managed) -> None:
+    """The answer is a failure, where an unexpected error would close its connection."""
+    with managed.client(tmp_path, environment={"TOR_PT_PROXY": f"socks5://{name}:1080"}) as client:
+        with pytest.raises(socks.SocksError) as raised:
+            socks.connect(client.methods["obfs3"], bridge.methods["obfs3"])
+        assert raised.value.reply == 1
+
+
 def test_an_unreachable_proxy_is_a_failure(tmp_path: Path, bridge: Managed) -> None:
     """The client never connects without it."""
     with upstream.serve("socks5") as proxy:

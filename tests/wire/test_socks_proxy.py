@@ -85,13 +85,20 @@ def test_credentials_are_sent_where_the_proxy_asks_for_them() -> None:
         ((b"\5\0", b"\5\0\0\2"), "unknown type"),
     ],
 )
-def test_an_answer_that_is_none_is_a_failure(answers: tuple[bytes, ...], reason: str) -> None:
+def test_an_invalid_answer_is_a_failure(answers: tuple[bytes, ...], reason: str) -> None:
     """A password is never sent to a proxy that was given none."""
     machine = ask()
     machine.start()
     *_, last = [event for answer in answers for event in machine.receive(answer)]
     assert isinstance(last, Failed)
     assert reason in last.reason
+
+
+def test_an_answer_of_another_protocol_is_no_connection() -> None:
+    """A SOCKS4 answer begins with 0."""
+    machine = ask(upstream=SOCKS4A)
+    machine.start()
+    assert machine.receive(b"HZTP/1.1") == [Failed("the proxy does not speak SOCKS4")]
 
 
 @pytest.mark.parametrize(("code", "reply"), [(2, Reply.NOT_ALLOWED), (5, Reply.CONNECTION_REFUSED), (99, 1)])

@@ -202,6 +202,8 @@ class Proxied(Connector):
         except OSError as error:
             reason, reply = reason_of(error)
             raise UnreachableError(f"the proxy cannot be reached: {reason}", reply) from None
+        except UnicodeError:
+            raise UnreachableError("the proxy's name cannot be resolved") from None
 
     async def _ask(self, driver: MachineDriver, destination: Endpoint) -> asyncio.Transport:
         script = _connect_by_http if self._upstream.scheme == "http" else connect_by_socks

@@ -12,8 +12,9 @@ Sources: RFC 1928, RFC 1929; "SOCKS 4A: A Simple Extension to SOCKS 4 Protocol" 
                              address is 0.0.0.1, and its text and 00 follow
                it sends      00 | 5A where it accepts the request | 6 bytes
 
-It is here because the asynchronous part of Debian 12's python-socks loses what arrives together with the answer, and an
-answer in two pieces. Names are sent as they are; credentials are those that `parse_upstream` has checked.
+Debian 12's asynchronous python-socks drops bytes that arrive with the answer and fails on a split answer, so this is
+our own; `obfstats submit` uses python-socks's synchronous part. Names are sent as they are; credentials are those that
+`parse_upstream` has checked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _NO_AUTH, _PASSWORD = 0, 2
 _V4, _NAME, _V6 = 1, 3, 4
 _ADDRESS_LENGTHS = {_V4: 4, _V6: 16}
 _GRANTED = 0x5A
-_BY_NAME = bytes((0, 0, 0, 1))
+_NAME_FOLLOWS = bytes((0, 0, 0, 1))
 _MAX_NAME = 255
 
 
@@ -81,15 +82,15 @@ def _connect_by_socks5(
     if version != 5 or method not in ({_NO_AUTH, _PASSWORD} if has_password else {_NO_AUTH}):
         raise ProtocolError("the proxy accepts no authentication method of ours")
     if method == _PASSWORD:
-        yield Send(b"\1" + _count(upstream.username) + _count(upstream.password))
-        _, status = yield from read_exactly(held, 2)
-        if status:
+        yield Send(b"\1" + _with_length(upstream.username) + _with_length(upstream.password))
+        version, status = yield from read_exactly(held, 2)
+        if version != 1 or status:
             raise ProtocolError("the proxy accepts neither username nor password")
     if address is None:
-        place = bytes((_NAME, len(name))) + name
+        address_field = bytes((_NAME, len(name))) + name
     else:
-        place = bytes((_V4 if address.version == 4 else _V6,)) + address.packed
-    yield Send(bytes((5, 1, 0)) + place + port)
+        address_field = bytes((_V4 if address.version == 4 else _V6,)) + address.packed
+    yield Send(bytes((5, 1, 0)) + address_field + port)
     version, code, _, address_type = yield from read_exactly(held, 4)
     if version != 5:
         raise ProtocolError("the proxy does not speak SOCKS5")
@@ -109,13 +110,15 @@ def _connect_by_socks4a(
     upstream: Upstream, address: IPv4Address | IPv6Address | None, name: bytes, port: bytes, held: bytearray
 ) -> Generator[Send | None, Any, Reply]:
     username = (upstream.username or "").encode("ascii") + b"\0"
-    by_name = _BY_NAME + username + name + b"\0"
-    place = address.packed + username if isinstance(address, IPv4Address) else by_name
-    yield Send(bytes((4, 1)) + port + place)
+    by_name = _NAME_FOLLOWS + username + name + b"\0"
+    address_field = address.packed + username if isinstance(address, IPv4Address) else by_name
+    yield Send(bytes((4, 1)) + port + address_field)
     answer = yield from read_exactly(held, 8)
+    if answer[0]:
+        raise ProtocolError("the proxy does not speak SOCKS4")
     return Reply.SUCCEEDED if answer[1] == _GRANTED else Reply.GENERAL_FAILURE
 
 
-def _count(credential: str | None) -> bytes:
+def _with_length(credential: str | None) -> bytes:
     text = (credential or "").encode("ascii")
     return bytes((len(text),)) + text

@@ -19,7 +19,7 @@ no one, so an attacker who could insert such a key could as well relay between t
 protect nothing and show a prober which program answers.
 
 The time of an exponentiation depends on no bit of the exponent, except with gmpy2 before 2.2 (Debian 12), which lacks
-powmod_sec. There an observer has two measurements of an exponent, through the network, before it is dropped: too few.
+powmod_sec. There each exponent is used twice, so a remote observer gets two timings, too few to recover it.
 
 No exponentiation belongs on an event loop: one takes 0.2 ms. gmpy2 from 2.2 on lets other threads run meanwhile, where
 its context says so, and contexts belong to a thread, so the context is entered here, around each computation.
