@@ -19,7 +19,7 @@ class Checkout:
     """A repository of its own, with one commit that is ready to be released."""
 
     def __init__(self, folder: Path) -> None:
-        """Copy what git knows of this tree, date the changelog, and commit."""
+        """Copy what git knows of this tree, date both changelogs, and commit."""
         self.folder = folder
         self._environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -39,6 +39,8 @@ class Checkout:
         changelog = folder / "CHANGELOG.md"
         dated = re.sub("^## .*$", f"## {__version__}, 2026-12-05", changelog.read_text(), count=1, flags=re.MULTILINE)
         changelog.write_text(dated)
+        debian = folder / "packaging" / "debian" / "changelog"
+        debian.write_text(debian.read_text().replace("UNRELEASED;", "unstable;", 1))
         self.commit()
 
     def git(self, *arguments: str) -> str:
@@ -63,6 +65,8 @@ class Checkout:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout that is ready to be released."""
     need("git", "git")
+    need_module("hatchling")
+    need_module("twine")
     if not (ROOT / ".git").exists():
         pytest.skip("this is not a checkout: git does not know which files belong to it")
     return Checkout(tmp_path_factory.mktemp("checkout"))
@@ -71,8 +75,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture(scope="session")
 def released(checkout: Checkout) -> Path:
     """The folder that script/release has filled."""
-    need_module("hatchling")
-    need_module("twine")
     result = checkout.release(__version__, "--dry-run", "--no-deb")
     assert result.returncode == 0, result.stderr
     return checkout.folder / "dist"

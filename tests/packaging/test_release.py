@@ -42,8 +42,19 @@ def test_a_version_without_a_date_is_refused(checkout: Checkout) -> None:
     dated = changelog.read_text()
     changelog.write_text(dated.replace(", 2026-12-05", ", not released yet", 1))
     checkout.commit()
-    assert refused(checkout) == f"release: CHANGELOG.md has no heading '## {__version__}, YYYY-MM-DD'"
+    assert refused(checkout) == f"release: CHANGELOG.md does not begin with '## {__version__}, YYYY-MM-DD'"
     changelog.write_text(dated)
+    checkout.commit()
+
+
+def test_a_debian_package_that_is_not_released_is_refused(checkout: Checkout) -> None:
+    """Its changelog names no distribution."""
+    changelog = checkout.folder / "packaging" / "debian" / "changelog"
+    released = changelog.read_text()
+    changelog.write_text(released.replace("unstable;", "UNRELEASED;", 1))
+    checkout.commit()
+    assert "says UNRELEASED" in refused(checkout)
+    changelog.write_text(released)
     checkout.commit()
 
 

@@ -127,8 +127,12 @@ def test_a_service_writes_to_the_folder_that_systemd_makes_for_it(unit: str) -> 
 
 
 def test_each_timer_has_a_service() -> None:
-    """The site has none: the analysis starts it."""
+    """A timer starts the service of its name."""
     assert {timer.replace(".timer", ".service") for timer in TIMERS} <= set(SERVICES)
+
+
+def test_the_analysis_starts_the_site() -> None:
+    """So it needs no timer, and never runs before the tables are written."""
     assert setting("obfstats-analyse.service", "OnSuccess") == "obfstats-site.service"
 
 
@@ -151,6 +155,12 @@ def test_what_a_mirror_has_got_today_is_not_deleted(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("", "")
     assert document.exists()
+    rule = re.search(
+        r"(?m)^e /var/lib/obfstats/mirrored/\*/recent - - - (\d+)d$",
+        (PACKAGING / "tmpfiles.d" / "obfstats.conf").read_text(),
+    )
+    assert rule
+    assert int(rule[1]) > 3
 
 
 def test_the_page_s_table_is_that_of_the_units() -> None:
@@ -183,7 +193,7 @@ def test_the_page_s_commands_exist() -> None:
     assert [unit for unit in units if not any((UNITS / name).exists() for name in (unit, f"{unit}.service"))] == []
 
 
-def test_the_sandbox_is_a_file_of_settings_once_each() -> None:
+def test_no_unit_repeats_a_setting_of_the_sandbox() -> None:
     """What a unit repeats of the common sandbox would be forgotten in the other place; lists of rules may add up."""
     common = {line.partition("=")[0] for line in SANDBOX.read_text().splitlines() if "=" in line and line[0] != "#"}
     assert len(common) > 20
