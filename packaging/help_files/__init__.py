@@ -1,5 +1,8 @@
 """Man pages and shell completion of `obfsproxy` and `obfstats`, made from their argument parsers.
 
+argparse-manpage reflows the examples and makes no page for each command; shtab 1.5 (Debian 12) knows no fish. The
+Debian package is built with Debian 12's tools alone, so both are written here.
+
 The build of a wheel runs this (build_hook.py), in an environment that has Python's standard library and the build tools
 alone. What it writes depends on the source code only: not on the terminal, the locale, the time, the home directory or
 the version of Python.

@@ -19,8 +19,8 @@ _CODE_OR_OPTION = re.compile(r"(`[^`]+`|(?<![\w-])--?[a-z][a-z0-9-]*)")
 _EXIT_STATUS = {
     "obfsproxy": "0 after SIGTERM or SIGINT, or at the end of standard input if tor asks for that; 2 with one line on "
     "standard error where the program could not start; 1 where tor's environment was wrong.",
-    "obfstats": "0; 1 for bad data; 2 for wrong usage, and for what cannot be read or written; 130 after an interrupt; "
-    "141 where the reader of standard output went away.",
+    "obfstats": "0: success. 1: bad data. 2: wrong usage, or a file cannot be read or written. 130: an interrupt. "
+    "141: the reader of standard output went away.",
     "obfstats-wrap": "that of PROGRAM, or 128 and the number of the signal that ended it; 2 with one line on standard "
     "error where the wrap could not start.",
 }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from obfstats.commandline import Command
 
-Kind: TypeAlias = Literal["flag", "words", "files", "folders", "text"]
+Completion: TypeAlias = Literal["flag", "words", "files", "folders", "text"]
 """What completes a value: there is none, one of the choices, files, folders, nothing."""
 
 _FILES = {"DOCUMENT", "FILE", "INPUT", "LOG"}
@@ -46,7 +46,7 @@ class Argument:
     names: tuple[str, ...]
     value: str
     choices: tuple[str, ...]
-    kind: Kind
+    kind: Completion
     many: bool
     repeatable: bool
     required: bool
@@ -175,7 +175,7 @@ def _read_verb(
 def _read_argument(action: argparse.Action, group: str) -> Argument:
     choices = tuple(action.choices or ())
     value = "" if choices or action.nargs == 0 else str(action.metavar or action.dest.upper())
-    kind: Kind
+    kind: Completion
     if action.nargs == 0:
         kind = "flag"
     elif choices:
