@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _NOWHERE = 250
 # Cookies and keys are nothing but random bytes, and so is what tor compresses.
 _RANDOM = re.compile(r"cookie|/keys/|/diff-cache/")
-# gzip, xz, Zstandard: the tests of compressed logs, whose bytes are as random.
-_COMPRESSED = (b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+# gzip, xz, Zstandard: the tests of compressed logs, whose bytes are as random. zip, zlib, ar: packages that tests
+# build, and git's objects.
+_COMPRESSED = (b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\3\4", b"\x78\1", b"!<arch>")
 _HASH = re.compile(rb"(?<![0-9a-f])[0-9a-f]{40,}(?![0-9a-f])")
 # What may be one of the addresses, at any offset: there are thousands of them, too many to look for one by one.
 _CANDIDATES = {

@@ -69,6 +69,13 @@ def test_what_is_installed_is_what_is_tested(name: str, extras: list[str]) -> No
     assert {re.split("[>=;]", line)[0] for line in wanted} <= {line.partition("==")[0] for line in installed}
 
 
+def test_tables_are_whole() -> None:
+    """A blank line within a table ends it: what follows would be shown as text."""
+    broken = re.compile(r"^\|.*\n\n\|.*\n(?!\|-)", re.MULTILINE)
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    assert [page.name for page in pages if broken.search(page.read_text())] == []
+
+
 def test_links_lead_somewhere() -> None:
     """Every relative link in the documentation is a file."""
     links = [
