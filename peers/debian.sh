@@ -1,5 +1,5 @@
 # Debian releases, each installed into a folder of its own with debootstrap, in which commands run with chroot.
-# Sourced by script/test-debian and script/test-package; needs root. Debian's mirror and apt's settings are those of this
+# Sourced by script/test-debian, script/test-package and script/test-machine; needs root. Debian's mirror and apt's settings are those of this
 # machine's apt, pip's settings are those of this machine's pip.
 # The script that sources this has defined say, which prints a line, and die, which prints it and ends.
 # shellcheck shell=bash
